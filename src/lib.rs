@@ -1,0 +1,5 @@
+//! grantbook: a self-hosted OAuth 2.0 authorization server on an event-sourced installation ledger.
+//!
+//! The rooms and the borders between them are drawn in `docs/architecture.md`.
+
+pub mod store;

@@ -1,0 +1,215 @@
+//! Where records rest. Knows: records, streams, revisions, positions, bytes and their digests. Must not
+//! know: what an event means, or what may happen next.
+//!
+//! Every store keeps the same contract, held by one suite (`contract.rs`):
+//!
+//! - An append is all or nothing, durable before it is acknowledged, and retrying it with the same event
+//!   ids is harmless.
+//! - A reader never sees a position before all positions below it; nothing becomes visible behind a
+//!   position already read.
+//! - Revisions within a stream have no gaps. Positions are ordered and otherwise opaque.
+
+use async_trait::async_trait;
+use grantbook_events::{Position, Revision, StreamName};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+mod record;
+
+pub use record::{ChainDigest, NewRecord, Record};
+
+/// The largest payload plus metadata of one event, in bytes.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
+/// The most events in one append.
+pub const MAX_APPEND_EVENTS: usize = 256;
+/// The largest append, in bytes of payload and metadata: under EventStoreDB's 1 MiB.
+pub const MAX_APPEND_BYTES: usize = 960 * 1024;
+/// The most records `read_all` returns at once.
+pub const MAX_PAGE: usize = 4096;
+
+/// A place where records rest.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+    /// Appends records to one stream, all or none, if the stream is exactly where `expected` says.
+    /// When this returns `Appended`, the records are durable.
+    ///
+    /// Retrying with the same event ids is harmless: if the records already stand right after the
+    /// expected revision, the answer is `Appended` with their places.
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        records: Vec<NewRecord>,
+    ) -> Result<Append, StoreError>;
+
+    /// The records of one stream from a revision on, in order. A stream that does not exist is empty.
+    async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError>;
+
+    /// The next records of the whole ledger, in commit order: at most `limit` (capped at [`MAX_PAGE`]);
+    /// fewer, even one, does not mean the end: only an empty answer does.
+    async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError>;
+
+    /// All records after a position, then `CaughtUp`, then live records for ever.
+    async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError>;
+
+    /// The last position and the store's identity.
+    async fn head(&self) -> Result<Head, StoreError>;
+
+    /// Finishes what is queued, closes cleanly, and refuses appends from then on.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Where a stream must be for an append to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// The stream does not exist.
+    NoStream,
+    /// The stream's last record has exactly this revision.
+    Exactly(Revision),
+}
+
+impl Expected {
+    /// The revision the first record of the append would get.
+    pub const fn next_revision(self) -> Revision {
+        match self {
+            Self::NoStream => Revision::FIRST,
+            Self::Exactly(revision) => revision.next(),
+        }
+    }
+
+    /// What to expect of a stream whose last record is this one.
+    pub const fn after(last: Option<Revision>) -> Self {
+        match last {
+            None => Self::NoStream,
+            Some(revision) => Self::Exactly(revision),
+        }
+    }
+}
+
+/// How an append ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Append {
+    /// Durable. Revision and position of the last record appended.
+    Appended {
+        /// Of the last record appended.
+        revision: Revision,
+        /// Of the last record appended.
+        position: Position,
+    },
+    /// Nothing was appended: the stream is elsewhere.
+    Conflict {
+        /// The stream's last revision; `None` if it does not exist.
+        actual: Option<Revision>,
+    },
+    /// Not known: it may or may not have been appended. Read the event at the expected next revision and
+    /// compare its id, or retry with the same ids, before anything is answered.
+    Unknown {
+        /// What broke.
+        reason: String,
+    },
+}
+
+/// Where a store ends, and which store it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The last position; [`Position::START`] if the ledger is empty.
+    pub position: Position,
+    /// Minted when the ledger was made; tells one ledger from another.
+    pub identity: Uuid,
+}
+
+/// What a subscription says next.
+#[derive(Debug)]
+pub enum Signal {
+    /// The next records, in order, without gaps.
+    Records(Vec<Record>),
+    /// Everything that was there when the subscription began has been handed over. Said once.
+    CaughtUp,
+    /// The subscription is over; subscribe again after the last position seen.
+    Lost(StoreError),
+}
+
+/// A running subscription. Dropping it ends it.
+#[derive(Debug)]
+pub struct Subscription(mpsc::Receiver<Signal>);
+
+impl Subscription {
+    /// A subscription fed through a channel by a store.
+    pub fn new(signals: mpsc::Receiver<Signal>) -> Self {
+        Self(signals)
+    }
+
+    /// The next signal. After `Lost` there is no other.
+    pub async fn next(&mut self) -> Signal {
+        self.0.recv().await.unwrap_or(Signal::Lost(StoreError::Closed))
+    }
+}
+
+/// What broke in a store.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// An event or an append is larger than any store takes. Nothing was sent.
+    #[error("{what} is {size} bytes or events, more than the {limit} a store takes at once")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        size: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// The append is empty.
+    #[error("an append needs at least one event")]
+    EmptyAppend,
+    /// Another process serves this ledger.
+    #[error("{0}")]
+    InUse(String),
+    /// The ledger was written by a newer grantbook.
+    #[error(
+        "the ledger at {path} has format {found}; this grantbook reads formats up to {newest}: use a newer grantbook"
+    )]
+    NewerFormat {
+        /// Where the ledger is.
+        path: String,
+        /// Its format.
+        found: i64,
+        /// The newest format known here.
+        newest: i64,
+    },
+    /// What is stored is not what was written.
+    #[error("the ledger is damaged at position {position}: {detail}")]
+    Damaged {
+        /// Where; the nearest position known.
+        position: Position,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The store cannot write: disk full, read-only, or broken. Nothing was lost; nothing new is taken.
+    #[error("the ledger cannot be written: {0}")]
+    CannotWrite(String),
+    /// The store cannot be reached or read now; the same call may succeed later.
+    #[error("the ledger cannot be reached: {0}")]
+    Unavailable(String),
+    /// The store was closed.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// Checks the size limits that hold on every store, before anything is sent.
+pub fn check_limits(records: &[NewRecord]) -> Result<(), StoreError> {
+    let too_large = |what, size, limit| Err(StoreError::TooLarge { what, size, limit });
+    if records.is_empty() {
+        return Err(StoreError::EmptyAppend);
+    }
+    if records.len() > MAX_APPEND_EVENTS {
+        return too_large("the number of events in an append", records.len(), MAX_APPEND_EVENTS);
+    }
+    if let Some(size) = records.iter().map(NewRecord::size).find(|&size| size > MAX_EVENT_BYTES) {
+        return too_large("an event", size, MAX_EVENT_BYTES);
+    }
+    let size = records.iter().map(NewRecord::size).sum();
+    if size > MAX_APPEND_BYTES {
+        return too_large("an append", size, MAX_APPEND_BYTES);
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Records and the digest chain of a stream. Knows: bytes. Must not know: what they mean.
+
+use std::fmt;
+
+use grantbook_events::{EventId, Position, Revision, StreamName, Timestamp};
+use sha2::{Digest, Sha256};
+
+/// A record on its way into a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Random per attempt, reused only to retry that attempt.
+    pub event_id: EventId,
+    /// The stored type name.
+    pub type_name: String,
+    /// The version of the payload.
+    pub version: u16,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The rest of the envelope, a JSON object.
+    pub metadata: String,
+    /// The payload, a JSON object.
+    pub payload: String,
+}
+
+impl NewRecord {
+    /// Bytes of payload and metadata, which is what the limits count.
+    pub fn size(&self) -> usize {
+        self.payload.len() + self.metadata.len()
+    }
+
+    /// The record at its place in a stream, its digest chained to the one before it
+    /// ([`ChainDigest::NONE`] for the first).
+    pub fn place(
+        self,
+        stream: StreamName,
+        revision: Revision,
+        position: Position,
+        previous_digest: ChainDigest,
+    ) -> Record {
+        let mut record = Record {
+            position,
+            stream,
+            revision,
+            event_id: self.event_id,
+            type_name: self.type_name,
+            version: self.version,
+            recorded_at: self.recorded_at,
+            metadata: self.metadata,
+            payload: self.payload,
+            previous_digest,
+            digest: ChainDigest::NONE,
+        };
+        record.digest = record.computed_digest();
+        record
+    }
+}
+
+/// A record at rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place among all records.
+    pub position: Position,
+    /// The stream it is in.
+    pub stream: StreamName,
+    /// Its place in the stream.
+    pub revision: Revision,
+    /// Names the event.
+    pub event_id: EventId,
+    /// The stored type name.
+    pub type_name: String,
+    /// The version of the payload.
+    pub version: u16,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The rest of the envelope, a JSON object.
+    pub metadata: String,
+    /// The payload, a JSON object.
+    pub payload: String,
+    /// The digest of the record before it in its stream.
+    pub previous_digest: ChainDigest,
+    /// The digest over all of the above except the position, which differs from store to store.
+    pub digest: ChainDigest,
+}
+
+impl Record {
+    /// The digest this record should carry. Every field is preceded by its length, so that no two
+    /// records share an encoding.
+    pub fn computed_digest(&self) -> ChainDigest {
+        let mut hasher = Sha256::new();
+        let mut field = |bytes: &[u8]| {
+            hasher.update((bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        field(self.previous_digest.as_bytes());
+        field(self.stream.as_str().as_bytes());
+        field(&self.revision.as_u64().to_le_bytes());
+        field(self.event_id.as_uuid().as_bytes());
+        field(self.type_name.as_bytes());
+        field(&self.version.to_le_bytes());
+        field(&self.recorded_at.as_micros().to_le_bytes());
+        field(self.metadata.as_bytes());
+        field(self.payload.as_bytes());
+        ChainDigest(hasher.finalize().into())
+    }
+
+    /// Whether the record is what was written.
+    pub fn is_intact(&self) -> bool {
+        self.computed_digest() == self.digest
+    }
+}
+
+/// SHA-256 over a record and the digest of its predecessor in the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChainDigest([u8; 32]);
+
+impl ChainDigest {
+    /// What the first record of a stream follows.
+    pub const NONE: Self = Self([0; 32]);
+
+    /// Wraps 32 stored bytes.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChainDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ChainDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
