@@ -196,7 +196,7 @@ mod tests {
         let client: ClientId = "5f0c61a1b1f24a2c8d0c7a3e5f6b7c8d".parse().unwrap();
         let account: AccountId = "acme".parse().unwrap();
         let id = InstallationId::of(&client, &account);
-        assert_eq!(id.to_string(), "INSTALLATION_GOLDEN");
+        assert_eq!(id.to_string(), "98f1b1a0-279b-5082-a1d9-c221440d2739");
         assert_ne!(id, InstallationId::of(&client, &"acme2".parse().unwrap()));
     }
 
