@@ -15,7 +15,7 @@ pub enum AppEvent {
     SecretAdded(AppSecretAdded),
     /// A client secret stops being accepted, at once or at a named time.
     SecretRetired(AppSecretRetired),
-    /// None of the app's codes and tokens is valid until it is resumed.
+    /// The app's codes are dead, and none of its tokens is valid until it is resumed.
     Suspended(AppSuspended),
     /// The suspension is over.
     Resumed(AppResumed),

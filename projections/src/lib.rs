@@ -1,1 +1,17 @@
-//! stub
+//! What is true now: folds of grantbook's events into the states that decisions look at and the read
+//! models that the endpoints ask.
+//!
+//! Knows: events. Must not know: the clock (every question takes `now`), stores, HTTP, or why anything
+//! may happen. Every fold is total over the events: there is no wildcard arm, and an event that cannot
+//! follow from what came before is an error that names its position.
+
+mod app;
+mod fold;
+mod installation;
+pub mod live;
+mod operator_key;
+
+pub use app::{App, AppStatus, ClientSecret, RegisteredApp};
+pub use fold::{FoldError, StreamState};
+pub use installation::{CodeState, GRANT_MEMORY, Grant, Installation, InstalledApp, LiveToken};
+pub use operator_key::{IssuedKey, OperatorKey};

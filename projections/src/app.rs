@@ -1,0 +1,195 @@
+//! The state of one app: the fold of stream `app-{client_id}`.
+
+use grantbook_events::{
+    AppEvent, AppRegistered, AppUpdated, ClientId, Event, NewSecret, Recorded, SecretDigest, SecretId,
+    Timestamp, TokenPolicy,
+};
+
+use crate::fold::{FoldError, StreamState};
+
+/// An app, or the absence of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum App {
+    /// Nothing was registered under this client id.
+    #[default]
+    Unregistered,
+    /// Something was, and may have been deleted since.
+    Registered(Box<RegisteredApp>),
+}
+
+/// What is known of a registered app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredApp {
+    /// Its client id.
+    pub client_id: ClientId,
+    /// Shown on the consent page.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Where people can read about it; empty text means none.
+    pub homepage: Option<String>,
+    /// The redirect URIs it may name.
+    pub redirect_uris: Vec<String>,
+    /// The scopes it may ask for.
+    pub scopes: Vec<String>,
+    /// Whether it was registered with a secret (RFC 6749 section 2.1).
+    pub confidential: bool,
+    /// Its client secrets, oldest first.
+    pub secrets: Vec<ClientSecret>,
+    /// How long its tokens live.
+    pub token_policy: TokenPolicy,
+    /// Whether its codes and tokens count.
+    pub status: AppStatus,
+    /// Codes granted up to this time are dead: the time of the last suspension.
+    pub codes_dead_until: Option<Timestamp>,
+    /// When it was registered.
+    pub registered_at: Timestamp,
+    /// When it last changed.
+    pub changed_at: Timestamp,
+}
+
+/// Whether an app's codes and tokens count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppStatus {
+    /// They do.
+    Active,
+    /// None does until it is resumed.
+    Suspended {
+        /// In the operator's words.
+        reason: String,
+    },
+    /// None ever will again.
+    Deleted {
+        /// In the operator's words.
+        reason: String,
+    },
+}
+
+/// A client secret, by its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSecret {
+    /// Names the secret.
+    pub secret_id: SecretId,
+    /// SHA-256 of the secret.
+    pub digest: SecretDigest,
+    /// When it started being accepted.
+    pub added_at: Timestamp,
+    /// From when on it is refused, if that is known.
+    pub retires_at: Option<Timestamp>,
+}
+
+impl ClientSecret {
+    /// Whether the secret is accepted.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.retires_at.is_none_or(|end| now < end)
+    }
+}
+
+impl RegisteredApp {
+    /// Whether its codes and tokens count.
+    pub fn is_active(&self) -> bool {
+        self.status == AppStatus::Active
+    }
+
+    /// The secrets that are accepted.
+    pub fn live_secrets(&self, now: Timestamp) -> impl Iterator<Item = &ClientSecret> {
+        self.secrets.iter().filter(move |secret| secret.is_live(now))
+    }
+
+    fn register(event: &AppRegistered, at: Timestamp) -> Self {
+        let secret = event.secret.as_ref();
+        Self {
+            client_id: event.client_id,
+            name: event.name.clone(),
+            owner: event.owner.clone(),
+            homepage: event.homepage.clone(),
+            redirect_uris: event.redirect_uris.clone(),
+            scopes: event.scopes.clone(),
+            confidential: secret.is_some(),
+            secrets: secret.map(|secret| ClientSecret::added(secret, at)).into_iter().collect(),
+            token_policy: event.token_policy,
+            status: AppStatus::Active,
+            codes_dead_until: None,
+            registered_at: at,
+            changed_at: at,
+        }
+    }
+
+    fn update(&mut self, event: &AppUpdated) {
+        fn set<T: Clone>(field: &mut T, new: Option<&T>) {
+            if let Some(new) = new {
+                field.clone_from(new);
+            }
+        }
+        set(&mut self.name, event.name.as_ref());
+        set(&mut self.owner, event.owner.as_ref());
+        set(&mut self.redirect_uris, event.redirect_uris.as_ref());
+        set(&mut self.scopes, event.scopes.as_ref());
+        set(&mut self.token_policy, event.token_policy.as_ref());
+        if let Some(homepage) = &event.homepage {
+            self.homepage = Some(homepage.clone()).filter(|text| !text.is_empty());
+        }
+    }
+
+    fn apply(&mut self, event: &AppEvent, at: Timestamp) -> Result<(), &'static str> {
+        if let AppStatus::Deleted { .. } = self.status {
+            return Err("the app was deleted before");
+        }
+        self.changed_at = at;
+        match event {
+            AppEvent::Registered(_) => return Err("the app was registered before"),
+            AppEvent::Updated(event) => self.update(event),
+            AppEvent::SecretAdded(event) => {
+                let secret = NewSecret { secret_id: event.secret_id, digest: event.digest };
+                // A secret that ended can no longer matter to any decision; the ledger remembers it.
+                self.secrets.retain(|secret| secret.is_live(at));
+                self.secrets.push(ClientSecret::added(&secret, at));
+            }
+            AppEvent::SecretRetired(event) => {
+                let secret = self.secrets.iter_mut().find(|secret| secret.secret_id == event.secret_id);
+                secret.ok_or("the secret does not exist")?.retires_at = Some(event.retires_at);
+            }
+            AppEvent::Suspended(event) => {
+                self.status = AppStatus::Suspended { reason: event.reason.clone() };
+                self.codes_dead_until = Some(at);
+            }
+            AppEvent::Resumed(_) => self.status = AppStatus::Active,
+            AppEvent::Deleted(event) => self.status = AppStatus::Deleted { reason: event.reason.clone() },
+        }
+        Ok(())
+    }
+}
+
+impl ClientSecret {
+    fn added(secret: &NewSecret, at: Timestamp) -> Self {
+        Self { secret_id: secret.secret_id, digest: secret.digest, added_at: at, retires_at: None }
+    }
+}
+
+impl StreamState for App {
+    fn apply(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
+        let at = recorded.envelope.recorded_at;
+        let wrong = |detail| FoldError::new(recorded, detail);
+        let event = match &recorded.event {
+            Event::App(event) => event,
+            Event::Installation(_) | Event::OperatorKey(_) => {
+                return Err(wrong("it does not belong in an app's stream"));
+            }
+        };
+        match self {
+            Self::Registered(app) => app.apply(event, at).map_err(wrong),
+            Self::Unregistered => match event {
+                AppEvent::Registered(event) => {
+                    *self = Self::Registered(Box::new(RegisteredApp::register(event, at)));
+                    Ok(())
+                }
+                AppEvent::Updated(_)
+                | AppEvent::SecretAdded(_)
+                | AppEvent::SecretRetired(_)
+                | AppEvent::Suspended(_)
+                | AppEvent::Resumed(_)
+                | AppEvent::Deleted(_) => Err(wrong("the app was not registered before")),
+            },
+        }
+    }
+}

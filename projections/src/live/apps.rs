@@ -1,0 +1,103 @@
+//! The table of apps.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+
+use grantbook_events::{ClientId, Recorded};
+
+use super::digest::StateDigest;
+use super::shards::{Place, read, write};
+use crate::app::{App, RegisteredApp};
+use crate::fold::{FoldError, StreamState};
+
+/// One app, shared by every row that belongs to it. A suspension is then one store, seen by a million
+/// tokens at once.
+#[derive(Debug)]
+pub(super) struct AppHandle {
+    pub(super) client_id: ClientId,
+    active: AtomicBool,
+    state: RwLock<Arc<RegisteredApp>>,
+    installations: RwLock<Vec<Place>>,
+}
+
+impl AppHandle {
+    pub(super) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    pub(super) fn installations(&self, skip: usize, limit: usize) -> Vec<Place> {
+        read(&self.installations).iter().skip(skip).take(limit).copied().collect()
+    }
+
+    pub(super) fn add_installation(&self, place: Place) {
+        write(&self.installations).push(place);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Apps(RwLock<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: HashMap<ClientId, Arc<AppHandle>>,
+    in_order: Vec<Arc<AppHandle>>,
+}
+
+impl Apps {
+    pub(super) fn apply(&self, id: ClientId, recorded: &Recorded) -> Result<(), FoldError> {
+        let handle = self.handle(&id);
+        let mut state = match &handle {
+            Some(handle) => App::Registered(Box::new((**read(&handle.state)).clone())),
+            None => App::Unregistered,
+        };
+        state.apply(recorded)?;
+        let App::Registered(app) = state else { return Ok(()) };
+        if app.client_id != id {
+            return Err(FoldError::new(recorded, "it names another app than its stream"));
+        }
+        match handle {
+            Some(handle) => {
+                handle.active.store(app.is_active(), Ordering::Release);
+                *write(&handle.state) = Arc::from(app);
+            }
+            None => {
+                let handle = Arc::new(AppHandle {
+                    client_id: id,
+                    active: AtomicBool::new(app.is_active()),
+                    state: RwLock::new(Arc::from(app)),
+                    installations: RwLock::default(),
+                });
+                let mut inner = write(&self.0);
+                inner.in_order.push(Arc::clone(&handle));
+                inner.by_id.insert(id, handle);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle(&self, id: &ClientId) -> Option<Arc<AppHandle>> {
+        read(&self.0).by_id.get(id).cloned()
+    }
+
+    pub(super) fn get(&self, id: &ClientId) -> Option<Arc<RegisteredApp>> {
+        Some(Arc::clone(&read(&self.handle(id)?.state)))
+    }
+
+    pub(super) fn list(&self, skip: usize, limit: usize) -> Vec<Arc<RegisteredApp>> {
+        let inner = read(&self.0);
+        let page = inner.in_order.iter().skip(skip).take(limit);
+        page.map(|handle| Arc::clone(&read(&handle.state))).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        read(&self.0).in_order.len()
+    }
+
+    pub(super) fn digest(&self, digest: &mut StateDigest) {
+        for handle in &read(&self.0).in_order {
+            // Debug is exact here: every field of the state, in a fixed order, holding no secret.
+            digest.add("app", &[format!("{:?}", read(&handle.state)).as_bytes()]);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! A digest of a whole state that does not depend on the order in which it is read.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// The sum, modulo 2^256 in four words, of the SHA-256 of every row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateDigest([u64; 4]);
+
+impl StateDigest {
+    /// Adds one row, given as its fields in a fixed order.
+    pub(super) fn add(&mut self, table: &str, fields: &[&[u8]]) {
+        let mut hasher = Sha256::new();
+        hasher.update(table);
+        for field in fields {
+            hasher.update((field.len() as u64).to_le_bytes());
+            hasher.update(field);
+        }
+        let hash: [u8; 32] = hasher.finalize().into();
+        for (sum, word) in self.0.iter_mut().zip(hash.as_chunks::<8>().0) {
+            *sum = sum.wrapping_add(u64::from_le_bytes(*word));
+        }
+    }
+}
+
+impl fmt::Display for StateDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|word| write!(f, "{word:016x}"))
+    }
+}

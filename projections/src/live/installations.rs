@@ -1,0 +1,242 @@
+//! The table of installations, ended ones too.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use grantbook_events::{AccountId, ClientId, InstallationId, Timestamp};
+use hashbrown::HashTable;
+
+use super::apps::AppHandle;
+use super::digest::StateDigest;
+use super::shards::{Place, Sharded, random_bits};
+
+/// A row as others see it.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub installation_id: InstallationId,
+    pub client_id: ClientId,
+    pub account_id: AccountId,
+    pub first_granted_at: Timestamp,
+    pub installed_since: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub epoch: u32,
+    pub tokens: Vec<Place>,
+}
+
+/// The tokens of an installation: nearly always one.
+#[derive(Debug, Default)]
+enum Few {
+    #[default]
+    None,
+    One(Place),
+    Many(Vec<Place>),
+}
+
+impl Few {
+    fn as_slice(&self) -> &[Place] {
+        match self {
+            Self::None => &[],
+            Self::One(place) => std::slice::from_ref(place),
+            Self::Many(places) => places,
+        }
+    }
+
+    fn from_vec(mut places: Vec<Place>) -> Self {
+        match places.len() {
+            0 => Self::None,
+            1 => places.pop().map_or(Self::None, Self::One),
+            _ => Self::Many(places),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Installed {
+    id: InstallationId,
+    app: Arc<AppHandle>,
+    account: AccountId,
+    first_granted_at: Timestamp,
+    /// While there are tokens, since when; afterwards, when the last one ended.
+    turned_at: Timestamp,
+    epoch: u32,
+    ever_installed: bool,
+    tokens: Few,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    rows: Vec<Installed>,
+    by_id: HashTable<u32>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Installations {
+    shards: Sharded<Shard>,
+    /// 32 bits of the account's hash beside the place; the row has the whole account id.
+    by_account: Sharded<HashTable<(u32, Place)>>,
+    hasher: RandomState,
+}
+
+fn hash_of(id: &InstallationId) -> u64 {
+    random_bits(id.as_uuid().as_bytes())
+}
+
+fn shard_of(id: &InstallationId) -> usize {
+    usize::from(id.as_uuid().as_bytes()[0])
+}
+
+impl Installations {
+    pub(super) fn grant(
+        &self,
+        id: InstallationId,
+        app: Arc<AppHandle>,
+        account: &AccountId,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
+        if InstallationId::of(&app.client_id, account) != id {
+            return Err("it names another app or account than its stream");
+        }
+        let mut guard = self.shards.write(shard_of(&id));
+        let shard = &mut *guard;
+        let rows = &shard.rows;
+        if shard.by_id.find(hash_of(&id), |&slot| rows[slot as usize].id == id).is_some() {
+            return Ok(());
+        }
+        let place = Place::new(shard_of(&id), rows.len())?;
+        shard
+            .by_id
+            .insert_unique(hash_of(&id), place.slot() as u32, |&slot| hash_of(&rows[slot as usize].id));
+        shard.rows.push(Installed {
+            id,
+            app: Arc::clone(&app),
+            account: account.clone(),
+            first_granted_at: at,
+            turned_at: at,
+            epoch: 0,
+            ever_installed: false,
+            tokens: Few::None,
+        });
+        drop(guard);
+        let (shard, hash) = self.account_hash(account);
+        let mut accounts = self.by_account.write(shard);
+        accounts.insert_unique(u64::from(hash) << 32 | u64::from(hash), (hash, place), |&(hash, _)| {
+            u64::from(hash) << 32 | u64::from(hash)
+        });
+        drop(accounts);
+        app.add_installation(place);
+        Ok(())
+    }
+
+    fn account_hash(&self, account: &AccountId) -> (usize, u32) {
+        let hash = self.hasher.hash_one(account);
+        ((hash >> 32) as usize & 0xff, hash as u32)
+    }
+
+    pub(super) fn place(&self, id: InstallationId) -> Option<Place> {
+        let shard = self.shards.read(shard_of(&id));
+        let slot = shard.by_id.find(hash_of(&id), |&slot| shard.rows[slot as usize].id == id)?;
+        Place::new(shard_of(&id), *slot as usize).ok()
+    }
+
+    /// Every place whose account may be this one; the caller compares the account.
+    pub(super) fn places_on(&self, account: &AccountId) -> Vec<Place> {
+        let (shard, hash) = self.account_hash(account);
+        let accounts = self.by_account.read(shard);
+        let spread = u64::from(hash) << 32 | u64::from(hash);
+        accounts.iter_hash(spread).filter(|(found, _)| *found == hash).map(|&(_, place)| place).collect()
+    }
+
+    pub(super) fn app(&self, place: Place) -> Option<Arc<AppHandle>> {
+        Some(Arc::clone(&self.shards.read(place.shard()).rows.get(place.slot())?.app))
+    }
+
+    pub(super) fn identity(&self, place: Place) -> Option<(InstallationId, AccountId)> {
+        let shard = self.shards.read(place.shard());
+        let row = shard.rows.get(place.slot())?;
+        Some((row.id, row.account.clone()))
+    }
+
+    pub(super) fn row(&self, place: Place) -> Option<Row> {
+        let shard = self.shards.read(place.shard());
+        let row = shard.rows.get(place.slot())?;
+        let installed = !row.tokens.as_slice().is_empty();
+        Some(Row {
+            installation_id: row.id,
+            client_id: row.app.client_id,
+            account_id: row.account.clone(),
+            first_granted_at: row.first_granted_at,
+            installed_since: installed.then_some(row.turned_at),
+            ended_at: (!installed && row.ever_installed).then_some(row.turned_at),
+            epoch: row.epoch,
+            tokens: row.tokens.as_slice().to_vec(),
+        })
+    }
+
+    /// Adds a token and takes out those that are expired; returns them.
+    pub(super) fn add_token(
+        &self,
+        place: Place,
+        token: Place,
+        at: Timestamp,
+        is_expired: impl Fn(Place) -> bool,
+    ) -> Vec<Place> {
+        let mut shard = self.shards.write(place.shard());
+        let Some(row) = shard.rows.get_mut(place.slot()) else { return Vec::new() };
+        let (expired, mut live): (Vec<_>, Vec<_>) =
+            row.tokens.as_slice().iter().partition(|&&token| is_expired(token));
+        if live.is_empty() {
+            row.turned_at = at;
+        }
+        row.ever_installed = true;
+        live.push(token);
+        row.tokens = Few::from_vec(live);
+        expired
+    }
+
+    pub(super) fn remove_token(&self, place: Place, token: Place, at: Timestamp) {
+        let mut shard = self.shards.write(place.shard());
+        let Some(row) = shard.rows.get_mut(place.slot()) else { return };
+        let mut left = row.tokens.as_slice().to_vec();
+        let before = left.len();
+        left.retain(|&other| other != token);
+        if left.is_empty() && before > 0 {
+            row.turned_at = at;
+        }
+        row.tokens = Few::from_vec(left);
+    }
+
+    /// Ends the epoch; returns the tokens that it ended.
+    pub(super) fn uninstall(&self, place: Place, at: Timestamp) -> Vec<Place> {
+        let mut shard = self.shards.write(place.shard());
+        let Some(row) = shard.rows.get_mut(place.slot()) else { return Vec::new() };
+        row.epoch = row.epoch.saturating_add(1);
+        let ended = std::mem::take(&mut row.tokens).as_slice().to_vec();
+        if !ended.is_empty() {
+            row.turned_at = at;
+        }
+        ended
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shards.each().map(|shard| shard.rows.len()).sum()
+    }
+
+    pub(super) fn digest(&self, digest: &mut StateDigest) {
+        for shard in self.shards.each() {
+            for row in &shard.rows {
+                digest.add(
+                    "installation",
+                    &[
+                        row.id.as_uuid().as_bytes(),
+                        row.app.client_id.as_uuid().as_bytes(),
+                        row.account.as_str().as_bytes(),
+                        &row.first_granted_at.as_micros().to_le_bytes(),
+                        &row.turned_at.as_micros().to_le_bytes(),
+                        &row.epoch.to_le_bytes(),
+                        &[u8::from(row.ever_installed)],
+                    ],
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The live projection: what every request asks, in memory.
+//!
+//! One writer applies records in order; any number of readers ask at the same time. Tables are split
+//! into shards with a lock each, so that no reader waits for more than one record's work or the growth
+//! of one shard. "Installed" is stored nowhere: it is the question whether a token is valid.
+
+mod apps;
+mod digest;
+mod installations;
+mod keys;
+mod scope_sets;
+mod shards;
+mod tokens;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use grantbook_events::{
+    AccountId, ClientId, Event, InstallationEvent, InstallationId, OperatorKeyId, Position, Recorded,
+    SecretDigest, StreamKind, Timestamp, TokenId, UserId,
+};
+use std::sync::Arc;
+
+use crate::app::RegisteredApp;
+use crate::fold::FoldError;
+use crate::operator_key::IssuedKey;
+use apps::Apps;
+pub use digest::StateDigest;
+use installations::Installations;
+use keys::Keys;
+use tokens::{NewToken, Tokens};
+
+/// What is true of a valid token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFacts {
+    /// Names the token.
+    pub token_id: TokenId,
+    /// The app it was issued to.
+    pub client_id: ClientId,
+    /// The installation it belongs to.
+    pub installation_id: InstallationId,
+    /// The account the app is installed on.
+    pub account_id: AccountId,
+    /// The user who approved.
+    pub user_id: UserId,
+    /// Canonical names of its scopes.
+    pub scopes: Arc<[String]>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// From when on it is refused; `None` never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What is true of one app on one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallationFacts {
+    /// Names the installation.
+    pub installation_id: InstallationId,
+    /// The app.
+    pub client_id: ClientId,
+    /// The account.
+    pub account_id: AccountId,
+    /// When a user of the account first approved the app.
+    pub first_granted_at: Timestamp,
+    /// Since when at least one token has been there without a break, if one is.
+    pub installed_since: Option<Timestamp>,
+    /// When the last token ended, if none is left but one was there.
+    pub ended_at: Option<Timestamp>,
+    /// Counts uninstalls.
+    pub epoch: u32,
+    /// Its valid tokens, oldest first.
+    pub tokens: Vec<TokenFacts>,
+}
+
+impl InstallationFacts {
+    /// An app is installed while at least one of its tokens is valid.
+    pub fn is_installed(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+}
+
+/// How much is in the live projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Apps, deleted ones too.
+    pub apps: usize,
+    /// Installations, ended ones too.
+    pub installations: usize,
+    /// Tokens neither revoked nor ended.
+    pub tokens: usize,
+    /// Operator keys, retired ones too.
+    pub operator_keys: usize,
+}
+
+/// Apps, installations, tokens and operator keys, as of one position.
+#[derive(Debug, Default)]
+pub struct Live {
+    apps: Apps,
+    installations: Installations,
+    tokens: Tokens,
+    keys: Keys,
+    position: AtomicU64,
+}
+
+impl Live {
+    /// An empty projection, before the first event.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The position of the last event applied.
+    pub fn position(&self) -> Position {
+        Position::new(self.position.load(Ordering::Acquire))
+    }
+
+    /// Applies the next event. Only one caller at a time may do this, in order of position; an event at
+    /// or below the current position was applied before and is passed over.
+    pub fn apply(&self, recorded: &Recorded) -> Result<(), FoldError> {
+        let envelope = &recorded.envelope;
+        if envelope.position <= self.position() {
+            return Ok(());
+        }
+        let kind = envelope
+            .stream
+            .kind()
+            .map_err(|_| FoldError::new(recorded, "its stream is not one of grantbook's"))?;
+        match (kind, &recorded.event) {
+            (StreamKind::App(id), Event::App(_)) => self.apps.apply(id, recorded)?,
+            (StreamKind::OperatorKey(_), Event::OperatorKey(_)) => self.keys.apply(recorded)?,
+            (StreamKind::Installation(id), Event::Installation(event)) => {
+                let applied = self.apply_installation(id, event, envelope.recorded_at);
+                applied.map_err(|detail| FoldError::new(recorded, detail))?;
+            }
+            (StreamKind::App(_) | StreamKind::OperatorKey(_) | StreamKind::Installation(_), _) => {
+                return Err(FoldError::new(recorded, "it does not belong in its stream"));
+            }
+        }
+        self.position.store(envelope.position.as_u64(), Ordering::Release);
+        Ok(())
+    }
+
+    fn apply_installation(
+        &self,
+        id: InstallationId,
+        event: &InstallationEvent,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
+        match event {
+            InstallationEvent::AccessGranted(event) => {
+                let app = self.apps.handle(&event.client_id).ok_or("its app was never registered")?;
+                self.installations.grant(id, app, &event.account_id, at)
+            }
+            InstallationEvent::CodeExchanged(event) => {
+                let place = self.installations.place(id).ok_or("access was not granted before")?;
+                let app = self.installations.app(place).ok_or("access was not granted before")?;
+                let token = self.tokens.insert(NewToken {
+                    token_id: event.token_id,
+                    digest: event.token_digest,
+                    user_id: event.user_id.clone(),
+                    scopes: &event.scopes,
+                    issued_at: at,
+                    expires_at: event.expires_at,
+                    app,
+                    installation: place,
+                })?;
+                // Tokens that expired before this event can never count again.
+                for expired in
+                    self.installations.add_token(place, token, at, |token| self.tokens.is_expired(token, at))
+                {
+                    self.tokens.remove(expired);
+                }
+                Ok(())
+            }
+            InstallationEvent::CodeReplayed(event) => self.end_tokens(id, &event.token_ids, at),
+            InstallationEvent::TokenRevoked(event) => self.end_tokens(id, &[event.token_id], at),
+            InstallationEvent::Uninstalled(_) => {
+                let place = self.installations.place(id).ok_or("access was not granted before")?;
+                for token in self.installations.uninstall(place, at) {
+                    self.tokens.remove(token);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn end_tokens(&self, id: InstallationId, ended: &[TokenId], at: Timestamp) -> Result<(), &'static str> {
+        let place = self.installations.place(id).ok_or("access was not granted before")?;
+        for token_id in ended {
+            // A token that expired may have been dropped before it was revoked.
+            if let Some(token) = self.tokens.find_id(token_id) {
+                self.installations.remove_token(place, token, at);
+                self.tokens.remove(token);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a token with this digest is valid: not revoked, not expired, of the current epoch, and
+    /// its app active.
+    pub fn is_valid(&self, digest: &SecretDigest, now: Timestamp) -> bool {
+        self.tokens.is_valid(digest, now)
+    }
+
+    /// What is true of the token with this digest, if it is valid.
+    pub fn token(&self, digest: &SecretDigest, now: Timestamp) -> Option<TokenFacts> {
+        let found = self.tokens.find_valid(digest, now)?;
+        self.facts(found)
+    }
+
+    /// What is true of the token with this id, if it is valid.
+    pub fn token_by_id(&self, token_id: &TokenId, now: Timestamp) -> Option<TokenFacts> {
+        let found = self.tokens.describe(self.tokens.find_id(token_id)?, now)?;
+        self.facts(found).filter(|facts| facts.token_id == *token_id)
+    }
+
+    /// The installation a token belongs to, valid or not, while the token is known here.
+    pub fn installation_of_token(&self, token_id: &TokenId) -> Option<InstallationId> {
+        let place = self.tokens.installation_of(self.tokens.find_id(token_id)?)?;
+        Some(self.installations.row(place)?.installation_id)
+    }
+
+    fn facts(&self, found: tokens::Found) -> Option<TokenFacts> {
+        let row = self.installations.identity(found.installation)?;
+        Some(TokenFacts {
+            token_id: found.token_id,
+            client_id: found.client_id,
+            installation_id: row.0,
+            account_id: row.1,
+            user_id: found.user_id,
+            scopes: found.scopes,
+            issued_at: found.issued_at,
+            expires_at: found.expires_at,
+        })
+    }
+
+    /// The app with this client id, deleted ones too.
+    pub fn app(&self, client_id: &ClientId) -> Option<Arc<RegisteredApp>> {
+        self.apps.get(client_id)
+    }
+
+    /// Apps in order of registration, after a number of them, at most `limit`.
+    pub fn apps(&self, skip: usize, limit: usize) -> Vec<Arc<RegisteredApp>> {
+        self.apps.list(skip, limit)
+    }
+
+    /// The operator key with this digest, if it is accepted.
+    pub fn operator_key(&self, digest: &SecretDigest) -> Option<Arc<IssuedKey>> {
+        self.keys.by_digest(digest)
+    }
+
+    /// The operator key with this id, retired ones too.
+    pub fn operator_key_by_id(&self, key_id: &OperatorKeyId) -> Option<Arc<IssuedKey>> {
+        self.keys.by_id(key_id)
+    }
+
+    /// Operator keys in order of creation, retired ones too.
+    pub fn operator_keys(&self, skip: usize, limit: usize) -> Vec<Arc<IssuedKey>> {
+        self.keys.list(skip, limit)
+    }
+
+    /// One installation.
+    pub fn installation(&self, id: InstallationId, now: Timestamp) -> Option<InstallationFacts> {
+        self.installation_at(self.installations.place(id)?, now)
+    }
+
+    /// Installations of an app in order of first approval, after a number of them, at most `limit`.
+    pub fn installations_of_app(
+        &self,
+        client_id: &ClientId,
+        skip: usize,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<InstallationFacts> {
+        let Some(app) = self.apps.handle(client_id) else { return Vec::new() };
+        let places = app.installations(skip, limit);
+        places.into_iter().filter_map(|place| self.installation_at(place, now)).collect()
+    }
+
+    /// Installations on an account in order of first approval, after a number of them, at most `limit`.
+    pub fn installations_on_account(
+        &self,
+        account: &AccountId,
+        skip: usize,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<InstallationFacts> {
+        let mut found: Vec<_> = self
+            .installations
+            .places_on(account)
+            .into_iter()
+            .filter_map(|place| self.installation_at(place, now))
+            .filter(|facts| facts.account_id == *account)
+            .collect();
+        found.sort_by_key(|facts| (facts.first_granted_at, facts.installation_id));
+        found.into_iter().skip(skip).take(limit).collect()
+    }
+
+    fn installation_at(&self, place: shards::Place, now: Timestamp) -> Option<InstallationFacts> {
+        let row = self.installations.row(place)?;
+        let mut tokens: Vec<_> = row
+            .tokens
+            .iter()
+            .filter_map(|&token| self.tokens.describe(token, now))
+            .filter(|found| found.installation == place)
+            .filter_map(|found| self.facts(found))
+            .collect();
+        tokens.sort_by_key(|token| (token.issued_at, token.token_id));
+        Some(InstallationFacts {
+            installation_id: row.installation_id,
+            client_id: row.client_id,
+            account_id: row.account_id,
+            first_granted_at: row.first_granted_at,
+            installed_since: row.installed_since.filter(|_| !tokens.is_empty()),
+            ended_at: row.ended_at,
+            epoch: row.epoch,
+            tokens,
+        })
+    }
+
+    /// How much is in the projection.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            apps: self.apps.len(),
+            installations: self.installations.len(),
+            tokens: self.tokens.len(),
+            operator_keys: self.keys.len(),
+        }
+    }
+
+    /// A digest of everything in the projection, the same however it was built. Reads every row.
+    pub fn digest(&self) -> StateDigest {
+        let mut digest = StateDigest::default();
+        self.apps.digest(&mut digest);
+        self.keys.digest(&mut digest);
+        self.installations.digest(&mut digest);
+        self.tokens.digest(&mut digest, |place| self.installations.identity(place).map(|row| row.0));
+        digest
+    }
+}
+
+/// The user's own tokens on one installation, which is what the account page lists.
+impl InstallationFacts {
+    /// Its valid tokens of one user.
+    pub fn tokens_of<'a>(&'a self, user: &'a UserId) -> impl Iterator<Item = &'a TokenFacts> {
+        self.tokens.iter().filter(move |token| token.user_id == *user)
+    }
+}

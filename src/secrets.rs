@@ -1,0 +1,260 @@
+//! Plain secrets and randomness. Knows: how codes, tokens, client secrets and operator keys are minted,
+//! spelt, checked and digested, and where ids come from. Nothing else in grantbook holds a plain secret
+//! for longer than one frame, and nothing anywhere stores one.
+//!
+//! | secret | form |
+//! |---|---|
+//! | access token | `gbt_` + base62 (version, installation id, 32 random bytes) + 6 characters of CRC-32 |
+//! | authorization code | `gbc_` + the same |
+//! | client secret | `gbs_` + base62 (32 random bytes) + 6 characters of CRC-32 |
+//! | operator key | `gbk_` + the same |
+//!
+//! A code or token says which stream it belongs to, so any node can ask that stream although its own
+//! projection is behind; and a scanner can recognise a leaked secret offline, by its prefix and checksum.
+
+mod base62;
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantbook_events::{
+    ClientId, EventId, GrantId, InstallationId, OperatorKeyId, RequestId, SecretDigest, SecretId, Timestamp,
+    TokenId,
+};
+use rand::Rng;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use uuid::{Builder, Uuid};
+use zeroize::Zeroizing;
+
+const TOKEN: &str = "gbt_";
+const CODE: &str = "gbc_";
+const CLIENT_SECRET: &str = "gbs_";
+const OPERATOR_KEY: &str = "gbk_";
+
+/// The only layout of codes and tokens so far.
+const LAYOUT: u8 = 1;
+/// Bytes of randomness in every secret: 256 bits.
+const RANDOM_BYTES: usize = 32;
+/// Layout, installation id, randomness.
+const LOCATED_BYTES: usize = 1 + 16 + RANDOM_BYTES;
+/// Base62 characters of a CRC-32.
+const CHECKSUM_CHARS: usize = 6;
+
+/// A secret in plain form: it has no Display and no Serialize, its Debug is opaque, and its memory is
+/// wiped when it goes.
+pub struct PlainSecret(Zeroizing<String>);
+
+impl PlainSecret {
+    /// Takes what somebody presented.
+    pub fn presented(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The secret itself, for the one answer that hands it over.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored and compared instead.
+    pub fn digest(&self) -> SecretDigest {
+        digest(&self.0)
+    }
+}
+
+impl fmt::Debug for PlainSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlainSecret(…)")
+    }
+}
+
+/// SHA-256 of a presented secret.
+pub fn digest(presented: &str) -> SecretDigest {
+    SecretDigest::new(Sha256::digest(presented).into())
+}
+
+/// Whether two digests are equal, in a time that does not depend on where they differ.
+pub fn digests_match(one: &SecretDigest, other: &SecretDigest) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
+}
+
+/// Mints an access token that belongs to an installation.
+pub fn mint_token(installation: InstallationId) -> PlainSecret {
+    spell(TOKEN, &located(installation))
+}
+
+/// Mints an authorization code that belongs to an installation.
+pub fn mint_code(installation: InstallationId) -> PlainSecret {
+    spell(CODE, &located(installation))
+}
+
+/// Mints a client secret.
+pub fn mint_client_secret() -> PlainSecret {
+    spell(CLIENT_SECRET, Zeroizing::new(random_bytes::<RANDOM_BYTES>()).as_slice())
+}
+
+/// Mints an operator key.
+pub fn mint_operator_key() -> PlainSecret {
+    spell(OPERATOR_KEY, Zeroizing::new(random_bytes::<RANDOM_BYTES>()).as_slice())
+}
+
+/// Where an access token belongs; `None` for what was never minted here.
+pub fn locate_token(presented: &str) -> Option<InstallationId> {
+    locate(TOKEN, presented)
+}
+
+/// Where an authorization code belongs; `None` for what was never minted here.
+pub fn locate_code(presented: &str) -> Option<InstallationId> {
+    locate(CODE, presented)
+}
+
+/// The S256 code challenge of a verifier (RFC 7636 section 4.2).
+pub fn s256_challenge(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+}
+
+fn located(installation: InstallationId) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LOCATED_BYTES));
+    bytes.push(LAYOUT);
+    bytes.extend_from_slice(installation.as_uuid().as_bytes());
+    bytes.extend_from_slice(&random_bytes::<RANDOM_BYTES>());
+    bytes
+}
+
+fn spell(prefix: &str, bytes: &[u8]) -> PlainSecret {
+    let mut text =
+        Zeroizing::new(String::with_capacity(prefix.len() + base62::width(bytes.len()) + CHECKSUM_CHARS));
+    text.push_str(prefix);
+    base62::encode(bytes, &mut text);
+    let checksum = crc32fast::hash(text.as_bytes());
+    base62::encode(&checksum.to_be_bytes(), &mut text);
+    PlainSecret(text)
+}
+
+fn locate(prefix: &str, presented: &str) -> Option<InstallationId> {
+    let (body, checksum) = presented.split_at_checked(presented.len().checked_sub(CHECKSUM_CHARS)?)?;
+    let encoded = body.strip_prefix(prefix)?;
+    if encoded.len() != base62::width(LOCATED_BYTES) {
+        return None;
+    }
+    if *base62::decode(checksum, 4)? != crc32fast::hash(body.as_bytes()).to_be_bytes() {
+        return None;
+    }
+    let bytes = base62::decode(encoded, LOCATED_BYTES)?;
+    let (&layout, rest) = bytes.split_first()?;
+    let installation: [u8; 16] = rest.get(..16)?.try_into().ok()?;
+    (layout == LAYOUT).then(|| InstallationId::new(Uuid::from_bytes(installation)))
+}
+
+/// Bytes from the process's cryptographically secure generator, which is seeded by the system.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}
+
+fn random_uuid() -> Uuid {
+    Builder::from_random_bytes(random_bytes()).into_uuid()
+}
+
+fn timed_uuid(now: Timestamp) -> Uuid {
+    let millis = u64::try_from(now.as_micros() / 1000).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(millis, &random_bytes()).into_uuid()
+}
+
+/// A new client id.
+pub fn new_client_id() -> ClientId {
+    ClientId::new(random_uuid())
+}
+
+/// A new event id: random per attempt.
+pub fn new_event_id() -> EventId {
+    EventId::new(random_uuid())
+}
+
+/// A new grant id.
+pub fn new_grant_id(now: Timestamp) -> GrantId {
+    GrantId::new(timed_uuid(now))
+}
+
+/// A new token id.
+pub fn new_token_id(now: Timestamp) -> TokenId {
+    TokenId::new(timed_uuid(now))
+}
+
+/// A new secret id.
+pub fn new_secret_id(now: Timestamp) -> SecretId {
+    SecretId::new(timed_uuid(now))
+}
+
+/// A new operator key id.
+pub fn new_operator_key_id(now: Timestamp) -> OperatorKeyId {
+    OperatorKeyId::new(timed_uuid(now))
+}
+
+/// A new request id.
+pub fn new_request_id() -> RequestId {
+    // 32 hex digits are always a request id.
+    let text = random_uuid().simple().to_string();
+    text.parse().unwrap_or_else(|_| unreachable!("hex digits are visible ASCII"))
+}
+
+/// A new ledger identity.
+pub fn new_ledger_identity() -> Uuid {
+    random_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installation() -> InstallationId {
+        "98f1b1a0-279b-5082-a1d9-c221440d2739".parse().unwrap()
+    }
+
+    #[test]
+    fn a_code_and_a_token_say_where_they_belong_and_cannot_be_taken_for_each_other() {
+        let (code, token) = (mint_code(installation()), mint_token(installation()));
+        assert_eq!(locate_code(code.expose()), Some(installation()));
+        assert_eq!(locate_token(token.expose()), Some(installation()));
+        assert_eq!(locate_code(token.expose()), None);
+        assert_eq!(locate_token(code.expose()), None);
+        assert_eq!(locate_code(mint_client_secret().expose()), None);
+    }
+
+    #[test]
+    fn every_single_changed_character_is_noticed() {
+        let code = mint_code(installation());
+        for at in 0..code.expose().len() {
+            let mut text = code.expose().as_bytes().to_vec();
+            text[at] = if text[at] == b'a' { b'b' } else { b'a' };
+            assert_eq!(locate_code(std::str::from_utf8(&text).unwrap()), None, "at {at}");
+        }
+        assert_eq!(locate_code(&code.expose()[1..]), None);
+        assert_eq!(locate_code(""), None);
+        assert_eq!(locate_code("ééééééé"), None);
+    }
+
+    #[test]
+    fn c1_secrets_survive_raw_and_form_encoded_basic_authentication() {
+        for secret in
+            [mint_code(installation()), mint_token(installation()), mint_client_secret(), mint_operator_key()]
+        {
+            assert!(secret.expose().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+        }
+        assert_ne!(mint_client_secret().expose(), mint_client_secret().expose());
+    }
+
+    #[test]
+    fn t8_debug_shows_no_secret() {
+        let secret = mint_client_secret();
+        assert_eq!(format!("{secret:?}"), "PlainSecret(…)");
+    }
+
+    #[test]
+    fn the_challenge_of_rfc_7636_appendix_b() {
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        assert_eq!(s256_challenge(verifier), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+}

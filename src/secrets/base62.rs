@@ -1,0 +1,98 @@
+//! Fixed-width base62 of whole byte strings. Knows: digits. Must not know: what the bytes are.
+
+use zeroize::Zeroizing;
+
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// Digits taken per division: the most for which 62^n still fits 32 bits.
+const GROUP: usize = 5;
+const GROUP_VALUE: u64 = 62u64.pow(GROUP as u32);
+
+/// How many digits always hold this many bytes.
+pub(super) const fn width(bytes: usize) -> usize {
+    // log 256 / log 62 = 1.34359…, rounded up.
+    (bytes * 134_360).div_ceil(100_000)
+}
+
+/// Appends the digits of a big-endian number.
+pub(super) fn encode(bytes: &[u8], text: &mut String) {
+    let mut limbs: Zeroizing<Vec<u32>> = Zeroizing::new(bytes.rchunks(4).rev().map(big_endian).collect());
+    let mut digits: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(width(bytes.len()) + GROUP));
+    while digits.len() < width(bytes.len()) {
+        let mut rest = 0;
+        for limb in limbs.iter_mut() {
+            let value = rest << 32 | u64::from(*limb);
+            *limb = (value / GROUP_VALUE) as u32;
+            rest = value % GROUP_VALUE;
+        }
+        for _ in 0..GROUP {
+            digits.push(DIGITS[(rest % 62) as usize]);
+            rest /= 62;
+        }
+    }
+    digits.truncate(width(bytes.len()));
+    text.extend(digits.iter().rev().map(|&digit| char::from(digit)));
+}
+
+/// The bytes behind the digits; `None` if there is another digit, another width, or too large a number.
+pub(super) fn decode(text: &str, bytes: usize) -> Option<Zeroizing<Vec<u8>>> {
+    if text.len() != width(bytes) {
+        return None;
+    }
+    let mut number = Zeroizing::new(vec![0u8; bytes]);
+    for digit in text.bytes() {
+        let mut carry = u32::from(value_of(digit)?);
+        for byte in number.iter_mut().rev() {
+            carry += u32::from(*byte) * 62;
+            *byte = carry as u8;
+            carry >>= 8;
+        }
+        if carry != 0 {
+            return None;
+        }
+    }
+    Some(number)
+}
+
+fn big_endian(chunk: &[u8]) -> u32 {
+    chunk.iter().fold(0, |value, &byte| value << 8 | u32::from(byte))
+}
+
+fn value_of(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'Z' => Some(digit - b'A' + 10),
+        b'a'..=b'z' => Some(digit - b'a' + 36),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_values() {
+        let text = |bytes: &[u8]| {
+            let mut text = String::new();
+            encode(bytes, &mut text);
+            text
+        };
+        assert_eq!(text(&[0, 0, 0, 0]), "000000");
+        assert_eq!(text(&[0, 0, 0, 61]), "00000z");
+        assert_eq!(text(&u32::MAX.to_be_bytes()), "4gfFC3");
+        assert_eq!((width(4), width(32), width(49)), (6, 43, 66));
+        assert!(decode("4gfFC4", 4).is_none(), "one more than fits");
+        assert!(decode("00000-", 4).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes(bytes in proptest::collection::vec(any::<u8>(), 1..60)) {
+            let mut text = String::new();
+            encode(&bytes, &mut text);
+            prop_assert_eq!(text.len(), width(bytes.len()));
+            prop_assert_eq!(&**decode(&text, bytes.len()).unwrap(), &bytes[..]);
+        }
+    }
+}
