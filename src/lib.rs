@@ -3,5 +3,6 @@
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
 pub mod clock;
+pub mod decisions;
 pub mod secrets;
 pub mod store;

@@ -91,6 +91,11 @@ impl RegisteredApp {
         self.status == AppStatus::Active
     }
 
+    /// Whether it is gone for good.
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.status, AppStatus::Deleted { .. })
+    }
+
     /// The secrets that are accepted.
     pub fn live_secrets(&self, now: Timestamp) -> impl Iterator<Item = &ClientSecret> {
         self.secrets.iter().filter(move |secret| secret.is_live(now))

@@ -1,0 +1,134 @@
+//! What an app says of itself: its name, owner, homepage, redirect URIs, scopes and token policy, checked
+//! once so that everything behind can rely on it.
+
+use grantbook_events::TokenPolicy;
+use url::Url;
+
+use super::redirect_uri::{self, RedirectUriError};
+use super::scopes::ScopeCatalogue;
+
+/// The most characters of an app's or owner's name.
+pub const NAME_MAX: usize = 100;
+/// The most redirect URIs of an app.
+pub const REDIRECT_URIS_MAX: usize = 20;
+/// The longest token lifetime an app may opt in to, in seconds: a year.
+pub const TOKEN_LIFETIME_MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
+/// The longest homepage, in bytes.
+const HOMEPAGE_MAX: usize = 500;
+
+/// Why a profile cannot be taken, naming the field and saying what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {detail}")]
+pub struct ProfileError {
+    /// The field of the registration.
+    pub field: &'static str,
+    /// What would be right.
+    pub detail: String,
+}
+
+fn wrong<T>(field: &'static str, detail: impl Into<String>) -> Result<T, ProfileError> {
+    Err(ProfileError { field, detail: detail.into() })
+}
+
+/// A name that people read on the consent page: no control or invisible formatting characters, which
+/// could make one app look like another.
+pub fn check_name(field: &'static str, text: &str) -> Result<String, ProfileError> {
+    let text = text.trim();
+    let deceptive = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    if text.is_empty() || text.chars().count() > NAME_MAX || text.chars().any(deceptive) {
+        return wrong(field, format!("must be 1 to {NAME_MAX} characters that can be seen"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A homepage: an https address, or http for a loopback one; empty text for none.
+pub fn check_homepage(text: &str) -> Result<String, ProfileError> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let url = Url::parse(text).ok().filter(|_| text.len() <= HOMEPAGE_MAX);
+    let Some(url) = url.filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host()) else {
+        return wrong("homepage", "must be an https address such as https://app.example/");
+    };
+    Ok(url.into())
+}
+
+/// Redirect URIs: at least one, no two alike, each registrable.
+pub fn check_redirect_uris(uris: &[String]) -> Result<Vec<String>, ProfileError> {
+    if uris.is_empty() || uris.len() > REDIRECT_URIS_MAX {
+        return wrong("redirect_uris", format!("must be 1 to {REDIRECT_URIS_MAX} URIs"));
+    }
+    for (at, uri) in uris.iter().enumerate() {
+        redirect_uri::check_registrable(uri).or_else(|error: RedirectUriError| {
+            let shown: String = uri.chars().take(100).collect();
+            wrong("redirect_uris", format!("{shown:?}: {error}"))
+        })?;
+        if uris.iter().take(at).any(|earlier| earlier == uri) {
+            return wrong("redirect_uris", format!("{uri} is there twice"));
+        }
+    }
+    Ok(uris.to_vec())
+}
+
+/// Scopes: at least one of the catalogue, by canonical name or alias.
+pub fn check_scopes(catalogue: &ScopeCatalogue, scopes: &[String]) -> Result<Vec<String>, ProfileError> {
+    if scopes.iter().any(|scope| scope.contains(' ')) {
+        return wrong("scopes", "must be a list of scope names, one name an entry");
+    }
+    catalogue.resolve(&scopes.join(" ")).or_else(|error| {
+        let known: Vec<_> = catalogue.names().collect();
+        wrong("scopes", format!("{error}; known scopes are {}", known.join(", ")))
+    })
+}
+
+/// A token policy: tokens that do not expire, or a lifetime of up to a year.
+pub fn check_token_policy(policy: TokenPolicy) -> Result<TokenPolicy, ProfileError> {
+    match policy.lifetime_seconds {
+        Some(0) => wrong(
+            "token_policy.lifetime_seconds",
+            "must be at least 1; leave it out for tokens that do not expire",
+        ),
+        Some(seconds) if seconds > TOKEN_LIFETIME_MAX_SECONDS => wrong(
+            "token_policy.lifetime_seconds",
+            format!(
+                "must be at most {TOKEN_LIFETIME_MAX_SECONDS} (a year); leave it out for tokens that do not expire"
+            ),
+        ),
+        Some(_) | None => Ok(policy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_must_be_visible() {
+        assert_eq!(check_name("name", "  Widgets ").as_deref(), Ok("Widgets"));
+        for wrong in ["", "   ", "a\u{202e}b", "a\nb", "\u{200b}", &"x".repeat(101)] {
+            assert!(check_name("name", wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn homepages_are_web_addresses() {
+        assert!(check_homepage("https://app.example/").is_ok());
+        assert_eq!(check_homepage("").as_deref(), Ok(""));
+        for wrong in ["javascript:alert(1)", "app.example", "data:text/html,x"] {
+            assert!(check_homepage(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn redirect_uris_are_named_with_what_would_be_right() {
+        let error = check_redirect_uris(&["http://app.example/".to_owned()]).unwrap_err();
+        assert_eq!(error.field, "redirect_uris");
+        assert!(error.detail.contains("http://app.example/") && error.detail.contains("https"), "{error}");
+        let twice = vec!["https://a.example/".to_owned(); 2];
+        assert!(check_redirect_uris(&twice).unwrap_err().detail.contains("twice"));
+        assert!(check_redirect_uris(&[]).is_err());
+    }
+}

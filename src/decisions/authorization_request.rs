@@ -1,0 +1,261 @@
+//! An authorization request (RFC 6749 section 4.1.1) and every check on it that needs no user.
+
+use std::sync::Arc;
+
+use grantbook_projections::{AppStatus, RegisteredApp};
+
+use super::redirect_uri;
+use super::scopes::ScopeCatalogue;
+
+/// The longest `state`, in bytes.
+pub const STATE_MAX: usize = 4096;
+/// Characters of an S256 code challenge: 32 bytes in base64url without padding (RFC 7636 section 4.2).
+const CHALLENGE_CHARS: usize = 43;
+
+/// The parameters as the app sent them; an empty value counts as absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// `response_type`; absent means `code`.
+    pub response_type: Option<String>,
+    /// `redirect_uri`.
+    pub redirect_uri: Option<String>,
+    /// `scope`.
+    pub scope: Option<String>,
+    /// `state`, returned byte for byte.
+    pub state: Option<String>,
+    /// `code_challenge` (RFC 7636).
+    pub code_challenge: Option<String>,
+    /// `code_challenge_method`; only `S256`.
+    pub code_challenge_method: Option<String>,
+    /// A protocol parameter that was there more than once (RFC 6749 section 3.1).
+    pub repeated: Option<String>,
+}
+
+/// An authorization request that passed every check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorizationRequest {
+    /// The app that asks.
+    pub app: Arc<RegisteredApp>,
+    /// Where the answer goes.
+    pub target: RedirectTarget,
+    /// Canonical names of the scopes it asks for.
+    pub scopes: Vec<String>,
+    /// The S256 code challenge, if there is one.
+    pub code_challenge: Option<String>,
+}
+
+/// Where an answer may be sent: a redirect URI that was checked against the app's registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectTarget {
+    /// The redirect URI.
+    pub redirect_uri: String,
+    /// Whether the request named it; if so the exchange must, too.
+    pub sent: bool,
+    /// Goes back with the answer, byte for byte.
+    pub state: Option<String>,
+}
+
+/// Why there is nowhere to send an answer to: the person gets a page instead (A2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoTarget {
+    /// No app has this client id.
+    #[error("the app that sent you here is not registered")]
+    UnknownClient,
+    /// An operator stopped the app for now.
+    #[error("the app that sent you here is suspended")]
+    Suspended,
+    /// The redirect URI is not one of the app's.
+    #[error("the redirect_uri is not one that the app registered")]
+    RedirectUriMismatch,
+    /// No redirect URI was named, and the app has several.
+    #[error("redirect_uri is required: the app registered more than one")]
+    RedirectUriMissing,
+    /// `client_id` or `redirect_uri` is there more than once.
+    #[error("client_id and redirect_uri may be there once only")]
+    Repeated,
+}
+
+/// Why a request with a good redirect URI is refused (RFC 6749 section 4.1.2.1): the app is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// `invalid_request`.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// `unsupported_response_type`.
+    #[error("response_type must be code")]
+    UnsupportedResponseType,
+    /// `invalid_scope`.
+    #[error("{0}")]
+    InvalidScope(String),
+}
+
+/// Where an answer to this app may be sent (A2, A3, A4).
+pub fn redirect_target(
+    app: Option<&RegisteredApp>,
+    parameters: &Parameters,
+) -> Result<RedirectTarget, NoTarget> {
+    if matches!(parameters.repeated.as_deref(), Some("client_id" | "redirect_uri")) {
+        return Err(NoTarget::Repeated);
+    }
+    let app = app.ok_or(NoTarget::UnknownClient)?;
+    match app.status {
+        AppStatus::Active => {}
+        AppStatus::Suspended { .. } => return Err(NoTarget::Suspended),
+        AppStatus::Deleted { .. } => return Err(NoTarget::UnknownClient),
+    }
+    let (redirect_uri, sent) = match (&parameters.redirect_uri, app.redirect_uris.as_slice()) {
+        (Some(requested), registered) => {
+            let known = registered.iter().any(|uri| redirect_uri::matches(uri, requested));
+            (known.then_some(requested).ok_or(NoTarget::RedirectUriMismatch)?, true)
+        }
+        (None, [only]) => (only, false),
+        (None, _) => return Err(NoTarget::RedirectUriMissing),
+    };
+    let state = parameters.state.clone().filter(|state| state.len() <= STATE_MAX);
+    Ok(RedirectTarget { redirect_uri: redirect_uri.clone(), sent, state })
+}
+
+/// Everything else about the request (A1, A6, A8, A12, A13).
+pub fn check_request(
+    app: Arc<RegisteredApp>,
+    target: RedirectTarget,
+    parameters: &Parameters,
+    catalogue: &ScopeCatalogue,
+) -> Result<AuthorizationRequest, RequestError> {
+    let invalid = |detail: &str| Err(RequestError::InvalidRequest(detail.to_owned()));
+    if let Some(name) = &parameters.repeated {
+        return invalid(&format!("{name} may be there once only"));
+    }
+    if parameters.state.as_ref().is_some_and(|state| state.len() > STATE_MAX) {
+        return invalid(&format!("state may have at most {STATE_MAX} bytes"));
+    }
+    if parameters.response_type.as_deref().is_some_and(|kind| kind != "code") {
+        return Err(RequestError::UnsupportedResponseType);
+    }
+    match (&parameters.code_challenge, parameters.code_challenge_method.as_deref()) {
+        (Some(challenge), Some("S256")) if !is_challenge(challenge) => {
+            return invalid("code_challenge must be 43 characters of base64url");
+        }
+        (Some(_), Some("S256")) => {}
+        (Some(_), Some(_) | None) => return invalid("code_challenge_method must be S256"),
+        (None, Some(_)) => return invalid("code_challenge_method without code_challenge"),
+        (None, None) if !app.confidential => {
+            return invalid("code_challenge is required: the app has no client secret");
+        }
+        (None, None) => {}
+    }
+    let scopes = requested_scopes(&app, parameters.scope.as_deref(), catalogue)?;
+    Ok(AuthorizationRequest { app, target, scopes, code_challenge: parameters.code_challenge.clone() })
+}
+
+fn requested_scopes(
+    app: &RegisteredApp,
+    scope: Option<&str>,
+    catalogue: &ScopeCatalogue,
+) -> Result<Vec<String>, RequestError> {
+    let invalid = |detail: String| RequestError::InvalidScope(detail);
+    let scope = scope.ok_or_else(|| invalid("scope is required".to_owned()))?;
+    let scopes = catalogue.resolve(scope).map_err(|error| invalid(error.to_string()))?;
+    match scopes.iter().find(|scope| !app.scopes.contains(scope)) {
+        Some(above) => Err(invalid(format!("the app was not registered for {above}"))),
+        None => Ok(scopes),
+    }
+}
+
+fn is_challenge(text: &str) -> bool {
+    text.len() == CHALLENGE_CHARS
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given;
+    use super::*;
+
+    const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+    fn asking(scope: &str) -> Parameters {
+        Parameters { scope: Some(scope.to_owned()), ..Parameters::default() }
+    }
+
+    fn check(app: RegisteredApp, parameters: &Parameters) -> Result<AuthorizationRequest, RequestError> {
+        let target = redirect_target(Some(&app), parameters).unwrap();
+        check_request(Arc::new(app), target, parameters, &ScopeCatalogue::default())
+    }
+
+    #[test]
+    fn a2_no_answer_goes_to_an_unknown_suspended_or_deleted_app() {
+        let mut app = given::registered_app();
+        assert_eq!(redirect_target(None, &asking("faqs")), Err(NoTarget::UnknownClient));
+        app.status = AppStatus::Suspended { reason: "review".to_owned() };
+        assert_eq!(redirect_target(Some(&app), &asking("faqs")), Err(NoTarget::Suspended));
+        app.status = AppStatus::Deleted { reason: "gone".to_owned() };
+        assert_eq!(redirect_target(Some(&app), &asking("faqs")), Err(NoTarget::UnknownClient));
+    }
+
+    #[test]
+    fn a4_an_omitted_redirect_uri_is_the_only_one_and_the_grant_says_so() {
+        let mut app = given::registered_app();
+        let target = redirect_target(Some(&app), &asking("faqs")).unwrap();
+        assert_eq!((target.redirect_uri.as_str(), target.sent), (app.redirect_uris[0].as_str(), false));
+        app.redirect_uris.push("https://other.example/cb".to_owned());
+        assert_eq!(redirect_target(Some(&app), &asking("faqs")), Err(NoTarget::RedirectUriMissing));
+        let named = Parameters { redirect_uri: Some(app.redirect_uris[1].clone()), ..asking("faqs") };
+        assert!(redirect_target(Some(&app), &named).unwrap().sent);
+        let wrong = Parameters { redirect_uri: Some("https://evil.example/".to_owned()), ..asking("faqs") };
+        assert_eq!(redirect_target(Some(&app), &wrong), Err(NoTarget::RedirectUriMismatch));
+    }
+
+    #[test]
+    fn a6_only_the_code_response_type() {
+        let mut parameters = asking("faqs");
+        parameters.response_type = Some("code".to_owned());
+        assert!(check(given::registered_app(), &parameters).is_ok());
+        parameters.response_type = Some("token".to_owned());
+        let error = check(given::registered_app(), &parameters).unwrap_err();
+        assert_eq!(error, RequestError::UnsupportedResponseType);
+    }
+
+    #[test]
+    fn a12_scopes_are_normalised_and_bounded_by_the_registration() {
+        let app = given::registered_app();
+        assert_eq!(check(app.clone(), &asking("faqs brands faqs")).unwrap().scopes, ["widgets", "faqs"]);
+        for wrong in ["contacts", "nonsense", "widgets  faqs", "wid\"gets", " "] {
+            let refused = check(app.clone(), &asking(wrong));
+            assert!(matches!(refused, Err(RequestError::InvalidScope(_))), "{wrong:?}");
+        }
+        let refused = check(app, &Parameters::default());
+        assert!(matches!(refused, Err(RequestError::InvalidScope(_))));
+    }
+
+    #[test]
+    fn a13_only_s256_and_required_for_public_clients() {
+        let with = |challenge: Option<&str>, method: Option<&str>| Parameters {
+            code_challenge: challenge.map(str::to_owned),
+            code_challenge_method: method.map(str::to_owned),
+            ..asking("faqs")
+        };
+        let public = RegisteredApp { confidential: false, ..given::registered_app() };
+        assert!(check(given::registered_app(), &with(None, None)).is_ok());
+        assert!(check(public.clone(), &with(Some(CHALLENGE), Some("S256"))).is_ok());
+        for wrong in [
+            with(Some(CHALLENGE), Some("plain")),
+            with(Some(CHALLENGE), None),
+            with(None, Some("S256")),
+            with(Some("short"), Some("S256")),
+            with(None, None),
+        ] {
+            let refused = check(public.clone(), &wrong);
+            assert!(matches!(refused, Err(RequestError::InvalidRequest(_))), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a8_a_state_of_4_kib_is_kept_and_a_longer_one_refused() {
+        let mut parameters = asking("faqs");
+        parameters.state = Some("ü".repeat(2048));
+        assert_eq!(check(given::registered_app(), &parameters).unwrap().target.state, parameters.state);
+        parameters.state = Some("x".repeat(4097));
+        assert!(matches!(check(given::registered_app(), &parameters), Err(RequestError::InvalidRequest(_))));
+    }
+}

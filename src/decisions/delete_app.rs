@@ -1,0 +1,55 @@
+//! An app is gone for good, and with it every code and token.
+
+use grantbook_events::{AppDeleted, AppEvent, ClientId, StreamKind, Timestamp};
+use grantbook_projections::App;
+
+use super::refusal::{REASON_MAX, check_text};
+use super::update_app::KnownApp;
+use super::{Command, Decision};
+
+/// Delete an app.
+#[derive(Debug, Clone)]
+pub struct DeleteApp {
+    /// The app.
+    pub client_id: ClientId,
+    /// In the operator's words.
+    pub reason: String,
+}
+
+impl Command for DeleteApp {
+    type State = App;
+    type Answer = ();
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::App(self.client_id)
+    }
+
+    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
+        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| state.known());
+        match known {
+            Err(refusal) => refusal.into(),
+            Ok(_) => {
+                let event = AppDeleted { reason: self.reason.clone() };
+                Decision::granted((), [AppEvent::Deleted(event)])
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{self, Given};
+    use super::super::{Refusal, ResumeApp};
+    use super::*;
+
+    #[test]
+    fn a_deleted_app_is_unknown_to_every_command() {
+        let reason = "closed".to_owned();
+        let delete = DeleteApp { client_id: given::client_id(1), reason: reason.clone() };
+        let mut given = Given::app([given::register(1)]);
+        given.run(&delete, 2).unwrap();
+        assert_eq!(given.when(&delete, 3), Decision::refused(Refusal::AppUnknown));
+        let resume = ResumeApp { client_id: given::client_id(1), reason };
+        assert_eq!(given.when(&resume, 3), Decision::refused(Refusal::AppUnknown));
+    }
+}

@@ -1,0 +1,268 @@
+//! An app exchanges a code for a token.
+
+use std::time::Duration;
+
+use grantbook_events::{
+    ClientId, CodeExchanged, CodeReplayed, InstallationEvent, InstallationId, RevocationReason, SecretDigest,
+    SecretId, StreamKind, Timestamp, TokenId, TokenRevoked,
+};
+use grantbook_projections::{CodeState, Grant, Installation, InstalledApp};
+
+use super::{Command, Decision, Refusal};
+
+/// Exchange a code. The client is authenticated, and the presented secrets are digested, before this.
+#[derive(Debug, Clone)]
+pub struct ExchangeCode {
+    /// Where the code says it belongs.
+    pub installation_id: InstallationId,
+    /// The authenticated app.
+    pub client_id: ClientId,
+    /// The secret that authenticated it; none for a public client.
+    pub secret_id: Option<SecretId>,
+    /// Codes granted up to this time died with the app's last suspension (C5).
+    pub codes_dead_until: Option<Timestamp>,
+    /// SHA-256 of the code.
+    pub code_digest: SecretDigest,
+    /// The redirect URI, if it was named.
+    pub redirect_uri: Option<String>,
+    /// The S256 challenge of the code verifier, if one was presented.
+    pub verifier_challenge: Option<String>,
+    /// Minted for the token, should it be issued.
+    pub token_id: TokenId,
+    /// SHA-256 of the token, should it be issued.
+    pub token_digest: SecretDigest,
+    /// What holds for the token.
+    pub rules: TokenRules,
+}
+
+/// What holds for a token about to be issued.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenRules {
+    /// How long it lives; `None` for ever.
+    pub lifetime: Option<Duration>,
+    /// The most live tokens one user may hold here; the oldest is superseded (K1).
+    pub max_live_per_user: usize,
+}
+
+/// A code became a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Canonical names of the token's scopes.
+    pub scopes: Vec<String>,
+    /// From when on it is refused; `None` never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Command for ExchangeCode {
+    type State = Installation;
+    type Answer = Exchanged;
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::Installation(self.installation_id)
+    }
+
+    fn decide(&self, state: &Installation, now: Timestamp) -> Decision<Exchanged> {
+        let installed = state.present().filter(|installed| installed.client_id == self.client_id);
+        let Some(installed) = installed else { return Refusal::CodeUnknown.into() };
+        let Some(grant) = installed.grant_of_code(&self.code_digest) else {
+            return Refusal::CodeUnknown.into();
+        };
+        // A request that is wrong in itself is only refused: whoever does not know the verifier or the
+        // redirect URI must not be able to burn the code, or the tokens it became (C3).
+        if let Err(refusal) = self.check(grant) {
+            return refusal.into();
+        }
+        match grant.code {
+            CodeState::Spent => replayed(installed, grant),
+            CodeState::Ended => Refusal::CodeEnded.into(),
+            CodeState::Pending if self.codes_dead_until.is_some_and(|dead| grant.granted_at <= dead) => {
+                Refusal::CodeEnded.into()
+            }
+            CodeState::Pending if now >= grant.code_expires_at => Refusal::CodeExpired.into(),
+            CodeState::Pending => self.exchange(installed, grant, now),
+        }
+    }
+}
+
+impl ExchangeCode {
+    fn check(&self, grant: &Grant) -> Result<(), Refusal> {
+        match &self.redirect_uri {
+            // Named although the authorization request did not: it must still be where the code went.
+            Some(uri) if *uri != grant.redirect_uri => return Err(Refusal::RedirectUriMismatch),
+            None if grant.redirect_uri_sent => return Err(Refusal::RedirectUriMissing),
+            Some(_) | None => {}
+        }
+        match (&grant.code_challenge, &self.verifier_challenge) {
+            (None, None) => Ok(()),
+            (Some(challenge), Some(presented)) if challenge == presented => Ok(()),
+            (Some(_), Some(_)) => Err(Refusal::VerifierMismatch),
+            (Some(_), None) => Err(Refusal::VerifierMissing),
+            (None, Some(_)) => Err(Refusal::VerifierUnexpected),
+        }
+    }
+
+    fn exchange(&self, installed: &InstalledApp, grant: &Grant, now: Timestamp) -> Decision<Exchanged> {
+        let expires_at = self.rules.lifetime.map(|lifetime| now.plus(lifetime));
+        let exchanged = InstallationEvent::CodeExchanged(CodeExchanged {
+            grant_id: grant.grant_id,
+            token_id: self.token_id,
+            token_digest: self.token_digest,
+            user_id: grant.user_id.clone(),
+            scopes: grant.scopes.clone(),
+            expires_at,
+            secret_id: self.secret_id,
+        });
+        let held: Vec<_> = installed
+            .tokens
+            .iter()
+            .filter(|token| token.user_id == grant.user_id && token.is_unexpired(now))
+            .collect();
+        let too_many = (held.len() + 1).saturating_sub(self.rules.max_live_per_user.max(1));
+        let superseded = held.into_iter().take(too_many).map(|token| {
+            InstallationEvent::TokenRevoked(TokenRevoked {
+                token_id: token.token_id,
+                reason: RevocationReason::Superseded,
+            })
+        });
+        let answer = Exchanged { scopes: grant.scopes.clone(), expires_at };
+        Decision::granted(answer, std::iter::once(exchanged).chain(superseded))
+    }
+}
+
+/// A spent code in the right hands has leaked, or its first exchange was made by somebody else: its tokens
+/// end (RFC 6749 section 4.1.2). When none is left, nothing more can follow, and nothing is recorded.
+fn replayed(installed: &InstalledApp, grant: &Grant) -> Decision<Exchanged> {
+    let token_ids: Vec<_> = installed.tokens_of(grant.grant_id).map(|token| token.token_id).collect();
+    if token_ids.is_empty() {
+        return Refusal::CodeSpent.into();
+    }
+    let event = CodeReplayed { grant_id: grant.grant_id, token_ids };
+    Decision::refused_with(Refusal::CodeSpent, InstallationEvent::CodeReplayed(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{self, Given, exchange, grant};
+    use super::*;
+    use grantbook_events::Event;
+
+    const NOW: i64 = 10_000_000;
+
+    fn granted() -> Given<Installation> {
+        let mut given = Given::installation([]);
+        given.run(&grant(1), NOW).unwrap();
+        given
+    }
+
+    fn refused(decision: Decision<Exchanged>) -> Refusal {
+        assert_eq!(decision.events, [], "a wrong request burns nothing");
+        decision.answer.unwrap_err()
+    }
+
+    #[test]
+    fn c2_a_code_is_exchanged_once() {
+        let mut given = granted();
+        let first = given.run(&exchange(1), NOW + 1);
+        assert_eq!(first.unwrap().scopes, ["widgets", "faqs"]);
+        assert_eq!(given.when(&exchange(1), NOW + 2).answer, Err(Refusal::CodeSpent));
+    }
+
+    #[test]
+    fn c3_a_replay_that_is_otherwise_right_revokes_the_tokens_once() {
+        let mut given = granted();
+        given.run(&exchange(1), NOW + 1).unwrap();
+        let replay = given.when(&exchange(1), NOW + 2);
+        let expected = CodeReplayed { grant_id: given::grant_id(1), token_ids: vec![exchange(1).token_id] };
+        assert_eq!(replay.events, [Event::from(InstallationEvent::CodeReplayed(expected))]);
+        given.run(&exchange(1), NOW + 2).unwrap_err();
+        assert_eq!(refused(given.when(&exchange(1), NOW + 3)), Refusal::CodeSpent);
+    }
+
+    #[test]
+    fn c3_a_replay_that_is_wrong_otherwise_is_only_refused() {
+        let mut given = granted();
+        given.run(&exchange(1), NOW + 1).unwrap();
+        let wrong = ExchangeCode { redirect_uri: Some("https://evil.example/".to_owned()), ..exchange(1) };
+        assert_eq!(refused(given.when(&wrong, NOW + 2)), Refusal::RedirectUriMismatch);
+        let wrong = ExchangeCode { verifier_challenge: Some("x".to_owned()), ..exchange(1) };
+        assert_eq!(refused(given.when(&wrong, NOW + 2)), Refusal::VerifierUnexpected);
+    }
+
+    #[test]
+    fn c4_another_apps_code_is_unknown_and_stays_good() {
+        let mut given = granted();
+        let other = ExchangeCode { client_id: given::client_id(9), ..exchange(1) };
+        assert_eq!(refused(given.when(&other, NOW + 1)), Refusal::CodeUnknown);
+        given.run(&exchange(1), NOW + 2).unwrap();
+    }
+
+    #[test]
+    fn c1_a_code_expires() {
+        let given = granted();
+        let end = NOW + 60_000_000;
+        assert!(given.when(&exchange(1), end - 1).answer.is_ok());
+        assert_eq!(refused(given.when(&exchange(1), end)), Refusal::CodeExpired);
+    }
+
+    #[test]
+    fn c5_a_code_dies_with_a_suspension_and_an_uninstall() {
+        let given = granted();
+        let suspended =
+            |at| ExchangeCode { codes_dead_until: Some(Timestamp::from_micros(at)), ..exchange(1) };
+        assert_eq!(refused(given.when(&suspended(NOW), NOW + 1)), Refusal::CodeEnded);
+        assert!(given.when(&suspended(NOW - 1), NOW + 1).answer.is_ok());
+        let mut given = granted();
+        given.run(&grant(2), NOW + 1).unwrap();
+        given.run(&exchange(2), NOW + 2).unwrap();
+        given.run(&given::uninstall(), NOW + 3).unwrap();
+        assert_eq!(refused(given.when(&exchange(1), NOW + 4)), Refusal::CodeEnded);
+    }
+
+    #[test]
+    fn t6_the_redirect_uri_must_be_equal_if_it_was_sent() {
+        let mut given = Given::installation([]);
+        given.run(&super::super::GrantAccess { redirect_uri_sent: true, ..grant(1) }, NOW).unwrap();
+        let with = |uri: Option<&str>| ExchangeCode { redirect_uri: uri.map(str::to_owned), ..exchange(1) };
+        assert_eq!(refused(given.when(&with(None), NOW + 1)), Refusal::RedirectUriMissing);
+        let other = with(Some("https://app.example/callback/"));
+        assert_eq!(refused(given.when(&other, NOW + 1)), Refusal::RedirectUriMismatch);
+        assert!(given.when(&with(Some("https://app.example/callback")), NOW + 1).answer.is_ok());
+        let unsent = granted();
+        assert!(unsent.when(&with(Some("https://app.example/callback")), NOW + 1).answer.is_ok());
+        assert_eq!(refused(unsent.when(&other, NOW + 1)), Refusal::RedirectUriMismatch);
+    }
+
+    #[test]
+    fn a13_challenge_and_verifier_belong_together() {
+        let mut given = Given::installation([]);
+        let challenge = Some("challenge".to_owned());
+        given.run(&super::super::GrantAccess { code_challenge: challenge.clone(), ..grant(1) }, NOW).unwrap();
+        assert_eq!(refused(given.when(&exchange(1), NOW + 1)), Refusal::VerifierMissing);
+        let with =
+            |verifier: &str| ExchangeCode { verifier_challenge: Some(verifier.to_owned()), ..exchange(1) };
+        assert_eq!(refused(given.when(&with("other"), NOW + 1)), Refusal::VerifierMismatch);
+        assert!(given.when(&with("challenge"), NOW + 1).answer.is_ok());
+        assert_eq!(refused(granted().when(&with("challenge"), NOW + 1)), Refusal::VerifierUnexpected);
+    }
+
+    #[test]
+    fn k1_the_oldest_token_is_superseded_at_the_limit() {
+        let mut given = Given::installation([]);
+        for n in 1..=11 {
+            given.run(&grant(n), NOW + i64::from(n) * 10).unwrap();
+            given.run(&exchange(n), NOW + i64::from(n) * 10 + 1).unwrap();
+        }
+        let live: Vec<_> = given.state.present().unwrap().tokens.iter().map(|token| token.token_id).collect();
+        let expected: Vec<_> = (2..=11).map(|n| exchange(n).token_id).collect();
+        assert_eq!(live, expected);
+    }
+
+    #[test]
+    fn an_expiring_token_is_an_addition_never_the_default() {
+        let given = granted();
+        assert_eq!(given.when(&exchange(1), NOW + 1).answer.unwrap().expires_at, None);
+        let rules = TokenRules { lifetime: Some(Duration::from_secs(5)), ..exchange(1).rules };
+        let expiring = given.when(&ExchangeCode { rules, ..exchange(1) }, NOW).answer.unwrap();
+        assert_eq!(expiring.expires_at, Some(Timestamp::from_micros(NOW + 5_000_000)));
+    }
+}

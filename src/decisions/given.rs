@@ -1,0 +1,154 @@
+//! Given–when–then for commands: a state built by running commands, and a few commands with fixed ids.
+
+use std::time::Duration;
+
+use grantbook_events::{
+    Actor, ActorKind, ClientId, Envelope, Event, EventId, GrantId, InstallationId, NewSecret, Position,
+    Recorded, Revision, SecretDigest, SecretId, StreamName, Timestamp, TokenId, TokenPolicy, UninstallReason,
+};
+use grantbook_projections::{App, Installation, RegisteredApp, StreamState};
+use uuid::Uuid;
+
+use super::exchange_code::TokenRules;
+use super::register_app::Registration;
+use super::scopes::ScopeCatalogue;
+use super::{Command, Decision, ExchangeCode, GrantAccess, Refusal, RegisterApp, UninstallApp};
+
+/// The state of one stream, and the events that made it.
+pub(super) struct Given<S> {
+    pub state: S,
+    revision: u64,
+}
+
+impl<S: StreamState> Given<S> {
+    pub fn nothing() -> Self {
+        Self { state: S::default(), revision: 0 }
+    }
+
+    /// What a command would decide.
+    pub fn when<C: Command<State = S>>(&self, command: &C, now: i64) -> Decision<C::Answer> {
+        command.decide(&self.state, Timestamp::from_micros(now))
+    }
+
+    /// Decides and applies what happens.
+    pub fn run<C: Command<State = S>>(&mut self, command: &C, now: i64) -> Result<C::Answer, Refusal> {
+        let decision = self.when(command, now);
+        for event in decision.events {
+            let recorded = recorded(command.stream().into(), self.revision, now, event);
+            self.state.apply(&recorded).expect("what a decision says can be folded");
+            self.revision += 1;
+        }
+        decision.answer
+    }
+}
+
+impl Given<Installation> {
+    pub fn installation(grants: impl IntoIterator<Item = GrantAccess>) -> Self {
+        let mut given = Self::nothing();
+        grants.into_iter().for_each(|grant| given.run(&grant, 0).expect("granted"));
+        given
+    }
+}
+
+impl Given<App> {
+    pub fn app(registrations: impl IntoIterator<Item = RegisterApp>) -> Self {
+        let mut given = Self::nothing();
+        registrations.into_iter().for_each(|register| given.run(&register, 0).expect("registered"));
+        given
+    }
+}
+
+fn recorded(stream: StreamName, revision: u64, now: i64, event: Event) -> Recorded {
+    let envelope = Envelope {
+        event_id: EventId::new(Uuid::from_u128(u128::from(revision))),
+        stream,
+        revision: Revision::new(revision),
+        position: Position::new(revision + 1),
+        recorded_at: Timestamp::from_micros(now),
+        actor: Actor { kind: ActorKind::System, id: "test".to_owned() },
+        request_id: "test".parse().expect("visible"),
+        caused_by: None,
+    };
+    Recorded { envelope, event }
+}
+
+fn uuid(n: u8) -> Uuid {
+    Uuid::from_bytes([n; 16])
+}
+
+pub(super) fn client_id(n: u8) -> ClientId {
+    ClientId::new(uuid(n))
+}
+
+pub(super) fn secret_id(n: u8) -> SecretId {
+    SecretId::new(uuid(n))
+}
+
+pub(super) fn token_id(n: u8) -> TokenId {
+    TokenId::new(uuid(n))
+}
+
+pub(super) fn grant_id(n: u8) -> GrantId {
+    GrantId::new(uuid(n))
+}
+
+pub(super) fn digest(n: u8) -> SecretDigest {
+    SecretDigest::new([n; 32])
+}
+
+pub(super) fn grant(n: u8) -> GrantAccess {
+    GrantAccess {
+        grant_id: grant_id(n),
+        client_id: client_id(1),
+        account_id: "acme".parse().expect("visible"),
+        user_id: "ada".parse().expect("visible"),
+        scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
+        redirect_uri: "https://app.example/callback".to_owned(),
+        redirect_uri_sent: false,
+        code_challenge: None,
+        code_digest: digest(n),
+        code_lifetime: Duration::from_secs(60),
+    }
+}
+
+pub(super) fn exchange(n: u8) -> ExchangeCode {
+    ExchangeCode {
+        installation_id: InstallationId::of(&client_id(1), &grant(n).account_id),
+        client_id: client_id(1),
+        secret_id: Some(secret_id(1)),
+        codes_dead_until: None,
+        code_digest: digest(n),
+        redirect_uri: None,
+        verifier_challenge: None,
+        token_id: token_id(n),
+        token_digest: digest(n.wrapping_add(128)),
+        rules: TokenRules { lifetime: None, max_live_per_user: 10 },
+    }
+}
+
+pub(super) fn uninstall() -> UninstallApp {
+    UninstallApp { installation_id: exchange(1).installation_id, reason: UninstallReason::User }
+}
+
+pub(super) fn registration() -> Registration {
+    Registration {
+        name: "Widgets".to_owned(),
+        owner: "Widgets Inc.".to_owned(),
+        homepage: None,
+        redirect_uris: vec!["https://app.example/callback".to_owned()],
+        scopes: vec!["faqs".to_owned(), "brands".to_owned()],
+        token_policy: TokenPolicy::default(),
+    }
+}
+
+pub(super) fn register(n: u8) -> RegisterApp {
+    let secret = NewSecret { secret_id: secret_id(n), digest: digest(n) };
+    RegisterApp::new(client_id(n), Some(secret), &registration(), &ScopeCatalogue::default()).expect("right")
+}
+
+pub(super) fn registered_app() -> RegisteredApp {
+    match Given::app([register(1)]).state {
+        App::Registered(app) => *app,
+        App::Unregistered => panic!("it was registered"),
+    }
+}

@@ -1,0 +1,92 @@
+//! A user approves an app for an account: a code is issued.
+
+use std::time::Duration;
+
+use grantbook_events::{
+    AccessGranted, AccountId, ClientId, GrantId, InstallationEvent, InstallationId, SecretDigest, StreamKind,
+    Timestamp, UserId,
+};
+use grantbook_projections::Installation;
+
+use super::{Command, Decision, Refusal};
+
+/// Grant access. The grant id was minted with the consent form, so a form sent twice is one grant (A11).
+#[derive(Debug, Clone)]
+pub struct GrantAccess {
+    /// Minted with the consent form.
+    pub grant_id: GrantId,
+    /// The app.
+    pub client_id: ClientId,
+    /// The account.
+    pub account_id: AccountId,
+    /// Who approved.
+    pub user_id: UserId,
+    /// Canonical names of the scopes approved.
+    pub scopes: Vec<String>,
+    /// Where the code goes.
+    pub redirect_uri: String,
+    /// Whether the authorization request named it.
+    pub redirect_uri_sent: bool,
+    /// The S256 code challenge, if there is one.
+    pub code_challenge: Option<String>,
+    /// SHA-256 of the code.
+    pub code_digest: SecretDigest,
+    /// How long the code lives.
+    pub code_lifetime: Duration,
+}
+
+impl Command for GrantAccess {
+    type State = Installation;
+    type Answer = ();
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::Installation(InstallationId::of(&self.client_id, &self.account_id))
+    }
+
+    fn decide(&self, state: &Installation, now: Timestamp) -> Decision<()> {
+        let grants = state.present().map_or(&[][..], |installed| &installed.grants);
+        if grants.iter().any(|grant| grant.grant_id == self.grant_id) {
+            return Refusal::FormUsed.into();
+        }
+        let event = AccessGranted {
+            grant_id: self.grant_id,
+            client_id: self.client_id,
+            account_id: self.account_id.clone(),
+            user_id: self.user_id.clone(),
+            scopes: self.scopes.clone(),
+            redirect_uri: self.redirect_uri.clone(),
+            redirect_uri_sent: self.redirect_uri_sent,
+            code_digest: self.code_digest,
+            code_expires_at: now.plus(self.code_lifetime),
+            code_challenge: self.code_challenge.clone(),
+        };
+        Decision::granted((), [InstallationEvent::AccessGranted(event)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{self, Given};
+    use super::*;
+
+    #[test]
+    fn c1_the_code_expires_after_its_lifetime() {
+        let decided = Given::installation([]).when(&given::grant(1), 1_000);
+        let [grantbook_events::Event::Installation(InstallationEvent::AccessGranted(event))] =
+            &decided.events[..]
+        else {
+            panic!("{decided:?}")
+        };
+        assert_eq!(event.code_expires_at, Timestamp::from_micros(1_000 + 60_000_000));
+        assert_eq!(decided.answer, Ok(()));
+    }
+
+    #[test]
+    fn a11_a_form_posted_twice_makes_one_code() {
+        let mut given = Given::installation([]);
+        given.run(&given::grant(1), 1_000).unwrap();
+        let again = GrantAccess { code_digest: given::digest(77), ..given::grant(1) };
+        assert_eq!(given.when(&again, 1_001), Decision::refused(Refusal::FormUsed));
+        assert!(given.when(&given::grant(2), 1_001).answer.is_ok());
+    }
+}

@@ -1,0 +1,97 @@
+//! What may happen next. Knows: events, the folded state of the stream a command decides on, and a given
+//! `now`. Must not know: async, HTTP, stores, clocks, randomness, or any secret in plain form.
+//!
+//! One command, one file: the command, its rule, and its tests beside it.
+
+pub mod app_profile;
+pub mod authorization_request;
+pub mod client_authentication;
+mod create_operator_key;
+mod delete_app;
+mod exchange_code;
+mod grant_access;
+pub mod redirect_uri;
+mod refusal;
+mod register_app;
+mod resume_app;
+mod retire_operator_key;
+mod retire_secret;
+mod revoke_token;
+mod rotate_secret;
+pub mod scopes;
+mod suspend_app;
+mod uninstall_app;
+mod update_app;
+
+#[cfg(test)]
+mod given;
+
+use grantbook_events::{Event, StreamKind, Timestamp};
+use grantbook_projections::StreamState;
+
+pub use create_operator_key::CreateOperatorKey;
+pub use delete_app::DeleteApp;
+pub use exchange_code::{ExchangeCode, Exchanged, TokenRules};
+pub use grant_access::GrantAccess;
+pub use refusal::Refusal;
+pub use register_app::{RegisterApp, Registration};
+pub use resume_app::ResumeApp;
+pub use retire_operator_key::RetireOperatorKey;
+pub use retire_secret::RetireSecret;
+pub use revoke_token::{RevokeToken, TokenHolder, WhichToken};
+pub use rotate_secret::{MAX_LIVE_SECRETS, RotateSecret};
+pub use suspend_app::SuspendApp;
+pub use uninstall_app::{UninstallApp, Uninstalled};
+pub use update_app::{Changes, UpdateApp};
+
+/// What somebody wants to happen, with everything a pure rule needs to answer.
+pub trait Command: Send + Sync {
+    /// The state of the one stream the command decides on.
+    type State: StreamState;
+    /// What is answered if it is granted.
+    type Answer: Send;
+
+    /// The stream the command decides on.
+    fn stream(&self) -> StreamKind;
+
+    /// What happens, and what is answered.
+    fn decide(&self, state: &Self::State, now: Timestamp) -> Decision<Self::Answer>;
+}
+
+/// What happens, and what is answered. A refusal can have consequences: replaying a spent code revokes
+/// its tokens *and* is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<A> {
+    /// What happens; it must be durable before the answer leaves.
+    pub events: Vec<Event>,
+    /// What is answered.
+    pub answer: Result<A, Refusal>,
+}
+
+impl<A> Decision<A> {
+    /// This happens, and the answer is yes.
+    pub fn granted(answer: A, events: impl IntoIterator<Item = impl Into<Event>>) -> Self {
+        Self { events: events.into_iter().map(Into::into).collect(), answer: Ok(answer) }
+    }
+
+    /// Nothing has to happen for the answer to be yes.
+    pub const fn already(answer: A) -> Self {
+        Self { events: Vec::new(), answer: Ok(answer) }
+    }
+
+    /// Nothing happens, and the answer is no.
+    pub const fn refused(refusal: Refusal) -> Self {
+        Self { events: Vec::new(), answer: Err(refusal) }
+    }
+
+    /// The answer is no, and this happens because somebody asked.
+    pub fn refused_with(refusal: Refusal, event: impl Into<Event>) -> Self {
+        Self { events: vec![event.into()], answer: Err(refusal) }
+    }
+}
+
+impl<A> From<Refusal> for Decision<A> {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal)
+    }
+}

@@ -1,0 +1,223 @@
+//! Redirect URIs. What may be registered (A5), and what matches what was registered (A3).
+
+use url::{Host, Url};
+
+/// The longest redirect URI, in bytes.
+pub const REDIRECT_URI_MAX: usize = 2048;
+
+/// Why a redirect URI cannot be registered, in words that say what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectUriError {
+    /// Not a URI, or a relative one.
+    #[error("redirect URI must be an absolute URI such as https://app.example/callback")]
+    NotAbsolute,
+    /// Longer than [`REDIRECT_URI_MAX`].
+    #[error("redirect URI must be at most {REDIRECT_URI_MAX} characters")]
+    TooLong,
+    /// It has a fragment.
+    #[error("redirect URI must not have a fragment (#…)")]
+    Fragment,
+    /// It has a user name or password.
+    #[error("redirect URI must not have a user name or password")]
+    UserInfo,
+    /// Plain http to somewhere else than this machine.
+    #[error("redirect URI must use https; http is for 127.0.0.1, [::1] and localhost only")]
+    PlainHttp,
+    /// A scheme that is neither https nor a private one.
+    #[error("a private scheme must contain a dot, such as com.example.app:/callback")]
+    Scheme,
+    /// It has a host pattern.
+    #[error("redirect URI must name one host: patterns with * are not supported")]
+    Pattern,
+    /// There is a shorter or plainer way to write the same.
+    #[error("redirect URI must be written as {0}")]
+    NotCanonical(String),
+    /// It hides a line break, a backslash or a path step.
+    #[error("redirect URI must not contain encoded control characters, backslashes or dot segments")]
+    Disguised,
+}
+
+/// Whether a redirect URI may be registered.
+pub fn check_registrable(uri: &str) -> Result<(), RedirectUriError> {
+    if uri.len() > REDIRECT_URI_MAX {
+        return Err(RedirectUriError::TooLong);
+    }
+    if uri.contains('#') {
+        return Err(RedirectUriError::Fragment);
+    }
+    let url = Url::parse(uri).map_err(|_| RedirectUriError::NotAbsolute)?;
+    if has_disguise(uri) {
+        return Err(RedirectUriError::Disguised);
+    }
+    if uri.contains('*') {
+        return Err(RedirectUriError::Pattern);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(RedirectUriError::UserInfo);
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        "http" => return Err(RedirectUriError::PlainHttp),
+        scheme if scheme.contains('.') => {}
+        _ => return Err(RedirectUriError::Scheme),
+    }
+    // What a parser would change is a second spelling of the same thing, and spellings are compared
+    // exactly. Only the slash after a bare authority may be left out.
+    let canonical = url.as_str();
+    let bare = url.path() == "/" && url.query().is_none() && canonical.strip_suffix('/') == Some(uri);
+    if canonical != uri && !bare {
+        return Err(RedirectUriError::NotCanonical(canonical.to_owned()));
+    }
+    Ok(())
+}
+
+/// Encoded forms of what a parser would take out, or might be talked into taking for something else.
+fn has_disguise(uri: &str) -> bool {
+    let lower = uri.to_ascii_lowercase();
+    let control =
+        lower.as_bytes().windows(3).any(|triple| triple.starts_with(b"%0") || triple.starts_with(b"%1"));
+    control || ["%7f", "%5c", "%2e", "\\"].iter().any(|disguise| lower.contains(disguise))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Whether a requested redirect URI is a registered one: the same string, except that a loopback IP
+/// literal may differ in port (RFC 8252 section 7.3).
+pub fn matches(registered: &str, requested: &str) -> bool {
+    if registered == requested {
+        return true;
+    }
+    match (without_loopback_port(registered), without_loopback_port(requested)) {
+        (Some(registered), Some(requested)) => registered == requested,
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// The authority and the rest of a loopback URI, without its port.
+fn without_loopback_port(uri: &str) -> Option<(&'static str, &str)> {
+    let (literal, rest) = ["http://127.0.0.1", "http://[::1]"]
+        .into_iter()
+        .find_map(|literal| Some((literal, uri.strip_prefix(literal)?)))?;
+    let rest = match rest.strip_prefix(':') {
+        None => rest,
+        Some(port_and_rest) => {
+            let end = port_and_rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(port_and_rest.len());
+            let (port, rest) = port_and_rest.split_at(end);
+            port.parse::<u16>().ok().filter(|port| *port != 0)?;
+            rest
+        }
+    };
+    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((literal, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a5_registration_takes_https_loopback_and_private_schemes() {
+        for right in [
+            "https://app.example/callback",
+            "https://app.example",
+            "https://app.example/callback?tenant=1",
+            "https://app.example:8443/cb",
+            "http://127.0.0.1/cb",
+            "http://127.0.0.1:4000/cb",
+            "http://[::1]/cb",
+            "http://localhost:3000/cb",
+            "com.example.app:/callback",
+        ] {
+            assert_eq!(check_registrable(right), Ok(()), "{right}");
+        }
+    }
+
+    #[test]
+    fn a5_registration_refuses_everything_else_and_says_what_would_be_right() {
+        use RedirectUriError as E;
+        let canonical = |uri: &str| E::NotCanonical(uri.to_owned());
+        for (wrong, error) in [
+            ("", E::NotAbsolute),
+            ("/callback", E::NotAbsolute),
+            ("https://", E::NotAbsolute),
+            ("https://app.example/cb#top", E::Fragment),
+            ("https://user@app.example/cb", E::UserInfo),
+            ("https://user:pass@app.example/cb", E::UserInfo),
+            ("http://app.example/cb", E::PlainHttp),
+            ("http://127.0.0.1.app.example/cb", E::PlainHttp),
+            ("http://localhost.app.example/cb", E::PlainHttp),
+            ("javascript:alert(1)", E::Scheme),
+            ("data:text/html,x", E::Scheme),
+            ("file:///etc/passwd", E::Scheme),
+            ("myapp:/callback", E::Scheme),
+            ("https://*.app.example/cb", E::Pattern),
+            ("https://app.example/a/../b", canonical("https://app.example/b")),
+            ("HTTPS://App.Example/cb", canonical("https://app.example/cb")),
+            ("https://app.example:443/cb", canonical("https://app.example/cb")),
+            ("https://app.example/a b", canonical("https://app.example/a%20b")),
+            ("https://app.example/a/%2e%2e/b", E::Disguised),
+            ("https://app.example/%0d%0aSet-Cookie:x", E::Disguised),
+            ("https://app.example\\@evil.example/", E::Disguised),
+            ("https://app.example/%5C", E::Disguised),
+        ] {
+            assert_eq!(check_registrable(wrong), Err(error), "{wrong}");
+        }
+        assert_eq!(check_registrable(&format!("https://a.example/{}", "x".repeat(2048))), Err(E::TooLong));
+    }
+
+    #[test]
+    fn a3_only_the_exact_string_matches() {
+        let registered = "https://app.example/callback";
+        assert!(matches(registered, registered));
+        for wrong in [
+            "https://app.example/callback/",
+            "https://app.example/callback?x=1",
+            "https://app.example/callback#x",
+            "https://app.example/Callback",
+            "https://APP.example/callback",
+            "https://app.example:443/callback",
+            "https://app.example/./callback",
+            "https://app.example/x/../callback",
+            "https://app.example/callbac%6B",
+            "https://app.example.evil.example/callback",
+            "https://user@app.example/callback",
+            "https://app.example\\.evil.example/callback",
+            "https://app.example/callback%0d%0a",
+            "https://app.example/callback\n",
+            "http://app.example/callback",
+            " https://app.example/callback",
+            "",
+        ] {
+            assert!(!matches(registered, wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a3_only_loopback_ip_literals_may_differ_in_port() {
+        assert!(matches("http://127.0.0.1/cb", "http://127.0.0.1:51004/cb"));
+        assert!(matches("http://127.0.0.1:4000/cb", "http://127.0.0.1:51004/cb"));
+        assert!(matches("http://[::1]/cb?a=1", "http://[::1]:9/cb?a=1"));
+        for (registered, wrong) in [
+            ("http://localhost/cb", "http://localhost:9/cb"),
+            ("https://app.example/cb", "https://app.example:8443/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:9/other"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:0/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:65536/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:9@evil.example/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1.evil.example/cb"),
+            ("http://127.0.0.1", "http://127.0.0.1:9.evil.example"),
+            ("http://127.0.0.1/cb", "http://127.0.0.2:9/cb"),
+            ("http://127.0.0.1/cb", "http://[::1]:9/cb"),
+            ("http://127.0.0.1/cb", "https://127.0.0.1:9/cb"),
+        ] {
+            assert!(!matches(registered, wrong), "{wrong}");
+        }
+    }
+}

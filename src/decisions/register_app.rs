@@ -1,0 +1,104 @@
+//! An operator registers an app.
+
+use grantbook_events::{AppEvent, AppRegistered, ClientId, NewSecret, StreamKind, Timestamp, TokenPolicy};
+use grantbook_projections::App;
+
+use super::app_profile::{
+    ProfileError, check_homepage, check_name, check_redirect_uris, check_scopes, check_token_policy,
+};
+use super::scopes::ScopeCatalogue;
+use super::{Command, Decision, Refusal};
+
+/// Register an app. The profile was checked when this was made.
+#[derive(Debug, Clone)]
+pub struct RegisterApp(AppRegistered);
+
+/// What an operator says of a new app, unchecked.
+#[derive(Debug, Clone, Default)]
+pub struct Registration {
+    /// Shown on the consent page.
+    pub name: String,
+    /// Who answers for the app.
+    pub owner: String,
+    /// Where people can read about it.
+    pub homepage: Option<String>,
+    /// The redirect URIs it may name.
+    pub redirect_uris: Vec<String>,
+    /// The scopes it may ask for, by name or alias.
+    pub scopes: Vec<String>,
+    /// How long its tokens live.
+    pub token_policy: TokenPolicy,
+}
+
+impl RegisterApp {
+    /// Checks a registration. Without a secret the app is a public client.
+    pub fn new(
+        client_id: ClientId,
+        secret: Option<NewSecret>,
+        registration: &Registration,
+        catalogue: &ScopeCatalogue,
+    ) -> Result<Self, ProfileError> {
+        let homepage = check_homepage(registration.homepage.as_deref().unwrap_or_default())?;
+        Ok(Self(AppRegistered {
+            client_id,
+            name: check_name("name", &registration.name)?,
+            owner: check_name("owner", &registration.owner)?,
+            homepage: Some(homepage).filter(|text| !text.is_empty()),
+            redirect_uris: check_redirect_uris(&registration.redirect_uris)?,
+            scopes: check_scopes(catalogue, &registration.scopes)?,
+            secret,
+            token_policy: check_token_policy(registration.token_policy)?,
+        }))
+    }
+}
+
+impl Command for RegisterApp {
+    type State = App;
+    type Answer = ();
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::App(self.0.client_id)
+    }
+
+    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
+        match state {
+            App::Registered(_) => Refusal::AppExists.into(),
+            App::Unregistered => Decision::granted((), [AppEvent::Registered(self.0.clone())]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{self, Given};
+    use super::*;
+
+    #[test]
+    fn a_registration_is_normalised_and_happens_once() {
+        let mut given = Given::app([]);
+        given.run(&given::register(1), 1).unwrap();
+        let App::Registered(app) = &given.state else { panic!() };
+        assert_eq!(app.scopes, ["widgets", "faqs"], "canonical names in the catalogue's order");
+        assert_eq!(given.when(&given::register(1), 2), Decision::refused(Refusal::AppExists));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let refused = |change: fn(&mut Registration)| {
+            let mut registration = given::registration();
+            change(&mut registration);
+            RegisterApp::new(given::client_id(1), None, &registration, &ScopeCatalogue::default())
+                .unwrap_err()
+        };
+        assert_eq!(refused(|r| r.name.clear()).field, "name");
+        assert_eq!(refused(|r| r.owner = "\n".to_owned()).field, "owner");
+        assert_eq!(refused(|r| r.redirect_uris.clear()).field, "redirect_uris");
+        let error = refused(|r| r.scopes = vec!["everything".to_owned()]);
+        assert!(error.to_string().contains("everything") && error.to_string().contains("faqs"), "{error}");
+        assert_eq!(refused(|r| r.scopes.clear()).field, "scopes");
+        assert_eq!(
+            refused(|r| r.token_policy.lifetime_seconds = Some(0)).field,
+            "token_policy.lifetime_seconds"
+        );
+    }
+}

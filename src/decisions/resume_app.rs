@@ -1,0 +1,58 @@
+//! A suspension ends: the app's tokens count again; the codes stay dead.
+
+use grantbook_events::{AppEvent, AppResumed, ClientId, StreamKind, Timestamp};
+use grantbook_projections::App;
+
+use super::refusal::{REASON_MAX, check_text};
+use super::update_app::KnownApp;
+use super::{Command, Decision, Refusal};
+
+/// Resume a suspended app.
+#[derive(Debug, Clone)]
+pub struct ResumeApp {
+    /// The app.
+    pub client_id: ClientId,
+    /// In the operator's words.
+    pub reason: String,
+}
+
+impl Command for ResumeApp {
+    type State = App;
+    type Answer = ();
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::App(self.client_id)
+    }
+
+    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
+        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| state.known());
+        match known {
+            Err(refusal) => refusal.into(),
+            Ok(app) if app.is_active() => Refusal::AppNotSuspended.into(),
+            Ok(_) => {
+                let event = AppResumed { reason: self.reason.clone() };
+                Decision::granted((), [AppEvent::Resumed(event)])
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SuspendApp;
+    use super::super::given::{self, Given};
+    use super::*;
+
+    #[test]
+    fn only_a_suspended_app_is_resumed_and_its_old_codes_stay_dead() {
+        let reason = "because".to_owned();
+        let resume = ResumeApp { client_id: given::client_id(1), reason: reason.clone() };
+        let mut given = Given::app([given::register(1)]);
+        assert_eq!(given.when(&resume, 2), Decision::refused(Refusal::AppNotSuspended));
+        given.run(&SuspendApp { client_id: given::client_id(1), reason }, 2).unwrap();
+        given.run(&resume, 3).unwrap();
+        let App::Registered(app) = &given.state else { panic!() };
+        assert!(app.is_active());
+        assert_eq!(app.codes_dead_until, Some(Timestamp::from_micros(2)));
+    }
+}

@@ -1,0 +1,64 @@
+//! An operator key is refused from now on.
+
+use grantbook_events::{OperatorKeyEvent, OperatorKeyId, OperatorKeyRetired, StreamKind, Timestamp};
+use grantbook_projections::OperatorKey;
+
+use super::refusal::{REASON_MAX, check_text};
+use super::{Command, Decision, Refusal};
+
+/// Retire an operator key.
+#[derive(Debug, Clone)]
+pub struct RetireOperatorKey {
+    /// Which key.
+    pub key_id: OperatorKeyId,
+    /// In the operator's words.
+    pub reason: String,
+}
+
+impl Command for RetireOperatorKey {
+    type State = OperatorKey;
+    type Answer = ();
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::OperatorKey(self.key_id)
+    }
+
+    fn decide(&self, state: &OperatorKey, _now: Timestamp) -> Decision<()> {
+        if let Err(refusal) = check_text("reason", &self.reason, REASON_MAX) {
+            return refusal.into();
+        }
+        match state {
+            OperatorKey::Issued(key) if key.retired_at.is_none() => {
+                let event = OperatorKeyRetired { reason: self.reason.clone() };
+                Decision::granted((), [OperatorKeyEvent::Retired(event)])
+            }
+            OperatorKey::Issued(_) | OperatorKey::Absent => Refusal::KeyUnknown.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CreateOperatorKey;
+    use super::super::given::{self, Given};
+    use super::*;
+    use grantbook_events::Role;
+
+    #[test]
+    fn a_key_is_created_once_and_retired_once() {
+        let key_id = OperatorKeyId::new(*given::token_id(1).as_uuid());
+        let create = CreateOperatorKey {
+            key_id,
+            name: "desk".to_owned(),
+            role: Role::Auditor,
+            digest: given::digest(1),
+        };
+        let retire = RetireOperatorKey { key_id, reason: "rotated".to_owned() };
+        let mut given = Given::<OperatorKey>::nothing();
+        assert_eq!(given.when(&retire, 1), Decision::refused(Refusal::KeyUnknown));
+        given.run(&create, 1).unwrap();
+        assert_eq!(given.when(&create, 2), Decision::refused(Refusal::KeyExists));
+        given.run(&retire, 2).unwrap();
+        assert_eq!(given.when(&retire, 3), Decision::refused(Refusal::KeyUnknown));
+    }
+}

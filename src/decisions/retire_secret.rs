@@ -1,0 +1,62 @@
+//! A client secret ends before its time.
+
+use grantbook_events::{AppEvent, AppSecretRetired, ClientId, SecretId, StreamKind, Timestamp};
+use grantbook_projections::App;
+
+use super::update_app::KnownApp;
+use super::{Command, Decision, Refusal};
+
+/// Retire a client secret at once.
+#[derive(Debug, Clone)]
+pub struct RetireSecret {
+    /// The app.
+    pub client_id: ClientId,
+    /// Which secret.
+    pub secret_id: SecretId,
+}
+
+impl Command for RetireSecret {
+    type State = App;
+    type Answer = ();
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::App(self.client_id)
+    }
+
+    fn decide(&self, state: &App, now: Timestamp) -> Decision<()> {
+        let app = match state.known() {
+            Ok(app) => app,
+            Err(refusal) => return refusal.into(),
+        };
+        if !app.live_secrets(now).any(|secret| secret.secret_id == self.secret_id) {
+            return Refusal::SecretUnknown(self.secret_id).into();
+        }
+        if app.live_secrets(now).count() == 1 {
+            return Refusal::LastSecret.into();
+        }
+        let event = AppSecretRetired { secret_id: self.secret_id, retires_at: now };
+        Decision::granted((), [AppEvent::SecretRetired(event)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RotateSecret;
+    use super::super::given::{self, Given};
+    use super::*;
+    use grantbook_events::NewSecret;
+    use std::time::Duration;
+
+    #[test]
+    fn the_old_secret_can_be_ended_and_the_last_cannot() {
+        let retire = |n| RetireSecret { client_id: given::client_id(1), secret_id: given::secret_id(n) };
+        let mut given = Given::app([given::register(1)]);
+        assert_eq!(given.when(&retire(1), 5), Decision::refused(Refusal::LastSecret));
+        assert_eq!(given.when(&retire(9), 5), Decision::refused(Refusal::SecretUnknown(given::secret_id(9))));
+        let secret = NewSecret { secret_id: given::secret_id(2), digest: given::digest(2) };
+        let overlap = Duration::from_secs(60);
+        given.run(&RotateSecret { client_id: given::client_id(1), secret, overlap }, 10).unwrap();
+        given.run(&retire(1), 11).unwrap();
+        assert_eq!(given.when(&retire(2), 12), Decision::refused(Refusal::LastSecret));
+    }
+}

@@ -1,0 +1,135 @@
+//! One token ends (K3, K4).
+
+use grantbook_events::{
+    ClientId, InstallationEvent, InstallationId, RevocationReason, SecretDigest, StreamKind, Timestamp,
+    TokenId, TokenRevoked, UserId,
+};
+use grantbook_projections::{Installation, LiveToken};
+
+use super::{Command, Decision, Refusal};
+
+/// Revoke a token: exactly one, named by its id or known by its digest.
+#[derive(Debug, Clone)]
+pub struct RevokeToken {
+    /// Where the token belongs.
+    pub installation_id: InstallationId,
+    /// Which token.
+    pub token: WhichToken,
+    /// Who may want this; somebody else's token is as good as unknown.
+    pub holder: TokenHolder,
+    /// Why.
+    pub reason: RevocationReason,
+}
+
+/// Which token of an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhichToken {
+    /// The one with this id.
+    Id(TokenId),
+    /// The one with this digest, because it was presented.
+    Digest(SecretDigest),
+}
+
+/// Who wants the token to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenHolder {
+    /// The app it was issued to.
+    App(ClientId),
+    /// The user who approved.
+    User(UserId),
+    /// An operator, who may end any.
+    Operator,
+}
+
+impl Command for RevokeToken {
+    type State = Installation;
+    type Answer = TokenId;
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::Installation(self.installation_id)
+    }
+
+    fn decide(&self, state: &Installation, _now: Timestamp) -> Decision<TokenId> {
+        let installed = state.present().filter(|installed| match &self.holder {
+            TokenHolder::App(client_id) => installed.client_id == *client_id,
+            TokenHolder::User(_) | TokenHolder::Operator => true,
+        });
+        let Some(installed) = installed else { return Refusal::TokenUnknown.into() };
+        let token = installed.tokens.iter().find(|token| self.names(token) && self.may_end(token));
+        let Some(token) = token else { return Refusal::TokenUnknown.into() };
+        let event = TokenRevoked { token_id: token.token_id, reason: self.reason };
+        Decision::granted(token.token_id, [InstallationEvent::TokenRevoked(event)])
+    }
+}
+
+impl RevokeToken {
+    fn names(&self, token: &LiveToken) -> bool {
+        match &self.token {
+            WhichToken::Id(id) => token.token_id == *id,
+            WhichToken::Digest(digest) => token.digest == *digest,
+        }
+    }
+
+    fn may_end(&self, token: &LiveToken) -> bool {
+        match &self.holder {
+            TokenHolder::User(user) => token.user_id == *user,
+            TokenHolder::App(_) | TokenHolder::Operator => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{self, Given, exchange, grant};
+    use super::*;
+
+    fn revoke(holder: TokenHolder) -> RevokeToken {
+        RevokeToken {
+            installation_id: exchange(1).installation_id,
+            token: WhichToken::Id(exchange(1).token_id),
+            holder,
+            reason: RevocationReason::Operator,
+        }
+    }
+
+    fn two_tokens() -> Given<Installation> {
+        let mut given = Given::installation([]);
+        for n in [1, 2] {
+            given.run(&grant(n), 10).unwrap();
+            given.run(&exchange(n), 11).unwrap();
+        }
+        given
+    }
+
+    #[test]
+    fn k4_one_token_ends_and_no_other() {
+        let mut given = two_tokens();
+        assert_eq!(given.run(&revoke(TokenHolder::Operator), 12), Ok(exchange(1).token_id));
+        let left: Vec<_> = given.state.present().unwrap().tokens.iter().map(|token| token.token_id).collect();
+        assert_eq!(left, [exchange(2).token_id]);
+        assert_eq!(given.when(&revoke(TokenHolder::Operator), 13), Decision::refused(Refusal::TokenUnknown));
+    }
+
+    #[test]
+    fn k3_never_another_clients_token_nor_another_users() {
+        let given = two_tokens();
+        for stranger in
+            [TokenHolder::App(given::client_id(9)), TokenHolder::User("stranger".parse().unwrap())]
+        {
+            assert_eq!(given.when(&revoke(stranger), 12), Decision::refused(Refusal::TokenUnknown));
+        }
+        for holder in [TokenHolder::App(given::client_id(1)), TokenHolder::User(grant(1).user_id)] {
+            assert!(given.when(&revoke(holder), 12).answer.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_presented_token_is_known_by_its_digest() {
+        let given = two_tokens();
+        let by_digest = RevokeToken {
+            token: WhichToken::Digest(exchange(2).token_digest),
+            ..revoke(TokenHolder::App(given::client_id(1)))
+        };
+        assert_eq!(given.when(&by_digest, 12).answer, Ok(exchange(2).token_id));
+    }
+}

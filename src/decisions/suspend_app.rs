@@ -1,0 +1,57 @@
+//! An app's codes die, and its tokens stop counting until it is resumed (C5).
+
+use grantbook_events::{AppEvent, AppSuspended, ClientId, StreamKind, Timestamp};
+use grantbook_projections::App;
+
+use super::refusal::{REASON_MAX, check_text};
+use super::update_app::KnownApp;
+use super::{Command, Decision, Refusal};
+
+/// Suspend an app.
+#[derive(Debug, Clone)]
+pub struct SuspendApp {
+    /// The app.
+    pub client_id: ClientId,
+    /// In the operator's words.
+    pub reason: String,
+}
+
+impl Command for SuspendApp {
+    type State = App;
+    type Answer = ();
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::App(self.client_id)
+    }
+
+    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
+        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| state.known());
+        match known {
+            Err(refusal) => refusal.into(),
+            Ok(app) if !app.is_active() => Refusal::AppSuspended.into(),
+            Ok(_) => {
+                let event = AppSuspended { reason: self.reason.clone() };
+                Decision::granted((), [AppEvent::Suspended(event)])
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{self, Given};
+    use super::*;
+
+    #[test]
+    fn an_app_is_suspended_once_for_a_reason_that_can_be_read() {
+        let suspend = |reason: &str| SuspendApp { client_id: given::client_id(1), reason: reason.to_owned() };
+        let mut given = Given::app([given::register(1)]);
+        let unread = Refusal::Text { what: "reason", limit: REASON_MAX };
+        assert_eq!(given.when(&suspend(" "), 2), Decision::refused(unread));
+        given.run(&suspend("under review"), 2).unwrap();
+        let App::Registered(app) = &given.state else { panic!() };
+        assert!(!app.is_active());
+        assert_eq!(app.codes_dead_until, Some(Timestamp::from_micros(2)));
+        assert_eq!(given.when(&suspend("again"), 3), Decision::refused(Refusal::AppSuspended));
+    }
+}

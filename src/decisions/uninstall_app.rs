@@ -1,0 +1,84 @@
+//! An app is uninstalled from an account: the epoch ends, and with it every code and token.
+
+use grantbook_events::{
+    AppUninstalled, InstallationEvent, InstallationId, StreamKind, Timestamp, TokenId, UninstallReason,
+};
+use grantbook_projections::{CodeState, Installation};
+
+use super::{Command, Decision, Refusal};
+
+/// Uninstall an app from an account.
+#[derive(Debug, Clone)]
+pub struct UninstallApp {
+    /// Which installation.
+    pub installation_id: InstallationId,
+    /// Why.
+    pub reason: UninstallReason,
+}
+
+/// What an uninstall ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uninstalled {
+    /// The tokens that it ended; empty if the app was not installed any more.
+    pub token_ids: Vec<TokenId>,
+}
+
+impl Command for UninstallApp {
+    type State = Installation;
+    type Answer = Uninstalled;
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::Installation(self.installation_id)
+    }
+
+    fn decide(&self, state: &Installation, now: Timestamp) -> Decision<Uninstalled> {
+        let Some(installed) = state.present() else { return Refusal::InstallationUnknown.into() };
+        let token_ids: Vec<_> = installed.tokens.iter().map(|token| token.token_id).collect();
+        let pending = installed
+            .grants
+            .iter()
+            .any(|grant| grant.code == CodeState::Pending && now < grant.code_expires_at);
+        if token_ids.is_empty() && !pending {
+            return Decision::already(Uninstalled { token_ids });
+        }
+        let event =
+            AppUninstalled { reason: self.reason, token_ids: token_ids.clone(), epoch: installed.epoch };
+        Decision::granted(Uninstalled { token_ids }, [InstallationEvent::Uninstalled(event)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{Given, exchange, grant, uninstall};
+    use super::*;
+
+    #[test]
+    fn k4_every_token_of_the_installation_ends_and_it_can_be_installed_again() {
+        let mut given = Given::installation([]);
+        for n in [1, 2] {
+            given.run(&grant(n), 10).unwrap();
+            given.run(&exchange(n), 11).unwrap();
+        }
+        let ended = given.run(&uninstall(), 12).unwrap().token_ids;
+        assert_eq!(ended, [exchange(1).token_id, exchange(2).token_id]);
+        assert_eq!(given.when(&uninstall(), 13), Decision::already(Uninstalled { token_ids: vec![] }));
+        given.run(&grant(3), 14).unwrap();
+        given.run(&exchange(3), 15).unwrap();
+        let installed = given.state.present().unwrap();
+        assert_eq!((installed.epoch, installed.tokens.len()), (1, 1));
+    }
+
+    #[test]
+    fn c5_a_code_on_its_way_is_ended_too() {
+        let mut given = Given::installation([]);
+        given.run(&grant(1), 10).unwrap();
+        given.run(&uninstall(), 11).unwrap();
+        assert_eq!(given.when(&exchange(1), 12).answer, Err(Refusal::CodeEnded));
+    }
+
+    #[test]
+    fn what_was_never_approved_cannot_be_uninstalled() {
+        let given = Given::installation([]);
+        assert_eq!(given.when(&uninstall(), 1), Decision::refused(Refusal::InstallationUnknown));
+    }
+}

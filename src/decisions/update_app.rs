@@ -1,0 +1,126 @@
+//! An operator changes what an app says of itself.
+
+use grantbook_events::{AppEvent, AppUpdated, ClientId, StreamKind, Timestamp, TokenPolicy};
+use grantbook_projections::{App, RegisteredApp};
+
+use super::app_profile::{
+    ProfileError, check_homepage, check_name, check_redirect_uris, check_scopes, check_token_policy,
+};
+use super::scopes::ScopeCatalogue;
+use super::{Command, Decision, Refusal};
+
+/// Update an app. The changes were checked when this was made.
+#[derive(Debug, Clone)]
+pub struct UpdateApp {
+    client_id: ClientId,
+    changes: AppUpdated,
+}
+
+/// What an operator wants changed, unchecked; what is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new owner.
+    pub owner: Option<String>,
+    /// The new homepage; empty for none.
+    pub homepage: Option<String>,
+    /// All redirect URIs.
+    pub redirect_uris: Option<Vec<String>>,
+    /// All scopes it may ask for.
+    pub scopes: Option<Vec<String>>,
+    /// The policy for tokens issued from now on.
+    pub token_policy: Option<TokenPolicy>,
+}
+
+impl UpdateApp {
+    /// Checks the changes.
+    pub fn new(
+        client_id: ClientId,
+        changes: &Changes,
+        catalogue: &ScopeCatalogue,
+    ) -> Result<Self, ProfileError> {
+        let changes = AppUpdated {
+            name: changes.name.as_deref().map(|name| check_name("name", name)).transpose()?,
+            owner: changes.owner.as_deref().map(|owner| check_name("owner", owner)).transpose()?,
+            homepage: changes.homepage.as_deref().map(check_homepage).transpose()?,
+            redirect_uris: changes.redirect_uris.as_deref().map(check_redirect_uris).transpose()?,
+            scopes: changes.scopes.as_deref().map(|scopes| check_scopes(catalogue, scopes)).transpose()?,
+            token_policy: changes.token_policy.map(check_token_policy).transpose()?,
+        };
+        Ok(Self { client_id, changes })
+    }
+}
+
+impl Command for UpdateApp {
+    type State = App;
+    type Answer = ();
+
+    fn stream(&self) -> StreamKind {
+        StreamKind::App(self.client_id)
+    }
+
+    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
+        match state.known() {
+            Err(refusal) => refusal.into(),
+            Ok(app) => {
+                let changes = really_changed(&self.changes, app);
+                if changes == AppUpdated::default() {
+                    return Decision::already(());
+                }
+                Decision::granted((), [AppEvent::Updated(changes)])
+            }
+        }
+    }
+}
+
+/// An event names only what changed, so that history reads as what happened.
+fn really_changed(changes: &AppUpdated, app: &RegisteredApp) -> AppUpdated {
+    fn differing<T: Clone + PartialEq>(new: Option<&T>, old: &T) -> Option<T> {
+        new.filter(|new| *new != old).cloned()
+    }
+    AppUpdated {
+        name: differing(changes.name.as_ref(), &app.name),
+        owner: differing(changes.owner.as_ref(), &app.owner),
+        homepage: differing(changes.homepage.as_ref(), &app.homepage.clone().unwrap_or_default()),
+        redirect_uris: differing(changes.redirect_uris.as_ref(), &app.redirect_uris),
+        scopes: differing(changes.scopes.as_ref(), &app.scopes),
+        token_policy: differing(changes.token_policy.as_ref(), &app.token_policy),
+    }
+}
+
+/// What every command on an existing app asks first.
+pub(super) trait KnownApp {
+    /// The app, unless there is none or it was deleted.
+    fn known(&self) -> Result<&RegisteredApp, Refusal>;
+}
+
+impl KnownApp for App {
+    fn known(&self) -> Result<&RegisteredApp, Refusal> {
+        match self {
+            Self::Registered(app) if !app.is_deleted() => Ok(app),
+            Self::Registered(_) | Self::Unregistered => Err(Refusal::AppUnknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{self, Given};
+    use super::*;
+    use grantbook_events::Event;
+
+    #[test]
+    fn only_what_changed_is_recorded() {
+        let given = Given::app([given::register(1)]);
+        let update = |changes: &Changes| {
+            UpdateApp::new(given::client_id(1), changes, &ScopeCatalogue::default()).unwrap()
+        };
+        let same = Changes { name: Some(given::registration().name), ..Changes::default() };
+        assert_eq!(given.when(&update(&same), 2), Decision::already(()));
+        let changes = Changes { owner: Some("New Owner".to_owned()), ..same };
+        let expected = AppUpdated { owner: Some("New Owner".to_owned()), ..AppUpdated::default() };
+        assert_eq!(given.when(&update(&changes), 2).events, [Event::from(AppEvent::Updated(expected))]);
+        assert_eq!(Given::app([]).when(&update(&changes), 2), Decision::refused(Refusal::AppUnknown));
+    }
+}
