@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod decisions;
+pub mod ledger;
 pub mod secrets;
 pub mod store;

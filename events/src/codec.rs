@@ -148,3 +148,10 @@ pub struct Metadata {
     #[serde(rename = "$causationId", default, skip_serializing_if = "Option::is_none")]
     pub caused_by: Option<EventId>,
 }
+
+impl Metadata {
+    /// Writes it as a JSON object.
+    pub fn to_json(&self) -> Result<String, EncodeError> {
+        serde_json::to_string(self).map_err(|source| EncodeError { type_name: "metadata", source })
+    }
+}

@@ -1,0 +1,243 @@
+//! Load, decide, append, fold, wait. Knows: state, store, clock. Must not know: any particular command,
+//! or any HTTP.
+//!
+//! An answer, granted or refused, leaves only after its events are durable and visible in this node's
+//! live projection. Outcomes that are not known are found out before anything is answered.
+
+mod projector;
+mod recorded;
+mod states;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantbook_events::codec::{EncodeError, Metadata};
+use grantbook_events::{
+    Actor, Event, EventId, Position, Recorded, RequestId, Revision, StreamName, Timestamp,
+};
+use grantbook_projections::live::Live;
+use grantbook_projections::{FoldError, StreamState};
+
+use crate::clock::Clock;
+use crate::decisions::{Command, Refusal};
+use crate::store::{Append, Expected, NewRecord, Store, StoreError};
+pub use projector::Progress;
+use projector::Projector;
+pub use recorded::{UnreadableError, read};
+use states::{Loaded, States};
+
+/// How often a command is decided again because its stream moved on meanwhile.
+const MAX_CONFLICTS: usize = 64;
+/// How often the outcome of one append is asked for.
+const MAX_UNKNOWNS: u32 = 6;
+/// The pause before asking again, doubled each time.
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
+/// How long an answer waits until its events are visible here.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Who asks, through which request: what the envelope of every event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Who asks.
+    pub actor: Actor,
+    /// Through which request.
+    pub request_id: RequestId,
+}
+
+/// What broke while a command was settled. None of these is an answer to the command.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The store could not do its part. Nothing was answered, nothing was lost.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It could not be found out whether the events are in the ledger.
+    #[error("it is not known whether the events were recorded: {0}")]
+    OutcomeUnknown(String),
+    /// The stream moved on each time.
+    #[error("stream {0} is too busy")]
+    Contended(StreamName),
+    /// A record of the stream is not an event, or does not follow from those before it.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableError),
+    /// An event does not follow from those before it.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// An event cannot be written down.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The events are durable, but the live projection does not get to them.
+    #[error("the live projection has not reached position {0}")]
+    NotVisible(Position),
+}
+
+/// The ledger as the rest of the server sees it.
+#[derive(Debug)]
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    live: Arc<Live>,
+    projector: Projector,
+    states: States,
+}
+
+impl Ledger {
+    /// Starts folding a store into the live projection. Must be called within a Tokio runtime.
+    pub fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let live = Arc::new(Live::new());
+        let projector = Projector::start(Arc::clone(&store), Arc::clone(&live));
+        Arc::new(Self { store, clock, live, projector, states: States::default() })
+    }
+
+    /// What is true now, as far as this node has folded.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How far this node has folded.
+    pub fn progress(&self) -> Progress {
+        self.projector.progress()
+    }
+
+    /// Waits until everything that was in the store at the start is folded, or folding fails.
+    pub async fn caught_up(&self) -> Result<(), Progress> {
+        self.projector.caught_up().await
+    }
+
+    /// The last position in the store.
+    pub async fn head(&self) -> Result<Position, StoreError> {
+        Ok(self.store.head().await?.position)
+    }
+
+    /// The events of one stream, oldest first.
+    pub async fn events_of(&self, stream: &StreamName) -> Result<Vec<Recorded>, LedgerError> {
+        let records = self.store.read_stream(stream, Revision::FIRST).await?;
+        records.iter().map(|record| read(record).map_err(LedgerError::from)).collect()
+    }
+
+    /// Closes the store once what is queued is durable.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.projector.stop();
+        self.store.close().await
+    }
+
+    /// Decides a command on the state of its stream and makes what follows durable and visible. The
+    /// outer error is a fault; the inner one is the answer no.
+    pub async fn settle<C: Command>(
+        &self,
+        origin: &Origin,
+        command: &C,
+    ) -> Result<Result<C::Answer, Refusal>, LedgerError> {
+        let stream = StreamName::from(command.stream());
+        let mut loaded = self.states.get::<C::State>(&stream).unwrap_or_default();
+        let mut is_fresh = false;
+        for _ in 0..MAX_CONFLICTS {
+            // Recorded time never runs backwards within a stream, whatever the clock does.
+            let now = self.clock.now().max(loaded.recorded_at);
+            let decision = command.decide(&loaded.state, now);
+            if decision.events.is_empty() && is_fresh {
+                return Ok(decision.answer);
+            }
+            if !decision.events.is_empty() {
+                let records = encode(&decision.events, origin, now)?;
+                let ids: Vec<EventId> = records.iter().map(|record| record.event_id).collect();
+                let expected = Expected::after(loaded.revision);
+                if let Some(position) = self.append(&stream, expected, records).await? {
+                    let next = loaded.followed_by(&stream, decision.events, &ids, origin, now, position)?;
+                    self.states.put(stream, Arc::new(next));
+                    self.wait_until_visible(position).await?;
+                    return Ok(decision.answer);
+                }
+            }
+            // The stream is elsewhere than remembered; or nothing would happen, which is worth saying
+            // only on the word of the store.
+            loaded = self.catch_up(&stream, loaded).await?;
+            is_fresh = true;
+        }
+        Err(LedgerError::Contended(stream))
+    }
+
+    /// Folds what the store has beyond what is remembered of a stream.
+    async fn catch_up<S: StreamState>(
+        &self,
+        stream: &StreamName,
+        loaded: Arc<Loaded<S>>,
+    ) -> Result<Arc<Loaded<S>>, LedgerError> {
+        let from = loaded.revision.map_or(Revision::FIRST, Revision::next);
+        let records = self.store.read_stream(stream, from).await?;
+        if records.is_empty() {
+            return Ok(loaded);
+        }
+        let mut next = Loaded::clone(&loaded);
+        for record in &records {
+            next.apply(&read(record)?)?;
+        }
+        let next = Arc::new(next);
+        self.states.put(stream.clone(), Arc::clone(&next));
+        Ok(next)
+    }
+
+    /// Appends, and finds out how it ended: the position of the last event, or `None` for a conflict.
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        records: Vec<NewRecord>,
+    ) -> Result<Option<Position>, LedgerError> {
+        let first_id = records.first().map(|record| record.event_id);
+        let count = records.len();
+        let mut pause = UNKNOWN_PAUSE;
+        let mut reason = String::new();
+        for _ in 0..MAX_UNKNOWNS {
+            // Retrying with the same ids is harmless by the store's contract.
+            match self.store.append(stream, expected, records.clone()).await {
+                Ok(Append::Appended { position, .. }) => return Ok(Some(position)),
+                Ok(Append::Conflict { .. }) if reason.is_empty() => return Ok(None),
+                Ok(Append::Conflict { .. }) => {}
+                Ok(Append::Unknown { reason: why }) => reason = why,
+                // Before anything was unknown, an error means that nothing was appended.
+                Err(error) if reason.is_empty() => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%stream, %error, "an append of unknown outcome could not be retried")
+                }
+            }
+            if let Ok(there) = self.store.read_stream(stream, expected.next_revision()).await
+                && let Some(first) = there.first()
+            {
+                if Some(first.event_id) != first_id {
+                    return Ok(None);
+                }
+                return Ok(there.get(count.saturating_sub(1)).map(|last| last.position));
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Err(LedgerError::OutcomeUnknown(reason))
+    }
+
+    async fn wait_until_visible(&self, position: Position) -> Result<(), LedgerError> {
+        let visible = tokio::time::timeout(VISIBLE_WITHIN, self.projector.reached(position)).await;
+        match visible {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(LedgerError::NotVisible(position)),
+        }
+    }
+}
+
+fn encode(events: &[Event], origin: &Origin, now: Timestamp) -> Result<Vec<NewRecord>, EncodeError> {
+    let mut first = None;
+    let mut records = Vec::with_capacity(events.len());
+    for event in events {
+        let event_id = crate::secrets::new_event_id();
+        // What one decision says after its first event follows from that event.
+        let metadata =
+            Metadata { actor: origin.actor.clone(), request_id: origin.request_id.clone(), caused_by: first };
+        first.get_or_insert(event_id);
+        records.push(recorded::write(event_id, event, &metadata, now)?);
+    }
+    Ok(records)
+}

@@ -1,0 +1,61 @@
+//! Between records, which stores keep, and events, which everything else knows.
+
+use grantbook_events::codec::{self, DecodeError, EncodeError, Metadata};
+use grantbook_events::{Envelope, Event, EventId, Position, Recorded, StreamName, Timestamp};
+
+use crate::store::{NewRecord, Record};
+
+/// A record that is not an event: the ledger is damaged, or from a newer grantbook.
+#[derive(Debug, thiserror::Error)]
+#[error("the record at position {position} (stream {stream}) cannot be read: {source}")]
+pub struct UnreadableError {
+    /// Where the record is.
+    pub position: Position,
+    /// The stream it is in.
+    pub stream: StreamName,
+    /// What is wrong with it.
+    pub source: Box<DecodeError>,
+}
+
+/// Reads a record as an event.
+pub fn read(record: &Record) -> Result<Recorded, UnreadableError> {
+    let wrong = |source| UnreadableError {
+        position: record.position,
+        stream: record.stream.clone(),
+        source: Box::new(source),
+    };
+    let event = codec::decode(&record.type_name, record.version, &record.payload).map_err(wrong)?;
+    let metadata: Metadata = serde_json::from_str(&record.metadata).map_err(|source| {
+        let type_name = codec::type_name(&event);
+        wrong(DecodeError::Payload { type_name, version: record.version, source })
+    })?;
+    let envelope = Envelope {
+        event_id: record.event_id,
+        stream: record.stream.clone(),
+        revision: record.revision,
+        position: record.position,
+        recorded_at: record.recorded_at,
+        actor: metadata.actor,
+        request_id: metadata.request_id,
+        caused_by: metadata.caused_by,
+    };
+    Ok(Recorded { envelope, event })
+}
+
+/// Writes an event as a record.
+pub(super) fn write(
+    event_id: EventId,
+    event: &Event,
+    metadata: &Metadata,
+    recorded_at: Timestamp,
+) -> Result<NewRecord, EncodeError> {
+    let encoded = codec::encode(event)?;
+    Ok(NewRecord {
+        event_id,
+        type_name: encoded.type_name.to_owned(),
+        version: encoded.version,
+        recorded_at,
+        metadata: metadata.to_json()?,
+        payload: encoded.payload,
+    })
+}
