@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod decisions;
+pub mod http;
 pub mod ledger;
 pub mod secrets;
 pub mod store;

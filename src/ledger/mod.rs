@@ -202,7 +202,7 @@ impl Ledger {
                 // Before anything was unknown, an error means that nothing was appended.
                 Err(error) if reason.is_empty() => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(%stream, %error, "an append of unknown outcome could not be retried")
+                    tracing::warn!(%stream, %error, "an append of unknown outcome could not be retried");
                 }
             }
             if let Ok(there) = self.store.read_stream(stream, expected.next_revision()).await

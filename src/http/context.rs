@@ -1,0 +1,54 @@
+//! The request's own name, in its logs, in the events it causes and in its reply.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use grantbook_events::{Actor, ActorKind, RequestId};
+
+use crate::ledger::Origin;
+use crate::secrets;
+
+/// The header that carries the request id, in and out.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+/// The longest request id taken from a caller, in characters.
+const REQUEST_ID_MAX: usize = 64;
+
+/// The request's name. Taken from the caller (a proxy, usually) if it sent a plain one, else minted.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The request's name.
+    pub request_id: RequestId,
+}
+
+impl Context {
+    /// The context of a request, the same however often it is asked for.
+    pub fn of(request: &HttpRequest) -> Self {
+        if let Some(context) = request.extensions().get::<Self>() {
+            return context.clone();
+        }
+        let sent = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
+        let plain = |text: &&str| {
+            text.len() <= REQUEST_ID_MAX
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        };
+        let request_id = sent.filter(plain).and_then(|text| text.parse().ok());
+        let context = Self { request_id: request_id.unwrap_or_else(secrets::new_request_id) };
+        request.extensions_mut().insert(context.clone());
+        context
+    }
+
+    /// Who asks, through this request.
+    pub fn origin(&self, kind: ActorKind, id: impl Into<String>) -> Origin {
+        Origin { actor: Actor { kind, id: id.into() }, request_id: self.request_id.clone() }
+    }
+}
+
+impl FromRequest for Context {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self::of(request)))
+    }
+}

@@ -1,0 +1,76 @@
+//! `application/x-www-form-urlencoded`, read strictly: what is not UTF-8 is an error, not a guess.
+
+use percent_encoding::percent_decode_str;
+
+/// The parameters of a form or a query, in the order they were sent.
+#[derive(Default)]
+pub struct Form(Vec<(String, String)>);
+
+impl std::fmt::Debug for Form {
+    /// Names only: values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// The bytes are not a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("parameters must be UTF-8, percent-encoded as application/x-www-form-urlencoded")]
+pub struct MalformedForm;
+
+impl Form {
+    /// Reads a form.
+    pub fn parse(text: &str) -> Result<Self, MalformedForm> {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The value of a parameter; empty counts as absent (RFC 6749 section 3.1). Of several, the first.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.iter().find(|(known, _)| known == name)?;
+        Some(value.1.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The first of these names that is there more than once.
+    pub fn repeated<'a>(&self, names: &[&'a str]) -> Option<&'a str> {
+        let count = |name: &str| self.0.iter().filter(|(known, _)| known == name).count();
+        names.iter().find(|name| count(name) > 1).copied()
+    }
+}
+
+/// Decodes one name or value.
+pub fn decode(text: &str) -> Result<String, MalformedForm> {
+    let plain = text.replace('+', " ");
+    percent_decode_str(&plain).decode_utf8().map(Into::into).map_err(|_| MalformedForm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a1_an_empty_value_counts_as_absent_and_repeats_are_seen() {
+        let form = Form::parse("scope=a+b%20c&state=&scope=d&&odd").unwrap();
+        assert_eq!(form.get("scope"), Some("a b c"));
+        assert_eq!(form.get("state"), None);
+        assert_eq!(form.get("odd"), None);
+        assert_eq!(form.repeated(&["state", "scope"]), Some("scope"));
+        assert_eq!(form.repeated(&["state"]), None);
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_refused() {
+        assert_eq!(Form::parse("state=%ff").unwrap_err(), MalformedForm);
+        assert_eq!(Form::parse("state=%C3%BC").unwrap().get("state"), Some("ü"));
+        assert_eq!(Form::parse("state=100%").unwrap().get("state"), Some("100%"));
+    }
+
+    #[test]
+    fn t8_debug_shows_no_value() {
+        let form = Form::parse("client_secret=hush").unwrap();
+        assert_eq!(format!("{form:?}"), r#"["client_secret"]"#);
+    }
+}

@@ -1,0 +1,1 @@
+//! The management API for operators: apps, installations, tokens and operator keys, as JSON.

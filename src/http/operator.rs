@@ -1,0 +1,98 @@
+//! Who the operator is: a key in an `Authorization: Bearer` header (RFC 6750), and what its role may do.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::{StatusCode, header};
+use actix_web::{FromRequest, HttpRequest, web};
+use grantbook_events::{ActorKind, Role};
+
+use super::context::Context;
+use super::problem::Problem;
+use super::service::{KeyName, Service};
+use crate::ledger::Origin;
+use crate::secrets;
+
+/// A caller with an accepted operator key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// Which key.
+    pub key: KeyName,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// A caller that may change things: role `admin`.
+#[derive(Debug, Clone)]
+pub struct Admin(pub Operator);
+
+/// A caller that may read everything: role `admin` or `auditor`.
+#[derive(Debug, Clone)]
+pub struct Reader(pub Operator);
+
+impl Operator {
+    /// The operator behind a bearer key, if the key is accepted.
+    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "invalid_key", detail);
+        let presented = bearer(request)
+            .ok_or_else(|| unauthorized("send an operator key: Authorization: Bearer gbk_…"))?;
+        Self::with_key(request, presented)
+            .ok_or_else(|| unauthorized("the operator key is unknown or was retired"))
+    }
+
+    fn with_key(request: &HttpRequest, presented: &str) -> Option<Self> {
+        let service = request.app_data::<web::Data<Service>>()?;
+        let digest = secrets::digest(presented);
+        if let Some(key) = service.ledger.live().operator_key(&digest) {
+            return Some(Self { key: KeyName::Recorded(key.key_id), role: key.role });
+        }
+        let own = service.process_keys.iter().find(|key| secrets::digests_match(&key.digest, &digest))?;
+        Some(Self { key: KeyName::Process(own.name), role: own.role })
+    }
+
+    /// This operator, through a request.
+    pub fn origin(&self, context: &Context) -> Origin {
+        let id = match &self.key {
+            KeyName::Recorded(id) => id.to_string(),
+            KeyName::Process(name) => (*name).to_owned(),
+        };
+        context.origin(ActorKind::Operator, id)
+    }
+
+    fn must_be(self, allowed: &[Role]) -> Result<Self, Problem> {
+        if allowed.contains(&self.role) {
+            return Ok(self);
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "the role of this operator key does not allow this",
+        ))
+    }
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl FromRequest for Admin {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Operator::of(request).and_then(|operator| operator.must_be(&[Role::Admin])).map(Self))
+    }
+}
+
+impl FromRequest for Reader {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let allowed = &[Role::Admin, Role::Auditor];
+        ready(Operator::of(request).and_then(|operator| operator.must_be(allowed)).map(Self))
+    }
+}

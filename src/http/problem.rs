@@ -1,0 +1,111 @@
+//! Errors of the JSON APIs, as `application/problem+json` (RFC 9457).
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::fault::Fault;
+use crate::decisions::Refusal;
+use crate::ledger::LedgerError;
+
+/// An error of the JSON APIs (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// A name for the kind of problem that programs can compare; never changes.
+    pub code: &'static str,
+    /// The kind of problem in words.
+    pub title: &'static str,
+    /// The HTTP status, again.
+    pub status: u16,
+    /// What was wrong with this request, and what would be right.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem of a kind.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { code, title, status: status.as_u16(), detail: detail.into() }
+    }
+
+    /// 400: the request is wrong.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
+    }
+
+    /// 404: there is no such thing.
+    pub fn not_found(what: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("no such {what}"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
+        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        match self.status {
+            401 => {
+                response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+            }
+            503 => {
+                response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
+            }
+            _ => {}
+        }
+        response.body(serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        let fault = Fault::from(error);
+        Self::new(fault.status(), fault.code(), fault.hint())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        let (status, code) = match refusal {
+            Refusal::AppUnknown
+            | Refusal::SecretUnknown(_)
+            | Refusal::TokenUnknown
+            | Refusal::InstallationUnknown
+            | Refusal::KeyUnknown => (StatusCode::NOT_FOUND, "not_found"),
+            Refusal::Profile(_) | Refusal::Text { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Refusal::AppExists
+            | Refusal::AppSuspended
+            | Refusal::AppNotSuspended
+            | Refusal::PublicClient
+            | Refusal::TooManySecrets { .. }
+            | Refusal::LastSecret
+            | Refusal::FormUsed
+            | Refusal::CodeUnknown
+            | Refusal::CodeExpired
+            | Refusal::CodeSpent
+            | Refusal::CodeEnded
+            | Refusal::RedirectUriMissing
+            | Refusal::RedirectUriMismatch
+            | Refusal::VerifierMissing
+            | Refusal::VerifierMismatch
+            | Refusal::VerifierUnexpected
+            | Refusal::KeyExists => (StatusCode::CONFLICT, "conflict"),
+        };
+        Self::new(status, code, detail)
+    }
+}

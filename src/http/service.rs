@@ -1,0 +1,57 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantbook_events::{OperatorKeyId, Role, SecretDigest};
+
+use crate::decisions::scopes::ScopeCatalogue;
+use crate::ledger::Ledger;
+
+/// What every handler shares.
+#[derive(Debug)]
+pub struct Service {
+    /// The ledger.
+    pub ledger: Arc<Ledger>,
+    /// The issuer, without a trailing slash. From the configuration, never from a Host header (K6).
+    pub issuer: String,
+    /// The scopes that apps may ask for.
+    pub scopes: ScopeCatalogue,
+    /// How long a code lives.
+    pub code_lifetime: Duration,
+    /// The most live tokens of one user on one installation.
+    pub max_live_tokens_per_user: usize,
+    /// How long an old client secret goes on after a rotation.
+    pub rotation_overlap: Duration,
+    /// How long a person stays signed in.
+    pub session_lifetime: Duration,
+    /// Keys that live only as long as this process, for its own command line and sample app.
+    pub process_keys: Vec<ProcessKey>,
+}
+
+/// An operator key that is in no ledger: minted at the start, gone with the process.
+#[derive(Debug, Clone)]
+pub struct ProcessKey {
+    /// What acts with it; the actor of its events.
+    pub name: &'static str,
+    /// What it may do.
+    pub role: Role,
+    /// SHA-256 of the key.
+    pub digest: SecretDigest,
+}
+
+/// Which key an operator came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyName {
+    /// One that the ledger knows.
+    Recorded(OperatorKeyId),
+    /// One of this process.
+    Process(&'static str),
+}
+
+impl Service {
+    /// The absolute URL of one of our own paths.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer)
+    }
+}
