@@ -2,4 +2,5 @@
 //!
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
+pub mod decisions;
 pub mod store;
