@@ -2,5 +2,6 @@
 //!
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
+pub mod config;
 pub mod decisions;
 pub mod store;
