@@ -62,11 +62,11 @@ impl std::fmt::Display for Takes {
         match *self {
             Self::Duration(least, most) => {
                 let (least, most) = (show_seconds(least), show_seconds(most));
-                write!(f, "a duration from {least} to {most}, such as \"{most}\"")
+                write!(f, "a duration from \"{least}\" to \"{most}\"")
             }
             Self::Bytes(least, most) => {
                 let (least, most) = (show_bytes(least), show_bytes(most));
-                write!(f, "a size from {least} to {most}, such as \"{most}\"")
+                write!(f, "a size from \"{least}\" to \"{most}\"")
             }
             Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
             Self::Word(words) => write!(f, "one of {}", words.join(", ")),
