@@ -3,6 +3,7 @@
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
 pub mod clock;
+pub mod config;
 pub mod decisions;
 pub mod http;
 pub mod ledger;
