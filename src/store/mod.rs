@@ -14,9 +14,16 @@ use grantbook_events::{Position, Revision, StreamName};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) mod contract;
+mod follow;
+mod memory;
 mod record;
+mod sqlite;
 
+pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};
+pub use sqlite::{Options as SqliteOptions, SqliteStore};
 
 /// The largest payload plus metadata of one event, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
