@@ -2,4 +2,5 @@
 //!
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
+pub mod identity;
 pub mod store;
