@@ -7,6 +7,7 @@
 //! session ([`tickets`]).
 
 pub mod dev;
+pub mod handoff;
 mod key;
 mod onward;
 mod random;
