@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod decisions;
 pub mod http;
+pub mod identity;
 pub mod ledger;
 pub mod secrets;
 pub mod store;
