@@ -3,4 +3,5 @@
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
 pub mod identity;
+pub mod pages;
 pub mod store;
