@@ -8,5 +8,6 @@ pub mod decisions;
 pub mod http;
 pub mod identity;
 pub mod ledger;
+pub mod pages;
 pub mod secrets;
 pub mod store;
