@@ -31,7 +31,11 @@ struct Presented {
 }
 
 /// Authenticates the client of a request.
-pub(super) fn authenticate(request: &HttpRequest, form: &Form, service: &Service) -> Result<Client, OAuthError> {
+pub(super) fn authenticate(
+    request: &HttpRequest,
+    form: &Form,
+    service: &Service,
+) -> Result<Client, OAuthError> {
     let presented = presented(request, form)?;
     let client_id: Option<ClientId> = presented.client_id.parse().ok();
     let app = client_id.and_then(|id| service.ledger.live().app(&id));
@@ -88,7 +92,10 @@ mod tests {
     fn t3_basic_is_form_decoded() {
         let header = format!("bAsIc {}", STANDARD.encode("cli%65nt:se%2Bc+ret"));
         assert_eq!(basic(&header), Some(("client".to_owned(), Some(secrets::digest("se+c ret")))));
-        assert_eq!(basic(&format!("Basic {}", STANDARD.encode("client:"))), Some(("client".to_owned(), None)));
+        assert_eq!(
+            basic(&format!("Basic {}", STANDARD.encode("client:"))),
+            Some(("client".to_owned(), None))
+        );
         for wrong in ["Basic", "Basic !!!", "Bearer abc", &format!("Basic {}", STANDARD.encode("no colon"))] {
             assert_eq!(basic(wrong), None, "{wrong}");
         }

@@ -12,7 +12,7 @@ use crate::http::service::Service;
 use crate::secrets;
 
 /// What is true of a valid token; for anything else only `{"active":false}`.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Introspection<'a> {
     /// Whether the token is valid.
     active: bool,
@@ -22,7 +22,7 @@ pub struct Introspection<'a> {
 }
 
 /// What is true of a valid token.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ActiveToken<'a> {
     /// Canonical names of its scopes, separated by spaces.
     scope: String,

@@ -8,3 +8,5 @@ pub mod metadata;
 mod posted;
 pub mod revoke;
 pub mod token;
+
+pub use posted::post_only;

@@ -38,7 +38,8 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
     };
     let body = payload.to_bytes_limited(FORM_MAX_BYTES).await.map_err(|_| too_large())?;
     let body = body.map_err(|_| OAuthError::invalid_request("the body ended before it was complete"))?;
-    let text = std::str::from_utf8(&body).map_err(|_| OAuthError::invalid_request("the form must be ASCII"))?;
+    let text =
+        std::str::from_utf8(&body).map_err(|_| OAuthError::invalid_request("the form must be ASCII"))?;
     let form = Form::parse(text).map_err(|error| OAuthError::invalid_request(error.to_string()))?;
     match form.repeated(KNOWN) {
         Some(name) => Err(OAuthError::invalid_request(format!("{name} may be there once only"))),

@@ -1,5 +1,6 @@
 //! `POST /oauth/token`: a code becomes a token (RFC 6749 section 4.1.3).
 
+use std::fmt;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -26,6 +27,12 @@ pub struct TokenReply<'a> {
     /// Seconds until it expires; absent, the default, for a token that does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<i64>,
+}
+
+impl fmt::Debug for TokenReply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenReply").field("scope", &self.scope).finish_non_exhaustive()
+    }
 }
 
 /// Exchanges a code for an access token.
