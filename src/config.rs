@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jsonwebtoken::Algorithm;
+use crate::identity::handoff::{HandoffAlgorithm, HandoffKey};
 use tracing_subscriber::EnvFilter;
 
 use crate::decisions::scopes::ScopeCatalogue;
@@ -19,7 +19,7 @@ use values::Why;
 
 mod error;
 mod file;
-mod handoff_key;
+mod key_file;
 mod render;
 mod settings;
 mod sources;
@@ -29,7 +29,6 @@ mod urls;
 mod values;
 
 pub use error::{ConfigError, Place};
-pub use handoff_key::{HandoffKey, MIN_SECRET_BYTES};
 pub use sources::{ConfigFile, ConfigFlags, DEFAULT_FILE, Sources};
 pub use urls::{Issuer, LoginUrl};
 
@@ -240,11 +239,11 @@ impl Layers {
         }
     }
 
-    fn handoff_key(&self, algorithm: Algorithm) -> Result<HandoffKey, ConfigError> {
+    fn handoff_key(&self, algorithm: HandoffAlgorithm) -> Result<HandoffKey, ConfigError> {
         let setting = &settings::SIGN_IN_KEY_FILE;
         let path = self.optional(setting, values::path)?.ok_or_else(|| self.needed(setting))?;
         // The value is not quoted: someone may have written the secret itself where its file belongs.
-        HandoffKey::read(algorithm, &path).map_err(|why| {
+        key_file::read(algorithm, &path).map_err(|why| {
             let message = format!("{} names a file that {why}; it takes {}", setting.key, setting.takes);
             ConfigError::new(self.place(setting), message)
         })
@@ -349,11 +348,11 @@ fn issuer_claim(text: &str) -> Result<String, Why> {
     }
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, Why> {
+fn algorithm(text: &str) -> Result<HandoffAlgorithm, Why> {
     match word(text, &settings::SIGN_IN_ALGORITHM)? {
-        "HS256" => Ok(Algorithm::HS256),
-        "EdDSA" => Ok(Algorithm::EdDSA),
-        "ES256" => Ok(Algorithm::ES256),
-        _ => Ok(Algorithm::RS256),
+        "HS256" => Ok(HandoffAlgorithm::Hs256),
+        "EdDSA" => Ok(HandoffAlgorithm::EdDsa),
+        "ES256" => Ok(HandoffAlgorithm::Es256),
+        _ => Ok(HandoffAlgorithm::Rs256),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decisions;
@@ -10,4 +11,5 @@ pub mod identity;
 pub mod ledger;
 pub mod pages;
 pub mod secrets;
+pub mod server;
 pub mod store;

@@ -268,7 +268,7 @@ fn a_handoff_is_whole_or_refused() {
     let SignIn::Handoff(whole) = handoff(str::to_owned).load().sign_in else { panic!("not a handoff") };
     assert_eq!(whole.login_url.as_url().as_str(), "https://example.com/sign-in?for=grantbook");
     assert_eq!(whole.issuer, "https://example.com");
-    assert_eq!(whole.key.algorithm(), Algorithm::HS256);
+    assert_eq!(whole.key.algorithm(), HandoffAlgorithm::Hs256);
     assert_eq!(whole.max_age, Duration::from_secs(30));
 
     for key in ["login_url", "issuer", "algorithm", "key_file"] {
@@ -301,8 +301,8 @@ fn a_handoff_is_whole_or_refused() {
 fn a_key_that_does_not_fit_is_refused_without_repeating_what_was_written() {
     assert_eq!(
         handoff(|toml| toml.replace("HS256", "EdDSA")).mistake(),
-        "grantbook.toml:6:12: sign_in.key_file names a file that does not hold an Ed25519 public key in PEM \
-         (\"-----BEGIN PUBLIC KEY-----\"), as EdDSA needs; it takes a file with the platform's public key in PEM \
+        "grantbook.toml:6:12: sign_in.key_file names a file that does not fit: the key for EdDSA must be an Ed25519 public key, \
+         as PEM that begins with -----BEGIN PUBLIC KEY-----; it takes a file with the platform's public key in PEM \
          (EdDSA, ES256, RS256) or the shared secret (HS256), such as \"./sign-in.pem\""
     );
     let inline = handoff(|toml| toml.replace("KEY", SECRET)).mistake();

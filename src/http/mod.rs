@@ -6,6 +6,7 @@ pub mod browser;
 pub mod context;
 pub mod fault;
 pub mod form;
+pub mod limits;
 pub mod manage;
 pub mod oauth;
 pub mod operator;

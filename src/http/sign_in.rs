@@ -74,8 +74,8 @@ fn dev_page(
         continue_query: onward.to_param(),
         csrf: browser.tickets.csrf_token(&visit, DEV_FORM),
     };
-    // The sign-in leads on to an app's redirect URI when there is nothing left to ask.
-    Ok(page(status, &shown, Forms::Here))
+    // The sign-in leads on to an app's redirect URI when its request is one that is refused.
+    Ok(page(status, &shown, Forms::LeaveForAnywhere))
 }
 
 /// `POST /sign-in/dev`
