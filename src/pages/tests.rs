@@ -114,8 +114,11 @@ fn tags(html: &str) -> Vec<Tag> {
         while !rest.trim().is_empty() {
             let end = rest.find(['=', ' ']).unwrap_or(rest.len());
             let (attribute, after) = rest.split_at(end);
-            let (value, after) = match after.strip_prefix("=\"") {
-                Some(value) => value.split_once('"').expect("a value in double quotes"),
+            let (value, after) = match after.strip_prefix('=') {
+                Some(value) => value
+                    .strip_prefix('"')
+                    .and_then(|value| value.split_once('"'))
+                    .expect("a value in double quotes"),
                 None => ("", after),
             };
             attributes.push((attribute.to_owned(), value.to_owned()));
@@ -241,7 +244,14 @@ fn only_a_web_page_becomes_a_link() {
         ticket: "t".into(),
         switch_user_href: None,
     };
-    for wrong in ["javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "/relative", "x"] {
+    for wrong in [
+        "javascript:alert(1)",
+        "javascript://app.example/%0aalert(1)",
+        "data:text/html,x",
+        "ftp://app.example/",
+        "/relative",
+        "x",
+    ] {
         page.homepage = Some(wrong.into());
         assert!(!page.render().unwrap().contains("<a "), "{wrong}");
     }
