@@ -7,7 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigFlags, Sources};
 use crate::secrets;
 use crate::server::{self, Parts, Server};
-use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::{SqliteOptions, SqliteStore};
 
 /// Serve the OAuth endpoints, the pages and the management API.
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ impl Serve {
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let (config, listener) = server::listen(config)?;
     let clock = SystemClock;
-    let options = Options { identity: secrets::new_ledger_identity(), now: clock.now() };
+    let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: clock.now() };
     let store = SqliteStore::open(&config.data_dir, options)?;
     let parts = Parts { listener, store, clock: Arc::new(clock), process_keys: Vec::new() };
     let server = Server::start(&config, parts)?;
