@@ -174,6 +174,13 @@ impl SqliteStore {
         Ok(Arc::new(Self { readers, progress, serving: None }))
     }
 
+    /// Does something to the writer's connection, before whatever is appended next.
+    #[cfg(test)]
+    async fn tamper(&self, tamper: impl FnOnce(&Connection) + Send + 'static) {
+        let serving = self.serving.as_ref().unwrap();
+        assert!(serving.commands.send(Command::Tamper(Box::new(tamper))).await.is_ok());
+    }
+
     /// The last position: known here if this process serves the ledger, else in the file.
     async fn last_position(&self) -> Result<Position, StoreError> {
         match self.serving {
@@ -196,7 +203,7 @@ impl SqliteStore {
                             .send_if_modified(|progress| std::mem::replace(&mut progress.head, head) != head),
                     ),
                     Err(error) => {
-                        tracing::warn!(%error, "the ledger could not be looked at; it will be tried again")
+                        tracing::warn!(%error, "the ledger could not be looked at; it will be tried again");
                     }
                 }
             }
@@ -289,7 +296,8 @@ impl Store for SqliteStore {
             return Err(StoreError::Closed);
         }
         let (answer, answered) = oneshot::channel();
-        let job = Job { stream: stream.clone(), expected, records, answer };
+        let ids = records.iter().map(|record| record.event_id).collect();
+        let job = Job { stream: stream.clone(), expected, records, ids, answer };
         serving.commands.send(Command::Append(job)).await.map_err(|_| StoreError::Closed)?;
         let lost = || Append::Unknown { reason: "the writer stopped before it answered".to_owned() };
         answered.await.unwrap_or_else(|_| Ok(lost()))
