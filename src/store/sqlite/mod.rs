@@ -5,6 +5,7 @@
 //! - `heads.db`: where each stream ends; derived, and may be deleted while no server runs.
 //! - `ledger.lock`: held by the one process that serves the ledger.
 
+mod backup;
 mod checkpoint;
 mod heads;
 mod heads_file;
@@ -30,6 +31,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+pub use self::backup::{backup, restore};
 use self::checkpoint::Checkpointer;
 use self::heads::Heads;
 use self::heads_file::{HeadsFile, UpTo};

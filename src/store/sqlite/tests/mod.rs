@@ -1,5 +1,6 @@
 //! The embedded store against the contract, and against files and disks that are not what they should be.
 
+mod backups;
 mod damage;
 mod full_disk;
 mod heads;
