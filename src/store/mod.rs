@@ -14,8 +14,13 @@ use grantbook_events::{Position, Revision, StreamName};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) mod contract;
+mod follow;
+mod memory;
 mod record;
 
+pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};
 
 /// The largest payload plus metadata of one event, in bytes.
