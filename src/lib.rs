@@ -8,3 +8,4 @@ pub mod http;
 pub mod ledger;
 pub mod secrets;
 pub mod store;
+pub mod telemetry;

@@ -5,6 +5,8 @@ pub mod context;
 pub mod fault;
 pub mod form;
 pub mod manage;
+pub mod openapi;
 pub mod operator;
+pub mod probes;
 pub mod problem;
 pub mod service;
