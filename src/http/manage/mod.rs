@@ -52,6 +52,6 @@ impl Why {
 }
 
 #[cfg(test)]
-mod given;
+pub(crate) mod given;
 #[cfg(test)]
 mod tests;
