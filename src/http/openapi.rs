@@ -60,7 +60,8 @@ impl Modify for Security {
             .description(Some("An operator key with a role that allows the operation."))
             .build();
         let mut client = Http::new(HttpAuthScheme::Basic);
-        client.description = Some("An app's client id and client secret (RFC 6749 section 2.3.1).".to_owned());
+        client.description =
+            Some("An app's client id and client secret (RFC 6749 section 2.3.1).".to_owned());
         let components = api.components.get_or_insert_default();
         components.add_security_scheme("operator_key", SecurityScheme::Http(key));
         components.add_security_scheme("client", SecurityScheme::Http(client));
@@ -115,7 +116,11 @@ mod tests {
         assert!(document["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
         for route in ROUTES {
             let operation = &document["paths"][route.path][route.method.to_lowercase()];
-            assert_eq!(operation["security"][0]["operator_key"].is_array(), route.needs.is_some(), "{route:?}");
+            assert_eq!(
+                operation["security"][0]["operator_key"].is_array(),
+                route.needs.is_some(),
+                "{route:?}"
+            );
             let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
             assert_eq!(problem.is_object(), route.needs.is_some(), "{route:?}");
         }

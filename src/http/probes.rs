@@ -53,9 +53,12 @@ pub async fn readyz(service: web::Data<Service>) -> HttpResponse {
         None => None,
         Some(_) => service.ledger.head().await.ok().map(|head| head.as_u64()),
     };
-    response
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(Readiness { ready: reason.is_none(), position, head, reason })
+    response.insert_header((header::CACHE_CONTROL, "no-store")).json(Readiness {
+        ready: reason.is_none(),
+        position,
+        head,
+        reason,
+    })
 }
 
 /// What the server counts, for Prometheus.

@@ -47,7 +47,8 @@ pub struct Why {
 
 impl Why {
     fn required(self) -> Result<String, Problem> {
-        self.reason.ok_or_else(|| Problem::bad_request("reason is required: say why, as in ?reason=abandoned"))
+        self.reason
+            .ok_or_else(|| Problem::bad_request("reason is required: say why, as in ?reason=abandoned"))
     }
 }
 
