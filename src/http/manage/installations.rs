@@ -168,7 +168,8 @@ pub async fn list(
             paging.page(|skip, limit| live.installations_on_account(account, skip, limit, now), wanted)
         }
         (Some(_), Some(_)) | (None, None) => {
-            let right = "name exactly one of app and account, as in ?app={client_id} or ?account={account_id}";
+            let right =
+                "name exactly one of app and account, as in ?app={client_id} or ?account={account_id}";
             return Err(Problem::bad_request(right));
         }
     };

@@ -47,11 +47,12 @@ pub struct Why {
 
 impl Why {
     fn required(self) -> Result<String, Problem> {
-        self.reason.ok_or_else(|| Problem::bad_request("reason is required: say why, as in ?reason=abandoned"))
+        self.reason
+            .ok_or_else(|| Problem::bad_request("reason is required: say why, as in ?reason=abandoned"))
     }
 }
 
 #[cfg(test)]
-mod given;
+pub(crate) mod given;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,162 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use actix_web::http::header;
+use actix_web::test::TestRequest;
+use grantbook_events::Role;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::http::manage::given::Given;
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    /// Takes the log of this thread until the guard goes.
+    fn take(&self, filter: &str) -> tracing::subscriber::DefaultGuard {
+        let sink = self.clone();
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(move || sink.clone())
+            .json()
+            .flatten_event(true);
+        tracing::subscriber::set_default(lines.finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_one_line_with_the_name_of_the_request() {
+    let (given, sink) = (Given::server().await, Sink::default());
+    let guard = sink.take("info");
+    let answer = given.post("/apps?secret=hush", json!({ "name": "hush" })).await;
+    given.get("/apps?cursor=hush").await.problem(400);
+    drop(guard);
+    let lines = sink.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = &lines[0];
+    assert_eq!((&line["level"], &line["target"]), (&json!("INFO"), &json!("grantbook::request")));
+    assert_eq!(
+        (&line["method"], &line["route"], &line["status"]),
+        (&json!("POST"), &json!("/apps"), &json!(400))
+    );
+    assert_eq!(line["request_id"], answer.header("x-request-id"));
+    assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn t8_no_log_line_of_any_level_holds_a_secret_or_what_a_caller_sent() {
+    let (given, sink) = (Given::server().await, Sink::default());
+    let guard = sink.take("trace");
+    let app = given.register("hush-name").await;
+    let id = app["client_id"].as_str().unwrap();
+    let rotated = given.post(&format!("/apps/{id}/secrets"), json!({})).await.json(201);
+    given.get(&format!("/apps/{id}?hush-query=1")).await;
+    given.get("/hush-path").await;
+    let request = TestRequest::with_uri("/apps").insert_header(("hush-header", "hush-header"));
+    given.send(request.insert_header((header::USER_AGENT, "hush-agent"))).await;
+    let odd = TestRequest::with_uri("/apps").method(Method::from_bytes(b"HUSHMETHOD").unwrap());
+    given.send(odd).await;
+    drop(guard);
+    let text = sink.text();
+    assert!(text.lines().count() >= 6, "{text}");
+    let shown = [&app["client_secret"], &rotated["client_secret"]];
+    for secret in shown.map(|secret| secret.as_str().unwrap()).into_iter().chain([
+        given.key(Role::Admin),
+        "gbs_",
+        "gbk_",
+    ]) {
+        assert!(!text.contains(secret), "{secret} in\n{text}");
+    }
+    assert!(!text.to_lowercase().contains("hush"), "{text}");
+    let metrics = given.send(TestRequest::get().uri("/metrics")).await;
+    assert!(!metrics.text.to_lowercase().contains("hush") && !metrics.text.contains(id), "{}", metrics.text);
+}
+
+#[tokio::test]
+async fn a_name_of_a_request_is_taken_if_it_is_plain_and_minted_if_not() {
+    let given = Given::server().await;
+    let sent = async |name: &str| {
+        let request = TestRequest::with_uri("/healthz").insert_header((REQUEST_ID_HEADER, name));
+        given.send(request).await.header(REQUEST_ID_HEADER).to_owned()
+    };
+    assert_eq!(sent("r-1.a_B").await, "r-1.a_B");
+    for odd in ["", "two words", "a\"b", &"x".repeat(65)] {
+        let name = sent(odd).await;
+        assert!(name.len() == 32 && name != odd, "{odd}: {name}");
+    }
+    let unmatched = given.send(TestRequest::with_uri("/nowhere")).await;
+    assert_eq!((unmatched.status.as_u16(), unmatched.header(REQUEST_ID_HEADER).len()), (404, 32));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_pattern_and_class_of_status() {
+    let given = Given::server().await;
+    let app = given.register("One").await;
+    let id = app["client_id"].as_str().unwrap();
+    given.get(&format!("/apps/{id}")).await.json(200);
+    given.get("/apps/nonsense").await.problem(400);
+    given.get("/nowhere/one").await;
+    given.get("/nowhere/two").await;
+    given.install(&app, "acme").await;
+    let answer = given.send(TestRequest::with_uri("/metrics")).await;
+    assert!(answer.header(header::CONTENT_TYPE).starts_with("application/openmetrics-text; version=1.0.0"));
+    for line in [
+        r#"grantbook_http_requests_total{route="/apps",status="2xx"} 1"#,
+        r#"grantbook_http_requests_total{route="/apps/{client_id}",status="2xx"} 1"#,
+        r#"grantbook_http_requests_total{route="/apps/{client_id}",status="4xx"} 1"#,
+        r#"grantbook_http_requests_total{route="unmatched",status="4xx"} 2"#,
+        "grantbook_apps 1",
+        "grantbook_installations 1",
+        "grantbook_live_tokens 1",
+        "grantbook_operator_keys 0",
+        "grantbook_position 3",
+        "grantbook_caught_up 1",
+        "grantbook_process_start_time_seconds 1767323045",
+    ] {
+        assert!(answer.text.lines().any(|found| found == line), "{line} is missing from\n{}", answer.text);
+    }
+}
+
+#[test]
+fn a_token_check_is_not_worth_a_line_and_a_failure_is() {
+    let sink = Sink::default();
+    let guard = sink.take("info");
+    let line = |method, route, status| {
+        log(Line { method, route, status, request_id: "r-1", milliseconds: 0.5 });
+    };
+    line("POST", "/oauth/introspect", StatusCode::OK);
+    line("GET", "/apps", StatusCode::OK);
+    line("POST", UNMATCHED, StatusCode::NOT_FOUND);
+    assert_eq!(sink.text(), "");
+    line("POST", "/oauth/token", StatusCode::OK);
+    line("GET", "/apps", StatusCode::SERVICE_UNAVAILABLE);
+    drop(guard);
+    let routes: Vec<_> = sink.lines().iter().map(|line| line["route"].clone()).collect();
+    assert_eq!(routes, ["/oauth/token", "/apps"]);
+}
+
+#[test]
+fn a_wrong_filter_gets_what_would_be_right() {
+    let error = init(LogFormat::Text, "grantbook=loud").unwrap_err().to_string();
+    assert!(error.starts_with("a log filter must be levels by module, such as info"), "{error}");
+}
