@@ -17,6 +17,8 @@ use uuid::Uuid;
 #[cfg(test)]
 pub(crate) mod contract;
 mod follow;
+#[cfg(test)]
+pub(crate) mod lying;
 mod memory;
 mod record;
 mod sqlite;
