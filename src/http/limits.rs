@@ -36,14 +36,11 @@ pub async fn guard(
     if let Some(problem) = refusal(&limits, &service, &request) {
         return Ok(request.into_response(problem.error_response()).map_into_right_body());
     }
-    // The request is needed once more if it takes too long, and only then.
-    let kept = request.request().clone();
     match tokio::time::timeout(limits.within, next.call(request)).await {
         Ok(answered) => answered.map(ServiceResponse::map_into_left_body),
         Err(_) => {
             let detail = format!("the request was not complete within {} s", limits.within.as_secs());
-            let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail);
-            Ok(ServiceResponse::new(kept, problem.error_response()).map_into_right_body())
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into())
         }
     }
 }
