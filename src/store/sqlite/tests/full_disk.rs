@@ -74,6 +74,29 @@ async fn appends_of_a_failed_batch_are_each_answered_for_themselves() {
     assert_eq!(store.read_stream(&other, Revision::FIRST).await.unwrap(), []);
 }
 
+/// SQLite takes a transaction back by itself when a disk is full, but not for every error.
+#[tokio::test]
+async fn a_batch_that_fails_half_way_leaves_nothing() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let stream = fresh_stream();
+    store
+        .tamper(|conn| {
+            let breaks = "CREATE TEMP TRIGGER broken BEFORE INSERT ON main.log \
+                          WHEN new.revision = 2 BEGIN SELECT RAISE(ABORT, 'broken'); END";
+            conn.execute_batch(breaks).unwrap();
+        })
+        .await;
+    let records = new_records(4);
+    let refused = store.append(&stream, Expected::NoStream, records.clone()).await;
+    assert!(matches!(&refused, Err(StoreError::CannotWrite(why)) if why.contains("broken")), "{refused:?}");
+    assert_eq!(read_everything(&*store).await.unwrap(), []);
+    store.tamper(|conn| conn.execute_batch("DROP TRIGGER broken").unwrap()).await;
+    append(&*store, &stream, Expected::NoStream, records).await;
+    assert_eq!(store.head().await.unwrap().position, Position::new(4));
+    assert_eq!(store.read_stream(&stream, Revision::FIRST).await.unwrap().len(), 4);
+}
+
 const CHILD: &str = "GRANTBOOK_TEST_BROKEN_DISK";
 
 /// The write-ahead log breaks in the middle of a commit: a child process may not write beyond a size.

@@ -90,6 +90,21 @@ async fn a_reader_beside_the_server_sees_and_follows_and_does_not_write() {
 }
 
 #[tokio::test]
+async fn a_subscriber_gets_what_is_older_than_this_process() {
+    let dir = TempDir::new().unwrap();
+    fill(&*open(dir.path()), 5, 3).await;
+    let store = open(dir.path());
+    fill(&*store, 5, 3).await;
+    let mut subscription = store.subscribe(Position::START).await.unwrap();
+    let mut seen = Vec::new();
+    while let Signal::Records(records) = subscription.next().await {
+        seen.extend(records);
+    }
+    assert_eq!(seen, read_everything(&*store).await.unwrap());
+    assert_eq!(seen.len(), 30);
+}
+
+#[tokio::test]
 async fn a_reader_makes_no_ledger() {
     let dir = TempDir::new().unwrap();
     let refused = SqliteStore::open_read_only(dir.path()).unwrap_err();
