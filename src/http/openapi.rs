@@ -74,7 +74,7 @@ pub fn api() -> utoipa::openapi::OpenApi {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "probes",
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "probes",
     responses((status = 200, description = "This document", body = serde_json::Value)))]
 pub async fn document() -> HttpResponse {
     static TEXT: LazyLock<String> = LazyLock::new(|| api().to_json().unwrap_or_default());
@@ -124,6 +124,20 @@ mod tests {
             let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
             assert_eq!(problem.is_object(), route.needs.is_some(), "{route:?}");
         }
+    }
+
+    #[test]
+    fn no_two_operations_have_one_name() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap().values();
+        let mut names: Vec<_> = paths
+            .flat_map(|item| item.as_object().unwrap().values())
+            .map(|operation| operation["operationId"].as_str().unwrap())
+            .collect();
+        names.sort();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all, "{names:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use actix_web::http::header;
 use actix_web::test::TestRequest;
@@ -9,12 +10,17 @@ use serde_json::{Value, json};
 use super::*;
 use crate::http::manage::given::Given;
 
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl io::Write for Sink {
+/// The log of this thread. There is one subscriber for the whole test process: with several, which
+/// lines each gets depends on which thread was first.
+struct ThisThread;
+
+impl io::Write for ThisThread {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -23,35 +29,35 @@ impl io::Write for Sink {
     }
 }
 
-impl Sink {
-    /// Takes the log of this thread until the guard goes.
-    fn take(&self, filter: &str) -> tracing::subscriber::DefaultGuard {
-        let sink = self.clone();
-        let lines = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(move || sink.clone())
-            .json()
-            .flatten_event(true);
-        tracing::subscriber::set_default(lines.finish())
+impl ThisThread {
+    fn listen() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let lines = tracing_subscriber::fmt().with_env_filter("trace").with_writer(|| Self);
+            lines.json().flatten_event(true).finish().try_init().unwrap();
+        });
+        LOG.take();
+        Self
     }
 
+    /// What was logged since it was last asked.
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(LOG.take()).unwrap()
     }
 
-    fn lines(&self) -> Vec<Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    fn lines(&self, level: &str) -> Vec<Value> {
+        let all = self.text();
+        let lines = all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["level"] == level).collect()
     }
 }
 
 #[tokio::test]
 async fn a_change_is_one_line_with_the_name_of_the_request() {
-    let (given, sink) = (Given::server().await, Sink::default());
-    let guard = sink.take("info");
+    let (given, log) = (Given::server().await, ThisThread::listen());
     let answer = given.post("/apps?secret=hush", json!({ "name": "hush" })).await;
     given.get("/apps?cursor=hush").await.problem(400);
-    drop(guard);
-    let lines = sink.lines();
+    let lines = log.lines("INFO");
     assert_eq!(lines.len(), 1, "{lines:?}");
     let line = &lines[0];
     assert_eq!((&line["level"], &line["target"]), (&json!("INFO"), &json!("grantbook::request")));
@@ -65,8 +71,7 @@ async fn a_change_is_one_line_with_the_name_of_the_request() {
 
 #[tokio::test]
 async fn t8_no_log_line_of_any_level_holds_a_secret_or_what_a_caller_sent() {
-    let (given, sink) = (Given::server().await, Sink::default());
-    let guard = sink.take("trace");
+    let (given, log) = (Given::server().await, ThisThread::listen());
     let app = given.register("hush-name").await;
     let id = app["client_id"].as_str().unwrap();
     let rotated = given.post(&format!("/apps/{id}/secrets"), json!({})).await.json(201);
@@ -76,9 +81,8 @@ async fn t8_no_log_line_of_any_level_holds_a_secret_or_what_a_caller_sent() {
     given.send(request.insert_header((header::USER_AGENT, "hush-agent"))).await;
     let odd = TestRequest::with_uri("/apps").method(Method::from_bytes(b"HUSHMETHOD").unwrap());
     given.send(odd).await;
-    drop(guard);
-    let text = sink.text();
-    assert!(text.lines().count() >= 6, "{text}");
+    let text = log.text();
+    assert!(text.lines().count() == 6, "{text}");
     let shown = [&app["client_secret"], &rotated["client_secret"]];
     for secret in shown.map(|secret| secret.as_str().unwrap()).into_iter().chain([
         given.key(Role::Admin),
@@ -139,19 +143,18 @@ async fn requests_are_counted_by_route_pattern_and_class_of_status() {
 
 #[test]
 fn a_token_check_is_not_worth_a_line_and_a_failure_is() {
-    let sink = Sink::default();
-    let guard = sink.take("info");
+    let listening = ThisThread::listen();
     let line = |method, route, status| {
         log(Line { method, route, status, request_id: "r-1", milliseconds: 0.5 });
     };
     line("POST", "/oauth/introspect", StatusCode::OK);
     line("GET", "/apps", StatusCode::OK);
     line("POST", UNMATCHED, StatusCode::NOT_FOUND);
-    assert_eq!(sink.text(), "");
+    let quiet = listening.lines("DEBUG");
+    assert_eq!(quiet.len(), 3);
     line("POST", "/oauth/token", StatusCode::OK);
     line("GET", "/apps", StatusCode::SERVICE_UNAVAILABLE);
-    drop(guard);
-    let routes: Vec<_> = sink.lines().iter().map(|line| line["route"].clone()).collect();
+    let routes: Vec<_> = listening.lines("INFO").iter().map(|line| line["route"].clone()).collect();
     assert_eq!(routes, ["/oauth/token", "/apps"]);
 }
 

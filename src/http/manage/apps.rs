@@ -131,7 +131,7 @@ pub struct Reason {
 }
 
 /// Register an app.
-#[utoipa::path(post, path = "/apps", tag = "apps", security(("operator_key" = [])),
+#[utoipa::path(post, path = "/apps", operation_id = "register_app", tag = "apps", security(("operator_key" = [])),
     request_body = NewApp,
     responses(
         (status = 201, description = "Registered. The secret is shown this once.", body = NewAppJson,
@@ -163,7 +163,7 @@ pub async fn register(
 }
 
 /// List the apps, deleted ones too, in order of registration.
-#[utoipa::path(get, path = "/apps", tag = "apps", security(("operator_key" = [])),
+#[utoipa::path(get, path = "/apps", operation_id = "list_apps", tag = "apps", security(("operator_key" = [])),
     params(Paging),
     responses(
         (status = 200, description = "One page of apps", body = Page<AppJson>),
@@ -180,7 +180,7 @@ pub async fn list(
 }
 
 /// Read an app.
-#[utoipa::path(get, path = "/apps/{client_id}", tag = "apps", security(("operator_key" = [])),
+#[utoipa::path(get, path = "/apps/{client_id}", operation_id = "read_app", tag = "apps", security(("operator_key" = [])),
     params(("client_id" = String, Path)),
     responses(
         (status = 200, description = "The app", body = AppJson),
@@ -195,7 +195,7 @@ pub async fn read(
 }
 
 /// Change an app. What the body does not name stays.
-#[utoipa::path(patch, path = "/apps/{client_id}", tag = "apps", security(("operator_key" = [])),
+#[utoipa::path(patch, path = "/apps/{client_id}", operation_id = "update_app", tag = "apps", security(("operator_key" = [])),
     params(("client_id" = String, Path)),
     request_body = AppChanges,
     responses(
@@ -274,7 +274,7 @@ pub async fn retire_secret(
 }
 
 /// Suspend an app: its codes die, and its tokens do not count until it is resumed.
-#[utoipa::path(post, path = "/apps/{client_id}/suspend", tag = "apps", security(("operator_key" = [])),
+#[utoipa::path(post, path = "/apps/{client_id}/suspend", operation_id = "suspend_app", tag = "apps", security(("operator_key" = [])),
     params(("client_id" = String, Path)),
     request_body = Reason,
     responses(
@@ -294,7 +294,7 @@ pub async fn suspend(
 }
 
 /// Resume a suspended app: its tokens count again.
-#[utoipa::path(post, path = "/apps/{client_id}/resume", tag = "apps", security(("operator_key" = [])),
+#[utoipa::path(post, path = "/apps/{client_id}/resume", operation_id = "resume_app", tag = "apps", security(("operator_key" = [])),
     params(("client_id" = String, Path)),
     request_body = Reason,
     responses(
@@ -314,7 +314,7 @@ pub async fn resume(
 }
 
 /// Delete an app for good, and with it every code and token.
-#[utoipa::path(delete, path = "/apps/{client_id}", tag = "apps", security(("operator_key" = [])),
+#[utoipa::path(delete, path = "/apps/{client_id}", operation_id = "delete_app", tag = "apps", security(("operator_key" = [])),
     params(("client_id" = String, Path), Why),
     responses(
         (status = 204, description = "The app is gone; its history stays"),

@@ -16,7 +16,7 @@ use grantbook_events::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{apps, installations, keys, path_config, query_config, tokens};
+use super::{apps, installations, keys, no_such_path, path_config, query_config, tokens};
 use crate::clock::{Clock, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{ExchangeCode, GrantAccess, TokenRules};
@@ -182,6 +182,7 @@ impl Given {
             .app_data(query_config())
             .app_data(path_config())
             .configure(configure)
+            .default_service(web::to(no_such_path))
             .wrap(from_fn(telemetry::observe));
         let response = call_service(&init_service(app).await, request.to_request()).await;
         let (status, headers) = (response.status(), response.headers().clone());

@@ -142,7 +142,7 @@ impl From<&TokenFacts> for TokenJson {
 }
 
 /// List installations of an app or on an account, ended ones too, in order of first approval.
-#[utoipa::path(get, path = "/installations", tag = "installations", security(("operator_key" = [])),
+#[utoipa::path(get, path = "/installations", operation_id = "list_installations", tag = "installations", security(("operator_key" = [])),
     params(Which),
     responses(
         (status = 200, description = "One page of installations", body = Page<InstallationJson>),
@@ -177,7 +177,7 @@ pub async fn list(
 }
 
 /// Read one installation and its valid tokens.
-#[utoipa::path(get, path = "/installations/{installation_id}", tag = "installations", security(("operator_key" = [])),
+#[utoipa::path(get, path = "/installations/{installation_id}", operation_id = "read_installation", tag = "installations", security(("operator_key" = [])),
     params(("installation_id" = String, Path)),
     responses(
         (status = 200, description = "The installation", body = InstallationWithTokensJson),
@@ -197,7 +197,7 @@ pub async fn read(
 }
 
 /// Read what happened to one installation, oldest first.
-#[utoipa::path(get, path = "/installations/{installation_id}/events", tag = "installations", security(("operator_key" = [])),
+#[utoipa::path(get, path = "/installations/{installation_id}/events", operation_id = "read_installation_events", tag = "installations", security(("operator_key" = [])),
     params(("installation_id" = String, Path), Paging),
     responses(
         (status = 200, description = "One page of events with their envelopes", body = Page<serde_json::Value>),
@@ -221,7 +221,7 @@ pub async fn events(
 }
 
 /// Uninstall: one app from one account. Its codes and tokens there end.
-#[utoipa::path(delete, path = "/installations/{installation_id}", tag = "installations", security(("operator_key" = [])),
+#[utoipa::path(delete, path = "/installations/{installation_id}", operation_id = "uninstall_app", tag = "installations", security(("operator_key" = [])),
     params(("installation_id" = String, Path)),
     responses(
         (status = 200, description = "Uninstalled", body = UninstalledJson),

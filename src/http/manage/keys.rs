@@ -98,7 +98,7 @@ impl From<&IssuedKey> for KeyJson {
 }
 
 /// Create an operator key.
-#[utoipa::path(post, path = "/keys", tag = "keys", security(("operator_key" = [])),
+#[utoipa::path(post, path = "/keys", operation_id = "create_key", tag = "keys", security(("operator_key" = [])),
     request_body = NewKey,
     responses(
         (status = 201, description = "Created. The key is shown this once.", body = NewKeyJson),
@@ -121,7 +121,7 @@ pub async fn create(
 }
 
 /// List operator keys, retired ones too, in order of creation.
-#[utoipa::path(get, path = "/keys", tag = "keys", security(("operator_key" = [])),
+#[utoipa::path(get, path = "/keys", operation_id = "list_keys", tag = "keys", security(("operator_key" = [])),
     params(Paging),
     responses(
         (status = 200, description = "One page of operator keys", body = Page<KeyJson>),
@@ -137,7 +137,7 @@ pub async fn list(
 }
 
 /// Retire an operator key: it is refused from now on.
-#[utoipa::path(delete, path = "/keys/{key_id}", tag = "keys", security(("operator_key" = [])),
+#[utoipa::path(delete, path = "/keys/{key_id}", operation_id = "retire_key", tag = "keys", security(("operator_key" = [])),
     params(("key_id" = String, Path), Why),
     responses(
         (status = 204, description = "The key is refused from now on"),

@@ -35,7 +35,7 @@ enum OperatorsReason {
 }
 
 /// Revoke one token.
-#[utoipa::path(delete, path = "/tokens/{token_id}", tag = "tokens", security(("operator_key" = [])),
+#[utoipa::path(delete, path = "/tokens/{token_id}", operation_id = "revoke_token", tag = "tokens", security(("operator_key" = [])),
     params(("token_id" = String, Path), Revocation),
     responses(
         (status = 204, description = "The token is refused from now on"),

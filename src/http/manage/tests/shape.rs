@@ -203,6 +203,17 @@ async fn k4_nothing_is_all_by_omission() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_a_problem_and_a_wrong_method_says_which_are_right() {
+    let given = Given::server().await;
+    assert!(given.get("/nowhere").await.problem(404).starts_with("no such path"));
+    let answer = given.delete("/apps").await;
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (405, ""));
+    let mut allowed: Vec<_> = answer.header(header::ALLOW).split(", ").collect();
+    allowed.sort();
+    assert_eq!(allowed, ["GET", "POST"]);
+}
+
+#[tokio::test]
 async fn nothing_is_kept_by_a_cache() {
     let given = Given::server().await;
     let app = given.register("One").await;
