@@ -53,7 +53,8 @@ struct Entry {
 #[derive(Debug)]
 struct Details {
     token_id: TokenId,
-    digest: SecretDigest,
+    /// The hash of the digest, by which the entry is found again; the slot tells it from others.
+    hash: u64,
     user_id: UserId,
     issued_at: Timestamp,
     scopes: ScopeSet,
@@ -116,7 +117,7 @@ impl Tokens {
         let place = Place::new(shard_index, slot)?;
         let details = Some(Details {
             token_id: token.token_id,
-            digest: token.digest,
+            hash,
             user_id: token.user_id,
             issued_at: token.issued_at,
             scopes: self.scopes.intern(token.scopes),
@@ -144,8 +145,7 @@ impl Tokens {
         let shard = &mut *guard;
         let Some(details) = shard.details.get_mut(place.slot()).and_then(Option::take) else { return };
         shard.free.push(place.slot() as u32);
-        if let Ok(entry) = shard.entries.find_entry(hash_of(&details.digest), |e| e.digest == details.digest)
-        {
+        if let Ok(entry) = shard.entries.find_entry(details.hash, |e| e.slot as usize == place.slot()) {
             entry.remove();
         }
         drop(guard);
@@ -172,8 +172,7 @@ impl Tokens {
     pub(super) fn describe(&self, place: Place, now: Timestamp) -> Option<Found> {
         let shard = self.shards.read(place.shard());
         let details = shard.details.get(place.slot())?.as_ref()?;
-        let digest = details.digest;
-        let entry = shard.entries.find(hash_of(&digest), |entry| entry.digest == digest)?;
+        let entry = shard.entries.find(details.hash, |entry| entry.slot as usize == place.slot())?;
         self.found(&shard, entry, now)
     }
 
@@ -196,8 +195,7 @@ impl Tokens {
     pub(super) fn is_expired(&self, place: Place, now: Timestamp) -> bool {
         let shard = self.shards.read(place.shard());
         let Some(Some(details)) = shard.details.get(place.slot()) else { return true };
-        let digest = details.digest;
-        let entry = shard.entries.find(hash_of(&digest), |entry| entry.digest == digest);
+        let entry = shard.entries.find(details.hash, |entry| entry.slot as usize == place.slot());
         entry.is_none_or(|entry| now >= entry.expires_at)
     }
 
