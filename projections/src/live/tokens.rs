@@ -193,12 +193,12 @@ impl Tokens {
         })
     }
 
-    pub(super) fn is_expired(&self, place: Place, now: Timestamp) -> bool {
+    /// From when on the token at a place is refused: the end of time for one that does not expire.
+    pub(super) fn expiry(&self, place: Place) -> Option<Timestamp> {
         let shard = self.shards.read(place.shard());
-        let Some(Some(details)) = shard.details.get(place.slot()) else { return true };
-        let digest = details.digest;
-        let entry = shard.entries.find(hash_of(&digest), |entry| entry.digest == digest);
-        entry.is_none_or(|entry| now >= entry.expires_at)
+        let digest = shard.details.get(place.slot())?.as_ref()?.digest;
+        let entry = shard.entries.find(hash_of(&digest), |entry| entry.digest == digest)?;
+        Some(entry.expires_at)
     }
 
     pub(super) fn find_id(&self, token_id: &TokenId) -> Option<Place> {
