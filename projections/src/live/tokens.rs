@@ -104,6 +104,9 @@ fn spread(hash: u32) -> u64 {
 
 impl Tokens {
     pub(super) fn insert(&self, token: NewToken<'_>) -> Result<Place, &'static str> {
+        if self.find_id(&token.token_id).is_some() {
+            return Err("a token with the same id exists");
+        }
         let shard_index = shard_of(&token.digest);
         let mut guard = self.shards.write(shard_index);
         let shard = &mut *guard;
