@@ -105,6 +105,9 @@ fn spread(hash: u32) -> u64 {
 
 impl Tokens {
     pub(super) fn insert(&self, token: NewToken<'_>) -> Result<Place, &'static str> {
+        if self.find_id(&token.token_id).is_some() {
+            return Err("a token with the same id exists");
+        }
         let shard_index = shard_of(&token.digest);
         let mut guard = self.shards.write(shard_index);
         let shard = &mut *guard;
@@ -192,11 +195,12 @@ impl Tokens {
         })
     }
 
-    pub(super) fn is_expired(&self, place: Place, now: Timestamp) -> bool {
+    /// From when on the token at a place is refused: the end of time for one that does not expire.
+    pub(super) fn expiry(&self, place: Place) -> Option<Timestamp> {
         let shard = self.shards.read(place.shard());
-        let Some(Some(details)) = shard.details.get(place.slot()) else { return true };
-        let entry = shard.entries.find(details.hash, |entry| entry.slot as usize == place.slot());
-        entry.is_none_or(|entry| now >= entry.expires_at)
+        let hash = shard.details.get(place.slot())?.as_ref()?.hash;
+        let entry = shard.entries.find(hash, |entry| entry.slot as usize == place.slot())?;
+        Some(entry.expires_at)
     }
 
     pub(super) fn find_id(&self, token_id: &TokenId) -> Option<Place> {
