@@ -2,9 +2,15 @@
 //!
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod decisions;
 pub mod http;
+pub mod identity;
 pub mod ledger;
+pub mod pages;
 pub mod secrets;
+pub mod server;
 pub mod store;
+pub mod telemetry;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The executable. Knows: how to hand over to the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    grantbook::cli::run()
+}

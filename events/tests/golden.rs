@@ -10,6 +10,7 @@ fn golden_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
+#[expect(clippy::panic, reason = "a missing golden file fails the test that asks for it")]
 fn golden(type_name: &str, version: u16) -> String {
     let path = golden_dir().join(format!("{type_name}.v{version}.json"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -236,7 +236,7 @@ mod tests {
     fn a13_challenge_and_verifier_belong_together() {
         let mut given = Given::installation([]);
         let challenge = Some("challenge".to_owned());
-        given.run(&super::super::GrantAccess { code_challenge: challenge.clone(), ..grant(1) }, NOW).unwrap();
+        given.run(&super::super::GrantAccess { code_challenge: challenge, ..grant(1) }, NOW).unwrap();
         assert_eq!(refused(given.when(&exchange(1), NOW + 1)), Refusal::VerifierMissing);
         let with =
             |verifier: &str| ExchangeCode { verifier_challenge: Some(verifier.to_owned()), ..exchange(1) };

@@ -265,16 +265,9 @@ mod tests {
         assert_eq!(refusal("Faqs"), "scope 'Faqs' does not exist here", "scopes are case-sensitive");
         assert_eq!(refusal("faqs,contacts"), "scope 'faqs,contacts' does not exist here");
         for malformed in
-            ["fa\tqs", "fa\nqs", "fa\u{a0}qs", "fa\"qs", "fa\\qs", "fa\u{7f}qs", "fäqs", "fa\0qs"]
+            ["fa\tqs", "fa\nqs", "fa\u{a0}qs", "fa\"qs", "fa\\qs", "fa\u{7f}qs", "faüqs", "fa\0qs"]
         {
-            assert_eq!(
-                ScopeCatalogue::default().resolve(malformed).expect_err(malformed).to_string().as_bytes(),
-                if malformed == "fäqs" {
-                    b"scope 'f?qs' holds a character that no scope may hold".as_slice()
-                } else {
-                    b"scope 'fa?qs' holds a character that no scope may hold".as_slice()
-                }
-            );
+            assert_eq!(refusal(malformed), "scope 'fa?qs' holds a character that no scope may hold");
         }
     }
 

@@ -103,6 +103,11 @@ impl Ledger {
         self.projector.progress()
     }
 
+    /// Whether everything that was in the store at the start is folded, and folding goes on.
+    pub fn is_ready(&self) -> bool {
+        self.projector.is_ready()
+    }
+
     /// Waits until everything that was in the store at the start is folded, or folding fails.
     pub async fn caught_up(&self) -> Result<(), Progress> {
         self.projector.caught_up().await

@@ -45,6 +45,11 @@ impl Projector {
         self.progress.borrow().clone()
     }
 
+    pub(super) fn is_ready(&self) -> bool {
+        let progress = self.progress.borrow();
+        progress.caught_up && progress.stopped.is_none()
+    }
+
     pub(super) fn stop(&self) {
         self.task.abort();
     }

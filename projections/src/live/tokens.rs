@@ -53,7 +53,8 @@ struct Entry {
 #[derive(Debug)]
 struct Details {
     token_id: TokenId,
-    digest: SecretDigest,
+    /// The hash of the digest, by which the entry is found again; the slot tells it from others.
+    hash: u64,
     user_id: UserId,
     issued_at: Timestamp,
     scopes: ScopeSet,
@@ -119,7 +120,7 @@ impl Tokens {
         let place = Place::new(shard_index, slot)?;
         let details = Some(Details {
             token_id: token.token_id,
-            digest: token.digest,
+            hash,
             user_id: token.user_id,
             issued_at: token.issued_at,
             scopes: self.scopes.intern(token.scopes),
@@ -147,8 +148,7 @@ impl Tokens {
         let shard = &mut *guard;
         let Some(details) = shard.details.get_mut(place.slot()).and_then(Option::take) else { return };
         shard.free.push(place.slot() as u32);
-        if let Ok(entry) = shard.entries.find_entry(hash_of(&details.digest), |e| e.digest == details.digest)
-        {
+        if let Ok(entry) = shard.entries.find_entry(details.hash, |e| e.slot as usize == place.slot()) {
             entry.remove();
         }
         drop(guard);
@@ -175,8 +175,7 @@ impl Tokens {
     pub(super) fn describe(&self, place: Place, now: Timestamp) -> Option<Found> {
         let shard = self.shards.read(place.shard());
         let details = shard.details.get(place.slot())?.as_ref()?;
-        let digest = details.digest;
-        let entry = shard.entries.find(hash_of(&digest), |entry| entry.digest == digest)?;
+        let entry = shard.entries.find(details.hash, |entry| entry.slot as usize == place.slot())?;
         self.found(&shard, entry, now)
     }
 
@@ -199,8 +198,8 @@ impl Tokens {
     /// From when on the token at a place is refused: the end of time for one that does not expire.
     pub(super) fn expiry(&self, place: Place) -> Option<Timestamp> {
         let shard = self.shards.read(place.shard());
-        let digest = shard.details.get(place.slot())?.as_ref()?.digest;
-        let entry = shard.entries.find(hash_of(&digest), |entry| entry.digest == digest)?;
+        let hash = shard.details.get(place.slot())?.as_ref()?.hash;
+        let entry = shard.entries.find(hash, |entry| entry.slot as usize == place.slot())?;
         Some(entry.expires_at)
     }
 

@@ -1,0 +1,186 @@
+//! The configuration file. Knows: TOML, which keys there are, and at which line and column each stands.
+//! Must not know: what a value means.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, Place};
+use super::settings::{ALL, Setting, distance, nearest};
+use super::sources::Given;
+use super::values::quoted;
+use crate::decisions::scopes::ScopeDefinition;
+
+/// The name of the array of tables that describes the scopes.
+const SCOPES: &str = "scopes";
+const SCOPE_KEYS: [&str; 3] = ["name", "aliases", "sentence"];
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub givens: BTreeMap<&'static str, Given>,
+    pub scopes: Vec<WrittenScope>,
+}
+
+/// A scope as the file describes it, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WrittenScope {
+    pub definition: ScopeDefinition,
+    pub place: Place,
+}
+
+/// Reads the text of a file.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Written, ConfigError> {
+    let file = File { path, text };
+    let top = DeTable::parse(text).map_err(|error| {
+        let message = format!("this is not TOML: {}", error.message());
+        ConfigError::new(file.place(error.span().unwrap_or_default()), message)
+    })?;
+    let mut written = Written::default();
+    for (key, value) in top.get_ref() {
+        let name = key.get_ref().as_ref();
+        if name == SCOPES {
+            written.scopes = file.scopes(value)?;
+        } else if ALL.iter().any(|setting| setting.section() == name) {
+            let DeValue::Table(section) = value.get_ref() else {
+                return Err(file.error(value.span(), format!("{name} is a section: write it as [{name}]")));
+            };
+            for (key, value) in section {
+                file.setting(&mut written, name, key, value)?;
+            }
+        } else {
+            file.setting(&mut written, "", key, value)?;
+        }
+    }
+    Ok(written)
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
+
+impl File<'_> {
+    fn setting(
+        &self,
+        written: &mut Written,
+        section: &str,
+        key: &Key<'_>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), ConfigError> {
+        let name = key.get_ref().as_ref();
+        let known = |setting: &&&Setting| setting.section() == section && setting.name() == name;
+        let Some(setting) = ALL.iter().find(known) else {
+            return Err(self.error(key.span(), unknown_key(section, name)));
+        };
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => {
+                let kind = value.get_ref().type_str();
+                let message = format!("{} is of the type {kind}; it takes {}", setting.key, setting.takes);
+                return Err(self.error(value.span(), message));
+            }
+        };
+        written.givens.insert(setting.key, Given { text, place: self.place(value.span()) });
+        Ok(())
+    }
+
+    fn scopes(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<WrittenScope>, ConfigError> {
+        let shape = "scopes is a list of tables: begin each with the line [[scopes]]";
+        let DeValue::Array(entries) = value.get_ref() else {
+            return Err(self.error(value.span(), shape));
+        };
+        if entries.is_empty() {
+            let message =
+                "a catalogue needs at least one scope: describe one, or leave scopes out for the default";
+            return Err(self.error(value.span(), message));
+        }
+        let scope = |entry: &Spanned<DeValue<'_>>| match entry.get_ref() {
+            DeValue::Table(table) => self.scope(table, entry.span()),
+            _ => Err(self.error(entry.span(), shape)),
+        };
+        entries.iter().map(scope).collect()
+    }
+
+    fn scope(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<WrittenScope, ConfigError> {
+        let mut definition =
+            ScopeDefinition { name: String::new(), aliases: Vec::new(), sentence: String::new() };
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "name" => definition.name = self.text(value, "name")?,
+                "sentence" => definition.sentence = self.text(value, "sentence")?,
+                "aliases" => definition.aliases = self.texts(value, "aliases")?,
+                name => return Err(self.error(key.span(), unknown(name, "[[scopes]]", &SCOPE_KEYS))),
+            }
+        }
+        for key in ["name", "sentence"] {
+            if !table.contains_key(key) {
+                let message = format!(
+                    "this scope has no {key}: each takes a name, a sentence and, if need be, aliases"
+                );
+                return Err(self.error(span, message));
+            }
+        }
+        Ok(WrittenScope { definition, place: self.place(span) })
+    }
+
+    fn text(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<String, ConfigError> {
+        let text = value.get_ref().as_str().map(str::to_owned);
+        text.ok_or_else(|| self.error(value.span(), format!("{key} of a scope takes a string")))
+    }
+
+    fn texts(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, ConfigError> {
+        let shape = || {
+            self.error(
+                value.span(),
+                format!("{key} of a scope takes a list of strings, such as [\"brands\"]"),
+            )
+        };
+        let list = value.get_ref().as_array().ok_or_else(shape)?;
+        list.iter().map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(shape)).collect()
+    }
+
+    fn error(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+        ConfigError::new(self.place(span), message)
+    }
+
+    fn place(&self, span: Range<usize>) -> Place {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Place::File {
+            path: self.path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        }
+    }
+}
+
+fn unknown_key(section: &str, name: &str) -> String {
+    let mut known: Vec<&str> =
+        ALL.iter().filter(|setting| setting.section() == section).map(|setting| setting.name()).collect();
+    if section.is_empty() {
+        let sections = ALL.iter().map(|setting| setting.section()).filter(|section| !section.is_empty());
+        known.extend(sections.chain([SCOPES]));
+        known.dedup();
+        return unknown(name, "the top level", &known);
+    }
+    unknown(name, &format!("[{section}]"), &known)
+}
+
+/// Names the nearest key if it is near enough to be what was meant, and every key that may stand there.
+fn unknown(name: &str, place: &str, known: &[&str]) -> String {
+    let meant = nearest(name, known.iter().copied()).filter(|near| distance(name, near) <= 3);
+    let meant = meant.map_or_else(String::new, |near| format!("did you mean {near}? "));
+    format!("unknown key {}: {meant}{place} takes {}", quoted(name), known.join(", "))
+}

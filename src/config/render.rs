@@ -1,0 +1,55 @@
+//! The effective configuration as a file that could have been written. Knows: values as text and where each
+//! came from. Must not know: any secret; files with keys in them are named, never read.
+
+use std::fmt::Write as _;
+
+use super::Config;
+use super::error::Place;
+use super::settings::ALL;
+
+pub(super) fn render(config: &Config) -> String {
+    let mut toml = String::from(
+        "# The effective configuration. What stands later wins: default, file, environment, flags.\n",
+    );
+    let mut section = "";
+    for setting in ALL {
+        if setting.section() != section {
+            section = setting.section();
+            let _ = writeln!(toml, "\n[{section}]");
+        }
+        let name = setting.name();
+        // Writing to a String cannot fail.
+        let _ = match config.layers.get(setting) {
+            None => writeln!(toml, "# {name} is not set"),
+            Some(given) => writeln!(toml, "{name} = {} # {}", literal(&given.text), origin(&given.place)),
+        };
+    }
+    for (index, scope) in config.scopes.definitions().iter().enumerate() {
+        let place = config.layers.scopes.get(index).map_or(Place::Default, |scope| scope.place.clone());
+        let aliases: Vec<String> = scope.aliases.iter().map(|alias| string(alias)).collect();
+        let _ = writeln!(toml, "\n[[scopes]] # {}", origin(&place));
+        let _ = writeln!(toml, "name = {}", string(&scope.name));
+        let _ = writeln!(toml, "aliases = [{}]", aliases.join(", "));
+        let _ = writeln!(toml, "sentence = {}", string(&scope.sentence));
+    }
+    toml
+}
+
+/// A whole number as it is, everything else as a string.
+fn literal(text: &str) -> String {
+    match text.parse::<u32>() {
+        Ok(number) if number.to_string() == text => text.to_owned(),
+        _ => string(text),
+    }
+}
+
+fn string(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn origin(place: &Place) -> String {
+    match place {
+        Place::File { path, line, .. } => Place::WholeFile(path.clone()).to_string() + &format!(":{line}"),
+        place => place.to_string(),
+    }
+}

@@ -1,0 +1,206 @@
+//! Where settings are found: the file, the environment, the flags. Knows: how each spells a key. Must not
+//! know: what a value means.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::error::{ConfigError, Place};
+use super::file::{self, WrittenScope};
+use super::settings::{self, ALL, Setting};
+
+/// The file that is read if it is there and no other is named.
+pub const DEFAULT_FILE: &str = "grantbook.toml";
+/// What every environment variable of grantbook begins with.
+const PREFIX: &str = "GRANTBOOK_";
+/// Names the configuration file, as `--config` does.
+const FILE_VARIABLE: &str = "GRANTBOOK_CONFIG";
+/// Variables that other parts of grantbook read: the operator key and the address of the command line.
+const VARIABLES_OF_OTHERS: [&str; 3] = [FILE_VARIABLE, "GRANTBOOK_KEY", "GRANTBOOK_SERVER"];
+/// Left to tests.
+const TEST_PREFIX: &str = "GRANTBOOK_TEST_";
+
+/// The flags that say something about the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct ConfigFlags {
+    /// The configuration file [default: ./grantbook.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The address and port to serve on
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// The URL that names this server to everyone
+    #[arg(long, value_name = "URL")]
+    pub issuer: Option<String>,
+    /// The directory the ledger rests in
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Let anyone sign in as anyone, on loopback only: for development
+    #[arg(long)]
+    pub dev: bool,
+    /// How log lines are written: text or json
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl ConfigFlags {
+    fn givens(&self) -> impl Iterator<Item = (&'static Setting, &str)> {
+        let dev = self.dev.then_some("dev");
+        [
+            (&settings::LISTEN, self.listen.as_deref()),
+            (&settings::ISSUER, self.issuer.as_deref()),
+            (&settings::DATA_DIR, self.data.as_deref()),
+            (&settings::SIGN_IN_MODE, dev),
+            (&settings::LOG_FORMAT, self.log_format.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(setting, text)| Some((setting, text?)))
+    }
+}
+
+/// Which file to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigFile {
+    /// None.
+    Nowhere,
+    /// This one, if it is there.
+    IfPresent(PathBuf),
+    /// This one; it is an error if it is not there.
+    Named(PathBuf),
+}
+
+/// Everything a configuration is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// The file.
+    pub file: ConfigFile,
+    /// The environment, by name and value.
+    pub environment: Vec<(String, String)>,
+    /// The flags.
+    pub flags: ConfigFlags,
+}
+
+impl Sources {
+    /// No file, no environment, no flags: the defaults.
+    pub fn none() -> Self {
+        Self { file: ConfigFile::Nowhere, environment: Vec::new(), flags: ConfigFlags::default() }
+    }
+
+    /// The file is the one `--config` names, else `GRANTBOOK_CONFIG`, else `./grantbook.toml` if it is there.
+    pub fn new(environment: Vec<(String, String)>, flags: ConfigFlags) -> Self {
+        let variable =
+            || environment.iter().find(|(name, _)| name == FILE_VARIABLE).map(|(_, path)| path.into());
+        let file = match flags.config.clone().or_else(variable) {
+            Some(path) => ConfigFile::Named(path),
+            None => ConfigFile::IfPresent(DEFAULT_FILE.into()),
+        };
+        Self { file, environment, flags }
+    }
+
+    /// From the environment of this process and its flags.
+    ///
+    /// # Errors
+    /// If a variable of grantbook is not UTF-8.
+    pub fn from_process(flags: ConfigFlags) -> Result<Self, ConfigError> {
+        let mut environment = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            let Ok(value) = value.into_string() else {
+                return Err(ConfigError::new(Place::Variable(name.to_owned()), "the value is not UTF-8"));
+            };
+            environment.push((name.to_owned(), value));
+        }
+        Ok(Self::new(environment, flags))
+    }
+}
+
+/// A value as it was written, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Given {
+    pub text: String,
+    pub place: Place,
+}
+
+/// All sources laid over each other: for each key what the strongest source says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Layers {
+    givens: BTreeMap<&'static str, Given>,
+    /// The scopes of the file, if it has any.
+    pub scopes: Vec<WrittenScope>,
+}
+
+impl Layers {
+    /// Reads the sources, the weakest first: defaults, file, environment, flags.
+    pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut layers = Self::default();
+        for setting in ALL {
+            if let Some(default) = setting.default {
+                layers.set(setting, default, Place::Default);
+            }
+        }
+        if let Some((path, text)) = read_file(&sources.file)? {
+            let written = file::parse(&path, &text)?;
+            layers.givens.extend(written.givens);
+            layers.scopes = written.scopes;
+        }
+        for (name, value) in &sources.environment {
+            if let Some(setting) = setting_of_variable(name)? {
+                layers.set(setting, value, Place::Variable(name.clone()));
+            }
+        }
+        for (setting, text) in sources.flags.givens() {
+            layers.set(setting, text, Place::Flag(setting.flag.unwrap_or_default()));
+        }
+        Ok(layers)
+    }
+
+    /// Lays a value over what is there.
+    pub fn set(&mut self, setting: &Setting, text: impl Into<String>, place: Place) {
+        self.givens.insert(setting.key, Given { text: text.into(), place });
+    }
+
+    /// What the strongest source says, if any does.
+    pub fn get(&self, setting: &Setting) -> Option<&Given> {
+        self.givens.get(setting.key)
+    }
+
+    /// Where a key that has a value got it from.
+    pub fn place(&self, setting: &Setting) -> Place {
+        self.get(setting).map_or(Place::Default, |given| given.place.clone())
+    }
+}
+
+fn read_file(file: &ConfigFile) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    let (path, must_exist) = match file {
+        ConfigFile::Nowhere => return Ok(None),
+        ConfigFile::IfPresent(path) => (path, false),
+        ConfigFile::Named(path) => (path, true),
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some((path.clone(), text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
+        Err(error) => Err(ConfigError::new(
+            Place::WholeFile(path.clone()),
+            format!("the configuration file cannot be read: {error}"),
+        )),
+    }
+}
+
+/// The setting a variable is for; `None` if the variable is none of the configuration's business.
+fn setting_of_variable(name: &str) -> Result<Option<&'static Setting>, ConfigError> {
+    let foreign = !name.starts_with(PREFIX) || name.starts_with(TEST_PREFIX);
+    if foreign || VARIABLES_OF_OTHERS.contains(&name) {
+        return Ok(None);
+    }
+    if let Some(setting) = ALL.into_iter().find(|setting| setting.variable() == name) {
+        return Ok(Some(setting));
+    }
+    let message = if name == "GRANTBOOK_SCOPES" {
+        "scopes cannot be set by a variable: describe them as [[scopes]] in the configuration file".to_owned()
+    } else {
+        let known: Vec<String> = ALL.iter().map(|setting| setting.variable()).collect();
+        let known = known.iter().map(String::as_str).chain(VARIABLES_OF_OTHERS);
+        let nearest = settings::nearest(name, known).unwrap_or_default();
+        format!("unknown variable: the nearest known one is {nearest}")
+    };
+    Err(ConfigError::new(Place::Variable(name.to_owned()), message))
+}

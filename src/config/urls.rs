@@ -1,0 +1,177 @@
+//! The URLs of the configuration. Knows: which URLs may leave this machine and which may not. Must not
+//! know: what is served or asked there.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use url::{Host, Url};
+
+use super::values::{Why, quoted};
+
+/// The URL that names this server to everyone: the `iss` of RFC 9207, the `issuer` of RFC 8414. Https, or
+/// http on a loopback host; no query, no fragment, no user name, no trailing slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer(String);
+
+impl Issuer {
+    /// The issuer a server has that was told none: http at the address it listens on. `None` if callers
+    /// elsewhere can reach that address, for they need https.
+    pub(super) fn of_loopback(listen: SocketAddr) -> Option<Self> {
+        let issuer = Url::parse(&format!("http://{listen}")).ok()?;
+        is_loopback(&issuer).then(|| Self(issuer.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, Why> {
+        let url = web_url(text)?;
+        if url.query().is_some() {
+            return Err("has a query".to_owned());
+        }
+        if text.ends_with('/') {
+            return Err("ends with a slash".to_owned());
+        }
+        // Callers compare issuers byte for byte, so there must be one way to write each.
+        let normal = url.as_str().trim_end_matches('/');
+        if normal != text {
+            return Err(format!("is not in its normal form, {}", quoted(normal)));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The URL of a path on this server; the path begins with a slash.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
+    /// Whether browsers reach this server through TLS, so that cookies can be `Secure`.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
+    /// The URL, without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where the platform signs its users in. Https, or http on a loopback host; no fragment, no user name. It
+/// may have a query, which stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginUrl(Url);
+
+impl LoginUrl {
+    pub(super) fn parse(text: &str) -> Result<Self, Why> {
+        web_url(text).map(Self)
+    }
+
+    /// The URL.
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+}
+
+/// A URL a browser may be sent to, in the clear only if it stays on this machine.
+fn web_url(text: &str) -> Result<Url, Why> {
+    let url = Url::parse(text).map_err(|_| "is no URL")?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        "http" => return Err("is http on a host other than loopback".to_owned()),
+        _ => return Err("is neither https nor http".to_owned()),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("has a user name or a password in it".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err("has a fragment".to_owned());
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issuers_that_stand() {
+        for text in [
+            "https://auth.example.com",
+            "https://auth.example.com:8443",
+            "https://example.com/auth",
+            "https://xn--bcher-kva.example",
+            "http://127.0.0.1:8700",
+            "http://127.9.9.9",
+            "http://[::1]:8700",
+            "http://localhost:3000",
+        ] {
+            let issuer = Issuer::parse(text).expect(text);
+            assert_eq!(issuer.as_str(), text);
+            assert_eq!(issuer.join("/oauth/token"), format!("{text}/oauth/token"));
+            assert_eq!(issuer.is_https(), text.starts_with("https"));
+        }
+    }
+
+    #[test]
+    fn issuers_that_do_not() {
+        for (text, why) in [
+            ("", "is no URL"),
+            ("auth.example.com", "is no URL"),
+            ("ftp://example.com", "is neither https nor http"),
+            ("javascript:alert(1)", "is neither https nor http"),
+            ("http://example.com", "is http on a host other than loopback"),
+            ("http://localhost.example.com", "is http on a host other than loopback"),
+            ("http://0.0.0.0:8700", "is http on a host other than loopback"),
+            ("http://[::ffff:10.0.0.1]", "is http on a host other than loopback"),
+            ("https://me@example.com", "has a user name or a password in it"),
+            ("https://:pw@example.com", "has a user name or a password in it"),
+            ("https://example.com#here", "has a fragment"),
+            ("https://example.com?", "has a query"),
+            ("https://example.com?a=b", "has a query"),
+            ("https://example.com/", "ends with a slash"),
+            ("https://example.com/auth/", "ends with a slash"),
+            ("https://Example.com", "is not in its normal form, \"https://example.com\""),
+            ("HTTPS://example.com", "is not in its normal form, \"https://example.com\""),
+            ("https://example.com:443", "is not in its normal form, \"https://example.com\""),
+            ("https://example.com/a/../b", "is not in its normal form, \"https://example.com/b\""),
+            ("http://2130706433", "is not in its normal form, \"http://127.0.0.1\""),
+            (" https://example.com", "is not in its normal form, \"https://example.com\""),
+            ("https://example.com\\a", "is not in its normal form, \"https://example.com/a\""),
+        ] {
+            assert_eq!(Issuer::parse(text), Err(why.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_default_issuer_is_where_the_server_listens_on_loopback() {
+        let of = |listen: &str| Issuer::of_loopback(listen.parse().expect(listen)).map(|issuer| issuer.0);
+        assert_eq!(of("127.0.0.1:8700").as_deref(), Some("http://127.0.0.1:8700"));
+        assert_eq!(of("[::1]:8700").as_deref(), Some("http://[::1]:8700"));
+        assert_eq!(of("127.0.0.1:80").as_deref(), Some("http://127.0.0.1"));
+        assert_eq!(of("0.0.0.0:8700"), None);
+        assert_eq!(of("192.0.2.1:8700"), None);
+    }
+
+    #[test]
+    fn a_login_url_keeps_its_query() {
+        let url = LoginUrl::parse("https://example.com/sign-in?for=grantbook").expect("stands");
+        assert_eq!(url.as_url().as_str(), "https://example.com/sign-in?for=grantbook");
+        assert!(LoginUrl::parse("http://127.0.0.1:9/x").is_ok());
+        assert!(LoginUrl::parse("http://example.com/x").is_err());
+        assert!(LoginUrl::parse("https://example.com/x#y").is_err());
+        assert!(LoginUrl::parse("https://u:p@example.com/x").is_err());
+    }
+}

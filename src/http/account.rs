@@ -1,0 +1,143 @@
+//! `/account/apps`: a person sees the apps on their account, revokes a token, uninstalls an app.
+
+use actix_session::Session;
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use grantbook_events::{ActorKind, InstallationId, RevocationReason, TokenId, UninstallReason};
+use grantbook_projections::live::{InstallationFacts, TokenFacts};
+
+use super::browser::{Browser, PageError, page, see_other};
+use super::context::Context;
+use super::form::Form;
+use super::service::Service;
+use super::sign_in;
+use crate::decisions::{Refusal, RevokeToken, TokenHolder, UninstallApp, WhichToken};
+use crate::identity::session::SignedIn;
+use crate::identity::{Onward, session};
+use crate::pages::{AccountApp, AccountAppsPage, Forms, ScopeLine, TokenLine};
+
+/// Names the forms of this page for their CSRF token (K5).
+const ACCOUNT_FORMS: &str = "account/apps";
+/// The most apps shown on the page.
+const SHOWN_MAX: usize = 500;
+
+/// `GET /account/apps`
+pub async fn apps(
+    service: web::Data<Service>,
+    browser: web::Data<Browser>,
+    session: Session,
+) -> Result<HttpResponse, PageError> {
+    let now = service.ledger.now();
+    let Some(person) = session::signed_in(&session, now, service.session_lifetime) else {
+        return Ok(see_other(&sign_in::path(&Onward::AccountApps)));
+    };
+    let live = service.ledger.live();
+    let installed = live.installations_on_account(&person.account, 0, SHOWN_MAX, now);
+    let apps = installed.iter().filter(|facts| facts.is_installed());
+    let shown = AccountAppsPage {
+        user: person.user.to_string(),
+        account: person.account.to_string(),
+        apps: apps.filter_map(|facts| account_app(&service, &person, facts)).collect(),
+        csrf: browser.tickets.csrf_token(&person.session_id, ACCOUNT_FORMS),
+        notice: None,
+        sign_out_action: None,
+    };
+    Ok(page(StatusCode::OK, &shown, Forms::Here))
+}
+
+fn account_app(service: &Service, person: &SignedIn, facts: &InstallationFacts) -> Option<AccountApp> {
+    let app = service.ledger.live().app(&facts.client_id)?;
+    let granted =
+        |name: &&str| facts.tokens.iter().any(|token| token.scopes.iter().any(|scope| scope == name));
+    let scopes = service.scopes.names().filter(granted).map(|name| ScopeLine {
+        name: name.to_owned(),
+        sentence: service.scopes.sentence(name).unwrap_or(name).to_owned(),
+    });
+    Some(AccountApp {
+        installation_id: facts.installation_id.to_string(),
+        app_name: app.name.clone(),
+        owner: app.owner.clone(),
+        scopes: scopes.collect(),
+        installed_since: facts.installed_since?,
+        tokens: facts.tokens.iter().map(|token| token_line(person, token)).collect(),
+    })
+}
+
+fn token_line(person: &SignedIn, token: &TokenFacts) -> TokenLine {
+    TokenLine {
+        token_id: token.token_id.to_string(),
+        user: token.user_id.to_string(),
+        issued_at: token.issued_at,
+        scopes: token.scopes.to_vec(),
+        mine: token.user_id == person.user,
+    }
+}
+
+/// Who sent one of this page's forms.
+fn sender(
+    context: &Context,
+    service: &Service,
+    browser: &Browser,
+    session: &Session,
+    body: &str,
+) -> Result<SignedIn, PageError> {
+    let form = Form::parse(body).map_err(|error| PageError::bad_request(context, error.to_string()))?;
+    let person = session::signed_in(session, service.ledger.now(), service.session_lifetime)
+        .ok_or_else(|| PageError::stale_form(context, "You are not signed in any more."))?;
+    let csrf = form.get("csrf").unwrap_or_default();
+    if !browser.tickets.check_csrf_token(&person.session_id, ACCOUNT_FORMS, csrf) {
+        return Err(PageError::stale_form(context, "This form was made for another session."));
+    }
+    Ok(person)
+}
+
+/// `POST /account/apps/{installation_id}/uninstall`: any user of the account may.
+pub async fn uninstall(
+    context: Context,
+    service: web::Data<Service>,
+    browser: web::Data<Browser>,
+    session: Session,
+    id: web::Path<String>,
+    body: String,
+) -> Result<HttpResponse, PageError> {
+    let person = sender(&context, &service, &browser, &session, &body)?;
+    let unknown = || PageError::bad_request(&context, "This app is not installed on your account.");
+    let installation_id: InstallationId = id.parse().map_err(|_| unknown())?;
+    let facts = service.ledger.live().installation(installation_id, service.ledger.now());
+    facts.filter(|facts| facts.account_id == person.account).ok_or_else(unknown)?;
+    let command = UninstallApp { installation_id, reason: UninstallReason::User };
+    let origin = context.origin(ActorKind::User, person.user.as_str());
+    let settled = service.ledger.settle(&origin, &command).await;
+    match settled.map_err(|error| PageError::ledger(&context, error))? {
+        Ok(_) => Ok(see_other("/account/apps")),
+        Err(_) => Err(unknown()),
+    }
+}
+
+/// `POST /account/tokens/{token_id}/revoke`: only the user who approved it may.
+pub async fn revoke(
+    context: Context,
+    service: web::Data<Service>,
+    browser: web::Data<Browser>,
+    session: Session,
+    id: web::Path<String>,
+    body: String,
+) -> Result<HttpResponse, PageError> {
+    let person = sender(&context, &service, &browser, &session, &body)?;
+    let unknown = || PageError::bad_request(&context, "This access is not yours, or has ended already.");
+    let token_id: TokenId = id.parse().map_err(|_| unknown())?;
+    let facts = service.ledger.live().token_by_id(&token_id, service.ledger.now());
+    let facts = facts.filter(|facts| facts.account_id == person.account).ok_or_else(unknown)?;
+    let command = RevokeToken {
+        installation_id: facts.installation_id,
+        token: WhichToken::Id(token_id),
+        holder: TokenHolder::User(person.user.clone()),
+        reason: RevocationReason::User,
+    };
+    let origin = context.origin(ActorKind::User, person.user.as_str());
+    let settled = service.ledger.settle(&origin, &command).await;
+    match settled.map_err(|error| PageError::ledger(&context, error))? {
+        Ok(_) => Ok(see_other("/account/apps")),
+        Err(Refusal::TokenUnknown) | Err(_) => Err(unknown()),
+    }
+}

@@ -1,0 +1,150 @@
+//! What the handlers for people in a browser share: who is there, and the pages they get.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use grantbook_events::RequestId;
+
+use super::context::Context;
+use super::fault::Fault;
+use crate::identity::dev::DevSignIn;
+use crate::identity::handoff::Handoff;
+use crate::identity::session::SessionError;
+use crate::identity::tickets::{SealError, Tickets};
+use crate::ledger::LedgerError;
+use crate::pages::{ErrorPage, Forms, Template, security_headers};
+
+/// What the handlers for people in a browser share.
+#[derive(Debug)]
+pub struct Browser {
+    /// How people sign in.
+    pub sign_in: SignIn,
+    /// Signs the forms.
+    pub tickets: Tickets,
+}
+
+/// How people sign in.
+#[derive(Debug)]
+pub enum SignIn {
+    /// The operator has not said.
+    NotConfigured,
+    /// By picking a name: on loopback only.
+    Dev(DevSignIn),
+    /// At the host platform.
+    Handoff(Box<Handoff>),
+}
+
+/// Renders a page with the headers that protect it.
+pub fn page(status: StatusCode, page: &impl Template, forms: Forms<'_>) -> HttpResponse {
+    match page.render() {
+        Ok(html) => {
+            let mut response = HttpResponse::build(status);
+            security_headers(forms).into_iter().for_each(|header| {
+                response.insert_header(header);
+            });
+            response.content_type("text/html; charset=utf-8").body(html)
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            HttpResponse::InternalServerError().content_type("text/plain").body("grantbook cannot answer")
+        }
+    }
+}
+
+/// Sends the browser elsewhere: 303, so that a form is never posted on (A9).
+pub fn see_other(location: &str) -> HttpResponse {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        tracing::error!("a redirect could not be spelt as a header");
+        return HttpResponse::InternalServerError().finish();
+    };
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .finish()
+}
+
+/// Why a person gets a page that says no.
+#[derive(Debug, Clone)]
+pub struct PageError {
+    status: StatusCode,
+    title: &'static str,
+    sentence: String,
+    hint: Option<&'static str>,
+    request_id: RequestId,
+}
+
+impl PageError {
+    /// The request is wrong.
+    pub fn bad_request(context: &Context, sentence: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            title: "This request cannot be answered",
+            sentence: sentence.into(),
+            hint: Some("Go back to where you came from and start again."),
+            request_id: context.request_id.clone(),
+        }
+    }
+
+    /// The form is not one that this server made for this person, or not any more.
+    pub fn stale_form(context: &Context, sentence: impl Into<String>) -> Self {
+        Self { title: "This form is no longer good", ..Self::bad_request(context, sentence) }
+    }
+
+    /// Something broke.
+    pub fn fault(context: &Context, fault: Fault) -> Self {
+        Self {
+            status: fault.status(),
+            title: "This does not work right now",
+            sentence: match fault {
+                Fault::Unavailable => "Nothing was changed.".to_owned(),
+                Fault::OutcomeUnknown => "It is not known whether this happened.".to_owned(),
+                Fault::Broken => "Something in grantbook is broken.".to_owned(),
+            },
+            hint: Some("Try again in a minute."),
+            request_id: context.request_id.clone(),
+        }
+    }
+
+    /// The ledger could not settle it.
+    pub fn ledger(context: &Context, error: LedgerError) -> Self {
+        Self::fault(context, Fault::from(error))
+    }
+
+    /// The session could not be written.
+    pub fn session(context: &Context, error: &SessionError) -> Self {
+        tracing::error!(%error, "a session could not be written");
+        Self::fault(context, Fault::Broken)
+    }
+
+    /// A form could not be signed.
+    pub fn seal(context: &Context, error: &SealError) -> Self {
+        tracing::error!(%error, "a form could not be signed");
+        Self::fault(context, Fault::Broken)
+    }
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl ResponseError for PageError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let shown = ErrorPage {
+            status: self.status.as_u16(),
+            title: self.title.to_owned(),
+            sentence: self.sentence.clone(),
+            hint: self.hint.map(str::to_owned),
+            request_id: self.request_id.to_string(),
+        };
+        page(self.status, &shown, Forms::Here)
+    }
+}

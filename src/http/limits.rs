@@ -1,0 +1,75 @@
+//! What every request passes first: its size, its time, and whether this node may answer yet.
+
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{StatusCode, header};
+use actix_web::middleware::Next;
+use actix_web::{ResponseError, web};
+
+use super::problem::Problem;
+use super::service::Service;
+
+/// What one request may take.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// The longest URI and headers together, in bytes.
+    pub head_bytes: usize,
+    /// How long it may take, its body included.
+    pub within: Duration,
+    /// Whether only requests that name a loopback host are answered. Where anybody may sign in as anybody,
+    /// a page elsewhere must not reach this server through a name that it made point here.
+    pub loopback_hosts_only: bool,
+}
+
+/// The paths that answer before the ledger is folded.
+const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
+
+/// Passes a request on, or says why not.
+pub async fn guard(
+    limits: web::Data<RequestLimits>,
+    service: web::Data<Service>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
+    if let Some(problem) = refusal(&limits, &service, &request) {
+        return Ok(request.into_response(problem.error_response()).map_into_right_body());
+    }
+    match tokio::time::timeout(limits.within, next.call(request)).await {
+        Ok(answered) => answered.map(ServiceResponse::map_into_left_body),
+        Err(_) => {
+            let detail = format!("the request was not complete within {} s", limits.within.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into())
+        }
+    }
+}
+
+fn refusal(limits: &RequestLimits, service: &Service, request: &ServiceRequest) -> Option<Problem> {
+    let size =
+        |(name, value): (&header::HeaderName, &header::HeaderValue)| name.as_str().len() + value.len() + 4;
+    let head = request.path().len()
+        + request.query_string().len()
+        + request.headers().iter().map(size).sum::<usize>();
+    if head > limits.head_bytes {
+        let detail = format!("URI and headers may have at most {} bytes together", limits.head_bytes);
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Some(Problem::new(status, "head_too_large", detail));
+    }
+    if limits.loopback_hosts_only && !names_loopback(request) {
+        let detail = "with the dev sign-in, use this server as 127.0.0.1, [::1] or localhost";
+        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "not_loopback", detail));
+    }
+    if !service.ledger.is_ready() && !PROBES.contains(&request.path()) {
+        let detail = "the ledger is not folded yet; /readyz tells how far it is";
+        return Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail));
+    }
+    None
+}
+
+fn names_loopback(request: &ServiceRequest) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name).trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}

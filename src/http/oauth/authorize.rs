@@ -1,0 +1,254 @@
+//! `/oauth/authorize`: a person is asked whether an app may be installed (RFC 6749 section 4.1.1).
+
+use actix_session::Session;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use grantbook_events::{AccountId, ActorKind, ClientId, GrantId, InstallationId, UserId};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use url::Url;
+
+use crate::decisions::authorization_request::{
+    AuthorizationRequest, Parameters, RedirectTarget, RequestError, check_request, redirect_target,
+};
+use crate::decisions::{GrantAccess, Refusal};
+use crate::http::browser::{Browser, PageError, page, see_other};
+use crate::http::context::Context;
+use crate::http::form::Form;
+use crate::http::service::Service;
+use crate::http::sign_in;
+use crate::identity::session::SignedIn;
+use crate::identity::tickets::TicketError;
+use crate::identity::{Onward, session};
+use crate::pages::{ConsentPage, Forms, ScopeLine};
+use crate::secrets;
+
+/// How long a consent form can be sent. Shorter than grants are remembered, so that a form sent twice is
+/// always noticed.
+const FORM_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// Names the consent form for its ticket.
+const CONSENT: &str = "consent";
+/// The parameters of an authorization request; each may be there once (A1).
+const KNOWN: &[&str] = &[
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "scope",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+];
+
+/// What a consent form was made for. The request is kept as it came and checked again when the form comes
+/// back: the app may have been changed, suspended or deleted meanwhile.
+#[derive(Serialize, Deserialize)]
+struct ConsentTicket {
+    grant_id: GrantId,
+    query: String,
+    user: UserId,
+    account: AccountId,
+}
+
+/// What can be said of a request before anybody is signed in.
+enum Checked {
+    Good(AuthorizationRequest),
+    Bad(RedirectTarget, RequestError),
+}
+
+/// `GET /oauth/authorize`
+#[utoipa::path(get, path = "/oauth/authorize", tag = "oauth",
+    description = "Send the user's browser here (RFC 6749 section 4.1.1). The user signs in, approves or denies, and comes back to the redirect URI with code and state, or error and state, and iss (RFC 9207).",
+    params(("client_id" = String, Query), ("scope" = String, Query), ("redirect_uri" = Option<String>, Query),
+        ("state" = Option<String>, Query), ("response_type" = Option<String>, Query, description = "code; may be absent"),
+        ("code_challenge" = Option<String>, Query), ("code_challenge_method" = Option<String>, Query, description = "S256")),
+    responses((status = 200, description = "The consent page"), (status = 303, description = "To sign-in, or back to the app"), (status = 400, description = "An error page: there is nowhere safe to send an answer to")))]
+pub async fn ask(
+    request: HttpRequest,
+    context: Context,
+    service: web::Data<Service>,
+    browser: web::Data<Browser>,
+    session: Session,
+) -> Result<HttpResponse, PageError> {
+    let query = request.query_string();
+    let checked = check(&service, query).map_err(|sentence| PageError::bad_request(&context, sentence))?;
+    // Nothing redirects to an app before the person is known, or this endpoint would be a way to send
+    // strangers anywhere an app likes (A7).
+    let now = service.ledger.now();
+    let Some(person) = session::signed_in(&session, now, service.session_lifetime) else {
+        let onward = Onward::authorize(query);
+        let onward = onward.map_err(|_| PageError::bad_request(&context, "This request is too long."))?;
+        return Ok(see_other(&sign_in::path(&onward)));
+    };
+    let wanted = match checked {
+        Checked::Good(wanted) => wanted,
+        Checked::Bad(target, error) => return Ok(refuse(&service, &target, &error)),
+    };
+    let ticket = ConsentTicket {
+        grant_id: secrets::new_grant_id(now),
+        query: query.to_owned(),
+        user: person.user.clone(),
+        account: person.account.clone(),
+    };
+    let ticket = browser.tickets.seal(CONSENT, &person.session_id, &ticket, now.plus(FORM_LIFETIME));
+    let ticket = ticket.map_err(|error| PageError::seal(&context, &error))?;
+    let shown = consent_page(&service, wanted, &person, ticket, query);
+    Ok(page(StatusCode::OK, &shown, Forms::LeaveForAnywhere))
+}
+
+/// `POST /oauth/authorize`: the person's decision.
+pub async fn decide(
+    context: Context,
+    service: web::Data<Service>,
+    browser: web::Data<Browser>,
+    session: Session,
+    body: String,
+) -> Result<HttpResponse, PageError> {
+    let stale = |sentence: &str| PageError::stale_form(&context, sentence);
+    let form = Form::parse(&body).map_err(|error| PageError::bad_request(&context, error.to_string()))?;
+    let now = service.ledger.now();
+    let person = session::signed_in(&session, now, service.session_lifetime)
+        .ok_or_else(|| stale("You are not signed in any more."))?;
+    let ticket: ConsentTicket = browser
+        .tickets
+        .open(CONSENT, &person.session_id, form.get("ticket").unwrap_or_default(), now)
+        .map_err(|error| match error {
+            TicketError::Expired => stale("This form was open for too long."),
+            TicketError::Malformed | TicketError::WrongSession => {
+                stale("This form was not made for you in this browser.")
+            }
+        })?;
+    if (&ticket.user, &ticket.account) != (&person.user, &person.account) {
+        return Err(stale("This form was made for somebody else."));
+    }
+    let checked =
+        check(&service, &ticket.query).map_err(|sentence| PageError::bad_request(&context, sentence))?;
+    let wanted = match checked {
+        Checked::Good(wanted) => wanted,
+        Checked::Bad(target, error) => return Ok(refuse(&service, &target, &error)),
+    };
+    match form.get("decision") {
+        Some("approve") => approve(&context, &service, wanted, ticket).await,
+        Some("deny") => {
+            tracing::info!(request_id = %context.request_id, client_id = %wanted.app.client_id, "access was denied");
+            let denied = [("error", "access_denied"), ("error_description", "the user said no")];
+            Ok(answer(&service, &wanted.target, &denied))
+        }
+        Some(_) | None => Err(PageError::bad_request(&context, "The form must say approve or deny.")),
+    }
+}
+
+async fn approve(
+    context: &Context,
+    service: &Service,
+    wanted: AuthorizationRequest,
+    ticket: ConsentTicket,
+) -> Result<HttpResponse, PageError> {
+    let code = secrets::mint_code(InstallationId::of(&wanted.app.client_id, &ticket.account));
+    let origin = context.origin(ActorKind::User, ticket.user.as_str());
+    let command = GrantAccess {
+        grant_id: ticket.grant_id,
+        client_id: wanted.app.client_id,
+        account_id: ticket.account,
+        user_id: ticket.user,
+        scopes: wanted.scopes,
+        redirect_uri: wanted.target.redirect_uri.clone(),
+        redirect_uri_sent: wanted.target.sent,
+        code_challenge: wanted.code_challenge,
+        code_digest: code.digest(),
+        code_lifetime: service.code_lifetime,
+    };
+    let settled = service.ledger.settle(&origin, &command).await;
+    match settled.map_err(|error| PageError::ledger(context, error))? {
+        Ok(()) => Ok(answer(service, &wanted.target, &[("code", code.expose())])),
+        Err(refusal @ Refusal::FormUsed) => Err(PageError::stale_form(context, format!("{refusal}."))),
+        Err(refusal) => Err(PageError::bad_request(context, refusal.to_string())),
+    }
+}
+
+/// Checks a raw query. `Err` is for the person: there is nowhere to send an answer to (A2).
+fn check(service: &Service, query: &str) -> Result<Checked, String> {
+    let form = Form::parse(query).map_err(|error| error.to_string())?;
+    let value = |name| form.get(name).map(str::to_owned);
+    let parameters = Parameters {
+        response_type: value("response_type"),
+        redirect_uri: value("redirect_uri"),
+        scope: value("scope"),
+        state: value("state").filter(|_| form.repeated(&["state"]).is_none()),
+        code_challenge: value("code_challenge"),
+        code_challenge_method: value("code_challenge_method"),
+        repeated: form.repeated(KNOWN).map(str::to_owned),
+    };
+    let client_id: Option<ClientId> = form.get("client_id").and_then(|id| id.parse().ok());
+    let app = client_id.and_then(|id| service.ledger.live().app(&id));
+    let target = redirect_target(app.as_deref(), &parameters).map_err(|error| format!("{error}."))?;
+    // A target was found, so there is an app.
+    let app = app.ok_or("the app that sent you here is not registered.")?;
+    Ok(match check_request(app, target.clone(), &parameters, &service.scopes) {
+        Ok(wanted) => Checked::Good(wanted),
+        Err(error) => Checked::Bad(target, error),
+    })
+}
+
+fn refuse(service: &Service, target: &RedirectTarget, error: &RequestError) -> HttpResponse {
+    let code = match error {
+        RequestError::InvalidRequest(_) => "invalid_request",
+        RequestError::UnsupportedResponseType => "unsupported_response_type",
+        RequestError::InvalidScope(_) => "invalid_scope",
+    };
+    answer(service, target, &[("error", code), ("error_description", &error.to_string())])
+}
+
+/// Everything but the unreserved characters (RFC 3986 section 2.3): what comes back decodes to the same
+/// bytes whether or not the app takes `+` for a space.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Sends the browser back to the app (RFC 6749 section 4.1.2, RFC 9207), keeping the redirect URI's own
+/// query (A8).
+fn answer(service: &Service, target: &RedirectTarget, values: &[(&str, &str)]) -> HttpResponse {
+    let mut location = target.redirect_uri.clone();
+    let state = target.state.as_deref().map(|state| ("state", state));
+    for (name, value) in values.iter().copied().chain(state).chain([("iss", service.issuer.as_str())]) {
+        match location.find('?') {
+            None => location.push('?'),
+            Some(_) if location.ends_with(['?', '&']) => {}
+            Some(_) => location.push('&'),
+        }
+        location.push_str(name);
+        location.push('=');
+        location.extend(utf8_percent_encode(value, VALUE));
+    }
+    see_other(&location)
+}
+
+fn consent_page(
+    service: &Service,
+    wanted: AuthorizationRequest,
+    person: &SignedIn,
+    ticket: String,
+    query: &str,
+) -> ConsentPage {
+    let sentence = |name: &str| service.scopes.sentence(name).unwrap_or(name).to_owned();
+    let scopes = wanted.scopes.into_iter().map(|name| ScopeLine { sentence: sentence(&name), name });
+    ConsentPage {
+        app_name: wanted.app.name.clone(),
+        owner: wanted.app.owner.clone(),
+        homepage: wanted.app.homepage.clone(),
+        redirect_host: destination(&wanted.target.redirect_uri),
+        user: person.user.to_string(),
+        account: person.account.to_string(),
+        scopes: scopes.collect(),
+        ticket,
+        switch_user_href: Onward::authorize(query).ok().map(|onward| sign_in::path(&onward)),
+    }
+}
+
+/// The host of a redirect URI, or the scheme of a private one.
+fn destination(redirect_uri: &str) -> String {
+    let Ok(url) = Url::parse(redirect_uri) else { return redirect_uri.to_owned() };
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => format!("{}:", url.scheme()),
+    }
+}

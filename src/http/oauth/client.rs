@@ -1,0 +1,103 @@
+//! Client authentication at the token and revocation endpoints (RFC 6749 section 2.3; T3, T4).
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use grantbook_events::{ClientId, SecretDigest, SecretId};
+use grantbook_projections::RegisteredApp;
+
+use super::error::OAuthError;
+use crate::decisions::client_authentication::{self, ClientError};
+use crate::http::form::{self, Form};
+use crate::http::service::Service;
+use crate::secrets;
+
+/// An app that proved who it is; a public client only said so.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub app: Arc<RegisteredApp>,
+    /// Which of its secrets it came with; none for a public client.
+    pub secret_id: Option<SecretId>,
+}
+
+/// What was presented, digested as soon as it was read.
+struct Presented {
+    client_id: String,
+    secret: Option<SecretDigest>,
+    used_header: bool,
+}
+
+/// Authenticates the client of a request.
+pub(super) fn authenticate(
+    request: &HttpRequest,
+    form: &Form,
+    service: &Service,
+) -> Result<Client, OAuthError> {
+    let presented = presented(request, form)?;
+    let client_id: Option<ClientId> = presented.client_id.parse().ok();
+    let app = client_id.and_then(|id| service.ledger.live().app(&id));
+    let now = service.ledger.now();
+    match client_authentication::authenticate(app.as_deref(), presented.secret.as_ref(), now) {
+        Ok(secret_id) => {
+            let app = app.ok_or_else(|| OAuthError::invalid_client(presented.used_header))?;
+            Ok(Client { app, secret_id })
+        }
+        Err(ClientError::Failed) => Err(OAuthError::invalid_client(presented.used_header)),
+        Err(error @ ClientError::Suspended) => Err(OAuthError::unauthorized_client(error.to_string())),
+    }
+}
+
+fn presented(request: &HttpRequest, form: &Form) -> Result<Presented, OAuthError> {
+    let in_body = (form.get("client_id"), form.get("client_secret"));
+    let mut headers = request.headers().get_all(header::AUTHORIZATION);
+    let Some(value) = headers.next() else {
+        let client_id = in_body.0.ok_or_else(|| OAuthError::invalid_client(false))?.to_owned();
+        return Ok(Presented { client_id, secret: in_body.1.map(secrets::digest), used_header: false });
+    };
+    if headers.next().is_some() {
+        return Err(OAuthError::invalid_request("more than one Authorization header"));
+    }
+    let (client_id, secret) =
+        value.to_str().ok().and_then(basic).ok_or_else(|| OAuthError::invalid_client(true))?;
+    if in_body.1.is_some() {
+        return Err(OAuthError::invalid_request("authenticate by header or by body, not by both"));
+    }
+    if in_body.0.is_some_and(|other| other != client_id) {
+        return Err(OAuthError::invalid_request("the header and the body name two clients"));
+    }
+    Ok(Presented { client_id, secret, used_header: true })
+}
+
+/// The client id and the digest of the secret in a Basic header, each form-decoded (RFC 6749 section
+/// 2.3.1). An empty secret is none.
+fn basic(value: &str) -> Option<(String, Option<SecretDigest>)> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = zeroize::Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
+    let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    let secret = zeroize::Zeroizing::new(form::decode(secret).ok()?);
+    Some((form::decode(id).ok()?, Some(secrets::digest(&secret)).filter(|_| !secret.is_empty())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t3_basic_is_form_decoded() {
+        let header = format!("bAsIc {}", STANDARD.encode("cli%65nt:se%2Bc+ret"));
+        assert_eq!(basic(&header), Some(("client".to_owned(), Some(secrets::digest("se+c ret")))));
+        assert_eq!(
+            basic(&format!("Basic {}", STANDARD.encode("client:"))),
+            Some(("client".to_owned(), None))
+        );
+        for wrong in ["Basic", "Basic !!!", "Bearer abc", &format!("Basic {}", STANDARD.encode("no colon"))] {
+            assert_eq!(basic(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Errors of the OAuth endpoints, as RFC 6749 section 5.2 says.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::decisions::Refusal;
+use crate::http::fault::Fault;
+use crate::ledger::LedgerError;
+
+/// An error of an OAuth endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuthError {
+    /// The registered error code.
+    pub code: &'static str,
+    /// For the developer of the client. Never a secret.
+    pub description: String,
+    status: StatusCode,
+    /// Whether the client tried HTTP authentication, which asks for a challenge in return.
+    challenge: Option<&'static str>,
+}
+
+/// The body of an error reply (RFC 6749 section 5.2).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OAuthErrorBody {
+    /// The registered error code.
+    pub error: &'static str,
+    /// For the developer of the client.
+    pub error_description: String,
+}
+
+impl OAuthError {
+    fn new(status: StatusCode, code: &'static str, description: impl Into<String>) -> Self {
+        Self { code, description: description.into(), status, challenge: None }
+    }
+
+    /// `invalid_request`: a parameter is missing, repeated or malformed.
+    pub fn invalid_request(description: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+    }
+
+    /// `invalid_request`, with another status than 400.
+    pub fn with_status(status: StatusCode, description: impl Into<String>) -> Self {
+        Self::new(status, "invalid_request", description)
+    }
+
+    /// `invalid_client`: 401, with a challenge if a header was used.
+    pub fn invalid_client(used_header: bool) -> Self {
+        let challenge = used_header.then_some("Basic realm=\"grantbook\", charset=\"UTF-8\"");
+        let error = Self::new(StatusCode::UNAUTHORIZED, "invalid_client", "client authentication failed");
+        Self { challenge, ..error }
+    }
+
+    /// `unauthorized_client`: it is the client, and it may not.
+    pub fn unauthorized_client(description: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unauthorized_client", description)
+    }
+
+    /// `invalid_grant`: the code is not good.
+    pub fn invalid_grant(description: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_grant", description)
+    }
+
+    /// `unsupported_grant_type`.
+    pub fn unsupported_grant_type() -> Self {
+        let description = "grant_type must be authorization_code";
+        Self::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", description)
+    }
+
+    /// The operator key at the introspection endpoint is missing or not accepted (RFC 6750 section 3).
+    pub fn invalid_key(description: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description);
+        Self { challenge: Some("Bearer"), ..error }
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.description)
+    }
+}
+
+impl ResponseError for OAuthError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        no_store(&mut response);
+        if let Some(challenge) = self.challenge {
+            response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        response.json(OAuthErrorBody { error: self.code, error_description: self.description.clone() })
+    }
+}
+
+/// The headers that keep a reply out of every cache (RFC 6749 section 5.1).
+pub fn no_store(response: &mut actix_web::HttpResponseBuilder) {
+    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    response.insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")));
+}
+
+impl From<LedgerError> for OAuthError {
+    fn from(error: LedgerError) -> Self {
+        let fault = Fault::from(error);
+        Self::new(fault.status(), fault.code(), fault.hint())
+    }
+}
+
+impl From<Refusal> for OAuthError {
+    fn from(refusal: Refusal) -> Self {
+        let description = refusal.to_string();
+        match refusal {
+            // Which of these it was would tell a thief what to try next; the log has it.
+            Refusal::CodeUnknown | Refusal::CodeExpired | Refusal::CodeSpent | Refusal::CodeEnded => {
+                tracing::info!(%refusal, "an exchange was refused");
+                Self::invalid_grant("the code is unknown, expired, used or ended")
+            }
+            Refusal::RedirectUriMissing
+            | Refusal::RedirectUriMismatch
+            | Refusal::VerifierMissing
+            | Refusal::VerifierMismatch => Self::invalid_grant(description),
+            Refusal::VerifierUnexpected => Self::invalid_request(description),
+            Refusal::TokenUnknown
+            | Refusal::InstallationUnknown
+            | Refusal::AppUnknown
+            | Refusal::AppExists
+            | Refusal::AppSuspended
+            | Refusal::AppNotSuspended
+            | Refusal::Profile(_)
+            | Refusal::PublicClient
+            | Refusal::TooManySecrets { .. }
+            | Refusal::SecretUnknown(_)
+            | Refusal::LastSecret
+            | Refusal::FormUsed
+            | Refusal::KeyExists
+            | Refusal::KeyUnknown
+            | Refusal::Text { .. } => Self::invalid_request(description),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `GET /.well-known/oauth-authorization-server`: what this server can do (RFC 8414).
+
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use crate::http::service::Service;
+
+/// The server's metadata.
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "oauth",
+    description = "The server's metadata (RFC 8414).", responses((status = 200, body = Object)))]
+pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
+    let methods = ["client_secret_basic", "client_secret_post", "none"];
+    HttpResponse::Ok().json(json!({
+        "issuer": service.issuer,
+        "authorization_endpoint": service.url("/oauth/authorize"),
+        "token_endpoint": service.url("/oauth/token"),
+        "revocation_endpoint": service.url("/oauth/revoke"),
+        "introspection_endpoint": service.url("/oauth/introspect"),
+        "scopes_supported": service.scopes.names().collect::<Vec<_>>(),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code"],
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+    }))
+}

@@ -1,0 +1,45 @@
+//! `POST /oauth/revoke`: an app gives a token back (RFC 7009).
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use grantbook_events::{ActorKind, RevocationReason};
+
+use super::error::{OAuthError, OAuthErrorBody, no_store};
+use super::{client, posted};
+use crate::decisions::{Refusal, RevokeToken, TokenHolder, WhichToken};
+use crate::http::context::Context;
+use crate::http::service::Service;
+use crate::secrets;
+
+/// Ends a token of the authenticated client. 200 also for a token that is unknown, ended or another
+/// client's, of which nothing is told and nothing ends (K3).
+#[utoipa::path(post, path = "/oauth/revoke", tag = "oauth",
+    description = "Revoke an access token (RFC 7009). 200 also for a token that is unknown or another client's; then nothing happens.",
+    request_body(content_type = "application/x-www-form-urlencoded", content = String,
+        description = "token, token_type_hint (ignored), client_id, client_secret"),
+    responses((status = 200), (status = 400, body = OAuthErrorBody), (status = 401, body = OAuthErrorBody)))]
+pub async fn revoke(
+    request: HttpRequest,
+    context: Context,
+    service: web::Data<Service>,
+    payload: web::Payload,
+) -> Result<HttpResponse, OAuthError> {
+    let form = posted::read(&request, payload).await?;
+    let client = client::authenticate(&request, &form, &service)?;
+    let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
+    if let Some(installation_id) = secrets::locate_token(token) {
+        let command = RevokeToken {
+            installation_id,
+            token: WhichToken::Digest(secrets::digest(token)),
+            holder: TokenHolder::App(client.app.client_id),
+            reason: RevocationReason::App,
+        };
+        let origin = context.origin(ActorKind::App, client.app.client_id.to_string());
+        match service.ledger.settle(&origin, &command).await? {
+            Ok(_) | Err(Refusal::TokenUnknown) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+    let mut reply = HttpResponse::Ok();
+    no_store(&mut reply);
+    Ok(reply.finish())
+}

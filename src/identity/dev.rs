@@ -1,0 +1,150 @@
+//! The dev sign-in: whoever opens the page is whoever they say. Knows: a few built-in people and the form.
+//! Must not know: sessions, or whether anything else would let them in.
+//!
+//! It proves nothing about anybody, so it exists only on an address that nobody else can reach.
+
+use std::net::SocketAddr;
+
+use grantbook_events::{AccountId, UserId};
+
+/// A built-in person to try grantbook as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DevPerson {
+    /// Shown on the page.
+    pub name: &'static str,
+    /// Their user id; also what the form names them by.
+    pub user: &'static str,
+    /// The account they act for.
+    pub account: &'static str,
+}
+
+/// Two people on each of two accounts: enough to see who can see whose.
+const PEOPLE: [DevPerson; 4] = [
+    DevPerson { name: "Ana Torres", user: "ana", account: "acme" },
+    DevPerson { name: "Ben Okafor", user: "ben", account: "acme" },
+    DevPerson { name: "Chen Wei", user: "chen", account: "globex" },
+    DevPerson { name: "Dana Novak", user: "dana", account: "globex" },
+];
+
+/// The dev sign-in of a server that only this machine can reach.
+#[derive(Debug, Clone, Copy)]
+pub struct DevSignIn(());
+
+/// The server can be reached from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the dev sign-in lets anybody in as anybody, so it needs a loopback address to listen on, such as \
+     127.0.0.1:{port}; {listen} can be reached from elsewhere", port = listen.port()
+)]
+pub struct NotLoopback {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+}
+
+/// What the form posts. Absent fields are empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct DevForm {
+    /// The user id of a built-in person.
+    pub person: String,
+    /// Or any user id,
+    pub user: String,
+    /// on any account.
+    pub account: String,
+}
+
+/// Why the form names nobody. The text is for the person who filled it in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DevFormError {
+    /// A button that the page does not have.
+    #[error("There is no such built-in person. Choose one of the buttons, or type a user and an account.")]
+    UnknownPerson,
+    /// Only one of the two fields is filled in.
+    #[error("Choose a person, or type both a user and an account.")]
+    Incomplete,
+    /// The user is not an id.
+    #[error("The user must be 1 to 128 visible ASCII characters without spaces, such as ana.")]
+    WrongUser,
+    /// The account is not an id.
+    #[error("The account must be 1 to 128 visible ASCII characters without spaces, such as acme.")]
+    WrongAccount,
+}
+
+impl DevSignIn {
+    /// Only for a server that listens on loopback.
+    pub fn new(listen: SocketAddr) -> Result<Self, NotLoopback> {
+        if listen.ip().to_canonical().is_loopback() { Ok(Self(())) } else { Err(NotLoopback { listen }) }
+    }
+
+    /// The people to choose from.
+    pub fn people(&self) -> &'static [DevPerson] {
+        &PEOPLE
+    }
+
+    /// Who the form says is there.
+    pub fn read(&self, form: &DevForm) -> Result<(UserId, AccountId), DevFormError> {
+        let (user, account) = if form.person.is_empty() {
+            (form.user.trim(), form.account.trim())
+        } else {
+            let known = PEOPLE.iter().find(|person| person.user == form.person);
+            known.map(|person| (person.user, person.account)).ok_or(DevFormError::UnknownPerson)?
+        };
+        if user.is_empty() || account.is_empty() {
+            return Err(DevFormError::Incomplete);
+        }
+        let user = user.parse().map_err(|_| DevFormError::WrongUser)?;
+        let account = account.parse().map_err(|_| DevFormError::WrongAccount)?;
+        Ok((user, account))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dev() -> DevSignIn {
+        DevSignIn::new("127.0.0.1:8080".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn it_exists_on_loopback_only() {
+        for loopback in ["127.0.0.1:8080", "127.8.8.8:0", "[::1]:8080", "[::ffff:127.0.0.1]:80"] {
+            assert!(DevSignIn::new(loopback.parse().unwrap()).is_ok(), "{loopback}");
+        }
+        for open in ["0.0.0.0:8080", "[::]:8080", "192.168.0.2:80", "[::ffff:10.0.0.1]:80", "[fe80::1]:80"] {
+            let refused = DevSignIn::new(open.parse().unwrap()).unwrap_err();
+            assert!(refused.to_string().contains(open), "{refused}");
+            assert!(refused.to_string().contains("such as 127.0.0.1:"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn every_built_in_person_can_be_chosen() {
+        for person in dev().people() {
+            let form = DevForm { person: person.user.into(), ..DevForm::default() };
+            let (user, account) = dev().read(&form).unwrap();
+            assert_eq!((user.as_str(), account.as_str()), (person.user, person.account));
+        }
+    }
+
+    #[test]
+    fn anybody_can_be_typed_in() {
+        let form = DevForm { user: " eve|7 ".into(), account: "initech".into(), ..DevForm::default() };
+        let (user, account) = dev().read(&form).unwrap();
+        assert_eq!((user.as_str(), account.as_str()), ("eve|7", "initech"));
+    }
+
+    #[test]
+    fn a_form_that_names_nobody_says_what_would_be_right() {
+        let form = |person: &str, user: &str, account: &str| DevForm {
+            person: person.into(),
+            user: user.into(),
+            account: account.into(),
+        };
+        assert_eq!(dev().read(&form("", "", "")), Err(DevFormError::Incomplete));
+        assert_eq!(dev().read(&form("", "eve", " ")), Err(DevFormError::Incomplete));
+        assert_eq!(dev().read(&form("mallory", "", "")), Err(DevFormError::UnknownPerson));
+        assert_eq!(dev().read(&form("", "e ve", "acme")), Err(DevFormError::WrongUser));
+        assert_eq!(dev().read(&form("", "eve", &"a".repeat(129))), Err(DevFormError::WrongAccount));
+    }
+}

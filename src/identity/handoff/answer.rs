@@ -1,0 +1,277 @@
+//! The host's answer. Knows: what a JWT must say to be believed. Must not know: whether it was asked for.
+
+use std::fmt;
+
+use grantbook_events::{AccountId, IdError, Timestamp, UserId};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Handoff;
+use crate::identity::session::SessionError;
+
+/// The longest answer that is looked at, in bytes.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// How far ahead of ours the host's clock may be, in seconds.
+const LEEWAY_SECS: i64 = 30;
+
+/// Who the host says is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// The person.
+    pub user: UserId,
+    /// The account they act for.
+    pub account: AccountId,
+}
+
+/// An answer that reads right and was not compared with what is pending yet.
+pub(super) struct Answer {
+    pub(super) arrived: Arrived,
+    pub(super) request: String,
+    pub(super) jti: String,
+    /// Seconds since 1970.
+    pub(super) exp: i64,
+}
+
+/// Why an answer is refused. `Display` is the reason, for the log; [`HandoffError::sentence`] is what to
+/// tell the person.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoffError {
+    /// Not a JWT.
+    #[error("the answer is not a JWT: {0}")]
+    Malformed(String),
+    /// Signed in another way than configured, or not at all.
+    #[error("the answer is signed with {found}, and {configured} is configured")]
+    OtherAlgorithm {
+        /// The answer's algorithm.
+        found: String,
+        /// The only one that is taken.
+        configured: &'static str,
+    },
+    /// The header names extensions that must be understood.
+    #[error("the answer's header says `crit`, and grantbook understands no extension")]
+    Critical,
+    /// Signed by somebody else, or changed.
+    #[error("the answer's signature does not match the configured key")]
+    WrongSignature,
+    /// A claim is not there.
+    #[error("the answer has no claim `{0}`")]
+    MissingClaim(&'static str),
+    /// A claim is not of its kind.
+    #[error("the answer's claim `{claim}` must be {expected}")]
+    WrongClaim {
+        /// Its name.
+        claim: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// From another issuer.
+    #[error("the answer's `iss` is {found:?}, and {expected:?} is configured")]
+    OtherIssuer {
+        /// The answer's issuer.
+        found: String,
+        /// The host's.
+        expected: String,
+    },
+    /// For somebody else.
+    #[error("the answer's `aud` is {found}, and must be {expected:?} alone")]
+    OtherAudience {
+        /// The answer's audience, as JSON.
+        found: String,
+        /// We.
+        expected: String,
+    },
+    /// Issued later than now.
+    #[error(
+        "the answer's `{claim}` is {ahead} s ahead of this server's clock; at most {LEEWAY_SECS} s are taken"
+    )]
+    FromTheFuture {
+        /// `iat` or `nbf`.
+        claim: &'static str,
+        /// By how many seconds.
+        ahead: i64,
+    },
+    /// Too late.
+    #[error("the answer expired {0} s ago")]
+    Expired(i64),
+    /// Good for longer than allowed, or for no time at all.
+    #[error("the answer is good for {lifetime} s (`exp` minus `iat`), and must be for 1 to {allowed} s")]
+    WrongLifetime {
+        /// Its lifetime in seconds.
+        lifetime: i64,
+        /// The longest.
+        allowed: u64,
+    },
+    /// The user or the account is not an identifier.
+    #[error("the answer's claim `{claim}` is not an identifier: {source}")]
+    NotAnId {
+        /// `sub` or `account`.
+        claim: &'static str,
+        /// What would be.
+        source: IdError,
+    },
+    /// Not asked for by this browser, or spent, or too long ago.
+    #[error("the answer's `request` is not pending in this browser's session")]
+    NotPending,
+    /// Taken before.
+    #[error("the answer was used before (its `jti` is known)")]
+    Reused,
+    /// More answers at once than can be remembered; none is taken that could be taken twice.
+    #[error("too many answers are within their lifetime to remember another")]
+    TooMany,
+    /// The session cannot be written.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl HandoffError {
+    /// What to tell the person: plain, and nothing that only the operator should know.
+    pub fn sentence(&self) -> &'static str {
+        match self {
+            Self::NotPending | Self::Reused => {
+                "This sign-in was not started in this browser, or is already done. Go back to where you came \
+                 from and start again."
+            }
+            Self::Expired(_) => "This sign-in took too long. Go back to where you came from and start again.",
+            Self::TooMany | Self::Session(_) => "Signing in does not work right now. Try again in a minute.",
+            Self::Malformed(_)
+            | Self::OtherAlgorithm { .. }
+            | Self::Critical
+            | Self::WrongSignature
+            | Self::MissingClaim(_)
+            | Self::WrongClaim { .. }
+            | Self::OtherIssuer { .. }
+            | Self::OtherAudience { .. }
+            | Self::FromTheFuture { .. }
+            | Self::WrongLifetime { .. }
+            | Self::NotAnId { .. } => {
+                "What your platform said about you could not be accepted. Start again; if that does not help, \
+                 tell the people who run this site."
+            }
+        }
+    }
+}
+
+/// The claims as they come; each is checked by name, so that a refusal can name it.
+#[derive(Deserialize)]
+struct Claims {
+    iss: Option<Value>,
+    aud: Option<Value>,
+    sub: Option<Value>,
+    account: Option<Value>,
+    request: Option<Value>,
+    iat: Option<Value>,
+    nbf: Option<Value>,
+    exp: Option<Value>,
+    jti: Option<Value>,
+}
+
+impl Handoff {
+    /// Believes a token or says why not.
+    pub(super) fn read(&self, token: &str, now: Timestamp) -> Result<Answer, HandoffError> {
+        let claims = self.verified_claims(token)?;
+        let issuer = text("iss", claims.iss)?;
+        if issuer != self.host_issuer {
+            return Err(HandoffError::OtherIssuer { found: issuer, expected: self.host_issuer.clone() });
+        }
+        self.check_audience(&claims.aud.ok_or(HandoffError::MissingClaim("aud"))?)?;
+        let exp = seconds("exp", claims.exp)?;
+        let not_before = claims.nbf.map(|nbf| seconds("nbf", Some(nbf))).transpose()?;
+        self.check_times(seconds("iat", claims.iat)?, not_before, exp, now)?;
+        let not_an_id = |claim| move |source| HandoffError::NotAnId { claim, source };
+        Ok(Answer {
+            arrived: Arrived {
+                user: text("sub", claims.sub)?.parse().map_err(not_an_id("sub"))?,
+                account: text("account", claims.account)?.parse().map_err(not_an_id("account"))?,
+            },
+            request: text("request", claims.request)?,
+            jti: text("jti", claims.jti)?,
+            exp,
+        })
+    }
+
+    fn verified_claims(&self, token: &str) -> Result<Claims, HandoffError> {
+        let malformed = |detail: &dyn fmt::Display| HandoffError::Malformed(detail.to_string());
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(malformed(&format_args!("it is longer than {MAX_TOKEN_BYTES} bytes")));
+        }
+        // The header is only believed as far as it agrees with the configuration: the algorithm and the
+        // key are chosen there and nowhere else.
+        let header = jsonwebtoken::decode_header(token).map_err(|error| malformed(&error))?;
+        if header.alg != self.key.algorithm().as_jwt() {
+            return Err(HandoffError::OtherAlgorithm {
+                found: format!("{:?}", header.alg),
+                configured: self.key.algorithm().name(),
+            });
+        }
+        if header.crit.is_some() {
+            return Err(HandoffError::Critical);
+        }
+        let mut validation = jsonwebtoken::Validation::new(self.key.algorithm().as_jwt());
+        // Each claim is checked here, with a reason of its own and by the time that was given.
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        match jsonwebtoken::decode(token, self.key.decoding_key(), &validation) {
+            Ok(verified) => Ok(verified.claims),
+            Err(error) => Err(match error.kind() {
+                jsonwebtoken::errors::ErrorKind::InvalidSignature => HandoffError::WrongSignature,
+                _ => malformed(&error),
+            }),
+        }
+    }
+
+    /// The audience is we and nobody else: an answer that others may also use is one they could replay.
+    fn check_audience(&self, audience: &Value) -> Result<(), HandoffError> {
+        let only = match audience {
+            Value::Array(audiences) if audiences.len() == 1 => &audiences[0],
+            other => other,
+        };
+        if only.as_str() == Some(&self.our_issuer) {
+            return Ok(());
+        }
+        Err(HandoffError::OtherAudience { found: audience.to_string(), expected: self.our_issuer.clone() })
+    }
+
+    fn check_times(&self, iat: i64, nbf: Option<i64>, exp: i64, now: Timestamp) -> Result<(), HandoffError> {
+        let now = now.as_secs();
+        for (claim, time) in [("iat", Some(iat)), ("nbf", nbf)] {
+            let ahead = time.map_or(0, |time| time.saturating_sub(now));
+            if ahead > LEEWAY_SECS {
+                return Err(HandoffError::FromTheFuture { claim, ahead });
+            }
+        }
+        let lifetime = exp.saturating_sub(iat);
+        let allowed = self.max_age.as_secs();
+        if !u64::try_from(lifetime).is_ok_and(|lifetime| (1..=allowed).contains(&lifetime)) {
+            return Err(HandoffError::WrongLifetime { lifetime, allowed });
+        }
+        if now >= exp {
+            return Err(HandoffError::Expired(now.saturating_sub(exp)));
+        }
+        Ok(())
+    }
+}
+
+fn text(claim: &'static str, value: Option<Value>) -> Result<String, HandoffError> {
+    match value {
+        None | Some(Value::Null) => Err(HandoffError::MissingClaim(claim)),
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        Some(_) => Err(HandoffError::WrongClaim { claim, expected: "a text that is not empty" }),
+    }
+}
+
+/// A `NumericDate` (RFC 7519 section 2): seconds since 1970, which some libraries write with a fraction.
+fn seconds(claim: &'static str, value: Option<Value>) -> Result<i64, HandoffError> {
+    /// Far beyond any date and far below where a double or an `i64` loses a second.
+    const BOUND: f64 = 1e12;
+    let wrong = HandoffError::WrongClaim { claim, expected: "a number of seconds since 1970" };
+    match value {
+        None | Some(Value::Null) => Err(HandoffError::MissingClaim(claim)),
+        Some(Value::Number(number)) => match number.as_f64() {
+            // Bounded, so that the cast only drops the fraction.
+            Some(seconds) if seconds.abs() <= BOUND => Ok(seconds.floor() as i64),
+            _ => Err(wrong),
+        },
+        Some(_) => Err(wrong),
+    }
+}

@@ -1,0 +1,343 @@
+//! The whole way out and back, and everything that must not get through. The keys in `testdata/` were made
+//! for these tests and protect nothing.
+
+use actix_session::SessionExt as _;
+use actix_web::test::TestRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::pending::{MAX_PENDING, PENDING_LIFETIME};
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
+const NOW_SECS: i64 = NOW.as_secs();
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+const RSA_PUBLIC: &[u8] = include_bytes!("../testdata/rsa.public.pem");
+const ES256_PUBLIC: &[u8] = include_bytes!("../testdata/es256.public.pem");
+const EDDSA_PUBLIC: &[u8] = include_bytes!("../testdata/eddsa.public.pem");
+
+/// Each algorithm with what grantbook is given and what the host signs with.
+fn hosts() -> [(HandoffAlgorithm, &'static [u8], EncodingKey); 4] {
+    let rsa = EncodingKey::from_rsa_pem(include_bytes!("../testdata/rsa.private.pem")).unwrap();
+    let ec = EncodingKey::from_ec_pem(include_bytes!("../testdata/es256.private.pem")).unwrap();
+    let ed = EncodingKey::from_ed_pem(include_bytes!("../testdata/eddsa.private.pem")).unwrap();
+    [
+        (HandoffAlgorithm::Hs256, SECRET, EncodingKey::from_secret(SECRET)),
+        (HandoffAlgorithm::Rs256, RSA_PUBLIC, rsa),
+        (HandoffAlgorithm::Es256, ES256_PUBLIC, ec),
+        (HandoffAlgorithm::EdDsa, EDDSA_PUBLIC, ed),
+    ]
+}
+
+fn options(algorithm: HandoffAlgorithm, key: &[u8]) -> HandoffOptions {
+    HandoffOptions {
+        login_url: "https://platform.example/login?theme=dark".into(),
+        host_issuer: "https://platform.example".into(),
+        our_issuer: "https://grantbook.example".into(),
+        key: HandoffKey::new(algorithm, key).unwrap(),
+        max_age: Duration::from_secs(60),
+    }
+}
+
+fn handoff() -> Handoff {
+    Handoff::new(options(HandoffAlgorithm::Hs256, SECRET)).unwrap()
+}
+
+fn session() -> Session {
+    TestRequest::default().to_srv_request().get_session()
+}
+
+/// Sets out and returns the nonce the host was given.
+fn set_out(handoff: &Handoff, session: &Session, now: Timestamp) -> String {
+    let location = handoff.begin(session, &Onward::AccountApps, now).unwrap();
+    location.query_pairs().find(|(name, _)| name == "request").unwrap().1.into_owned()
+}
+
+fn claims(nonce: &str) -> Value {
+    json!({
+        "iss": "https://platform.example", "aud": "https://grantbook.example",
+        "sub": "ana", "account": "acme", "request": nonce,
+        "iat": NOW_SECS, "exp": NOW_SECS + 60, "jti": "answer-1",
+    })
+}
+
+fn sign(claims: &Value) -> String {
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET)).unwrap()
+}
+
+/// What becomes of an answer that differs from a right one only in what `change` does to its claims.
+fn answered(change: impl FnOnce(&mut Value)) -> Result<Arrived, HandoffError> {
+    let (handoff, session) = (handoff(), session());
+    let mut claims = claims(&set_out(&handoff, &session, NOW));
+    change(&mut claims);
+    handoff.finish(&session, &sign(&claims), NOW)
+}
+
+#[test]
+fn every_algorithm_brings_a_person_home() {
+    for (algorithm, key, host) in hosts() {
+        let (handoff, session) = (Handoff::new(options(algorithm, key)).unwrap(), session());
+        let claims = claims(&set_out(&handoff, &session, NOW));
+        let token = encode(&Header::new(algorithm.as_jwt()), &claims, &host).unwrap();
+        let arrived = handoff.finish(&session, &token, NOW).unwrap();
+        assert_eq!((arrived.user.as_str(), arrived.account.as_str()), ("ana", "acme"), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn the_way_out_keeps_the_login_pages_query_and_carries_ours() {
+    let onward = Onward::authorize("client_id=abc&state=%26%25+é&redirect_uri=https%3A%2F%2Fapp").unwrap();
+    let location = handoff().begin(&session(), &onward, NOW).unwrap();
+    assert!(location.as_str().starts_with("https://platform.example/login?theme=dark&request="));
+    let pairs: Vec<_> = location.query_pairs().collect();
+    assert_eq!(pairs[0], ("theme".into(), "dark".into()));
+    assert_eq!((pairs[1].0.as_ref(), pairs[1].1.len()), ("request", 43));
+    let return_to = Url::parse(&pairs[2].1).unwrap();
+    assert_eq!((pairs[2].0.as_ref(), return_to.path()), ("return_to", "/sign-in/handoff"));
+    let (name, param) = return_to.query_pairs().next().unwrap();
+    assert_eq!((name.as_ref(), Onward::from_param(&param)), ("continue", Ok(onward)));
+
+    let location = handoff().begin(&session(), &Onward::AccountApps, NOW).unwrap();
+    let return_to = location.query_pairs().find(|(name, _)| name == "return_to").unwrap().1.into_owned();
+    assert_eq!(return_to, "https://grantbook.example/sign-in/handoff");
+}
+
+#[test]
+fn another_key_is_refused_for_every_algorithm() {
+    let others = [
+        EncodingKey::from_secret(b"another secret, as long as it must be"),
+        EncodingKey::from_rsa_pem(include_bytes!("../testdata/other-rsa.private.pem")).unwrap(),
+        EncodingKey::from_ec_pem(include_bytes!("../testdata/other-es256.private.pem")).unwrap(),
+        EncodingKey::from_ed_pem(include_bytes!("../testdata/other-eddsa.private.pem")).unwrap(),
+    ];
+    for ((algorithm, key, _), other) in hosts().into_iter().zip(others) {
+        let (handoff, session) = (Handoff::new(options(algorithm, key)).unwrap(), session());
+        let claims = claims(&set_out(&handoff, &session, NOW));
+        let token = encode(&Header::new(algorithm.as_jwt()), &claims, &other).unwrap();
+        let refused = handoff.finish(&session, &token, NOW).unwrap_err();
+        assert!(matches!(refused, HandoffError::WrongSignature), "{algorithm:?}: {refused}");
+    }
+}
+
+#[test]
+fn another_algorithm_is_refused_even_with_a_right_key() {
+    for (configured, key, _) in hosts() {
+        for (other, _, host) in hosts() {
+            if other == configured {
+                continue;
+            }
+            let (handoff, session) = (Handoff::new(options(configured, key)).unwrap(), session());
+            let claims = claims(&set_out(&handoff, &session, NOW));
+            let token = encode(&Header::new(other.as_jwt()), &claims, &host).unwrap();
+            let refused = handoff.finish(&session, &token, NOW).unwrap_err();
+            assert!(matches!(refused, HandoffError::OtherAlgorithm { .. }), "{configured:?} {other:?}");
+        }
+    }
+    // The same secret, a sibling algorithm.
+    let (handoff, session) = (handoff(), session());
+    let claims = claims(&set_out(&handoff, &session, NOW));
+    let key = EncodingKey::from_secret(SECRET);
+    let token = encode(&Header::new(Algorithm::HS512), &claims, &key).unwrap();
+    let refused = handoff.finish(&session, &token, NOW).unwrap_err();
+    assert_eq!(refused.to_string(), "the answer is signed with HS512, and HS256 is configured");
+}
+
+#[test]
+fn a_public_key_is_never_a_shared_secret() {
+    let keys = [(HandoffAlgorithm::Rs256, RSA_PUBLIC), (HandoffAlgorithm::EdDsa, EDDSA_PUBLIC)];
+    for (algorithm, public) in keys {
+        let (handoff, session) = (Handoff::new(options(algorithm, public)).unwrap(), session());
+        let claims = claims(&set_out(&handoff, &session, NOW));
+        let raw = handoff.key.decoding_key().try_get_as_bytes().unwrap().to_vec();
+        for secret in [public, &raw] {
+            let key = EncodingKey::from_secret(secret);
+            let forged = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+            let refused = handoff.finish(&session, &forged, NOW).unwrap_err();
+            assert!(matches!(refused, HandoffError::OtherAlgorithm { .. }), "{refused}");
+            // The same signature under a header that claims the configured algorithm.
+            let header = encode_part(&json!({"alg": algorithm.name(), "typ": "JWT"}));
+            let forged = format!("{header}.{}", forged.split_once('.').unwrap().1);
+            let refused = handoff.finish(&session, &forged, NOW).unwrap_err();
+            assert!(matches!(refused, HandoffError::WrongSignature), "{refused}");
+        }
+    }
+}
+
+fn encode_part(part: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(part.to_string())
+}
+
+#[test]
+fn unsigned_and_mangled_answers_are_refused() {
+    let (handoff, session) = (handoff(), session());
+    let claims = claims(&set_out(&handoff, &session, NOW));
+    let body = encode_part(&claims);
+    for alg in ["none", "None", "NONE", "", "HS256"] {
+        let header = encode_part(&json!({"alg": alg, "typ": "JWT"}));
+        for signature in ["", "AAAA"] {
+            let unsigned = format!("{header}.{body}.{signature}");
+            assert!(handoff.finish(&session, &unsigned, NOW).is_err(), "{alg} {signature}");
+        }
+    }
+    let right = sign(&claims);
+    let cut = &right[..right.len() - 1];
+    let long = format!("{right}{}", "A".repeat(9000));
+    for mangled in ["", ".", "..", "a.b.c", cut, &format!("{right}."), &format!(" {right}"), &long] {
+        assert!(handoff.finish(&session, mangled, NOW).is_err(), "{mangled:?}");
+    }
+    let mut header = Header::new(Algorithm::HS256);
+    header.crit = Some(vec!["exp".into()]);
+    let critical = encode(&header, &claims, &EncodingKey::from_secret(SECRET)).unwrap();
+    assert!(matches!(handoff.finish(&session, &critical, NOW), Err(HandoffError::Critical)));
+    // None of these spent the nonce.
+    assert!(handoff.finish(&session, &right, NOW).is_ok());
+}
+
+#[test]
+fn another_issuer_or_audience_is_refused() {
+    let issuer = |iss: Value| answered(|claims| claims["iss"] = iss).unwrap_err();
+    assert!(matches!(issuer("https://evil.example".into()), HandoffError::OtherIssuer { .. }));
+    assert!(matches!(issuer("https://platform.example/".into()), HandoffError::OtherIssuer { .. }));
+    assert!(matches!(issuer(json!(["https://platform.example"])), HandoffError::WrongClaim { .. }));
+
+    let ours = "https://grantbook.example";
+    assert!(answered(|claims| claims["aud"] = json!([ours])).is_ok());
+    let others =
+        [json!("https://other.example"), json!([ours, "https://other.example"]), json!([]), json!(7)];
+    for other in others {
+        let refused = answered(|claims| claims["aud"] = other).unwrap_err();
+        assert!(matches!(refused, HandoffError::OtherAudience { .. }), "{refused}");
+    }
+}
+
+#[test]
+fn times_are_compared_with_the_time_that_was_given() {
+    let times = |iat: i64, exp: i64| {
+        answered(|claims| {
+            claims["iat"] = json!(NOW_SECS + iat);
+            claims["exp"] = json!(NOW_SECS + exp);
+        })
+    };
+    assert!(times(-59, 1).is_ok());
+    assert!(matches!(times(-60, 0), Err(HandoffError::Expired(0))));
+    assert!(matches!(times(-90, -30), Err(HandoffError::Expired(30))));
+    assert!(times(0, 60).is_ok());
+    assert!(matches!(times(0, 61), Err(HandoffError::WrongLifetime { lifetime: 61, allowed: 60 })));
+    assert!(matches!(times(0, 0), Err(HandoffError::WrongLifetime { .. })));
+    assert!(matches!(times(10, 5), Err(HandoffError::WrongLifetime { .. })));
+    assert!(times(30, 90).is_ok());
+    assert!(matches!(times(31, 91), Err(HandoffError::FromTheFuture { claim: "iat", ahead: 31 })));
+    assert!(times(i64::MIN - NOW_SECS.min(0), 60).is_err(), "no overflow");
+    let early = answered(|claims| claims["nbf"] = json!(NOW_SECS + 31)).unwrap_err();
+    assert!(matches!(early, HandoffError::FromTheFuture { claim: "nbf", .. }));
+    // Some libraries write fractions.
+    assert!(answered(|claims| claims["iat"] = json!(NOW_SECS as f64 + 0.75)).is_ok());
+    for wrong in [json!("soon"), json!(1e300), json!(u64::MAX), json!(true)] {
+        let refused = answered(|claims| claims["exp"] = wrong).unwrap_err();
+        assert!(matches!(refused, HandoffError::WrongClaim { claim: "exp", .. }), "{refused}");
+    }
+}
+
+#[test]
+fn every_claim_must_be_there_and_be_what_it_says() {
+    for claim in ["iss", "aud", "sub", "account", "request", "iat", "exp", "jti"] {
+        let refused = answered(|claims| drop(claims.as_object_mut().unwrap().remove(claim))).unwrap_err();
+        assert!(matches!(refused, HandoffError::MissingClaim(missing) if missing == claim), "{refused}");
+    }
+    for claim in ["sub", "account", "request", "jti"] {
+        for wrong in [json!(7), json!(""), json!(true)] {
+            let refused = answered(|claims| claims[claim] = wrong).unwrap_err();
+            assert!(matches!(refused, HandoffError::WrongClaim { .. }), "{claim}: {refused}");
+        }
+    }
+    for claim in ["sub", "account"] {
+        for wrong in ["a b", "é", "a\n", &"x".repeat(129)] {
+            let refused = answered(|claims| claims[claim] = json!(wrong)).unwrap_err();
+            assert!(matches!(refused, HandoffError::NotAnId { .. }), "{claim}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_for_the_browser_that_set_out() {
+    assert!(matches!(
+        answered(|claims| claims["request"] = json!("another nonce")),
+        Err(HandoffError::NotPending)
+    ));
+    let handoff = handoff();
+    let (theirs, mine) = (session(), session());
+    let token = sign(&claims(&set_out(&handoff, &theirs, NOW)));
+    assert!(matches!(handoff.finish(&mine, &token, NOW), Err(HandoffError::NotPending)));
+    set_out(&handoff, &mine, NOW);
+    assert!(matches!(handoff.finish(&mine, &token, NOW), Err(HandoffError::NotPending)));
+    assert!(handoff.finish(&theirs, &token, NOW).is_ok());
+}
+
+#[test]
+fn an_answer_is_taken_once_even_by_a_browser_that_kept_its_old_cookie() {
+    let (handoff, session) = (handoff(), session());
+    let token = sign(&claims(&set_out(&handoff, &session, NOW)));
+    let old_cookie = Pending::of(&session);
+    assert!(handoff.finish(&session, &token, NOW).is_ok());
+    assert!(matches!(handoff.finish(&session, &token, NOW), Err(HandoffError::NotPending)));
+    old_cookie.keep_in(&session).unwrap();
+    assert!(matches!(handoff.finish(&session, &token, NOW), Err(HandoffError::Reused)));
+}
+
+#[test]
+fn a_browser_has_a_few_sign_ins_under_way_and_not_for_ever() {
+    let (handoff, session) = (handoff(), session());
+    let nonces: Vec<_> = (0..=MAX_PENDING).map(|_| set_out(&handoff, &session, NOW)).collect();
+    let finish = |at: usize| {
+        let mut claims = claims(&nonces[at]);
+        claims["jti"] = json!(format!("answer-{at}"));
+        handoff.finish(&session, &sign(&claims), NOW)
+    };
+    assert!(matches!(finish(0), Err(HandoffError::NotPending)), "the oldest made way");
+    for at in 1..=MAX_PENDING {
+        assert!(finish(at).is_ok(), "{at}");
+    }
+
+    let started = Timestamp::from_micros(NOW.as_micros() - PENDING_LIFETIME.as_micros() as i64);
+    let stale = sign(&claims(&set_out(&handoff, &session, started)));
+    assert!(matches!(handoff.finish(&session, &stale, NOW), Err(HandoffError::NotPending)));
+}
+
+#[test]
+fn reasons_are_for_the_log_and_sentences_for_the_person() {
+    let refused = answered(|claims| claims["iss"] = json!("https://evil.example")).unwrap_err();
+    assert!(refused.to_string().contains("https://evil.example"));
+    assert!(!refused.sentence().contains("evil"));
+    assert!(refused.sentence().ends_with('.'));
+}
+
+#[test]
+fn a_setup_that_cannot_be_safe_is_refused() {
+    let with = |change: fn(&mut HandoffOptions)| {
+        let mut options = options(HandoffAlgorithm::Hs256, SECRET);
+        change(&mut options);
+        Handoff::new(options).map(drop)
+    };
+    for loopback in ["http://127.0.0.1:9000/login", "http://[::1]/login", "http://localhost/login"] {
+        assert!(safe_login_url(loopback).is_some(), "{loopback}");
+    }
+    for wrong in [
+        "http://platform.example/login",
+        "/login",
+        "javascript:alert(1)",
+        "https://a:b@platform.example/",
+        "https://platform.example/#x",
+        "https://",
+        "",
+    ] {
+        assert!(safe_login_url(wrong).is_none(), "{wrong}");
+    }
+    let refused = with(|options| options.login_url = "login".into()).unwrap_err();
+    assert!(refused.to_string().contains("such as https://"), "{refused}");
+    assert_eq!(with(|options| options.host_issuer = String::new()), Err(HandoffSetupError::HostIssuer));
+    assert!(with(|options| options.max_age = Duration::from_secs(601)).is_err());
+    assert!(with(|options| options.max_age = Duration::from_millis(999)).is_err());
+    assert!(with(|options| options.max_age = LONGEST_MAX_AGE).is_ok());
+}

@@ -1,0 +1,248 @@
+//! The key that protects sessions. Knows: a file of 64 random bytes and how keys are derived from it.
+//! Must not know: what the derived keys protect.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::random;
+
+/// The size of a session key, in bytes: the block of SHA-256, so that HMAC takes it as it is.
+const KEY_BYTES: usize = 64;
+
+/// The secret behind session cookies and form tickets. Every node that serves the same people needs the
+/// same key; replacing it signs everybody out and does no other harm.
+#[derive(Clone)]
+pub struct SessionKey(Zeroizing<[u8; KEY_BYTES]>);
+
+/// Why there is no session key.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionKeyError {
+    /// The file is there and is not a session key.
+    #[error(
+        "the session key {path} must be exactly {KEY_BYTES} bytes and is {found}; remove the file to have a \
+         new key made (everybody signs in again), or restore it from a backup"
+    )]
+    WrongSize {
+        /// Where the file is.
+        path: PathBuf,
+        /// How large it is; one more than is right stands for anything larger.
+        found: usize,
+    },
+    /// Other users of the machine can read the key.
+    #[error(
+        "the session key {path} is open to every user of this machine (mode {mode:03o}): run `chmod 600 {path}`"
+    )]
+    Exposed {
+        /// Where the file is.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file cannot be read.
+    #[error("the session key {path} cannot be read: {source}; it must be a file this user may read")]
+    Unreadable {
+        /// Where the file is.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file cannot be made.
+    #[error(
+        "the session key {path} cannot be made: {source}; its folder must exist and be writable by this user"
+    )]
+    NotMade {
+        /// Where the file should be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl SessionKey {
+    /// A key from 64 random bytes.
+    pub fn new(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// A new random key.
+    pub fn generate() -> Self {
+        Self::new(random::bytes())
+    }
+
+    /// Reads the key from a file; if there is none, makes one that only this user can read. When two
+    /// processes start at once, both end up with the same key.
+    pub fn load_or_create(path: &Path) -> Result<Self, SessionKeyError> {
+        match Self::load(path) {
+            Err(SessionKeyError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            loaded_or_broken => return loaded_or_broken,
+        }
+        let made = Self::generate().write_new(path);
+        match made {
+            Ok(()) => {}
+            Err(lost_the_race) if lost_the_race.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(SessionKeyError::NotMade { path: path.into(), source }),
+        }
+        Self::load(path)
+    }
+
+    fn load(path: &Path) -> Result<Self, SessionKeyError> {
+        let unreadable = |source| SessionKeyError::Unreadable { path: path.into(), source };
+        let file = File::open(path).map_err(unreadable)?;
+        check_not_exposed(&file, path)?;
+        // One byte more than is right, so that a longer file is told from a right one.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES + 1));
+        file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        match <[u8; KEY_BYTES]>::try_from(bytes.as_slice()) {
+            Ok(key) => Ok(Self::new(key)),
+            Err(_) => Err(SessionKeyError::WrongSize { path: path.into(), found: bytes.len() }),
+        }
+    }
+
+    /// Makes the file whole or not at all: written under another name, then linked, which fails if the
+    /// name is taken.
+    fn write_new(&self, path: &Path) -> io::Result<()> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(format!(".{}", random::text()));
+        let draft = PathBuf::from(draft);
+        let written = self.write_draft(&draft).and_then(|()| fs::hard_link(&draft, path));
+        // Whether the link was made or not, the draft has done its work; if it cannot be removed, a file
+        // that only this user can read stays behind.
+        let _ = fs::remove_file(&draft);
+        written?;
+        sync_folder_of(path)
+    }
+
+    fn write_draft(&self, draft: &Path) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(draft)?;
+        file.write_all(self.0.as_slice())?;
+        file.sync_all()
+    }
+
+    /// A key for one purpose: HMAC-SHA-256 of the purpose's name. Keys for different purposes tell
+    /// nothing about each other.
+    pub(super) fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut mac = Hmac::<Sha256>::new((&*self.0).into());
+        mac.update(purpose.as_bytes());
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(…)")
+    }
+}
+
+#[cfg(unix)]
+fn check_not_exposed(file: &File, path: &Path) -> Result<(), SessionKeyError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata =
+        file.metadata().map_err(|source| SessionKeyError::Unreadable { path: path.into(), source })?;
+    // The group is left to the operator: mounted secrets are often readable by a group of one.
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o007 == 0 { Ok(()) } else { Err(SessionKeyError::Exposed { path: path.into(), mode }) }
+}
+
+#[cfg(not(unix))]
+fn check_not_exposed(_: &File, _: &Path) -> Result<(), SessionKeyError> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder_of(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_once_and_read_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.key");
+        let made = SessionKey::load_or_create(&path).unwrap();
+        let read = SessionKey::load_or_create(&path).unwrap();
+        assert_eq!(made.0, read.0);
+        assert_ne!(*made.0, [0; KEY_BYTES]);
+        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(files.len(), 1, "no draft stays behind: {files:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_this_user_can_read_a_new_key_and_an_open_one_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.key");
+        SessionKey::load_or_create(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let refused = SessionKey::load_or_create(&path).unwrap_err().to_string();
+        assert!(refused.contains("mode 644") && refused.contains("chmod 600"), "{refused}");
+    }
+
+    #[test]
+    fn processes_that_start_at_once_agree_on_one_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.key");
+        let keys: Vec<SessionKey> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| SessionKey::load_or_create(&path).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(keys.iter().all(|key| key.0 == keys[0].0));
+    }
+
+    #[test]
+    fn a_file_of_another_size_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for (size, told) in [(0, "is 0;"), (63, "is 63;"), (65, "is 65;"), (4096, "is 65;")] {
+            let path = folder.path().join(format!("{size}.key"));
+            fs::write(&path, vec![7; size]).unwrap();
+            #[cfg(unix)]
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            let refused = SessionKey::load_or_create(&path).unwrap_err().to_string();
+            assert!(refused.contains("exactly 64 bytes") && refused.contains(told), "{refused}");
+            assert_eq!(fs::read(&path).unwrap(), vec![7; size]);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = SessionKey::load_or_create(&folder.path().join("no/session.key")).unwrap_err();
+        assert!(matches!(refused, SessionKeyError::NotMade { .. }));
+        assert!(refused.to_string().contains("folder must exist"), "{refused}");
+        let refused = SessionKey::load_or_create(folder.path()).unwrap_err();
+        assert!(!matches!(refused, SessionKeyError::NotMade { .. }), "{refused}");
+    }
+
+    #[test]
+    fn derived_keys_differ_by_purpose_and_the_key_never_shows() {
+        let key = SessionKey::new([0xA5; KEY_BYTES]);
+        assert_ne!(key.derive("one"), key.derive("two"));
+        assert_eq!(key.derive("one"), key.derive("one"));
+        assert_eq!(format!("{key:?}"), "SessionKey(…)");
+    }
+}

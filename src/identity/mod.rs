@@ -1,0 +1,18 @@
+//! Who the person in the browser is. Knows: cookies, sign-in, and the platform that vouches for people.
+//! Must not know: apps, tokens, stores, or what a person may do.
+//!
+//! People are never registered here. The host platform names them ([`handoff`]), or on a developer's own
+//! machine the person picks a name ([`dev`]). Either way the answer rests in an encrypted cookie
+//! ([`session`]), and forms that ride on that cookie carry proof that this server made them for this
+//! session ([`tickets`]).
+
+pub mod dev;
+pub mod handoff;
+mod key;
+mod onward;
+mod random;
+pub mod session;
+pub mod tickets;
+
+pub use key::{SessionKey, SessionKeyError};
+pub use onward::{Onward, OnwardError};

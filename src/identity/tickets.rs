@@ -1,0 +1,241 @@
+//! Proof that a form was made by this server for this session. Knows: signatures, sessions by their id,
+//! expiry. Must not know: what the forms ask.
+//!
+//! A *ticket* carries what a form was made for through the browser and back, signed and expiring; the
+//! server keeps nothing. A *CSRF token* carries nothing and only proves the session. Both are bound to
+//! the session and to the kind of form, so that neither a form made for another person nor one made for
+//! another question is taken.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantbook_events::Timestamp;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::SessionKey;
+
+/// Makes and checks tickets and CSRF tokens.
+#[derive(Clone)]
+pub struct Tickets {
+    seal_key: EncodingKey,
+    open_key: DecodingKey,
+    csrf_key: Zeroizing<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tickets(…)")
+    }
+}
+
+/// Why a ticket is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    /// Not made by this server for this kind of form, or changed since.
+    #[error("this form was not made by this server, or was changed on its way")]
+    Malformed,
+    /// Made for another session: somebody else's, or from before the last sign-in.
+    #[error("this form was made for another session; open the page again")]
+    WrongSession,
+    /// Too old.
+    #[error("this form is too old; open the page again")]
+    Expired,
+}
+
+/// A ticket's content cannot be written as JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("a ticket cannot be written: {0}")]
+pub struct SealError(#[from] jsonwebtoken::errors::Error);
+
+/// What is signed.
+#[derive(Serialize, Deserialize)]
+struct Sealed<T> {
+    /// The kind of form.
+    aud: String,
+    /// Seconds since 1970.
+    exp: i64,
+    /// A digest of the session id: the ticket may show up in a page's source, the id must not.
+    session: String,
+    claims: T,
+}
+
+impl Tickets {
+    /// With keys of their own, derived from the session key.
+    pub fn new(key: &SessionKey) -> Self {
+        let ticket_key = key.derive("grantbook form tickets, v1");
+        Self {
+            seal_key: EncodingKey::from_secret(ticket_key.as_slice()),
+            open_key: DecodingKey::from_secret(ticket_key.as_slice()),
+            csrf_key: key.derive("grantbook csrf tokens, v1"),
+        }
+    }
+
+    /// Signs what a form of this kind was made for. URL-safe text; readable by the person, so no secrets.
+    /// Good until `expires_at`, to the second below.
+    pub fn seal<T: Serialize>(
+        &self,
+        purpose: &str,
+        session_id: &str,
+        claims: &T,
+        expires_at: Timestamp,
+    ) -> Result<String, SealError> {
+        let sealed = Sealed {
+            aud: purpose.to_owned(),
+            exp: expires_at.as_secs(),
+            session: digest(session_id),
+            claims,
+        };
+        Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &sealed, &self.seal_key)?)
+    }
+
+    /// What a form of this kind was made for, if it was made here, for this session, and is not too old.
+    pub fn open<T: DeserializeOwned>(
+        &self,
+        purpose: &str,
+        session_id: &str,
+        ticket: &str,
+        now: Timestamp,
+    ) -> Result<T, TicketError> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[purpose]);
+        validation.set_required_spec_claims(&["aud", "exp"]);
+        // The library would ask the system's clock; the time is compared below.
+        validation.validate_exp = false;
+        let sealed: Sealed<T> = jsonwebtoken::decode(ticket, &self.open_key, &validation)
+            .map_err(|_| TicketError::Malformed)?
+            .claims;
+        if sealed.session != digest(session_id) {
+            return Err(TicketError::WrongSession);
+        }
+        if now.as_secs() >= sealed.exp {
+            return Err(TicketError::Expired);
+        }
+        Ok(sealed.claims)
+    }
+
+    /// A token for a form that needs no ticket. Good as long as the session.
+    pub fn csrf_token(&self, session_id: &str, form: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.csrf_mac(session_id, form).finalize().into_bytes())
+    }
+
+    /// Whether a form of this kind was made here for this session; compared in constant time.
+    pub fn check_csrf_token(&self, session_id: &str, form: &str, token: &str) -> bool {
+        URL_SAFE_NO_PAD
+            .decode(token)
+            .is_ok_and(|token| self.csrf_mac(session_id, form).verify_slice(&token).is_ok())
+    }
+
+    fn csrf_mac(&self, session_id: &str, form: &str) -> Hmac<Sha256> {
+        let mut block = Zeroizing::new([0; 64]);
+        block[..32].copy_from_slice(self.csrf_key.as_slice());
+        let mut mac = Hmac::<Sha256>::new((&*block).into());
+        // The length keeps the end of one from being the start of the other.
+        mac.update(&(session_id.len() as u64).to_be_bytes());
+        mac.update(session_id.as_bytes());
+        mac.update(form.as_bytes());
+        mac
+    }
+}
+
+fn digest(session_id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(session_id.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Asked {
+        state: Option<String>,
+        scopes: Vec<String>,
+    }
+
+    fn asked() -> Asked {
+        Asked { state: Some("é+%\u{0}".repeat(700)), scopes: vec!["widgets".into()] }
+    }
+
+    fn tickets() -> Tickets {
+        Tickets::new(&SessionKey::new([3; 64]))
+    }
+
+    fn later() -> Timestamp {
+        NOW.plus(Duration::from_secs(600))
+    }
+
+    #[test]
+    fn a_ticket_carries_its_claims_back_as_url_safe_text() {
+        let ticket = tickets().seal("consent", "session-1", &asked(), later()).unwrap();
+        assert!(ticket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
+        assert_eq!(tickets().open("consent", "session-1", &ticket, NOW), Ok(asked()));
+    }
+
+    #[test]
+    fn a_ticket_is_bound_to_its_session_its_purpose_and_its_key() {
+        let ticket = tickets().seal("consent", "session-1", &asked(), later()).unwrap();
+        let open = |tickets: &Tickets, purpose, session| {
+            tickets.open::<Asked>(purpose, session, &ticket, NOW).unwrap_err()
+        };
+        assert_eq!(open(&tickets(), "consent", "session-2"), TicketError::WrongSession);
+        assert_eq!(open(&tickets(), "uninstall", "session-1"), TicketError::Malformed);
+        let others = Tickets::new(&SessionKey::new([4; 64]));
+        assert_eq!(open(&others, "consent", "session-1"), TicketError::Malformed);
+        assert!(!ticket.contains("session-1"));
+    }
+
+    #[test]
+    fn a_ticket_expires_by_the_time_it_is_given() {
+        let ticket = tickets().seal("consent", "s", &asked(), later()).unwrap();
+        let last = Timestamp::from_micros(later().as_micros() - 1);
+        assert!(tickets().open::<Asked>("consent", "s", &ticket, last).is_ok());
+        assert_eq!(tickets().open::<Asked>("consent", "s", &ticket, later()), Err(TicketError::Expired));
+    }
+
+    #[test]
+    fn a_changed_ticket_is_refused_wherever_it_was_changed() {
+        let ticket = tickets().seal("consent", "s", &asked(), later()).unwrap();
+        // The first byte and every 97th, across header, claims and signature.
+        for at in (0..ticket.len()).step_by(97) {
+            let mut changed = ticket.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(
+                tickets().open::<Asked>("consent", "s", &changed, NOW),
+                Err(TicketError::Malformed),
+                "byte {at}"
+            );
+        }
+        for nonsense in ["", ".", "..", "a.b.c", &"A".repeat(10_000)] {
+            assert_eq!(tickets().open::<Asked>("consent", "s", nonsense, NOW), Err(TicketError::Malformed));
+        }
+    }
+
+    #[test]
+    fn an_unsigned_ticket_is_refused() {
+        let ticket = tickets().seal("consent", "s", &asked(), later()).unwrap();
+        let claims = ticket.split('.').nth(1).unwrap();
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+        let unsigned = format!("{header}.{claims}.");
+        assert_eq!(tickets().open::<Asked>("consent", "s", &unsigned, NOW), Err(TicketError::Malformed));
+    }
+
+    #[test]
+    fn a_csrf_token_is_bound_to_its_session_and_its_form() {
+        let tickets = tickets();
+        let token = tickets.csrf_token("session-1", "uninstall");
+        assert!(tickets.check_csrf_token("session-1", "uninstall", &token));
+        assert!(!tickets.check_csrf_token("session-2", "uninstall", &token));
+        assert!(!tickets.check_csrf_token("session-1", "revoke", &token));
+        assert!(!tickets.check_csrf_token("session-1u", "ninstall", &token));
+        assert!(!tickets.check_csrf_token("session-1", "uninstall", ""));
+        assert!(!tickets.check_csrf_token("session-1", "uninstall", &token[..42]));
+        assert!(!Tickets::new(&SessionKey::new([4; 64])).check_csrf_token("session-1", "uninstall", &token));
+    }
+}

@@ -1,0 +1,50 @@
+//! The page that asks for approval. Knows: what a person must read before they answer. Must not know:
+//! what the answer does.
+
+use askama::Template;
+use url::Url;
+
+/// Asks whether an app may act on an account. Posts `ticket` and `decision`, `approve` or `deny`, to
+/// `/oauth/authorize`.
+#[derive(Debug, Clone, Template)]
+#[template(path = "consent.html", config = ".askama.toml")]
+pub struct ConsentPage {
+    /// The app's name as its maker wrote it.
+    pub app_name: String,
+    /// Who makes the app.
+    pub owner: String,
+    /// The app's page; shown as a link if it is http or https.
+    pub homepage: Option<String>,
+    /// Where the browser goes after the answer: the redirect URI's host, or its scheme.
+    pub redirect_host: String,
+    /// Who is signed in.
+    pub user: String,
+    /// The account the app would be installed on.
+    pub account: String,
+    /// What the app asks for.
+    pub scopes: Vec<ScopeLine>,
+    /// The ticket that carries the request through the form.
+    pub ticket: String,
+    /// Where to sign in as somebody else.
+    pub switch_user_href: Option<String>,
+}
+
+/// A scope in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeLine {
+    /// Its name, such as `widgets`.
+    pub name: String,
+    /// What it lets an app do, such as "Read and change your widgets."
+    pub sentence: String,
+}
+
+impl ConsentPage {
+    /// The homepage as a link and its host; none if it is not a web page, so that no `javascript:` or
+    /// `data:` ever becomes a link.
+    fn homepage_link(&self) -> Option<(String, String)> {
+        let url = Url::parse(self.homepage.as_deref()?).ok()?;
+        let web = matches!(url.scheme(), "http" | "https");
+        let host = url.host_str()?.to_owned();
+        web.then(|| (url.into(), host))
+    }
+}

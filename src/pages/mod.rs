@@ -1,0 +1,27 @@
+//! HTML that people see. Knows: words, markup, and the headers that protect a page. Must not know: stores,
+//! rules, sessions, or where the values come from.
+//!
+//! Each page is a struct of plain values with a template beside it; every value is escaped where it is
+//! written, and none is trusted: app and owner names come from strangers. Pages work without JavaScript
+//! and load nothing but one stylesheet, so that the content security policy can forbid all else.
+
+mod account;
+mod consent;
+mod error;
+mod headers;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+mod when;
+
+pub use account::{AccountApp, AccountAppsPage, TokenLine};
+pub use askama::Template;
+pub use consent::{ConsentPage, ScopeLine};
+pub use error::ErrorPage;
+pub use headers::{Forms, security_headers};
+pub use sign_in::{DevPersonLine, DevSignInPage, SignInUnavailablePage, SignedOutPage};
+
+/// Where the stylesheet is served from.
+pub const STYLESHEET_PATH: &str = "/assets/grantbook.css";
+/// The stylesheet of every page; `text/css`.
+pub const STYLESHEET: &str = include_str!("grantbook.css");

@@ -1,0 +1,191 @@
+//! The server: every room wired together. Knows: all of them, and the configuration. Must not know: any
+//! rule.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::http;
+use crate::http::browser::{Browser, SignIn};
+use crate::http::limits::RequestLimits;
+use crate::http::service::{ProcessKey, Service};
+use crate::identity::dev::{DevSignIn, NotLoopback};
+use crate::identity::handoff::{Handoff, HandoffOptions, HandoffSetupError};
+use crate::identity::session::{CookieOptions, middleware};
+use crate::identity::tickets::Tickets;
+use crate::identity::{SessionKey, SessionKeyError};
+use crate::ledger::Ledger;
+use crate::store::{Store, StoreError};
+use crate::telemetry::{self, Metrics};
+
+/// The file with the session key, in the data directory.
+const SESSION_KEY_FILE: &str = "session.key";
+/// The most connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Why the server cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port is taken, or not ours to take.
+    #[error("cannot listen on {address}: {source}; stop what uses it, or set listen to another address")]
+    Listen {
+        /// What was to be listened on.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The session key cannot be used.
+    #[error(transparent)]
+    SessionKey(#[from] SessionKeyError),
+    /// The dev sign-in is for loopback only.
+    #[error(transparent)]
+    NotLoopback(#[from] NotLoopback),
+    /// The handoff cannot work as configured.
+    #[error(transparent)]
+    Handoff(#[from] HandoffSetupError),
+    /// The web server could not be started.
+    #[error("the web server could not be started: {0}")]
+    Server(std::io::Error),
+}
+
+/// A server that is running.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    ledger: Arc<Ledger>,
+    handle: ServerHandle,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+/// What a server is started with beside its configuration.
+#[derive(Debug)]
+pub struct Parts {
+    /// What it listens on.
+    pub listener: TcpListener,
+    /// Where its ledger rests.
+    pub store: Arc<dyn Store>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Keys that live only as long as the process.
+    pub process_keys: Vec<ProcessKey>,
+}
+
+/// Takes the configured address. Before anything else, so that a taken port changes nothing.
+pub fn listen(config: Config) -> Result<(Config, TcpListener), StartError> {
+    let address = config.listen;
+    let taken = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(taken)?;
+    let bound = listener.local_addr().map_err(taken)?;
+    Ok((config.bound_to(bound), listener))
+}
+
+impl Server {
+    /// Starts serving. Requests are answered 503 until the ledger is folded. Must be called within a
+    /// Tokio runtime.
+    pub fn start(config: &Config, parts: Parts) -> Result<Self, StartError> {
+        let address = parts.listener.local_addr().map_err(StartError::Server)?;
+        let key_file = config.session.key_file.clone();
+        let session_key =
+            SessionKey::load_or_create(&key_file.unwrap_or_else(|| config.data_dir.join(SESSION_KEY_FILE)))?;
+        let browser =
+            web::Data::new(Browser { sign_in: sign_in(config)?, tickets: Tickets::new(&session_key) });
+        let metrics = web::Data::new(Metrics::new(parts.clock.now()));
+        let ledger = Ledger::open(parts.store, parts.clock);
+        let service = web::Data::new(service(config, &ledger, parts.process_keys));
+        let cookies = CookieOptions {
+            https: config.issuer.is_https(),
+            lifetime: config.session.lifetime,
+            persistent: false,
+        };
+        let limits = config.limits.clone();
+        let request_limits = web::Data::new(RequestLimits {
+            head_bytes: limits.head,
+            within: limits.request_timeout,
+            loopback_hosts_only: matches!(config.sign_in, config::SignIn::Dev),
+        });
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(service.clone())
+                .app_data(browser.clone())
+                .app_data(request_limits.clone())
+                .app_data(metrics.clone())
+                .app_data(web::PayloadConfig::new(limits.body))
+                .app_data(http::manage::query_config())
+                .app_data(http::manage::path_config())
+                .wrap(from_fn(http::limits::guard))
+                .wrap(from_fn(telemetry::observe))
+                .default_service(web::to(http::manage::no_such_path))
+                .configure(http::routes)
+                .service(
+                    web::scope("").wrap(middleware(&session_key, cookies)).configure(http::browser_routes),
+                )
+        });
+        let server = server
+            .client_request_timeout(limits.client_head_timeout)
+            .keep_alive(limits.keep_alive)
+            .max_connections(limits.max_connections)
+            .backlog(BACKLOG)
+            .shutdown_timeout(limits.shutdown_timeout.as_secs())
+            .disable_signals()
+            .listen(parts.listener)
+            .map_err(StartError::Server)?
+            .run();
+        let handle = server.handle();
+        Ok(Self { address, ledger, handle, task: tokio::spawn(server) })
+    }
+
+    /// What it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its ledger.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Takes no more requests, lets those under way finish, then closes the ledger.
+    pub async fn stop(self) -> Result<(), StoreError> {
+        self.handle.stop(true).await;
+        if let Ok(Err(error)) = self.task.await {
+            tracing::error!(%error, "the web server ended with an error");
+        }
+        self.ledger.close().await
+    }
+}
+
+fn sign_in(config: &Config) -> Result<SignIn, StartError> {
+    Ok(match &config.sign_in {
+        config::SignIn::NotConfigured => SignIn::NotConfigured,
+        config::SignIn::Dev => SignIn::Dev(DevSignIn::new(config.listen)?),
+        config::SignIn::Handoff(handoff) => SignIn::Handoff(Box::new(Handoff::new(HandoffOptions {
+            login_url: handoff.login_url.as_url().to_string(),
+            host_issuer: handoff.issuer.clone(),
+            our_issuer: config.issuer.as_str().to_owned(),
+            key: handoff.key.clone(),
+            max_age: handoff.max_age,
+        })?)),
+    })
+}
+
+fn service(config: &Config, ledger: &Arc<Ledger>, process_keys: Vec<ProcessKey>) -> Service {
+    Service {
+        ledger: Arc::clone(ledger),
+        issuer: config.issuer.as_str().to_owned(),
+        scopes: config.scopes.clone(),
+        code_lifetime: config.code_lifetime,
+        max_live_tokens_per_user: config.max_live_tokens_per_user,
+        rotation_overlap: config.rotation_overlap,
+        session_lifetime: config.session.lifetime,
+        process_keys,
+    }
+}

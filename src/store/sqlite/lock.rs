@@ -1,0 +1,50 @@
+//! One server to a ledger. Knows: the lock file. Must not know: what it guards.
+//!
+//! The lock is the operating system's, on an open file: it ends with the process, however that ends, and
+//! a left-over file locks nothing.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use crate::store::StoreError;
+
+/// Held for as long as the ledger is served.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        let cannot = |error: std::io::Error| {
+            StoreError::CannotWrite(format!("{} cannot be locked: {error}", path.display()))
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(in_use(path, &mut file))),
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        }
+        // The number only helps people; that it cannot be written must not stop a server.
+        let _ = file.set_len(0).and_then(|()| file.rewind());
+        let _ = writeln!(file, "{}", std::process::id());
+        Ok(Self { _file: file })
+    }
+}
+
+fn in_use(path: &Path, file: &mut File) -> String {
+    let mut text = String::new();
+    let holder = match file.take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok()) {
+        Some::<u32>(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    };
+    let dir = path.parent().unwrap_or(path);
+    format!(
+        "the ledger in {} is in use by {holder}, which holds {}: stop it, or use another data directory",
+        dir.display(),
+        path.display()
+    )
+}

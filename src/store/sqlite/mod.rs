@@ -1,0 +1,354 @@
+//! The embedded store: a directory with one SQLite file that only grows at its end. Knows: its parts and
+//! how they start and stop. Must not know: what an event means.
+//!
+//! - `ledger.db`: the log. `sqlite3 ledger.db 'SELECT * FROM events'` shows it to people.
+//! - `heads.db`: where each stream ends; derived, and may be deleted while no server runs.
+//! - `ledger.lock`: held by the one process that serves the ledger.
+
+mod backup;
+mod checkpoint;
+mod heads;
+mod heads_file;
+mod lock;
+mod reader;
+mod rows;
+mod schema;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use grantbook_events::{Position, Revision, StreamName, Timestamp};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+pub use self::backup::{backup, restore};
+use self::checkpoint::Checkpointer;
+use self::heads::Heads;
+use self::heads_file::{HeadsFile, UpTo};
+use self::lock::Lock;
+use self::reader::Readers;
+use self::schema::{Access, Meta, cannot_write, connect, damaged, file_error};
+use self::writer::{Command, Job, Writer};
+use super::follow::{Progress, follow};
+use super::{Append, Expected, Head, NewRecord, Record, Store, StoreError, Subscription, check_limits};
+
+/// How many appends may wait for the writer. Beyond, callers wait for a place.
+const QUEUE: usize = 1024;
+/// How often a store that is only read looks for what another process wrote.
+const POLL: Duration = Duration::from_millis(200);
+
+/// What a ledger that does not exist yet is made with. An existing one keeps its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Tells this ledger from every other: a random UUID.
+    pub identity: Uuid,
+    /// When it is made.
+    pub now: Timestamp,
+}
+
+/// The embedded store.
+pub struct SqliteStore {
+    readers: Arc<Readers>,
+    progress: watch::Receiver<Progress>,
+    serving: Option<Serving>,
+}
+
+/// What a store has that takes appends.
+struct Serving {
+    commands: mpsc::Sender<Command>,
+    closing: watch::Sender<bool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    closed: watch::Receiver<Option<Result<(), StoreError>>>,
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ledger, serving) = (&self.readers.ledger, self.serving.is_some());
+        f.debug_struct("SqliteStore").field("ledger", ledger).field("serving", &serving).finish()
+    }
+}
+
+/// The files of a ledger.
+#[derive(Debug)]
+struct Files {
+    ledger: PathBuf,
+    heads: PathBuf,
+    lock: PathBuf,
+}
+
+impl Files {
+    fn of(dir: &Path) -> Self {
+        Self { ledger: dir.join("ledger.db"), heads: dir.join("heads.db"), lock: dir.join("ledger.lock") }
+    }
+}
+
+impl SqliteStore {
+    /// Opens the ledger in a directory to serve it, and makes it if there is none. Blocks: up to seconds
+    /// after a crash, minutes if `heads.db` of a large ledger has to be built again.
+    ///
+    /// Errors: `InUse` if another process serves it, `NewerFormat`, `Damaged`, `CannotWrite`.
+    pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, StoreError> {
+        let files = Files::of(dir);
+        fs::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
+        let lock = Lock::take(&files.lock)?;
+        make_if_absent(&files.ledger, options)?;
+        let conn = connect(&files.ledger, Access::Write)
+            .map_err(|error| file_error(&files.ledger, Position::START, &error))?;
+        let (mut meta, last) = look_at(&conn, &files.ledger)?;
+        let heads_crc = meta.heads_crc.take();
+        if heads_crc.is_some() {
+            // From here on the file changes; a crash must not leave a promise about it.
+            meta.write(&conn).map_err(|error| file_error(&files.ledger, last.position, &error))?;
+        }
+        let log = (&conn, files.ledger.as_path());
+        let (heads, flush_file) = Heads::open(&files.heads, &meta.identity, heads_crc, log)?;
+        let heads = Arc::new(heads);
+        let (ledger, heads_path) = (files.ledger.clone(), files.heads.clone());
+        let readers = Readers::new(ledger, heads_path, meta.identity, Some(Arc::clone(&heads)));
+        let (progress, head) = watch::channel(Progress { head: last.position, closed: false });
+        let writer = Writer {
+            heads_file: HeadsFile::open(&files.heads, false)?,
+            checkpointer: Checkpointer::start(&files.ledger)?,
+            path: files.ledger,
+            readers: Arc::new(readers),
+            uncertain: false,
+            conn,
+            meta,
+            heads,
+            progress,
+            last,
+        };
+        Self::serve(writer, flush_file, lock, head)
+    }
+
+    fn serve(
+        writer: Writer,
+        flush_file: HeadsFile,
+        lock: Lock,
+        progress: watch::Receiver<Progress>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let readers = Arc::clone(&writer.readers);
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let (told, closed) = watch::channel(None);
+        let no_thread =
+            |error: std::io::Error| StoreError::Unavailable(format!("no thread for the ledger: {error}"));
+        let heads = Arc::clone(&writer.heads);
+        let keeper = std::thread::Builder::new()
+            .name("ledger-heads".to_owned())
+            .spawn(move || heads.keep(flush_file))
+            .map_err(no_thread)?;
+        let thread = std::thread::Builder::new()
+            .name("ledger-writer".to_owned())
+            .spawn(move || {
+                let outcome = live(writer, queue, keeper);
+                drop(lock);
+                told.send_replace(Some(outcome));
+            })
+            .map_err(no_thread)?;
+        let serving =
+            Serving { commands, closing: watch::channel(false).0, thread: Mutex::new(Some(thread)), closed };
+        Ok(Arc::new(Self { readers, progress, serving: Some(serving) }))
+    }
+
+    /// Opens the ledger in a directory to read it, also beside a process that serves it. Appends are
+    /// refused, and subscriptions look at the file every now and then.
+    pub fn open_read_only(dir: &Path) -> Result<Arc<Self>, StoreError> {
+        let files = Files::of(dir);
+        if !files.ledger.exists() {
+            return Err(StoreError::Unavailable(format!("there is no ledger at {}", files.ledger.display())));
+        }
+        check_not_empty(&files.ledger)?;
+        let conn = connect(&files.ledger, Access::Read)
+            .map_err(|error| file_error(&files.ledger, Position::START, &error))?;
+        let (meta, last) = look_at(&conn, &files.ledger)?;
+        let readers = Arc::new(Readers::new(files.ledger, files.heads, meta.identity, None));
+        let (_, progress) = watch::channel(Progress { head: last.position, closed: false });
+        Ok(Arc::new(Self { readers, progress, serving: None }))
+    }
+
+    /// Does something to the writer's connection, before whatever is appended next.
+    #[cfg(test)]
+    async fn tamper(&self, tamper: impl FnOnce(&Connection) + Send + 'static) {
+        let serving = self.serving.as_ref().unwrap();
+        assert!(serving.commands.send(Command::Tamper(Box::new(tamper))).await.is_ok());
+    }
+
+    /// The last position: known here if this process serves the ledger, else in the file.
+    async fn last_position(&self) -> Result<Position, StoreError> {
+        match self.serving {
+            Some(_) => Ok(self.progress.borrow().head),
+            None => self.readers.last_position().await,
+        }
+    }
+
+    /// Follows the file for as long as somebody follows this.
+    async fn poll(&self) -> Result<watch::Receiver<Progress>, StoreError> {
+        let head = self.readers.last_position().await?;
+        let (sender, receiver) = watch::channel(Progress { head, closed: false });
+        let readers = Arc::clone(&self.readers);
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                tokio::time::sleep(POLL).await;
+                match readers.last_position().await {
+                    Ok(head) => drop(
+                        sender
+                            .send_if_modified(|progress| std::mem::replace(&mut progress.head, head) != head),
+                    ),
+                    Err(error) => {
+                        tracing::warn!(%error, "the ledger could not be looked at; it will be tried again");
+                    }
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+/// The life of the writer's thread.
+fn live(
+    mut writer: Writer,
+    queue: mpsc::Receiver<Command>,
+    keeper: JoinHandle<Result<Option<u32>, StoreError>>,
+) -> Result<(), StoreError> {
+    let progress = writer.progress.clone();
+    let heads = Arc::clone(&writer.heads);
+    writer.run(queue);
+    // The index first, then the promise about it.
+    writer.readers.close_idle();
+    heads.close();
+    let heads_crc =
+        keeper.join().unwrap_or_else(|_| Err(StoreError::Unavailable("a thread broke".to_owned())));
+    let heads_crc = heads_crc.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the index of streams is left behind; the next opening catches up");
+        None
+    });
+    let finished = writer.finish(heads_crc);
+    progress.send_modify(|progress| progress.closed = true);
+    finished
+}
+
+fn make_if_absent(path: &Path, options: Options) -> Result<(), StoreError> {
+    if path.try_exists().map_err(|error| cannot_write(path, &error))? {
+        return check_not_empty(path);
+    }
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    if Path::new(&wal).exists() {
+        let what = "it is missing, but its write-ahead log is there: restore the file from a backup";
+        return Err(damaged(path, Position::START, what));
+    }
+    schema::create(path, &Meta::new(options.identity, options.now))
+}
+
+/// SQLite would take an empty file for a new one.
+fn check_not_empty(path: &Path) -> Result<(), StoreError> {
+    let size = fs::metadata(path)
+        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
+    if size.len() == 0 {
+        let what = "it is empty: restore it from a backup, or remove it to begin a new ledger";
+        return Err(damaged(path, Position::START, what));
+    }
+    Ok(())
+}
+
+/// Checks what can be checked without reading everything: the format, both ends, and that nothing is
+/// missing that was there at the last clean stop.
+fn look_at(conn: &Connection, path: &Path) -> Result<(Meta, UpTo), StoreError> {
+    schema::check(conn, path)?;
+    let meta = Meta::read(conn, path)?;
+    let last = rows::last_position(conn, path)?;
+    if last < meta.closed_at {
+        let what = format!("it ends at {last}, but it was closed at {}", meta.closed_at);
+        return Err(damaged(path, last, &what));
+    }
+    rows::page(conn, path, Position::START, 1)?;
+    let page = rows::page(conn, path, Position::new(last.as_u64().saturating_sub(2)), 2)?;
+    let end =
+        page.last().map(|placed| UpTo { position: placed.record.position, digest: placed.record.digest });
+    match end {
+        Some(end) if end.position == last => Ok((meta, end)),
+        None if last == Position::START => Ok((meta, UpTo::NOTHING)),
+        _ => Err(damaged(path, last, "the record is missing")),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        records: Vec<NewRecord>,
+    ) -> Result<Append, StoreError> {
+        check_limits(&records)?;
+        let Some(serving) = &self.serving else {
+            return Err(StoreError::CannotWrite("it was opened for reading only".to_owned()));
+        };
+        if *serving.closing.borrow() {
+            return Err(StoreError::Closed);
+        }
+        let (answer, answered) = oneshot::channel();
+        let ids = records.iter().map(|record| record.event_id).collect();
+        let job = Job { stream: stream.clone(), expected, records, ids, answer };
+        serving.commands.send(Command::Append(job)).await.map_err(|_| StoreError::Closed)?;
+        let lost = || Append::Unknown { reason: "the writer stopped before it answered".to_owned() };
+        answered.await.unwrap_or_else(|_| Ok(lost()))
+    }
+
+    async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
+        self.readers.stream(stream.clone(), from).await
+    }
+
+    async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let head = self.last_position().await?;
+        self.readers.all(after, limit, head).await
+    }
+
+    async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
+        let progress = match self.serving {
+            Some(_) => self.progress.clone(),
+            None => self.poll().await?,
+        };
+        Ok(follow(Arc::clone(&self.readers), progress, after))
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(Head { position: self.last_position().await?, identity: self.readers.identity })
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let Some(serving) = &self.serving else { return Ok(()) };
+        if !serving.closing.send_replace(true) {
+            // The writer may have stopped by itself; what it left to say is in `closed`.
+            let _ = serving.commands.send(Command::Close).await;
+        }
+        let mut closed = serving.closed.clone();
+        let outcome = closed.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        match outcome {
+            Ok(Some(outcome)) => outcome,
+            _ => Err(StoreError::Unavailable("the writer stopped without closing the ledger".to_owned())),
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Waits for the writer, so that the ledger can be opened again right after.
+    fn drop(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            drop(serving.commands);
+            let thread = serving.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // A writer that panicked has been reported by the panic itself.
+            let _ = thread.map(JoinHandle::join);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The shape of `ledger.db`, its making, and the checks of its format. Knows: tables, pragmas, versions.
+//! Must not know: threads, callers, or how appends are decided.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use grantbook_events::{Position, Timestamp};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::store::StoreError;
+
+/// "grnt", in the header of the file.
+pub(super) const APPLICATION_ID: i64 = 0x6772_6e74;
+/// The format written here, and the newest one read here; `PRAGMA user_version`.
+pub(super) const FORMAT: i64 = 1;
+
+/// The file versions of a database with a write-ahead log.
+const WAL_VERSIONS: [u8; 2] = [2, 2];
+
+/// The log only grows at its end: no other index, because a random page in the acknowledged transaction
+/// is what makes an append slow. `previous` is the position of the record before it in its stream, so
+/// that a stream is read backwards by primary key.
+const LOG: &str = "CREATE TABLE log(\
+    position INTEGER PRIMARY KEY, stream TEXT NOT NULL, revision INTEGER NOT NULL, previous INTEGER, \
+    event_id TEXT NOT NULL, type TEXT NOT NULL, version INTEGER NOT NULL, recorded_at INTEGER NOT NULL, \
+    metadata TEXT NOT NULL, payload TEXT NOT NULL, previous_digest BLOB, digest BLOB NOT NULL) STRICT";
+const META: &str = "CREATE TABLE meta(\
+    id INTEGER PRIMARY KEY CHECK (id = 1), identity TEXT NOT NULL, created_at INTEGER NOT NULL, \
+    closed_at INTEGER NOT NULL, heads_crc INTEGER, touched INTEGER NOT NULL, digest BLOB NOT NULL) STRICT";
+/// For people with the `sqlite3` tool.
+const EVENTS: &str = "CREATE VIEW events AS SELECT \
+    position, stream, revision, event_id, type, version, \
+    strftime('%Y-%m-%dT%H:%M:%S', (recorded_at - (recorded_at % 1000000 + 1000000) % 1000000) / 1000000, \
+    'unixepoch') || printf('.%06dZ', (recorded_at % 1000000 + 1000000) % 1000000) AS recorded_at, \
+    metadata, payload, lower(hex(digest)) AS digest FROM log";
+
+/// The one row of `meta`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// Tells one ledger from another.
+    pub identity: Uuid,
+    pub created_at: Timestamp,
+    /// The last position at the last clean stop: the log must reach at least this far.
+    pub closed_at: Position,
+    /// CRC-32 of `heads.db` as it was left by a clean stop; none while the ledger is being served.
+    pub heads_crc: Option<u32>,
+    /// Counts writes that exist only to be written.
+    pub touched: u32,
+}
+
+impl Meta {
+    pub(super) const fn new(identity: Uuid, created_at: Timestamp) -> Self {
+        Self { identity, created_at, closed_at: Position::START, heads_crc: None, touched: 0 }
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(self.identity.as_bytes());
+        hasher.update(self.created_at.as_micros().to_le_bytes());
+        hasher.update(self.closed_at.as_u64().to_le_bytes());
+        hasher.update(self.heads_crc.map_or(-1, i64::from).to_le_bytes());
+        hasher.update(self.touched.to_le_bytes());
+        hasher.finalize().into()
+    }
+
+    pub(super) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
+        conn.execute(
+            "INSERT OR REPLACE INTO meta VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                self.identity.hyphenated().to_string(),
+                self.created_at.as_micros(),
+                self.closed_at.as_u64().cast_signed(),
+                self.heads_crc,
+                self.touched,
+                self.digest(),
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn read(conn: &Connection, path: &Path) -> Result<Self, StoreError> {
+        let columns = "SELECT identity, created_at, closed_at, heads_crc, touched, digest FROM meta";
+        let (identity, created_at, closed_at, heads_crc, touched, digest): (String, _, i64, _, _, [u8; 32]) =
+            conn.query_one(columns, [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            })
+            .map_err(|error| file_error(path, Position::START, &error))?;
+        let meta = Self {
+            identity: Uuid::parse_str(&identity).unwrap_or_default(),
+            created_at: Timestamp::from_micros(created_at),
+            closed_at: Position::new(closed_at.cast_unsigned()),
+            heads_crc,
+            touched,
+        };
+        if meta.digest() == digest {
+            Ok(meta)
+        } else {
+            Err(damaged(path, Position::START, "its meta row is not what was written"))
+        }
+    }
+}
+
+/// Makes a new ledger file where there is none. It gets its name only when it is whole, so that a crash
+/// leaves either a ledger or nothing.
+pub(super) fn create(path: &Path, meta: &Meta) -> Result<(), StoreError> {
+    let unfinished = path.with_extension("db.new");
+    if unfinished.exists() {
+        fs::remove_file(&unfinished).map_err(|error| cannot_write(&unfinished, &error))?;
+    }
+    let made = write_new(&unfinished, meta).map_err(|error| file_error(&unfinished, Position::START, &error));
+    made.and_then(|()| move_into_place(&unfinished, path))
+}
+
+fn write_new(path: &Path, meta: &Meta) -> rusqlite::Result<()> {
+    let conn = create_empty(path)?;
+    meta.write(&conn)?;
+    conn.close().map_err(|(_, error)| error)
+}
+
+/// A new file with the tables and no rows.
+pub(super) fn create_empty(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.pragma_update(None, "journal_mode", "wal")?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    conn.pragma_update(None, "user_version", FORMAT)?;
+    for sql in [LOG, META, EVENTS] {
+        conn.execute_batch(sql)?;
+    }
+    Ok(conn)
+}
+
+/// Makes a finished file durable under its name.
+pub(super) fn move_into_place(unfinished: &Path, path: &Path) -> Result<(), StoreError> {
+    let moved = File::open(unfinished)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(unfinished, path))
+        .and_then(|()| sync_parent(path));
+    moved.map_err(|error| cannot_write(path, &error))
+}
+
+/// Makes the name of a file durable.
+pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Write,
+    Read,
+    /// To read a file that nobody writes.
+    Still,
+}
+
+/// Opens an existing ledger file, without looking into it.
+pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
+    let open = |flags| Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let conn = match access {
+        Access::Write => open(OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+        Access::Read => open(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        Access::Still => super::backup::open_still(path)?,
+    };
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    if access == Access::Write {
+        conn.pragma_update(None, "synchronous", "full")?;
+        // Checkpoints are not the writer's business: see `checkpoint.rs`.
+        conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    }
+    Ok(conn)
+}
+
+/// Whether this is a whole ledger file of a format known here.
+pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let pragma = |name: &str| {
+        conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(|error| file_error(path, Position::START, &error))
+    };
+    if pragma("application_id")? != APPLICATION_ID {
+        return Err(damaged(path, Position::START, "it is not a grantbook ledger"));
+    }
+    let found = pragma("user_version")?;
+    if found > FORMAT {
+        return Err(StoreError::NewerFormat { path: path.display().to_string(), found, newest: FORMAT });
+    }
+    if found < FORMAT {
+        return Err(damaged(path, Position::START, &format!("its format {found} was never in use")));
+    }
+    let versions = file_versions(path).map_err(|error| damaged(path, Position::START, &error.to_string()))?;
+    // Pages are never freed. A header that says otherwise would have live pages written over.
+    if versions != WAL_VERSIONS || pragma("freelist_count")? != 0 || pragma("auto_vacuum")? != 0 {
+        return Err(damaged(path, Position::START, "its header is not what was written"));
+    }
+    let tables = tables(conn).map_err(|error| file_error(path, Position::START, &error))?;
+    if tables != [LOG, META, EVENTS] {
+        return Err(damaged(path, Position::START, "its tables are not those of a grantbook ledger"));
+    }
+    Ok(())
+}
+
+/// The write and read versions in the header of the file. SQLite may say something else of a file that it
+/// takes for immutable.
+fn file_versions(path: &Path) -> std::io::Result<[u8; 2]> {
+    let mut header = [0; 20];
+    std::io::Read::read_exact(&mut File::open(path)?, &mut header)?;
+    Ok([header[18], header[19]])
+}
+
+fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = conn.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid")?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Damage in a file, at the nearest position known.
+pub(super) fn damaged(path: &Path, position: Position, what: &str) -> StoreError {
+    StoreError::Damaged { position, detail: format!("{}: {what}", path.display()) }
+}
+
+pub(super) fn cannot_write(path: &Path, error: &dyn std::error::Error) -> StoreError {
+    StoreError::CannotWrite(format!("{}: {error}", path.display()))
+}
+
+/// What an error of SQLite means for the ledger.
+pub(super) fn file_error(path: &Path, position: Position, error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => cannot_write(path, error),
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::CannotOpen
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::PermissionDenied
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::OperationInterrupted,
+        ) => StoreError::Unavailable(format!("{}: {error}", path.display())),
+        // The statements are constants that fit the format, so what else can go wrong is the file.
+        _ => damaged(path, position, &error.to_string()),
+    }
+}
