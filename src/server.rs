@@ -123,10 +123,12 @@ impl Server {
                 .app_data(http::manage::path_config())
                 .wrap(from_fn(http::limits::guard))
                 .wrap(from_fn(telemetry::observe))
-                .default_service(web::to(http::manage::no_such_path))
-                .configure(http::routes)
+                .default_service(web::to(http::path::no_such_path))
+                .configure(http::routes::routes)
                 .service(
-                    web::scope("").wrap(middleware(&session_key, cookies)).configure(http::browser_routes),
+                    web::scope("")
+                        .wrap(middleware(&session_key, cookies))
+                        .configure(http::routes::browser_routes),
                 )
         });
         let server = server

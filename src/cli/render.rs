@@ -97,7 +97,7 @@ mod tests {
     fn a_table_is_aligned_and_nobodys_name_steers_the_terminal() {
         let list = json!({ "items": [{ "name": "Ärger", "on": true }, { "name": "x\u{1b}[2Jy\nz" }] });
         let shown = table(&list, &[("name", "/name"), ("on", "/on")]);
-        assert_eq!(shown, "NAME       ON\nÄrger      yes\nx\u{fffd}[2Jy\u{fffd}z  -\n");
+        assert_eq!(shown, "NAME      ON\nÄrger     yes\nx\u{fffd}[2Jy\u{fffd}z  -\n");
         assert_eq!(table(&json!({ "items": [] }), &[("name", "/name")]), "none\n");
     }
 }

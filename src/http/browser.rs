@@ -88,6 +88,16 @@ impl PageError {
         }
     }
 
+    /// There is no such page, or not by this method.
+    pub fn not_here(context: &Context, status: StatusCode) -> Self {
+        Self {
+            status,
+            title: "There is nothing here",
+            hint: Some("The apps on your account are at /account/apps."),
+            ..Self::bad_request(context, "This address leads to no page of this server.")
+        }
+    }
+
     /// The form is not one that this server made for this person, or not any more.
     pub fn stale_form(context: &Context, sentence: impl Into<String>) -> Self {
         Self { title: "This form is no longer good", ..Self::bad_request(context, sentence) }

@@ -8,6 +8,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecuritySchem
 use utoipa::{Modify, OpenApi};
 
 use super::manage::{apps, installations, keys, tokens};
+use super::oauth;
 use super::probes;
 use super::problem::Problem;
 
@@ -15,6 +16,11 @@ use super::problem::Problem;
 #[openapi(
     info(title = "grantbook", description = "A self-hosted OAuth 2.0 authorization server."),
     paths(
+        oauth::authorize::ask,
+        oauth::token::token,
+        oauth::revoke::revoke,
+        oauth::introspect::introspect,
+        oauth::metadata::metadata,
         apps::register,
         apps::list,
         apps::read,
@@ -40,6 +46,7 @@ use super::problem::Problem;
     components(schemas(Problem)),
     modifiers(&Security),
     tags(
+        (name = "oauth", description = "What apps and resource servers ask."),
         (name = "apps", description = "Register, read and change apps."),
         (name = "installations", description = "Which apps are on which accounts, and what happened there."),
         (name = "tokens", description = "Revoke one token."),
@@ -88,6 +95,15 @@ mod tests {
     use super::*;
     use crate::http::manage::given::ROUTES;
 
+    /// What apps and resource servers ask; the pages beside `/oauth/authorize` are for people only.
+    const OAUTH: [&str; 5] = [
+        "GET /.well-known/oauth-authorization-server",
+        "GET /oauth/authorize",
+        "POST /oauth/introspect",
+        "POST /oauth/revoke",
+        "POST /oauth/token",
+    ];
+
     fn document() -> Value {
         serde_json::from_str(&api().to_json().unwrap()).unwrap()
     }
@@ -103,6 +119,7 @@ mod tests {
         }
         let mut routes: Vec<String> =
             ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        routes.extend(OAUTH.map(str::to_owned));
         documented.sort();
         routes.sort();
         assert_eq!(documented, routes);

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::error::{PathError, QueryPayloadError};
 use actix_web::http::{StatusCode, header};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
 
 use crate::http::problem::Problem;
@@ -73,12 +73,6 @@ fn wrong_type() -> Problem {
 
 fn unreadable() -> Problem {
     Problem::bad_request("the body could not be read to its end")
-}
-
-/// 404: no route has this path. For the app's default service.
-pub async fn no_such_path() -> Result<HttpResponse, Problem> {
-    let detail = "no such path; /openapi.json lists all there are";
-    Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail))
 }
 
 /// Makes what actix refuses of a query a problem. Put it into the app's data.

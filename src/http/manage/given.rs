@@ -9,19 +9,20 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
-use actix_web::{App, Route, web};
+use actix_web::{App, web};
 use grantbook_events::{
     Actor, ActorKind, ClientId, InstallationId, Position, Role, SecretDigest, Timestamp, TokenId,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{apps, installations, keys, no_such_path, path_config, query_config, tokens};
+use super::{path_config, query_config};
 use crate::clock::{Clock, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{ExchangeCode, GrantAccess, TokenRules};
+use crate::http::path::no_such_path;
+use crate::http::routes::routes;
 use crate::http::service::{ProcessKey, Service};
-use crate::http::{openapi, probes};
 use crate::ledger::{Ledger, Origin};
 use crate::secrets::{self, PlainSecret};
 use crate::store::{MemoryStore, Store};
@@ -33,54 +34,38 @@ pub(crate) struct RouteUnderTest {
     pub method: &'static str,
     pub path: &'static str,
     pub needs: Option<Role>,
-    handler: fn() -> Route,
 }
 
-const fn route(
-    method: &'static str,
-    path: &'static str,
-    needs: Option<Role>,
-    handler: fn() -> Route,
-) -> RouteUnderTest {
-    RouteUnderTest { method, path, needs, handler }
+const fn route(method: &'static str, path: &'static str, needs: Option<Role>) -> RouteUnderTest {
+    RouteUnderTest { method, path, needs }
 }
 
 const ADMIN: Option<Role> = Some(Role::Admin);
 const AUDITOR: Option<Role> = Some(Role::Auditor);
 
 pub(crate) const ROUTES: &[RouteUnderTest] = &[
-    route("POST", "/apps", ADMIN, || web::post().to(apps::register)),
-    route("GET", "/apps", AUDITOR, || web::get().to(apps::list)),
-    route("GET", "/apps/{client_id}", AUDITOR, || web::get().to(apps::read)),
-    route("PATCH", "/apps/{client_id}", ADMIN, || web::patch().to(apps::update)),
-    route("DELETE", "/apps/{client_id}", ADMIN, || web::delete().to(apps::delete)),
-    route("POST", "/apps/{client_id}/secrets", ADMIN, || web::post().to(apps::rotate_secret)),
-    route("DELETE", "/apps/{client_id}/secrets/{secret_id}", ADMIN, || web::delete().to(apps::retire_secret)),
-    route("POST", "/apps/{client_id}/suspend", ADMIN, || web::post().to(apps::suspend)),
-    route("POST", "/apps/{client_id}/resume", ADMIN, || web::post().to(apps::resume)),
-    route("GET", "/installations", AUDITOR, || web::get().to(installations::list)),
-    route("GET", "/installations/{installation_id}", AUDITOR, || web::get().to(installations::read)),
-    route("GET", "/installations/{installation_id}/events", AUDITOR, || web::get().to(installations::events)),
-    route("DELETE", "/installations/{installation_id}", ADMIN, || web::delete().to(installations::uninstall)),
-    route("DELETE", "/tokens/{token_id}", ADMIN, || web::delete().to(tokens::revoke)),
-    route("POST", "/keys", ADMIN, || web::post().to(keys::create)),
-    route("GET", "/keys", AUDITOR, || web::get().to(keys::list)),
-    route("DELETE", "/keys/{key_id}", ADMIN, || web::delete().to(keys::retire)),
-    route("GET", "/healthz", None, || web::get().to(probes::healthz)),
-    route("GET", "/readyz", None, || web::get().to(probes::readyz)),
-    route("GET", "/metrics", None, || web::get().to(probes::metrics)),
-    route("GET", "/openapi.json", None, || web::get().to(openapi::document)),
+    route("POST", "/apps", ADMIN),
+    route("GET", "/apps", AUDITOR),
+    route("GET", "/apps/{client_id}", AUDITOR),
+    route("PATCH", "/apps/{client_id}", ADMIN),
+    route("DELETE", "/apps/{client_id}", ADMIN),
+    route("POST", "/apps/{client_id}/secrets", ADMIN),
+    route("DELETE", "/apps/{client_id}/secrets/{secret_id}", ADMIN),
+    route("POST", "/apps/{client_id}/suspend", ADMIN),
+    route("POST", "/apps/{client_id}/resume", ADMIN),
+    route("GET", "/installations", AUDITOR),
+    route("GET", "/installations/{installation_id}", AUDITOR),
+    route("GET", "/installations/{installation_id}/events", AUDITOR),
+    route("DELETE", "/installations/{installation_id}", ADMIN),
+    route("DELETE", "/tokens/{token_id}", ADMIN),
+    route("POST", "/keys", ADMIN),
+    route("GET", "/keys", AUDITOR),
+    route("DELETE", "/keys/{key_id}", ADMIN),
+    route("GET", "/healthz", None),
+    route("GET", "/readyz", None),
+    route("GET", "/metrics", None),
+    route("GET", "/openapi.json", None),
 ];
-
-fn configure(config: &mut web::ServiceConfig) {
-    let mut paths: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
-    paths.sort();
-    paths.dedup();
-    for path in paths {
-        let routes = ROUTES.iter().filter(|route| route.path == path);
-        config.service(routes.fold(web::resource(path), |resource, route| resource.route((route.handler)())));
-    }
-}
 
 /// What came back.
 #[derive(Debug)]
@@ -181,7 +166,7 @@ impl Given {
             .app_data(self.metrics.clone())
             .app_data(query_config())
             .app_data(path_config())
-            .configure(configure)
+            .configure(routes)
             .default_service(web::to(no_such_path))
             .wrap(from_fn(telemetry::observe));
         let response = call_service(&init_service(app).await, request.to_request()).await;

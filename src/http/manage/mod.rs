@@ -15,7 +15,7 @@ mod reply;
 pub mod tokens;
 
 pub use app_json::AppJson;
-pub use body::{MAX_BODY_BYTES, no_such_path, path_config, query_config};
+pub use body::{MAX_BODY_BYTES, path_config, query_config};
 
 use serde::Deserialize;
 

@@ -57,7 +57,7 @@ enum Checked {
 }
 
 /// `GET /oauth/authorize`
-#[utoipa::path(get, path = "/oauth/authorize", tag = "oauth",
+#[utoipa::path(get, path = "/oauth/authorize", operation_id = "authorize", tag = "oauth",
     description = "Send the user's browser here (RFC 6749 section 4.1.1). The user signs in, approves or denies, and comes back to the redirect URI with code and state, or error and state, and iss (RFC 9207).",
     params(("client_id" = String, Query), ("scope" = String, Query), ("redirect_uri" = Option<String>, Query),
         ("state" = Option<String>, Query), ("response_type" = Option<String>, Query, description = "code; may be absent"),

@@ -49,7 +49,7 @@ struct ActiveToken<'a> {
 
 /// Tells whether a token is valid, and whose it is. For resource servers with an operator key; an app may
 /// ask about its own tokens with its client credentials.
-#[utoipa::path(post, path = "/oauth/introspect", tag = "oauth",
+#[utoipa::path(post, path = "/oauth/introspect", operation_id = "introspect", tag = "oauth",
     description = "Tell whether a token is valid (RFC 7662). With an operator key of any role, or with client credentials for the client's own tokens.",
     request_body(content_type = "application/x-www-form-urlencoded", content = String,
         description = "token, token_type_hint (ignored)"),

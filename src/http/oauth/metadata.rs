@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::http::service::Service;
 
 /// The server's metadata.
-#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "oauth",
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", operation_id = "metadata", tag = "oauth",
     description = "The server's metadata (RFC 8414).", responses((status = 200, body = Object)))]
 pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
     let methods = ["client_secret_basic", "client_secret_post", "none"];

@@ -47,11 +47,10 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
     }
 }
 
-/// 405 for every method but POST.
-pub async fn post_only() -> HttpResponse {
+/// 405 for every method but POST; the header Allow is the caller's.
+pub fn post_only() -> HttpResponse {
     let mut response = HttpResponse::MethodNotAllowed();
     super::error::no_store(&mut response);
-    response.insert_header((header::ALLOW, "POST"));
     response.json(super::error::OAuthErrorBody {
         error: "invalid_request",
         error_description: "use POST".to_owned(),

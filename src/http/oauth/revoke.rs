@@ -12,7 +12,7 @@ use crate::secrets;
 
 /// Ends a token of the authenticated client. 200 also for a token that is unknown, ended or another
 /// client's, of which nothing is told and nothing ends (K3).
-#[utoipa::path(post, path = "/oauth/revoke", tag = "oauth",
+#[utoipa::path(post, path = "/oauth/revoke", operation_id = "revoke", tag = "oauth",
     description = "Revoke an access token (RFC 7009). 200 also for a token that is unknown or another client's; then nothing happens.",
     request_body(content_type = "application/x-www-form-urlencoded", content = String,
         description = "token, token_type_hint (ignored), client_id, client_secret"),

@@ -36,7 +36,7 @@ impl fmt::Debug for TokenReply<'_> {
 }
 
 /// Exchanges a code for an access token.
-#[utoipa::path(post, path = "/oauth/token", tag = "oauth",
+#[utoipa::path(post, path = "/oauth/token", operation_id = "token", tag = "oauth",
     description = "Exchange a code for an access token (RFC 6749 section 4.1.3). The client authenticates by Basic or by client_id and client_secret in the form.",
     request_body(content_type = "application/x-www-form-urlencoded", content = String,
         description = "grant_type=authorization_code (may be absent), code, redirect_uri (if the authorization request sent one), code_verifier, client_id, client_secret"),
