@@ -14,7 +14,8 @@ use crate::config::{self, Config};
 use crate::http;
 use crate::http::browser::{Browser, SignIn};
 use crate::http::limits::RequestLimits;
-use crate::http::service::{ProcessKey, Service};
+pub use crate::http::service::ProcessKey;
+use crate::http::service::Service;
 use crate::identity::dev::{DevSignIn, NotLoopback};
 use crate::identity::handoff::{Handoff, HandoffOptions, HandoffSetupError};
 use crate::identity::session::{CookieOptions, middleware};
@@ -22,7 +23,7 @@ use crate::identity::tickets::Tickets;
 use crate::identity::{SessionKey, SessionKeyError};
 use crate::ledger::Ledger;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::Metrics;
 
 /// The file with the session key, in the data directory.
 const SESSION_KEY_FILE: &str = "session.key";
@@ -98,9 +99,10 @@ impl Server {
             SessionKey::load_or_create(&key_file.unwrap_or_else(|| config.data_dir.join(SESSION_KEY_FILE)))?;
         let browser =
             web::Data::new(Browser { sign_in: sign_in(config)?, tickets: Tickets::new(&session_key) });
-        let metrics = web::Data::new(Metrics::new(parts.clock.now()));
+        let metrics = Arc::new(Metrics::new(parts.clock.now()));
         let ledger = Ledger::open(parts.store, parts.clock);
-        let service = web::Data::new(service(config, &ledger, parts.process_keys));
+        let service = web::Data::new(service(config, &ledger, parts.process_keys, Arc::clone(&metrics)));
+        let metrics = web::Data::from(metrics);
         let cookies = CookieOptions {
             https: config.issuer.is_https(),
             lifetime: config.session.lifetime,
@@ -122,7 +124,7 @@ impl Server {
                 .app_data(http::manage::query_config())
                 .app_data(http::manage::path_config())
                 .wrap(from_fn(http::limits::guard))
-                .wrap(from_fn(telemetry::observe))
+                .wrap(from_fn(http::observe::observe))
                 .default_service(web::to(http::path::no_such_path))
                 .configure(http::routes::routes)
                 .service(
@@ -179,7 +181,12 @@ fn sign_in(config: &Config) -> Result<SignIn, StartError> {
     })
 }
 
-fn service(config: &Config, ledger: &Arc<Ledger>, process_keys: Vec<ProcessKey>) -> Service {
+fn service(
+    config: &Config,
+    ledger: &Arc<Ledger>,
+    process_keys: Vec<ProcessKey>,
+    metrics: Arc<Metrics>,
+) -> Service {
     Service {
         ledger: Arc::clone(ledger),
         issuer: config.issuer.as_str().to_owned(),
@@ -189,5 +196,6 @@ fn service(config: &Config, ledger: &Arc<Ledger>, process_keys: Vec<ProcessKey>)
         rotation_overlap: config.rotation_overlap,
         session_lifetime: config.session.lifetime,
         process_keys,
+        metrics,
     }
 }

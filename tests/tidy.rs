@@ -104,7 +104,7 @@ const ROOMS: &[Room] = &[
         &["rusqlite"],
     ),
     // The files that alone touch the environment, plain secrets, the time, and the logs.
-    room("config", &["decisions", "identity"], &[HTTP, "rusqlite"]),
+    room("config", &["decisions", "identity", "secrets"], &[HTTP, "rusqlite"]),
     room("secrets", &[], &[HTTP, "rusqlite"]),
     room("clock", &[], &[HTTP, "rusqlite"]),
     room("telemetry", &["clock", "config"], &["rusqlite"]),

@@ -9,9 +9,8 @@ use grantbook_events::Role;
 use super::failure::Failure;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::http::service::ProcessKey;
 use crate::secrets::{self, PlainSecret};
-use crate::server::{Parts, Server, StartError};
+use crate::server::{Parts, ProcessKey, Server, StartError};
 use crate::store::{SqliteOptions, SqliteStore};
 
 /// The name of the key, which is the actor of its events.

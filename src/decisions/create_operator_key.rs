@@ -25,6 +25,7 @@ pub struct CreateOperatorKey {
 }
 
 impl Command for CreateOperatorKey {
+    const NAME: &'static str = "create_operator_key";
     type State = OperatorKey;
     type Answer = ();
 

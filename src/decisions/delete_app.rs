@@ -17,6 +17,7 @@ pub struct DeleteApp {
 }
 
 impl Command for DeleteApp {
+    const NAME: &'static str = "delete_app";
     type State = App;
     type Answer = ();
 

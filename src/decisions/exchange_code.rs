@@ -54,6 +54,7 @@ pub struct Exchanged {
 }
 
 impl Command for ExchangeCode {
+    const NAME: &'static str = "exchange_code";
     type State = Installation;
     type Answer = Exchanged;
 

@@ -36,6 +36,7 @@ pub struct GrantAccess {
 }
 
 impl Command for GrantAccess {
+    const NAME: &'static str = "grant_access";
     type State = Installation;
     type Answer = ();
 

@@ -46,6 +46,8 @@ pub use update_app::{Changes, UpdateApp};
 
 /// What somebody wants to happen, with everything a pure rule needs to answer.
 pub trait Command: Send + Sync {
+    /// Its name, for whoever counts commands.
+    const NAME: &'static str;
     /// The state of the one stream the command decides on.
     type State: StreamState;
     /// What is answered if it is granted.

@@ -53,6 +53,7 @@ impl RegisterApp {
 }
 
 impl Command for RegisterApp {
+    const NAME: &'static str = "register_app";
     type State = App;
     type Answer = ();
 

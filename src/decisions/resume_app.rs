@@ -17,6 +17,7 @@ pub struct ResumeApp {
 }
 
 impl Command for ResumeApp {
+    const NAME: &'static str = "resume_app";
     type State = App;
     type Answer = ();
 

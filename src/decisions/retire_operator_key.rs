@@ -16,6 +16,7 @@ pub struct RetireOperatorKey {
 }
 
 impl Command for RetireOperatorKey {
+    const NAME: &'static str = "retire_operator_key";
     type State = OperatorKey;
     type Answer = ();
 

@@ -16,6 +16,7 @@ pub struct RetireSecret {
 }
 
 impl Command for RetireSecret {
+    const NAME: &'static str = "retire_secret";
     type State = App;
     type Answer = ();
 

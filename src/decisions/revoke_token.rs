@@ -42,6 +42,7 @@ pub enum TokenHolder {
 }
 
 impl Command for RevokeToken {
+    const NAME: &'static str = "revoke_token";
     type State = Installation;
     type Answer = TokenId;
 

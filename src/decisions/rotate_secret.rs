@@ -25,6 +25,7 @@ pub struct RotateSecret {
 }
 
 impl Command for RotateSecret {
+    const NAME: &'static str = "rotate_secret";
     type State = App;
     type Answer = ();
 

@@ -17,6 +17,7 @@ pub struct SuspendApp {
 }
 
 impl Command for SuspendApp {
+    const NAME: &'static str = "suspend_app";
     type State = App;
     type Answer = ();
 

@@ -24,6 +24,7 @@ pub struct Uninstalled {
 }
 
 impl Command for UninstallApp {
+    const NAME: &'static str = "uninstall_app";
     type State = Installation;
     type Answer = Uninstalled;
 

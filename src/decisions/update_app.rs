@@ -53,6 +53,7 @@ impl UpdateApp {
 }
 
 impl Command for UpdateApp {
+    const NAME: &'static str = "update_app";
     type State = App;
     type Answer = ();
 

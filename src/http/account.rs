@@ -107,7 +107,7 @@ pub async fn uninstall(
     facts.filter(|facts| facts.account_id == person.account).ok_or_else(unknown)?;
     let command = UninstallApp { installation_id, reason: UninstallReason::User };
     let origin = context.origin(ActorKind::User, person.user.as_str());
-    let settled = service.ledger.settle(&origin, &command).await;
+    let settled = service.settle(&origin, &command).await;
     match settled.map_err(|error| PageError::ledger(&context, error))? {
         Ok(_) => Ok(see_other("/account/apps")),
         Err(_) => Err(unknown()),
@@ -135,7 +135,7 @@ pub async fn revoke(
         reason: RevocationReason::User,
     };
     let origin = context.origin(ActorKind::User, person.user.as_str());
-    let settled = service.ledger.settle(&origin, &command).await;
+    let settled = service.settle(&origin, &command).await;
     match settled.map_err(|error| PageError::ledger(&context, error))? {
         Ok(_) => Ok(see_other("/account/apps")),
         Err(Refusal::TokenUnknown) | Err(_) => Err(unknown()),

@@ -9,6 +9,7 @@ pub mod form;
 pub mod limits;
 pub mod manage;
 pub mod oauth;
+pub mod observe;
 pub mod openapi;
 pub mod operator;
 pub mod path;

@@ -1,4 +1,5 @@
-//! What every handler shares.
+//! What every handler shares. Knows: the ledger, and the settings that commands are made with. Must not
+//! know: forms, replies, or who asks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,9 @@ use std::time::Duration;
 use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
 use crate::decisions::scopes::ScopeCatalogue;
-use crate::ledger::Ledger;
+use crate::decisions::{Command, Refusal};
+use crate::ledger::{Ledger, LedgerError, Origin};
+use crate::telemetry::Metrics;
 
 /// What every handler shares.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Service {
     pub session_lifetime: Duration,
     /// Keys that live only as long as this process, for its own command line and sample app.
     pub process_keys: Vec<ProcessKey>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// An operator key that is in no ledger: minted at the start, gone with the process.
@@ -50,6 +55,25 @@ pub enum KeyName {
 }
 
 impl Service {
+    /// Settles a command and counts how it went.
+    ///
+    /// # Errors
+    /// As [`Ledger::settle`].
+    pub async fn settle<C: Command>(
+        &self,
+        origin: &Origin,
+        command: &C,
+    ) -> Result<Result<C::Answer, Refusal>, LedgerError> {
+        let settled = self.ledger.settle(origin, command).await;
+        let outcome = match &settled {
+            Ok(Ok(_)) => "granted",
+            Ok(Err(_)) => "refused",
+            Err(_) => "failed",
+        };
+        self.metrics.decision(C::NAME, outcome);
+        settled
+    }
+
     /// The absolute URL of one of our own paths.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.issuer)

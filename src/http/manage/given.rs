@@ -20,13 +20,14 @@ use super::{path_config, query_config};
 use crate::clock::{Clock, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{ExchangeCode, GrantAccess, TokenRules};
+use crate::http::observe::observe;
 use crate::http::path::no_such_path;
 use crate::http::routes::routes;
 use crate::http::service::{ProcessKey, Service};
 use crate::ledger::{Ledger, Origin};
 use crate::secrets::{self, PlainSecret};
 use crate::store::{MemoryStore, Store};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::Metrics;
 
 /// One route, and the weakest role that may use it.
 #[derive(Debug)]
@@ -130,6 +131,7 @@ impl Given {
             .iter()
             .map(|(role, key)| ProcessKey { name: "test", role: *role, digest: key.digest() })
             .collect();
+        let metrics = Arc::new(Metrics::new(clock.now()));
         let service = web::Data::new(Service {
             ledger,
             issuer: "https://grantbook.example".to_owned(),
@@ -139,9 +141,9 @@ impl Given {
             rotation_overlap: Duration::from_secs(3600),
             session_lifetime: Duration::from_secs(3600),
             process_keys,
+            metrics: Arc::clone(&metrics),
         });
-        let metrics = web::Data::new(Metrics::new(clock.now()));
-        Self { service, metrics, clock, store, keys, answers: RefCell::default() }
+        Self { service, metrics: web::Data::from(metrics), clock, store, keys, answers: RefCell::default() }
     }
 
     /// Goes on with another ledger.
@@ -152,6 +154,7 @@ impl Given {
             issuer: old.issuer.clone(),
             scopes: old.scopes.clone(),
             process_keys: old.process_keys.clone(),
+            metrics: Arc::clone(&old.metrics),
             ..*old
         });
     }
@@ -168,7 +171,7 @@ impl Given {
             .app_data(path_config())
             .configure(routes)
             .default_service(web::to(no_such_path))
-            .wrap(from_fn(telemetry::observe));
+            .wrap(from_fn(observe));
         let response = call_service(&init_service(app).await, request.to_request()).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = String::from_utf8(read_body(response).await.to_vec()).unwrap();

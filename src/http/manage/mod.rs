@@ -32,7 +32,7 @@ async fn settle<C: Command>(
     context: &Context,
     command: &C,
 ) -> Result<C::Answer, Problem> {
-    Ok(service.ledger.settle(&operator.origin(context), command).await??)
+    Ok(service.settle(&operator.origin(context), command).await??)
 }
 
 /// Why, in the operator's words: a query because a body on DELETE is not passed on by every proxy.

@@ -158,7 +158,7 @@ async fn approve(
         code_digest: code.digest(),
         code_lifetime: service.code_lifetime,
     };
-    let settled = service.ledger.settle(&origin, &command).await;
+    let settled = service.settle(&origin, &command).await;
     match settled.map_err(|error| PageError::ledger(context, error))? {
         Ok(()) => Ok(answer(service, &wanted.target, &[("code", code.expose())])),
         Err(refusal @ Refusal::FormUsed) => Err(PageError::stale_form(context, format!("{refusal}."))),

@@ -34,7 +34,7 @@ pub async fn revoke(
             reason: RevocationReason::App,
         };
         let origin = context.origin(ActorKind::App, client.app.client_id.to_string());
-        match service.ledger.settle(&origin, &command).await? {
+        match service.settle(&origin, &command).await? {
             Ok(_) | Err(Refusal::TokenUnknown) => {}
             Err(refusal) => return Err(refusal.into()),
         }

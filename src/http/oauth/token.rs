@@ -74,7 +74,7 @@ pub async fn token(
         },
     };
     let origin = context.origin(ActorKind::App, client.app.client_id.to_string());
-    let exchanged = service.ledger.settle(&origin, &command).await??;
+    let exchanged = service.settle(&origin, &command).await??;
 
     let mut reply = HttpResponse::Ok();
     no_store(&mut reply);

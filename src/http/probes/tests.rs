@@ -1,3 +1,5 @@
+//! Whether a server says that it can answer. Knows: stores that break. Must not know: any rule.
+
 use std::sync::Arc;
 
 use actix_web::test::TestRequest;
