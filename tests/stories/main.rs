@@ -1,0 +1,10 @@
+//! The stories: everything grantbook promises, told over HTTP to a real server. Modules mirror the URLs;
+//! a test that holds one of the numbered checks is named after its number.
+
+mod client;
+mod harness;
+mod html;
+
+mod authorize;
+mod consent;
+mod redirect_uris;
