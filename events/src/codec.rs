@@ -2,6 +2,7 @@
 //! independent of Rust names. Must not know: what an event makes true.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::upcast::{UPCASTS, upcast};
 use crate::{Actor, AppEvent, Event, EventId, InstallationEvent, OperatorKeyEvent, RequestId};
@@ -80,6 +81,16 @@ macro_rules! stored {
         pub fn encode(event: &Event) -> Result<Encoded, EncodeError> {
             match event {
                 $(Event::$group($inner::$variant(payload)) => write($name, $version, payload),)*
+            }
+        }
+
+        /// An event's stored name, the version in force, and its payload as a JSON value.
+        pub(crate) fn encode_value(event: &Event) -> Result<(&'static str, u16, Value), EncodeError> {
+            match event {
+                $(Event::$group($inner::$variant(payload)) => {
+                    let value = serde_json::to_value(payload);
+                    Ok(($name, $version, value.map_err(|source| EncodeError { type_name: $name, source })?))
+                })*
             }
         }
 

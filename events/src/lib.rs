@@ -11,6 +11,7 @@ mod envelope;
 mod ids;
 mod installation;
 mod operator_key;
+mod shown;
 mod stream;
 mod text;
 mod time;
@@ -31,5 +32,6 @@ pub use installation::{
     TokenRevoked, UninstallReason,
 };
 pub use operator_key::{OperatorKeyCreated, OperatorKeyEvent, OperatorKeyRetired, Role};
+pub use shown::ShownEvent;
 pub use stream::{StreamKind, StreamName, StreamNameError};
 pub use time::{Timestamp, TimestampError};

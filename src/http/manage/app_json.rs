@@ -1,0 +1,110 @@
+//! An app as operators see it: everything that is known of it but the digests of its secrets.
+
+use grantbook_events::{ClientId, SecretId, Timestamp, TokenPolicy};
+use grantbook_projections::{AppStatus, ClientSecret, RegisteredApp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// An app.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AppJson {
+    #[schema(value_type = String, example = "5f0c61a1b1f24a2c8d0c7a3e5f6b7c8d")]
+    client_id: ClientId,
+    /// Shown on the consent page.
+    name: String,
+    /// Who answers for the app; shown on the consent page.
+    owner: String,
+    /// Where people can read about the app.
+    homepage: Option<String>,
+    /// The redirect URIs it may name, compared as exact strings.
+    redirect_uris: Vec<String>,
+    /// Canonical names of the scopes it may ask for.
+    scopes: Vec<String>,
+    /// Whether it has a client secret (RFC 6749 section 2.1).
+    confidential: bool,
+    token_policy: TokenPolicyJson,
+    status: StatusJson,
+    /// The client secrets that are accepted, oldest first; never the secrets themselves.
+    secrets: Vec<SecretJson>,
+    #[schema(value_type = String, format = DateTime)]
+    registered_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    changed_at: Timestamp,
+}
+
+/// How long the app's access tokens live.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenPolicyJson {
+    /// Seconds from issue to expiry, at most a year; absent or null for tokens that do not expire.
+    lifetime_seconds: Option<u64>,
+}
+
+/// Whether the app's codes and tokens count.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+enum StatusJson {
+    Active,
+    Suspended { reason: String },
+    Deleted { reason: String },
+}
+
+/// A client secret, by its name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SecretJson {
+    #[schema(value_type = String, format = "uuid")]
+    secret_id: SecretId,
+    #[schema(value_type = String, format = DateTime)]
+    added_at: Timestamp,
+    /// From when on it is refused; absent while no end is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    retires_at: Option<Timestamp>,
+}
+
+impl AppJson {
+    pub(super) fn new(app: &RegisteredApp, now: Timestamp) -> Self {
+        Self {
+            client_id: app.client_id,
+            name: app.name.clone(),
+            owner: app.owner.clone(),
+            homepage: app.homepage.clone(),
+            redirect_uris: app.redirect_uris.clone(),
+            scopes: app.scopes.clone(),
+            confidential: app.confidential,
+            token_policy: app.token_policy.into(),
+            status: (&app.status).into(),
+            secrets: app.live_secrets(now).map(SecretJson::from).collect(),
+            registered_at: app.registered_at,
+            changed_at: app.changed_at,
+        }
+    }
+}
+
+impl From<TokenPolicy> for TokenPolicyJson {
+    fn from(policy: TokenPolicy) -> Self {
+        Self { lifetime_seconds: policy.lifetime_seconds }
+    }
+}
+
+impl From<TokenPolicyJson> for TokenPolicy {
+    fn from(policy: TokenPolicyJson) -> Self {
+        Self { lifetime_seconds: policy.lifetime_seconds }
+    }
+}
+
+impl From<&AppStatus> for StatusJson {
+    fn from(status: &AppStatus) -> Self {
+        match status {
+            AppStatus::Active => Self::Active,
+            AppStatus::Suspended { reason } => Self::Suspended { reason: reason.clone() },
+            AppStatus::Deleted { reason } => Self::Deleted { reason: reason.clone() },
+        }
+    }
+}
+
+impl From<&ClientSecret> for SecretJson {
+    fn from(secret: &ClientSecret) -> Self {
+        Self { secret_id: secret.secret_id, added_at: secret.added_at, retires_at: secret.retires_at }
+    }
+}

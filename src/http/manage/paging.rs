@@ -1,0 +1,174 @@
+//! Lists in pages. Knows: cursors. Must not know: what is listed.
+//!
+//! Lists only ever grow at their end, so a cursor is the number of rows to pass over: a page read while
+//! new rows arrive neither repeats nor misses one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// The items of a page unless the caller says otherwise.
+const DEFAULT_LIMIT: usize = 50;
+/// The most items of a page.
+const MAX_LIMIT: usize = 200;
+/// The most rows looked at for one page of a filtered list.
+const MAX_LOOKED_AT: usize = 10 * MAX_LIMIT;
+
+/// Which page of a list.
+#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// `next_cursor` of the page before; the first page without.
+    #[param(value_type = Option<String>, nullable = false)]
+    pub(super) cursor: Option<Cursor>,
+    /// The most items of the page: 1 to 200, 50 by default.
+    #[param(value_type = Option<u8>, nullable = false, minimum = 1, maximum = 200, default = 50)]
+    pub(super) limit: Option<Limit>,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page<T> {
+    /// The items. They may be fewer than asked for, even none, before the end.
+    pub(super) items: Vec<T>,
+    /// Asks for the next page; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub(super) next_cursor: Option<Cursor>,
+}
+
+impl Paging {
+    /// Reads one page. `rows(skip, limit)` are the rows of the list; `item` is a row as it is shown, or
+    /// `None` if it is not asked for.
+    pub(super) fn page<R, T>(
+        self,
+        rows: impl Fn(usize, usize) -> Vec<R>,
+        item: impl Fn(&R) -> Option<T>,
+    ) -> Page<T> {
+        let limit = self.limit.map_or(DEFAULT_LIMIT, |limit| limit.0);
+        let start = self.cursor.map_or(0, |cursor| cursor.0);
+        let (mut at, mut items) = (start, Vec::new());
+        while at - start < MAX_LOOKED_AT {
+            // One row more than fits tells whether there is a next page.
+            let found = rows(at, limit + 1);
+            let is_end = found.len() <= limit;
+            for row in found.iter().take(limit) {
+                if items.len() == limit {
+                    return Page { items, next_cursor: Some(Cursor(at)) };
+                }
+                items.extend(item(row));
+                at += 1;
+            }
+            if is_end || items.len() == limit {
+                return Page { items, next_cursor: (!is_end).then_some(Cursor(at)) };
+            }
+        }
+        Page { items, next_cursor: Some(Cursor(at)) }
+    }
+}
+
+/// How many rows to pass over, as callers see it: opaque.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct Cursor(usize);
+
+/// Not a cursor that was handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cursor must be the next_cursor of the page before")]
+pub(super) struct CursorError;
+
+impl From<Cursor> for String {
+    fn from(cursor: Cursor) -> Self {
+        URL_SAFE_NO_PAD.encode((cursor.0 as u64).to_be_bytes())
+    }
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = CursorError;
+
+    fn try_from(text: String) -> Result<Self, CursorError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+        let number = u64::from_be_bytes(bytes.ok_or(CursorError)?);
+        // What cannot be passed over was never handed out; and the sums of a page must not overflow.
+        let number = u32::try_from(number).map_err(|_| CursorError)?;
+        usize::try_from(number).map(Self).map_err(|_| CursorError)
+    }
+}
+
+/// The most items of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Limit(usize);
+
+/// Not a page size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) struct LimitError;
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "limit must be a number from 1 to {MAX_LIMIT}")
+    }
+}
+
+impl TryFrom<String> for Limit {
+    type Error = LimitError;
+
+    fn try_from(text: String) -> Result<Self, LimitError> {
+        let number = usize::from_str(&text).map_err(|_| LimitError)?;
+        if (1..=MAX_LIMIT).contains(&number) { Ok(Self(number)) } else { Err(LimitError) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(count: usize, limit: usize, keep: impl Fn(usize) -> bool) -> (Vec<usize>, usize) {
+        let rows = |skip, limit| (0..count).skip(skip).take(limit).collect::<Vec<_>>();
+        let (mut all, mut asked, mut cursor) = (Vec::new(), 0, None);
+        loop {
+            let paging = Paging { cursor, limit: Some(Limit(limit)) };
+            let page = paging.page(rows, |&row| keep(row).then_some(row));
+            assert!(page.items.len() <= limit);
+            all.extend(page.items);
+            asked += 1;
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return (all, asked);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_together_are_the_list() {
+        for count in 0..=13 {
+            for limit in 1..=13 {
+                let (all, asked) = pages(count, limit, |_| true);
+                assert_eq!(all, (0..count).collect::<Vec<_>>());
+                assert_eq!(asked, count.div_ceil(limit).max(1), "{count} by {limit}: no empty last page");
+                let (odd, _) = pages(count, limit, |row| row % 2 == 1);
+                assert_eq!(odd, (0..count).filter(|row| row % 2 == 1).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_filter_that_matches_nothing_does_not_read_without_bound() {
+        let (none, asked) = pages(3 * MAX_LOOKED_AT, 1, |_| false);
+        assert_eq!((none.len(), asked), (0, 3));
+    }
+
+    #[test]
+    fn a_cursor_is_what_was_handed_out() {
+        let text = String::from(Cursor(17));
+        assert_eq!(Cursor::try_from(text), Ok(Cursor(17)));
+        for wrong in ["", "17", "AAAA", "__________8", "AAAAAAAAABE=", "é"] {
+            assert_eq!(Cursor::try_from(wrong.to_owned()), Err(CursorError), "{wrong}");
+        }
+    }
+}

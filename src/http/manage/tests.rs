@@ -1,0 +1,6 @@
+//! The management API as operators meet it.
+
+mod apps;
+mod installations;
+mod keys;
+mod shape;

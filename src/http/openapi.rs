@@ -1,0 +1,164 @@
+//! `/openapi.json`: the interface, from the code. A handler is in it by being named in the list below.
+
+use std::sync::LazyLock;
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::manage::{apps, installations, keys, tokens};
+use super::probes;
+use super::problem::Problem;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "grantbook", description = "A self-hosted OAuth 2.0 authorization server."),
+    paths(
+        apps::register,
+        apps::list,
+        apps::read,
+        apps::update,
+        apps::delete,
+        apps::rotate_secret,
+        apps::retire_secret,
+        apps::suspend,
+        apps::resume,
+        installations::list,
+        installations::read,
+        installations::events,
+        installations::uninstall,
+        tokens::revoke,
+        keys::create,
+        keys::list,
+        keys::retire,
+        probes::healthz,
+        probes::readyz,
+        probes::metrics,
+        document,
+    ),
+    components(schemas(Problem)),
+    modifiers(&Security),
+    tags(
+        (name = "apps", description = "Register, read and change apps."),
+        (name = "installations", description = "Which apps are on which accounts, and what happened there."),
+        (name = "tokens", description = "Revoke one token."),
+        (name = "keys", description = "Operator keys."),
+        (name = "probes", description = "Whether the server lives and can answer."),
+    ),
+)]
+struct Api;
+
+/// How callers say who they are.
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let key = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("gbk_…")
+            .description(Some("An operator key with a role that allows the operation."))
+            .build();
+        let mut client = Http::new(HttpAuthScheme::Basic);
+        client.description =
+            Some("An app's client id and client secret (RFC 6749 section 2.3.1).".to_owned());
+        let components = api.components.get_or_insert_default();
+        components.add_security_scheme("operator_key", SecurityScheme::Http(key));
+        components.add_security_scheme("client", SecurityScheme::Http(client));
+    }
+}
+
+/// The whole interface.
+pub fn api() -> utoipa::openapi::OpenApi {
+    Api::openapi()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "probes",
+    responses((status = 200, description = "This document", body = serde_json::Value)))]
+pub async fn document() -> HttpResponse {
+    static TEXT: LazyLock<String> = LazyLock::new(|| api().to_json().unwrap_or_default());
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(TEXT.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::http::manage::given::ROUTES;
+
+    fn document() -> Value {
+        serde_json::from_str(&api().to_json().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_route_is_in_the_document_and_the_other_way_round() {
+        let document = document();
+        let mut documented: Vec<String> = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                documented.push(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+        let mut routes: Vec<String> =
+            ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        documented.sort();
+        routes.sort();
+        assert_eq!(documented, routes);
+    }
+
+    #[test]
+    fn every_management_route_asks_for_an_operator_key_and_answers_with_problems() {
+        let document = document();
+        assert_eq!(document["components"]["securitySchemes"]["operator_key"]["scheme"], "bearer");
+        assert_eq!(document["components"]["securitySchemes"]["client"]["scheme"], "basic");
+        assert!(document["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
+        for route in ROUTES {
+            let operation = &document["paths"][route.path][route.method.to_lowercase()];
+            assert_eq!(
+                operation["security"][0]["operator_key"].is_array(),
+                route.needs.is_some(),
+                "{route:?}"
+            );
+            let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
+            assert_eq!(problem.is_object(), route.needs.is_some(), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_operations_have_one_name() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap().values();
+        let mut names: Vec<_> = paths
+            .flat_map(|item| item.as_object().unwrap().values())
+            .map(|operation| operation["operationId"].as_str().unwrap())
+            .collect();
+        names.sort();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all, "{names:?}");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::Object(fields) => {
+                    found.extend(fields.get("$ref").and_then(Value::as_str));
+                    fields.values().for_each(|value| references(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20);
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `/healthz`, `/readyz`, `/metrics`: what load balancers, orchestrators and Prometheus ask, without a key.
+//! Nothing here shows an id, a name or a secret.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use super::service::Service;
+use crate::telemetry::{Gauges, Metrics};
+
+/// Whether the server can answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Readiness {
+    ready: bool,
+    /// The last position folded.
+    position: u64,
+    /// The last position in the ledger, if it is known and the server is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    head: Option<u64>,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    reason: Option<&'static str>,
+}
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "probes",
+    responses((status = 200, description = "It lives", body = String)))]
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).body("ok\n")
+}
+
+/// Whether the server can answer: only once the ledger as of the start is folded, and folding goes on.
+#[utoipa::path(get, path = "/readyz", tag = "probes",
+    responses(
+        (status = 200, description = "It can", body = Readiness),
+        (status = 503, description = "It cannot, and why", body = Readiness),
+    ))]
+pub async fn readyz(service: web::Data<Service>) -> HttpResponse {
+    let progress = service.ledger.progress();
+    let position = progress.position.as_u64();
+    // What stopped the folding names streams; that is for the log.
+    let reason = match (&progress.stopped, progress.caught_up) {
+        (Some(_), _) => Some("folding the ledger has stopped: the log says why"),
+        (None, false) => Some("the ledger is still being folded"),
+        (None, true) => None,
+    };
+    let mut response = if reason.is_none() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let head = match reason {
+        None => None,
+        Some(_) => service.ledger.head().await.ok().map(|head| head.as_u64()),
+    };
+    response.insert_header((header::CACHE_CONTROL, "no-store")).json(Readiness {
+        ready: reason.is_none(),
+        position,
+        head,
+        reason,
+    })
+}
+
+/// What the server counts, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "probes",
+    responses((status = 200, description = "OpenMetrics text", body = String,
+        content_type = "application/openmetrics-text")))]
+pub async fn metrics(
+    service: web::Data<Service>,
+    metrics: web::Data<Metrics>,
+) -> Result<HttpResponse, Problem> {
+    let (counts, progress) = (service.ledger.live().counts(), service.ledger.progress());
+    let gauges = Gauges {
+        apps: counts.apps,
+        installations: counts.installations,
+        live_tokens: counts.tokens,
+        operator_keys: counts.operator_keys,
+        position: progress.position.as_u64(),
+        caught_up: progress.caught_up,
+    };
+    let text = metrics.render(&gauges).map_err(|_| {
+        let (status, detail) = (actix_web::http::StatusCode::INTERNAL_SERVER_ERROR, "cannot write metrics");
+        Problem::new(status, "server_error", detail)
+    })?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, content_type)).body(text))
+}
+
+#[cfg(test)]
+mod tests;

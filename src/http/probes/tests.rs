@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use actix_web::test::TestRequest;
+use async_trait::async_trait;
+use grantbook_events::{Position, Revision, StreamName};
+use serde_json::json;
+
+use crate::clock::SystemClock;
+use crate::http::manage::given::Given;
+use crate::ledger::Ledger;
+use crate::store::{Append, Expected, Head, MemoryStore, NewRecord, Record, Store, StoreError, Subscription};
+
+/// A store whose subscription ends as it is told to.
+#[derive(Debug)]
+struct Broken(Arc<MemoryStore>, fn() -> Result<Subscription, StoreError>);
+
+#[async_trait]
+impl Store for Broken {
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        records: Vec<NewRecord>,
+    ) -> Result<Append, StoreError> {
+        self.0.append(stream, expected, records).await
+    }
+
+    async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
+        self.0.read_stream(stream, from).await
+    }
+
+    async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.0.read_all(after, limit).await
+    }
+
+    async fn subscribe(&self, _: Position) -> Result<Subscription, StoreError> {
+        (self.1)()
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.0.head().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.0.close().await
+    }
+}
+
+/// A server on a ledger with one event whose subscription is broken.
+async fn given_broken(subscribe: fn() -> Result<Subscription, StoreError>) -> Given {
+    let mut given = Given::server().await;
+    given.register("One").await;
+    let store: Arc<dyn Store> = Arc::new(Broken(Arc::clone(&given.store), subscribe));
+    given.with_ledger(Ledger::open(store, Arc::new(SystemClock)));
+    given
+}
+
+#[tokio::test]
+async fn it_is_ready_once_the_ledger_is_folded() {
+    let given = Given::server().await;
+    given.register("One").await;
+    let answer = given.send(TestRequest::get().uri("/readyz")).await;
+    assert_eq!(answer.json(200), json!({ "ready": true, "position": 1 }));
+    assert_eq!(given.send(TestRequest::get().uri("/healthz")).await.text, "ok\n");
+}
+
+#[tokio::test]
+async fn it_is_not_ready_while_the_ledger_is_being_folded() {
+    let given = given_broken(|| {
+        let (sender, signals) = tokio::sync::mpsc::channel(1);
+        // The subscription never says anything, and never ends.
+        std::mem::forget(sender);
+        Ok(Subscription::new(signals))
+    })
+    .await;
+    let answer = given.send(TestRequest::get().uri("/readyz")).await;
+    let expected = json!({
+        "ready": false, "position": 0, "head": 1, "reason": "the ledger is still being folded",
+    });
+    assert_eq!(answer.json(503), expected);
+    assert_eq!(given.send(TestRequest::get().uri("/healthz")).await.status, 200);
+    let metrics = given.send(TestRequest::get().uri("/metrics")).await.text;
+    assert!(metrics.contains("\ngrantbook_caught_up 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn it_is_not_ready_when_folding_has_stopped_and_the_reason_names_nothing() {
+    let given = given_broken(|| {
+        Err(StoreError::Damaged { position: Position::new(1), detail: "stream app-5f0c is odd".to_owned() })
+    })
+    .await;
+    given.service.ledger.caught_up().await.unwrap_err();
+    let answer = given.send(TestRequest::get().uri("/readyz")).await;
+    assert_eq!(answer.json(503)["reason"], "folding the ledger has stopped: the log says why");
+    assert!(!answer.text.contains("app-"));
+}

@@ -1,0 +1,165 @@
+use std::cell::RefCell;
+use std::io;
+use std::sync::Once;
+
+use actix_web::http::header;
+use actix_web::test::TestRequest;
+use grantbook_events::Role;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::http::manage::given::Given;
+
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The log of this thread. There is one subscriber for the whole test process: with several, which
+/// lines each gets depends on which thread was first.
+struct ThisThread;
+
+impl io::Write for ThisThread {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ThisThread {
+    fn listen() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let lines = tracing_subscriber::fmt().with_env_filter("trace").with_writer(|| Self);
+            lines.json().flatten_event(true).finish().try_init().unwrap();
+        });
+        LOG.take();
+        Self
+    }
+
+    /// What was logged since it was last asked.
+    fn text(&self) -> String {
+        String::from_utf8(LOG.take()).unwrap()
+    }
+
+    fn lines(&self, level: &str) -> Vec<Value> {
+        let all = self.text();
+        let lines = all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["level"] == level).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_one_line_with_the_name_of_the_request() {
+    let (given, log) = (Given::server().await, ThisThread::listen());
+    let answer = given.post("/apps?secret=hush", json!({ "name": "hush" })).await;
+    given.get("/apps?cursor=hush").await.problem(400);
+    let lines = log.lines("INFO");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = &lines[0];
+    assert_eq!((&line["level"], &line["target"]), (&json!("INFO"), &json!("grantbook::request")));
+    assert_eq!(
+        (&line["method"], &line["route"], &line["status"]),
+        (&json!("POST"), &json!("/apps"), &json!(400))
+    );
+    assert_eq!(line["request_id"], answer.header("x-request-id"));
+    assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn t8_no_log_line_of_any_level_holds_a_secret_or_what_a_caller_sent() {
+    let (given, log) = (Given::server().await, ThisThread::listen());
+    let app = given.register("hush-name").await;
+    let id = app["client_id"].as_str().unwrap();
+    let rotated = given.post(&format!("/apps/{id}/secrets"), json!({})).await.json(201);
+    given.get(&format!("/apps/{id}?hush-query=1")).await;
+    given.get("/hush-path").await;
+    let request = TestRequest::with_uri("/apps").insert_header(("hush-header", "hush-header"));
+    given.send(request.insert_header((header::USER_AGENT, "hush-agent"))).await;
+    let odd = TestRequest::with_uri("/apps").method(Method::from_bytes(b"HUSHMETHOD").unwrap());
+    given.send(odd).await;
+    let text = log.text();
+    assert!(text.lines().count() == 6, "{text}");
+    let shown = [&app["client_secret"], &rotated["client_secret"]];
+    for secret in shown.map(|secret| secret.as_str().unwrap()).into_iter().chain([
+        given.key(Role::Admin),
+        "gbs_",
+        "gbk_",
+    ]) {
+        assert!(!text.contains(secret), "{secret} in\n{text}");
+    }
+    assert!(!text.to_lowercase().contains("hush"), "{text}");
+    let metrics = given.send(TestRequest::get().uri("/metrics")).await;
+    assert!(!metrics.text.to_lowercase().contains("hush") && !metrics.text.contains(id), "{}", metrics.text);
+}
+
+#[tokio::test]
+async fn a_name_of_a_request_is_taken_if_it_is_plain_and_minted_if_not() {
+    let given = Given::server().await;
+    let sent = async |name: &str| {
+        let request = TestRequest::with_uri("/healthz").insert_header((REQUEST_ID_HEADER, name));
+        given.send(request).await.header(REQUEST_ID_HEADER).to_owned()
+    };
+    assert_eq!(sent("r-1.a_B").await, "r-1.a_B");
+    for odd in ["", "two words", "a\"b", &"x".repeat(65)] {
+        let name = sent(odd).await;
+        assert!(name.len() == 32 && name != odd, "{odd}: {name}");
+    }
+    let unmatched = given.send(TestRequest::with_uri("/nowhere")).await;
+    assert_eq!((unmatched.status.as_u16(), unmatched.header(REQUEST_ID_HEADER).len()), (404, 32));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_pattern_and_class_of_status() {
+    let given = Given::server().await;
+    let app = given.register("One").await;
+    let id = app["client_id"].as_str().unwrap();
+    given.get(&format!("/apps/{id}")).await.json(200);
+    given.get("/apps/nonsense").await.problem(400);
+    given.get("/nowhere/one").await;
+    given.get("/nowhere/two").await;
+    given.install(&app, "acme").await;
+    let answer = given.send(TestRequest::with_uri("/metrics")).await;
+    assert!(answer.header(header::CONTENT_TYPE).starts_with("application/openmetrics-text; version=1.0.0"));
+    for line in [
+        r#"grantbook_http_requests_total{route="/apps",status="2xx"} 1"#,
+        r#"grantbook_http_requests_total{route="/apps/{client_id}",status="2xx"} 1"#,
+        r#"grantbook_http_requests_total{route="/apps/{client_id}",status="4xx"} 1"#,
+        r#"grantbook_http_requests_total{route="unmatched",status="4xx"} 2"#,
+        "grantbook_apps 1",
+        "grantbook_installations 1",
+        "grantbook_live_tokens 1",
+        "grantbook_operator_keys 0",
+        "grantbook_position 3",
+        "grantbook_caught_up 1",
+        "grantbook_process_start_time_seconds 1767323045",
+    ] {
+        assert!(answer.text.lines().any(|found| found == line), "{line} is missing from\n{}", answer.text);
+    }
+}
+
+#[test]
+fn a_token_check_is_not_worth_a_line_and_a_failure_is() {
+    let listening = ThisThread::listen();
+    let line = |method, route, status| {
+        log(Line { method, route, status, request_id: "r-1", milliseconds: 0.5 });
+    };
+    line("POST", "/oauth/introspect", StatusCode::OK);
+    line("GET", "/apps", StatusCode::OK);
+    line("POST", UNMATCHED, StatusCode::NOT_FOUND);
+    let quiet = listening.lines("DEBUG");
+    assert_eq!(quiet.len(), 3);
+    line("POST", "/oauth/token", StatusCode::OK);
+    line("GET", "/apps", StatusCode::SERVICE_UNAVAILABLE);
+    let routes: Vec<_> = listening.lines("INFO").iter().map(|line| line["route"].clone()).collect();
+    assert_eq!(routes, ["/oauth/token", "/apps"]);
+}
+
+#[test]
+fn a_wrong_filter_gets_what_would_be_right() {
+    let error = init(LogFormat::Text, "grantbook=loud").unwrap_err().to_string();
+    assert!(error.starts_with("a log filter must be levels by module, such as info"), "{error}");
+}
