@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 
@@ -21,6 +22,7 @@ use crate::identity::tickets::Tickets;
 use crate::identity::{SessionKey, SessionKeyError};
 use crate::ledger::Ledger;
 use crate::store::{Store, StoreError};
+use crate::telemetry::{self, Metrics};
 
 /// The file with the session key, in the data directory.
 const SESSION_KEY_FILE: &str = "session.key";
@@ -96,6 +98,7 @@ impl Server {
             SessionKey::load_or_create(&key_file.unwrap_or_else(|| config.data_dir.join(SESSION_KEY_FILE)))?;
         let browser =
             web::Data::new(Browser { sign_in: sign_in(config)?, tickets: Tickets::new(&session_key) });
+        let metrics = web::Data::new(Metrics::new(parts.clock.now()));
         let ledger = Ledger::open(parts.store, parts.clock);
         let service = web::Data::new(service(config, &ledger, parts.process_keys));
         let cookies = CookieOptions {
@@ -114,8 +117,13 @@ impl Server {
                 .app_data(service.clone())
                 .app_data(browser.clone())
                 .app_data(request_limits.clone())
+                .app_data(metrics.clone())
                 .app_data(web::PayloadConfig::new(limits.body))
-                .wrap(actix_web::middleware::from_fn(http::limits::guard))
+                .app_data(http::manage::query_config())
+                .app_data(http::manage::path_config())
+                .wrap(from_fn(http::limits::guard))
+                .wrap(from_fn(telemetry::observe))
+                .default_service(web::to(http::manage::no_such_path))
                 .configure(http::routes)
                 .service(
                     web::scope("").wrap(middleware(&session_key, cookies)).configure(http::browser_routes),

@@ -16,12 +16,13 @@ pub mod problem;
 pub mod service;
 pub mod sign_in;
 
-use actix_web::web::{self, ServiceConfig, get, post};
+use actix_web::web::{self, ServiceConfig, delete, get, patch, post};
 use actix_web::{HttpResponse, Route};
 
 use crate::pages::{STYLESHEET, STYLESHEET_PATH};
+use manage::{apps, installations, keys, tokens};
 
-/// Every URL there is, but for those that need operators' keys.
+/// The URLs for apps, for whoever watches the server, and for operators with their keys.
 pub fn routes(config: &mut ServiceConfig) {
     let only_post = |path: &str, route: Route| {
         web::resource(path).route(route).default_service(web::route().to(oauth::post_only))
@@ -31,7 +32,33 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(only_post("/oauth/revoke", post().to(oauth::revoke::revoke)))
         .service(only_post("/oauth/introspect", post().to(oauth::introspect::introspect)))
         .route("/.well-known/oauth-authorization-server", get().to(oauth::metadata::metadata))
-        .route(STYLESHEET_PATH, get().to(stylesheet));
+        .route(STYLESHEET_PATH, get().to(stylesheet))
+        .route("/healthz", get().to(probes::healthz))
+        .route("/readyz", get().to(probes::readyz))
+        .route("/metrics", get().to(probes::metrics))
+        .route("/openapi.json", get().to(openapi::document))
+        .configure(operator_routes);
+}
+
+fn operator_routes(config: &mut ServiceConfig) {
+    config
+        .route("/apps", get().to(apps::list))
+        .route("/apps", post().to(apps::register))
+        .route("/apps/{client_id}", get().to(apps::read))
+        .route("/apps/{client_id}", patch().to(apps::update))
+        .route("/apps/{client_id}", delete().to(apps::delete))
+        .route("/apps/{client_id}/secrets", post().to(apps::rotate_secret))
+        .route("/apps/{client_id}/secrets/{secret_id}", delete().to(apps::retire_secret))
+        .route("/apps/{client_id}/suspend", post().to(apps::suspend))
+        .route("/apps/{client_id}/resume", post().to(apps::resume))
+        .route("/installations", get().to(installations::list))
+        .route("/installations/{installation_id}", get().to(installations::read))
+        .route("/installations/{installation_id}", delete().to(installations::uninstall))
+        .route("/installations/{installation_id}/events", get().to(installations::events))
+        .route("/tokens/{token_id}", delete().to(tokens::revoke))
+        .route("/keys", get().to(keys::list))
+        .route("/keys", post().to(keys::create))
+        .route("/keys/{key_id}", delete().to(keys::retire));
 }
 
 /// The URLs for people in a browser; they ride on the session cookie.
