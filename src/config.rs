@@ -20,6 +20,7 @@ use values::Why;
 mod error;
 mod file;
 mod key_file;
+mod remote;
 mod render;
 mod settings;
 mod sources;
@@ -29,6 +30,7 @@ mod urls;
 mod values;
 
 pub use error::{ConfigError, Place};
+pub use remote::{KEY_VARIABLE, Remote, SERVER_VARIABLE};
 pub use sources::{ConfigFile, ConfigFlags, DEFAULT_FILE, Sources};
 pub use urls::{Issuer, LoginUrl};
 
@@ -178,6 +180,15 @@ impl Config {
     pub fn render(&self) -> String {
         render::render(self)
     }
+}
+
+/// An overlap of two client secrets, written as `secrets.rotation_overlap` is.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn rotation_overlap(text: &str) -> Result<Duration, String> {
+    let takes = settings::SECRETS_ROTATION_OVERLAP.takes;
+    values::duration(text, takes).map_err(|why| format!("it {why}; it takes {takes}"))
 }
 
 impl Layers {

@@ -140,7 +140,6 @@ impl RegisteredApp {
         if let AppStatus::Deleted { .. } = self.status {
             return Err("the app was deleted before");
         }
-        self.changed_at = at;
         match event {
             AppEvent::Registered(_) => return Err("the app was registered before"),
             AppEvent::Updated(event) => self.update(event),
@@ -161,6 +160,7 @@ impl RegisteredApp {
             AppEvent::Resumed(_) => self.status = AppStatus::Active,
             AppEvent::Deleted(event) => self.status = AppStatus::Deleted { reason: event.reason.clone() },
         }
+        self.changed_at = at;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use grantbook_events::{Position, Recorded, StreamName, codec};
 
 /// The state of one stream, built by applying its events in order.
 pub trait StreamState: Default + Clone + Send + Sync + 'static {
-    /// Applies the next event.
+    /// Applies the next event. One that cannot follow changes nothing.
     fn apply(&mut self, recorded: &Recorded) -> Result<(), FoldError>;
 }
 

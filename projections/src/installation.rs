@@ -193,7 +193,6 @@ impl InstalledApp {
     }
 
     fn apply(&mut self, event: &InstallationEvent, at: Timestamp) -> Result<(), &'static str> {
-        self.changed_at = at;
         match event {
             InstallationEvent::AccessGranted(event) => self.grant(event, at)?,
             InstallationEvent::CodeExchanged(event) => self.exchange(event, at)?,
@@ -206,6 +205,7 @@ impl InstalledApp {
                 self.uninstall();
             }
         }
+        self.changed_at = at;
         Ok(())
     }
 }

@@ -1,7 +1,30 @@
 //! The command line: one file per command. Knows: arguments, exit codes, what is printed. Must not know:
 //! rules.
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
+//! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
+//! | `output`, `render`, `failure` | what is printed, and the exit code |
 
+mod api;
+mod app;
+mod backup;
+mod config_check;
+mod control;
+mod events;
+mod failure;
+mod installation;
+mod key;
+mod output;
+mod place;
+mod reach;
+mod render;
+mod restore;
+mod running;
 mod serve;
+mod signals;
+mod token;
 
 use std::process::ExitCode;
 
@@ -9,7 +32,7 @@ use clap::{Parser, Subcommand};
 
 /// A self-hosted OAuth 2.0 authorization server on an event-sourced installation ledger.
 #[derive(Debug, Parser)]
-#[command(name = "grantbook", version, about)]
+#[command(name = "grantbook", version, about, after_help = failure::EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -19,21 +42,51 @@ struct Cli {
 enum Command {
     /// Serve the OAuth endpoints, the pages and the management API.
     Serve(serve::Serve),
+    /// Register, read and change apps.
+    App(app::App),
+    /// Read and end installations of apps on accounts.
+    Installation(installation::Installation),
+    /// Revoke tokens.
+    Token(token::Token),
+    /// Create, list and retire operator keys.
+    Key(key::Key),
+    /// Print the ledger, one JSON object a line.
+    Events(events::Events),
+    /// Copy the ledger into one file, also while it is served.
+    Backup(backup::Backup),
+    /// Make the ledger of an empty directory from a backup.
+    Restore(restore::Restore),
+    /// Look at the configuration.
+    Config(config_check::ConfigCommand),
 }
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::App(app) => app.run(),
+        Command::Installation(installation) => installation.run(),
+        Command::Token(token) => token.run(),
+        Command::Key(key) => key.run(),
+        Command::Events(events) => events.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Config(config) => config.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]
-            {
-                eprintln!("grantbook: {error}");
-            }
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Cli::command().debug_assert();
     }
 }

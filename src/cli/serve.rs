@@ -1,38 +1,82 @@
 //! `grantbook serve`.
 
-use std::error::Error;
-use std::sync::Arc;
-
-use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigFlags, Sources};
-use crate::secrets;
-use crate::server::{self, Parts, Server};
-use crate::store::{SqliteOptions, SqliteStore};
+use super::control::ControlFile;
+use super::failure::{EXIT_CODES, Failure};
+use super::output;
+use super::running::Running;
+use super::signals::Signals;
+use crate::config::{self, Config, ConfigFlags, Sources};
+use crate::{server, telemetry};
 
 /// Serve the OAuth endpoints, the pages and the management API.
+///
+/// SIGINT or SIGTERM lets the requests under way finish and closes the ledger; a second one ends the
+/// process at once. The log goes to stderr.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub(super) struct Serve {
     #[command(flatten)]
     flags: ConfigFlags,
 }
 
 impl Serve {
-    pub(super) fn run(self) -> Result<(), Box<dyn Error>> {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let dev = self.flags.dev;
         let config = Config::load(Sources::from_process(self.flags)?)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(serve(config))
+        let format = match config.log.format {
+            config::LogFormat::Text => telemetry::LogFormat::Text,
+            config::LogFormat::Json => telemetry::LogFormat::Json,
+        };
+        telemetry::init(format, &config.log.filter).map_err(Failure::of)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
+        let outcome = runtime.block_on(serve(config, dev));
+        // A server that stopped has nothing left to do; one that was told twice must not be waited for.
+        runtime.shutdown_background();
+        outcome
     }
 }
 
-async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+async fn serve(config: Config, dev: bool) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::of)?;
     let (config, listener) = server::listen(config)?;
-    let clock = SystemClock;
-    let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: clock.now() };
-    let store = SqliteStore::open(&config.data_dir, options)?;
-    let parts = Parts { listener, store, clock: Arc::new(clock), process_keys: Vec::new() };
-    let server = Server::start(&config, parts)?;
-    tracing::info!(address = %server.address(), "serving");
-    tokio::signal::ctrl_c().await?;
-    server.stop().await?;
-    Ok(())
+    let running = tokio::select! {
+        running = Running::start(&config, listener) => running?,
+        // Nothing was served yet, so there is nothing to finish.
+        () = signals.next() => return Ok(()),
+    };
+    let served = tokio::select! {
+        failed = until_it_fails(&config, &running, dev) => Err(failed),
+        () = signals.next() => Ok(()),
+    };
+    tracing::info!("stopping");
+    let stopped = tokio::select! {
+        stopped = running.stop() => stopped,
+        () = signals.next() => Err(Failure::Failed(
+            "ended at once by a second signal; the next start recovers what was recorded".to_owned(),
+        )),
+    };
+    served.and(stopped)
+}
+
+/// Serves for as long as this is waited for; comes back only to say why it cannot.
+async fn until_it_fails(config: &Config, running: &Running, dev: bool) -> Failure {
+    // Removed when this is over: before the server stops taking requests.
+    let _control = match ControlFile::write(&config.data_dir, running) {
+        Ok(control) => control,
+        Err(failure) => return failure,
+    };
+    if let Err(failure) = running.ready().await {
+        return failure;
+    }
+    tracing::info!(url = %running.url, issuer = config.issuer.as_str(), "serving");
+    if dev {
+        // The sample app starts here: `crate::dev::start(…)`, with `running.url` and a process key of its
+        // own; its URL is then the one to print.
+        let told = output::print(&format!("{}\n", running.url));
+        if let Err(Failure::Failed(why)) = told {
+            tracing::warn!(%why, "the address could not be printed");
+        }
+    }
+    std::future::pending().await
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::error::{ConfigError, Place};
 use super::file::{self, WrittenScope};
+use super::remote::{KEY_VARIABLE, SERVER_VARIABLE};
 use super::settings::{self, ALL, Setting};
 
 /// The file that is read if it is there and no other is named.
@@ -15,7 +16,7 @@ const PREFIX: &str = "GRANTBOOK_";
 /// Names the configuration file, as `--config` does.
 const FILE_VARIABLE: &str = "GRANTBOOK_CONFIG";
 /// Variables that other parts of grantbook read: the operator key and the address of the command line.
-const VARIABLES_OF_OTHERS: [&str; 3] = [FILE_VARIABLE, "GRANTBOOK_KEY", "GRANTBOOK_SERVER"];
+const VARIABLES_OF_OTHERS: [&str; 3] = [FILE_VARIABLE, KEY_VARIABLE, SERVER_VARIABLE];
 /// Left to tests.
 const TEST_PREFIX: &str = "GRANTBOOK_TEST_";
 
@@ -103,7 +104,9 @@ impl Sources {
     pub fn from_process(flags: ConfigFlags) -> Result<Self, ConfigError> {
         let mut environment = Vec::new();
         for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            // The operator key is a secret and none of the configuration's business.
+            let ours = |name: &&str| name.starts_with(PREFIX) && *name != KEY_VARIABLE;
+            let Some(name) = name.to_str().filter(ours) else { continue };
             let Ok(value) = value.into_string() else {
                 return Err(ConfigError::new(Place::Variable(name.to_owned()), "the value is not UTF-8"));
             };

@@ -84,7 +84,7 @@ impl Inner {
         let first = usize::try_from(expected.next_revision().as_u64()).ok()?;
         let places = self.streams.get(stream)?.get(first..first.checked_add(new.len())?)?;
         let stored = || places.iter().map(|&place| &self.records[place]);
-        let last = stored().last()?;
+        let last = stored().next_back()?;
         let same = stored().zip(new).all(|(stored, new)| stored.event_id == new.event_id);
         same.then_some(Append::Appended { revision: last.revision, position: last.position })
     }

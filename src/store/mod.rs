@@ -17,13 +17,15 @@ use uuid::Uuid;
 #[cfg(test)]
 pub(crate) mod contract;
 mod follow;
+#[cfg(test)]
+pub(crate) mod lying;
 mod memory;
 mod record;
 mod sqlite;
 
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};
-pub use sqlite::{Options as SqliteOptions, SqliteStore};
+pub use sqlite::{Options as SqliteOptions, SqliteStore, backup, restore};
 
 /// The largest payload plus metadata of one event, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;

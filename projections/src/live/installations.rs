@@ -63,6 +63,27 @@ struct Installed {
     tokens: Few,
 }
 
+impl Installed {
+    /// Takes out the tokens that ended at a time, and those that expired by then, which can never count
+    /// again. If none is left, the row turned when the last of them ended or expired.
+    fn take_out(
+        &mut self,
+        ended: &[Place],
+        at: Timestamp,
+        expiry: impl Fn(Place) -> Timestamp,
+    ) -> Vec<Place> {
+        let (out, left): (Vec<_>, Vec<_>) =
+            self.tokens.as_slice().iter().partition(|&&token| ended.contains(&token) || expiry(token) <= at);
+        if left.is_empty()
+            && let Some(last) = out.iter().map(|&token| expiry(token).min(at)).max()
+        {
+            self.turned_at = last;
+        }
+        self.tokens = Few::from_vec(left);
+        out
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shard {
     rows: Vec<Installed>,
@@ -172,18 +193,18 @@ impl Installations {
         })
     }
 
-    /// Adds a token and takes out those that are expired; returns them.
+    /// Adds a token and takes out those that expired; returns these.
     pub(super) fn add_token(
         &self,
         place: Place,
         token: Place,
         at: Timestamp,
-        is_expired: impl Fn(Place) -> bool,
+        expiry: impl Fn(Place) -> Timestamp,
     ) -> Vec<Place> {
         let mut shard = self.shards.write(place.shard());
         let Some(row) = shard.rows.get_mut(place.slot()) else { return Vec::new() };
-        let (expired, mut live): (Vec<_>, Vec<_>) =
-            row.tokens.as_slice().iter().partition(|&&token| is_expired(token));
+        let expired = row.take_out(&[], at, expiry);
+        let mut live = row.tokens.as_slice().to_vec();
         if live.is_empty() {
             row.turned_at = at;
         }
@@ -193,28 +214,35 @@ impl Installations {
         expired
     }
 
-    pub(super) fn remove_token(&self, place: Place, token: Place, at: Timestamp) {
-        let mut shard = self.shards.write(place.shard());
-        let Some(row) = shard.rows.get_mut(place.slot()) else { return };
-        let mut left = row.tokens.as_slice().to_vec();
-        let before = left.len();
-        left.retain(|&other| other != token);
-        if left.is_empty() && before > 0 {
-            row.turned_at = at;
-        }
-        row.tokens = Few::from_vec(left);
-    }
-
-    /// Ends the epoch; returns the tokens that it ended.
-    pub(super) fn uninstall(&self, place: Place, at: Timestamp) -> Vec<Place> {
+    /// Takes out tokens that ended and those that expired; returns them.
+    pub(super) fn end_tokens(
+        &self,
+        place: Place,
+        ended: &[Place],
+        at: Timestamp,
+        expiry: impl Fn(Place) -> Timestamp,
+    ) -> Vec<Place> {
         let mut shard = self.shards.write(place.shard());
         let Some(row) = shard.rows.get_mut(place.slot()) else { return Vec::new() };
-        row.epoch = row.epoch.saturating_add(1);
-        let ended = std::mem::take(&mut row.tokens).as_slice().to_vec();
-        if !ended.is_empty() {
-            row.turned_at = at;
+        row.take_out(ended, at, expiry)
+    }
+
+    /// Ends an epoch, which must be the current one; returns the tokens that it ended.
+    pub(super) fn uninstall(
+        &self,
+        place: Place,
+        epoch: u32,
+        at: Timestamp,
+        expiry: impl Fn(Place) -> Timestamp,
+    ) -> Result<Vec<Place>, &'static str> {
+        let mut shard = self.shards.write(place.shard());
+        let Some(row) = shard.rows.get_mut(place.slot()) else { return Ok(Vec::new()) };
+        if row.epoch != epoch {
+            return Err("it ends another epoch than the current one");
         }
-        ended
+        row.epoch = row.epoch.saturating_add(1);
+        let ended = row.tokens.as_slice().to_vec();
+        Ok(row.take_out(&ended, at, expiry))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -162,21 +162,17 @@ impl Live {
                     app,
                     installation: place,
                 })?;
-                // Tokens that expired before this event can never count again.
-                for expired in
-                    self.installations.add_token(place, token, at, |token| self.tokens.is_expired(token, at))
-                {
-                    self.tokens.remove(expired);
-                }
+                let expired = self.installations.add_token(place, token, at, |token| self.expiry(token));
+                expired.into_iter().for_each(|token| self.tokens.remove(token));
                 Ok(())
             }
             InstallationEvent::CodeReplayed(event) => self.end_tokens(id, &event.token_ids, at),
             InstallationEvent::TokenRevoked(event) => self.end_tokens(id, &[event.token_id], at),
-            InstallationEvent::Uninstalled(_) => {
+            InstallationEvent::Uninstalled(event) => {
                 let place = self.installations.place(id).ok_or("access was not granted before")?;
-                for token in self.installations.uninstall(place, at) {
-                    self.tokens.remove(token);
-                }
+                let ended =
+                    self.installations.uninstall(place, event.epoch, at, |token| self.expiry(token))?;
+                ended.into_iter().for_each(|token| self.tokens.remove(token));
                 Ok(())
             }
         }
@@ -184,14 +180,19 @@ impl Live {
 
     fn end_tokens(&self, id: InstallationId, ended: &[TokenId], at: Timestamp) -> Result<(), &'static str> {
         let place = self.installations.place(id).ok_or("access was not granted before")?;
-        for token_id in ended {
-            // A token that expired may have been dropped before it was revoked.
-            if let Some(token) = self.tokens.find_id(token_id) {
-                self.installations.remove_token(place, token, at);
-                self.tokens.remove(token);
-            }
+        // A token that expired may have been dropped before it was revoked.
+        let known: Vec<_> = ended.iter().filter_map(|token_id| self.tokens.find_id(token_id)).collect();
+        if known.iter().any(|&token| self.tokens.installation_of(token) != Some(place)) {
+            return Err("it ends a token of another installation");
         }
+        let ended = self.installations.end_tokens(place, &known, at, |token| self.expiry(token));
+        ended.into_iter().for_each(|token| self.tokens.remove(token));
         Ok(())
+    }
+
+    /// From when on the token at a place is refused; a token that is gone was refused always.
+    fn expiry(&self, token: shards::Place) -> Timestamp {
+        self.tokens.expiry(token).unwrap_or(Timestamp::from_micros(i64::MIN))
     }
 
     /// Whether a token with this digest is valid: not revoked, not expired, of the current epoch, and
@@ -304,13 +305,16 @@ impl Live {
             .filter_map(|found| self.facts(found))
             .collect();
         tokens.sort_by_key(|token| (token.issued_at, token.token_id));
+        // Nothing is recorded when the last token expires: the row turns with the next event there.
+        let expiries = row.tokens.iter().filter_map(|&token| self.tokens.expiry(token));
+        let expired_at = expiries.max().filter(|end| *end <= now);
         Some(InstallationFacts {
             installation_id: row.installation_id,
             client_id: row.client_id,
             account_id: row.account_id,
             first_granted_at: row.first_granted_at,
             installed_since: row.installed_since.filter(|_| !tokens.is_empty()),
-            ended_at: row.ended_at,
+            ended_at: row.ended_at.or(expired_at),
             epoch: row.epoch,
             tokens,
         })

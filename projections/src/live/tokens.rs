@@ -53,7 +53,8 @@ struct Entry {
 #[derive(Debug)]
 struct Details {
     token_id: TokenId,
-    digest: SecretDigest,
+    /// The hash of the digest, by which the entry is found again; the slot tells it from others.
+    hash: u64,
     user_id: UserId,
     issued_at: Timestamp,
     scopes: ScopeSet,
@@ -104,6 +105,9 @@ fn spread(hash: u32) -> u64 {
 
 impl Tokens {
     pub(super) fn insert(&self, token: NewToken<'_>) -> Result<Place, &'static str> {
+        if self.find_id(&token.token_id).is_some() {
+            return Err("a token with the same id exists");
+        }
         let shard_index = shard_of(&token.digest);
         let mut guard = self.shards.write(shard_index);
         let shard = &mut *guard;
@@ -116,7 +120,7 @@ impl Tokens {
         let place = Place::new(shard_index, slot)?;
         let details = Some(Details {
             token_id: token.token_id,
-            digest: token.digest,
+            hash,
             user_id: token.user_id,
             issued_at: token.issued_at,
             scopes: self.scopes.intern(token.scopes),
@@ -144,8 +148,7 @@ impl Tokens {
         let shard = &mut *guard;
         let Some(details) = shard.details.get_mut(place.slot()).and_then(Option::take) else { return };
         shard.free.push(place.slot() as u32);
-        if let Ok(entry) = shard.entries.find_entry(hash_of(&details.digest), |e| e.digest == details.digest)
-        {
+        if let Ok(entry) = shard.entries.find_entry(details.hash, |e| e.slot as usize == place.slot()) {
             entry.remove();
         }
         drop(guard);
@@ -172,8 +175,7 @@ impl Tokens {
     pub(super) fn describe(&self, place: Place, now: Timestamp) -> Option<Found> {
         let shard = self.shards.read(place.shard());
         let details = shard.details.get(place.slot())?.as_ref()?;
-        let digest = details.digest;
-        let entry = shard.entries.find(hash_of(&digest), |entry| entry.digest == digest)?;
+        let entry = shard.entries.find(details.hash, |entry| entry.slot as usize == place.slot())?;
         self.found(&shard, entry, now)
     }
 
@@ -193,12 +195,12 @@ impl Tokens {
         })
     }
 
-    pub(super) fn is_expired(&self, place: Place, now: Timestamp) -> bool {
+    /// From when on the token at a place is refused: the end of time for one that does not expire.
+    pub(super) fn expiry(&self, place: Place) -> Option<Timestamp> {
         let shard = self.shards.read(place.shard());
-        let Some(Some(details)) = shard.details.get(place.slot()) else { return true };
-        let digest = details.digest;
-        let entry = shard.entries.find(hash_of(&digest), |entry| entry.digest == digest);
-        entry.is_none_or(|entry| now >= entry.expires_at)
+        let hash = shard.details.get(place.slot())?.as_ref()?.hash;
+        let entry = shard.entries.find(hash, |entry| entry.slot as usize == place.slot())?;
+        Some(entry.expires_at)
     }
 
     pub(super) fn find_id(&self, token_id: &TokenId) -> Option<Place> {

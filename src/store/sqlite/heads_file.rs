@@ -20,6 +20,8 @@ use crate::store::{ChainDigest, StoreError};
 /// "grnh", in the header of the file.
 const APPLICATION_ID: i64 = 0x6772_6e68;
 const FORMAT: i64 = 1;
+/// What a connection that looks heads up may keep of the file: a negative number counts KiB.
+const READ_CACHE_KIB: i64 = -32 * 1024;
 
 /// The first 16 bytes of the SHA-256 of a stream's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,6 +91,8 @@ impl HeadsFile {
             if writable {
                 // What is lost is read from the log again.
                 conn.pragma_update(None, "synchronous", "normal")?;
+            } else {
+                conn.pragma_update(None, "cache_size", READ_CACHE_KIB)?;
             }
             let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
             Ok((pragma("application_id")?, pragma("user_version")?, conn))

@@ -5,6 +5,7 @@
 //! - `heads.db`: where each stream ends; derived, and may be deleted while no server runs.
 //! - `ledger.lock`: held by the one process that serves the ledger.
 
+mod backup;
 mod checkpoint;
 mod heads;
 mod heads_file;
@@ -30,6 +31,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+pub use self::backup::{backup, restore};
 use self::checkpoint::Checkpointer;
 use self::heads::Heads;
 use self::heads_file::{HeadsFile, UpTo};
@@ -174,6 +176,13 @@ impl SqliteStore {
         Ok(Arc::new(Self { readers, progress, serving: None }))
     }
 
+    /// Does something to the writer's connection, before whatever is appended next.
+    #[cfg(test)]
+    async fn tamper(&self, tamper: impl FnOnce(&Connection) + Send + 'static) {
+        let serving = self.serving.as_ref().unwrap();
+        assert!(serving.commands.send(Command::Tamper(Box::new(tamper))).await.is_ok());
+    }
+
     /// The last position: known here if this process serves the ledger, else in the file.
     async fn last_position(&self) -> Result<Position, StoreError> {
         match self.serving {
@@ -196,7 +205,7 @@ impl SqliteStore {
                             .send_if_modified(|progress| std::mem::replace(&mut progress.head, head) != head),
                     ),
                     Err(error) => {
-                        tracing::warn!(%error, "the ledger could not be looked at; it will be tried again")
+                        tracing::warn!(%error, "the ledger could not be looked at; it will be tried again");
                     }
                 }
             }
@@ -289,7 +298,8 @@ impl Store for SqliteStore {
             return Err(StoreError::Closed);
         }
         let (answer, answered) = oneshot::channel();
-        let job = Job { stream: stream.clone(), expected, records, answer };
+        let ids = records.iter().map(|record| record.event_id).collect();
+        let job = Job { stream: stream.clone(), expected, records, ids, answer };
         serving.commands.send(Command::Append(job)).await.map_err(|_| StoreError::Closed)?;
         let lost = || Append::Unknown { reason: "the writer stopped before it answered".to_owned() };
         answered.await.unwrap_or_else(|_| Ok(lost()))

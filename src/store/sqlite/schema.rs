@@ -16,6 +16,9 @@ pub(super) const APPLICATION_ID: i64 = 0x6772_6e74;
 /// The format written here, and the newest one read here; `PRAGMA user_version`.
 pub(super) const FORMAT: i64 = 1;
 
+/// The file versions of a database with a write-ahead log.
+const WAL_VERSIONS: [u8; 2] = [2, 2];
+
 /// The log only grows at its end: no other index, because a random page in the acknowledged transaction
 /// is what makes an append slow. `previous` is the position of the record before it in its stream, so
 /// that a stream is read backwards by primary key.
@@ -152,15 +155,18 @@ pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
 pub(super) enum Access {
     Write,
     Read,
+    /// To read a file that nobody writes.
+    Still,
 }
 
 /// Opens an existing ledger file, without looking into it.
 pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
-    let flags = match access {
-        Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    let open = |flags| Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let conn = match access {
+        Access::Write => open(OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+        Access::Read => open(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        Access::Still => super::backup::open_still(path)?,
     };
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
     if access == Access::Write {
@@ -187,10 +193,9 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     if found < FORMAT {
         return Err(damaged(path, Position::START, &format!("its format {found} was never in use")));
     }
-    let mode = conn.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
-    let mode = mode.map_err(|error| file_error(path, Position::START, &error))?;
+    let versions = file_versions(path).map_err(|error| damaged(path, Position::START, &error.to_string()))?;
     // Pages are never freed. A header that says otherwise would have live pages written over.
-    if mode != "wal" || pragma("freelist_count")? != 0 || pragma("auto_vacuum")? != 0 {
+    if versions != WAL_VERSIONS || pragma("freelist_count")? != 0 || pragma("auto_vacuum")? != 0 {
         return Err(damaged(path, Position::START, "its header is not what was written"));
     }
     let tables = tables(conn).map_err(|error| file_error(path, Position::START, &error))?;
@@ -198,6 +203,14 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
         return Err(damaged(path, Position::START, "its tables are not those of a grantbook ledger"));
     }
     Ok(())
+}
+
+/// The write and read versions in the header of the file. SQLite may say something else of a file that it
+/// takes for immutable.
+fn file_versions(path: &Path) -> std::io::Result<[u8; 2]> {
+    let mut header = [0; 20];
+    std::io::Read::read_exact(&mut File::open(path)?, &mut header)?;
+    Ok([header[18], header[19]])
 }
 
 fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {

@@ -35,6 +35,8 @@ pub(super) struct Job {
     pub stream: StreamName,
     pub expected: Expected,
     pub records: Vec<NewRecord>,
+    /// The ids of the records, which are gone once they are staged.
+    pub ids: Vec<EventId>,
     pub answer: oneshot::Sender<Answer>,
 }
 
@@ -191,8 +193,7 @@ impl Writer {
             },
         };
         if Expected::after(head.map(|head| head.revision)) != job.expected {
-            let ids: Vec<_> = job.records.iter().map(|record| record.event_id).collect();
-            return Ok(Verdict::Settled(self.refuse_or_find(&job.stream, job.expected, &ids, head)));
+            return Ok(Verdict::Settled(self.refuse_or_find(job, head)));
         }
         let verdict = Verdict::Staged { first: batch.staged.len(), count: job.records.len() };
         let mut head = head;
@@ -212,13 +213,8 @@ impl Writer {
 
     /// The answer to an append that does not meet its stream where it expects it: a conflict, unless it
     /// is a retry and its records stand there already.
-    fn refuse_or_find(
-        &self,
-        stream: &StreamName,
-        expected: Expected,
-        ids: &[EventId],
-        head: Option<StreamHead>,
-    ) -> Answer {
+    fn refuse_or_find(&self, job: &Job, head: Option<StreamHead>) -> Answer {
+        let Job { stream, expected, ids, .. } = job;
         let conflict = Ok(Append::Conflict { actual: head.map(|head| head.revision) });
         let first = expected.next_revision();
         let last = first.as_u64().saturating_add(ids.len() as u64 - 1);
@@ -276,24 +272,14 @@ impl Writer {
             certain = self.scrub().is_ok();
             self.uncertain = !certain;
         }
-        let mut verdicts = verdicts.into_iter();
-        let refused = |job: &Job| {
-            let ids = match verdicts.next() {
-                Some(Verdict::Staged { first, count }) => &batch.staged[first..first + count],
-                _ => &[],
-            };
-            let mut ids: Vec<_> = ids.iter().map(|record| record.event_id).collect();
-            ids.extend(job.records.iter().map(|record| record.event_id));
-            self.answer_refused(job, &ids, certain, &error)
-        };
-        jobs.iter().map(refused).collect()
+        jobs.iter().map(|job| self.answer_refused(job, certain, &error)).collect()
     }
 
     /// An append that writes nothing can still be answered from what is there.
-    fn answer_refused(&self, job: &Job, ids: &[EventId], certain: bool, error: &StoreError) -> Answer {
+    fn answer_refused(&self, job: &Job, certain: bool, error: &StoreError) -> Answer {
         let head = self.heads.find(&Key::of(&job.stream), &self.heads_file)?;
         if Expected::after(head.map(|head| head.revision)) != job.expected {
-            return self.refuse_or_find(&job.stream, job.expected, ids, head);
+            return self.refuse_or_find(job, head);
         }
         if certain { Err(error.clone()) } else { Ok(Append::Unknown { reason: error.to_string() }) }
     }

@@ -1,0 +1,47 @@
+//! What every benchmark shares: ratios within one run, printed beside their targets. Absolute times are
+//! printed too, and mean little on a machine shared with others.
+
+#![allow(dead_code, reason = "each benchmark uses its part")]
+
+use std::time::{Duration, Instant};
+
+/// Prints a ratio beside the least it should be.
+pub fn at_least(what: &str, ratio: f64, target: f64) {
+    verdict(what, ratio, ratio >= target, &format!("target ≥ {target}"));
+}
+
+/// Prints a figure beside the most it should be.
+pub fn at_most(what: &str, figure: f64, target: f64) {
+    verdict(what, figure, figure <= target, &format!("target ≤ {target}"));
+}
+
+fn verdict(what: &str, figure: f64, reached: bool, target: &str) {
+    println!("{what} = {figure:.2} ({target}) {}", if reached { "PASS" } else { "MISS" });
+}
+
+/// How long something takes.
+pub fn time<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let done = work();
+    (start.elapsed(), done)
+}
+
+/// The value in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Resident memory of this process, in bytes.
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * 4096
+}
+
+/// The value of `--name N` on the command line.
+pub fn argument(name: &str, default: usize) -> usize {
+    let mut arguments = std::env::args();
+    arguments.find(|argument| argument == name);
+    arguments.next().and_then(|value| value.parse().ok()).unwrap_or(default)
+}

@@ -1,0 +1,263 @@
+//! Random but well-formed histories, grown from small choices that shrink well. A choice that cannot
+//! follow from what happened is passed over.
+
+use grantbook_events::{
+    AppDeleted, AppEvent, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended, AppUpdated,
+    CodeReplayed, InstallationEvent, InstallationId, OperatorKeyCreated, OperatorKeyEvent,
+    OperatorKeyRetired, Position, RevocationReason, Role, StreamKind, Timestamp, TokenPolicy, TokenRevoked,
+};
+use grantbook_projections::{App, AppStatus, CodeState, InstalledApp, OperatorKey, RegisteredApp};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::history::{
+    History, account, client, digest, exchanged, granted, key_id, place, registered, secret_id, user,
+};
+
+/// What somebody does.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Register,
+    Update,
+    RotateSecret,
+    Suspend,
+    Resume,
+    Delete,
+    Grant,
+    /// With the token's lifetime in seconds.
+    Exchange(Option<i64>),
+    Replay,
+    Revoke,
+    Uninstall,
+    CreateKey,
+    RetireKey,
+}
+
+/// One choice: what, where, and how much later than the choice before.
+#[derive(Debug, Clone)]
+pub struct Step {
+    act: Act,
+    app: u64,
+    account: u64,
+    user: u64,
+    pick: usize,
+    later_seconds: i64,
+    /// How far behind the clock of the node is that records this: recorded time may run backwards from
+    /// stream to stream.
+    behind_seconds: i64,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => Just(Act::Register),
+        2 => Just(Act::Update),
+        2 => Just(Act::RotateSecret),
+        1 => Just(Act::Suspend),
+        2 => Just(Act::Resume),
+        1 => (0..4).prop_map(|one_in| if one_in == 0 { Act::Delete } else { Act::Update }),
+        14 => Just(Act::Grant),
+        20 => prop_oneof![Just(None), (1_i64..7200).prop_map(Some)].prop_map(Act::Exchange),
+        3 => Just(Act::Replay),
+        5 => Just(Act::Revoke),
+        3 => Just(Act::Uninstall),
+        2 => Just(Act::CreateKey),
+        1 => Just(Act::RetireKey),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let later = prop_oneof![3 => Just(0), 6 => 0_i64..120, 1 => 0_i64..10_000];
+    let behind = prop_oneof![3 => Just(0), 1 => 0_i64..30];
+    (act(), 0_u64..3, 0_u64..3, 0_u64..2, any::<usize>(), later, behind).prop_map(
+        |(act, app, account, user, pick, later_seconds, behind_seconds)| Step {
+            act,
+            app,
+            account,
+            user,
+            pick,
+            later_seconds,
+            behind_seconds,
+        },
+    )
+}
+
+/// Choices for one history.
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..160)
+}
+
+/// The same cases on every machine and every day.
+pub fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(0x6772_616e_7462_6f6f),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Grows a history step by step; `seen` looks at it after every event.
+pub fn grow(steps: &[Step], mut seen: impl FnMut(&History)) -> History {
+    let mut history = History::default();
+    let mut clock = 0;
+    for (n, step) in steps.iter().enumerate() {
+        clock += step.later_seconds;
+        let at = Timestamp::from_micros((clock - step.behind_seconds) * 1_000_000 + n as i64 % 3);
+        let before = history.log.len();
+        step.take(&mut history, n as u64 + 1, at);
+        if history.log.len() > before {
+            seen(&history);
+        }
+    }
+    history
+}
+
+fn picked<T>(of: impl Iterator<Item = T>, pick: usize) -> Option<T> {
+    let mut of: Vec<T> = of.collect();
+    if of.is_empty() { None } else { Some(of.swap_remove(pick % of.len())) }
+}
+
+impl Step {
+    /// Does it, if it can follow. `n` is new in every step and names what comes to be.
+    fn take(&self, history: &mut History, n: u64, at: Timestamp) {
+        match self.act {
+            Act::Register | Act::Update | Act::RotateSecret | Act::Suspend | Act::Resume | Act::Delete => {
+                self.on_app(history, n, at)
+            }
+            Act::Grant | Act::Exchange(_) | Act::Replay | Act::Revoke | Act::Uninstall => {
+                self.on_installation(history, n, at);
+            }
+            Act::CreateKey | Act::RetireKey => self.on_key(history, n, at),
+        }
+    }
+
+    fn on_app(&self, history: &mut History, n: u64, at: Timestamp) {
+        let client = client(self.app);
+        let kind = StreamKind::App(client);
+        let Some(App::Registered(app)) = history.apps.get(&client) else {
+            // Without an app nothing else can follow, so every choice of one starts with this.
+            history.record(kind, at, registered(client));
+            return;
+        };
+        let reason = format!("reason {n}");
+        let event = match (self.act, &app.status) {
+            (_, AppStatus::Deleted { .. }) => return,
+            (Act::Update, _) => AppEvent::Updated(self.changes(n)),
+            (Act::RotateSecret, _) => return self.rotate(history, n, at),
+            (Act::Suspend, AppStatus::Active) => AppEvent::Suspended(AppSuspended { reason }),
+            (Act::Resume, AppStatus::Suspended { .. }) => AppEvent::Resumed(AppResumed { reason }),
+            (Act::Delete, _) => AppEvent::Deleted(AppDeleted { reason }),
+            _ => return,
+        };
+        history.record(kind, at, event);
+    }
+
+    fn changes(&self, n: u64) -> AppUpdated {
+        let mut changes = AppUpdated::default();
+        match self.pick % 4 {
+            0 => changes.name = Some(format!("Widgets {n}")),
+            1 => changes.homepage = Some(if n.is_multiple_of(2) { String::new() } else { format!("h{n}") }),
+            2 => changes.scopes = Some(super::history::scopes(n)),
+            _ => changes.token_policy = Some(TokenPolicy { lifetime_seconds: Some(n) }),
+        }
+        changes
+    }
+
+    fn rotate(&self, history: &mut History, n: u64, at: Timestamp) {
+        let kind = StreamKind::App(client(self.app));
+        let added = AppSecretAdded { secret_id: secret_id(n), digest: digest(n) };
+        let recorded = history.record(kind, at, AppEvent::SecretAdded(added));
+        let retires_at = Timestamp::from_micros(recorded.envelope.recorded_at.as_micros() + 60_000_000);
+        let app = registered_app(&history.apps[&client(self.app)]);
+        let old = picked(app.secrets.iter().filter(|old| old.secret_id != secret_id(n)), self.pick);
+        if let Some(secret_id) = old.map(|old| old.secret_id) {
+            history.record(kind, at, AppEvent::SecretRetired(AppSecretRetired { secret_id, retires_at }));
+        }
+    }
+
+    fn on_installation(&self, history: &mut History, n: u64, at: Timestamp) {
+        let (client, account) = (client(self.app), account(self.account));
+        if !history.apps.contains_key(&client) {
+            return;
+        }
+        let kind = place(client, &account);
+        let installed = history.installations.get(&InstallationId::of(&client, &account));
+        let installed = installed.and_then(|state| state.present());
+        let event = match (self.act, installed) {
+            (Act::Grant, _) => {
+                let granted = granted(n, client, &account, &user(self.user), at);
+                Some(InstallationEvent::AccessGranted(granted))
+            }
+            (Act::Uninstall, Some(_)) => return history.uninstall(client, &account, at),
+            (Act::Exchange(lifetime), Some(installed)) => self.exchange(installed, n, lifetime, at),
+            (Act::Replay, Some(installed)) => self.replay(installed),
+            (Act::Revoke, Some(installed)) => self.revoke(installed),
+            _ => None,
+        };
+        if let Some(event) = event {
+            history.record(kind, at, event);
+        }
+    }
+
+    fn exchange(
+        &self,
+        installed: &InstalledApp,
+        n: u64,
+        lifetime: Option<i64>,
+        at: Timestamp,
+    ) -> Option<InstallationEvent> {
+        let pending = installed.grants.iter().filter(|grant| grant.code == CodeState::Pending);
+        let grant = picked(pending, self.pick)?;
+        let at = at.max(installed.changed_at).as_micros();
+        let expires_at = lifetime.map(|seconds| Timestamp::from_micros(at + seconds * 1_000_000));
+        let mut event = exchanged(n, &grant.user_id, expires_at);
+        event.grant_id = grant.grant_id;
+        Some(InstallationEvent::CodeExchanged(event))
+    }
+
+    fn replay(&self, installed: &InstalledApp) -> Option<InstallationEvent> {
+        let grant_id = picked(installed.tokens.iter(), self.pick)?.grant_id;
+        let token_ids = installed.tokens_of(grant_id).map(|token| token.token_id).collect();
+        Some(InstallationEvent::CodeReplayed(CodeReplayed { grant_id, token_ids }))
+    }
+
+    fn revoke(&self, installed: &InstalledApp) -> Option<InstallationEvent> {
+        let token_id = picked(installed.tokens.iter(), self.pick)?.token_id;
+        let reason = RevocationReason::Operator;
+        Some(InstallationEvent::TokenRevoked(TokenRevoked { token_id, reason }))
+    }
+
+    fn on_key(&self, history: &mut History, n: u64, at: Timestamp) {
+        if let Act::CreateKey = self.act {
+            let role = [Role::Admin, Role::Auditor, Role::Resource][self.pick % 3];
+            let key_id = key_id(n);
+            let created = OperatorKeyCreated { key_id, name: format!("key {n}"), role, digest: digest(n) };
+            history.record(StreamKind::OperatorKey(key_id), at, OperatorKeyEvent::Created(created));
+            return;
+        }
+        let unretired = history.keys.iter().filter(|(_, key)| issued(key).retired_at.is_none());
+        if let Some(&id) = picked(unretired.map(|(id, _)| id), self.pick) {
+            let retired = OperatorKeyRetired { reason: format!("reason {n}") };
+            history.record(StreamKind::OperatorKey(id), at, OperatorKeyEvent::Retired(retired));
+        }
+    }
+}
+
+pub fn registered_app(app: &App) -> &RegisteredApp {
+    match app {
+        App::Registered(app) => app,
+        App::Unregistered => panic!("only apps that were registered have a state here"),
+    }
+}
+
+pub fn issued(key: &OperatorKey) -> &grantbook_projections::IssuedKey {
+    match key {
+        OperatorKey::Issued(key) => key,
+        OperatorKey::Absent => panic!("only keys that were created have a state here"),
+    }
+}
+
+/// The last position of a history.
+pub fn head(history: &History) -> Position {
+    history.log.last().map_or(Position::START, |last| last.envelope.position)
+}

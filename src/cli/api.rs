@@ -1,0 +1,149 @@
+//! The management API, asked. Knows: HTTP, JSON and problems. Must not know: where the server was found,
+//! or any rule.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use ureq::Agent;
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::{HeaderValue, Method, Request};
+use url::Url;
+
+use super::failure::Failure;
+use super::output;
+use crate::secrets::PlainSecret;
+
+/// How long connecting may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long one request may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// Items asked for at once: the most a page has.
+const PAGE: &str = "200";
+
+/// A query, by name and value.
+pub(super) type Query<'a> = &'a [(&'a str, &'a str)];
+
+/// A server, and the key it is asked with.
+#[derive(Debug)]
+pub(super) struct Api {
+    agent: Agent,
+    url: Url,
+    key: PlainSecret,
+}
+
+/// What a server said.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// The body; an empty object if there was none, or it was no JSON.
+    pub(super) body: Value,
+}
+
+impl Api {
+    /// A server at a plain http URL. Nothing is sent yet.
+    pub(super) fn new(url: Url, key: PlainSecret) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // The key goes to the server and to nobody on the way.
+            .proxy(None)
+            .timeout_connect(Some(CONNECT_WITHIN))
+            .timeout_global(Some(ANSWER_WITHIN))
+            // A connection that idles would hold up the server when it stops.
+            .max_idle_connections(0)
+            .build();
+        Self { agent: config.new_agent(), url, key }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+
+    pub(super) fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Failure> {
+        self.done(self.ask(Method::GET, path, query, None))
+    }
+
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.done(self.ask(Method::POST, path, &[], Some(body)))
+    }
+
+    pub(super) fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.done(self.ask(Method::PATCH, path, &[], Some(body)))
+    }
+
+    pub(super) fn delete(&self, path: &str, query: Query<'_>) -> Result<Value, Failure> {
+        self.done(self.ask(Method::DELETE, path, query, None))
+    }
+
+    /// All pages of a list, as one.
+    pub(super) fn list(&self, path: &str, query: Query<'_>) -> Result<Value, Failure> {
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let mut query = query.to_vec();
+            query.push(("limit", PAGE));
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let mut page = self.get(path, &query)?;
+            if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+            match page.get("next_cursor").and_then(Value::as_str) {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return Ok(json!({ "items": items })),
+            }
+        }
+    }
+
+    /// Asks, and says what came back, whatever it is.
+    pub(super) fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {}", self.key.expose())).map_err(|_| bad_key())?;
+        bearer.set_sensitive(true);
+        let request = Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .header(AUTHORIZATION, bearer)
+            .header(ACCEPT, "application/json, application/problem+json");
+        let response = match body {
+            None => self.agent.run(request.body(()).map_err(Failure::of)?),
+            Some(body) => {
+                let request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+                self.agent.run(request.map_err(Failure::of)?)
+            }
+        };
+        let unreachable =
+            |error| Failure::Failed(format!("the server at {} cannot be reached: {error}", self.url()));
+        let mut response = response.map_err(unreachable)?;
+        let text = response.body_mut().read_to_string().map_err(unreachable)?;
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::Object(Map::new()));
+        Ok(Answer { status: response.status().as_u16(), body })
+    }
+
+    /// The body of an answer that is yes.
+    fn done(&self, answer: Result<Answer, Failure>) -> Result<Value, Failure> {
+        let answer = answer?;
+        if (200..300).contains(&answer.status) {
+            return Ok(answer.body);
+        }
+        let said = |name: &str| answer.body.get(name).and_then(Value::as_str).map(output::one_line);
+        Err(Failure::Failed(match (said("detail"), said("code")) {
+            (Some(detail), Some(code)) => format!("{detail} ({code})"),
+            _ => format!("{} answered {}: is this a grantbook server?", self.url(), answer.status),
+        }))
+    }
+}
+
+fn bad_key() -> Failure {
+    Failure::Usage("the operator key has characters that no key has; it looks like gbk_…".to_owned())
+}

@@ -1,0 +1,89 @@
+//! `control.json`: how the other commands on this machine find a running server. Knows: the file. Must not
+//! know: what a server is asked.
+//!
+//! It holds a key that admits to everything, so only the user who runs the server may read it. The key
+//! ends with the process: a file that a crash left behind admits nobody to anything.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::failure::Failure;
+use super::running::Running;
+use crate::secrets::PlainSecret;
+
+const NAME: &str = "control.json";
+
+/// The file of a server that runs in this process; removed when this goes.
+#[derive(Debug)]
+pub(super) struct ControlFile(PathBuf);
+
+/// What a control file says.
+#[derive(Debug)]
+pub(super) struct Control {
+    /// Where the server is reached.
+    pub(super) url: String,
+    /// The key it is asked with.
+    pub(super) key: PlainSecret,
+}
+
+/// Where the control file of a ledger is.
+pub(super) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(NAME)
+}
+
+impl ControlFile {
+    /// Writes the file. Whoever looks sees the whole of it or none.
+    pub(super) fn write(data_dir: &Path, server: &Running) -> Result<Self, Failure> {
+        let path = path(data_dir);
+        let text = json!({ "url": server.url, "key": server.key.expose(), "pid": std::process::id() });
+        let draft = path.with_extension("json.new");
+        let written = write_private(&draft, &format!("{text}\n")).and_then(|()| fs::rename(&draft, &path));
+        written.map_err(|error| Failure::Failed(format!("{} cannot be written: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for ControlFile {
+    fn drop(&mut self) {
+        // One that stays is as harmless as after a crash.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Writes a new file that no other user can read at any moment.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+/// What the control file says, if there is one that says anything.
+pub(super) fn read(data_dir: &Path) -> Result<Option<Control>, Failure> {
+    #[derive(Deserialize)]
+    struct Written {
+        url: String,
+        key: String,
+    }
+    let path = path(data_dir);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let advice = "run this as the user who runs the server";
+            return Err(Failure::Failed(format!("{} cannot be read: {error}; {advice}", path.display())));
+        }
+    };
+    // What is no control file leads nowhere; the lock on the ledger still guards it.
+    let written = serde_json::from_str::<Written>(&text).ok();
+    Ok(written.map(|written| Control { url: written.url, key: PlainSecret::presented(written.key) }))
+}

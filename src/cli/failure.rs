@@ -1,0 +1,70 @@
+//! Why a command ends early, and the exit code that follows. Knows: exit codes. Must not know: any
+//! particular command.
+
+use std::process::ExitCode;
+
+use super::output;
+use crate::config::ConfigError;
+use crate::ledger::UnreadableError;
+use crate::server::StartError;
+use crate::store::StoreError;
+
+/// What the exit codes mean, for the help.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: the ledger or the server refused, could not be reached, or broke
+  2  the command line or the configuration is wrong; nothing was done";
+
+/// Why a command ends early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It was refused, or something broke.
+    #[error("{0}")]
+    Failed(String),
+    /// Nobody reads the output any more: a reader that has enough is no failure.
+    #[error("the output was closed")]
+    OutputClosed,
+}
+
+impl Failure {
+    /// A failure with the text of an error.
+    pub(super) fn of(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    /// Says why, unless there is nobody to tell, and gives the exit code.
+    pub(super) fn report(&self) -> ExitCode {
+        let code = match self {
+            Self::OutputClosed => return ExitCode::SUCCESS,
+            Self::Failed(_) => 1,
+            Self::Usage(_) | Self::Config(_) => 2,
+        };
+        output::complain(&self.to_string());
+        ExitCode::from(code)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::of(error)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::of(error)
+    }
+}
+
+impl From<UnreadableError> for Failure {
+    fn from(error: UnreadableError) -> Self {
+        Self::of(error)
+    }
+}

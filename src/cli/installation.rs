@@ -1,0 +1,95 @@
+//! `grantbook installation`: which apps are on which accounts.
+
+use clap::Subcommand;
+use grantbook_events::{AccountId, ClientId, InstallationId};
+
+use super::failure::{EXIT_CODES, Failure};
+use super::reach::{Needs, Reach};
+use super::render::{self, Shown};
+
+/// Read and end installations of apps on accounts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Installation {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the installations of an app, or those on an account, ended ones too.
+    List {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Show one installation and its valid tokens.
+    Show {
+        /// The installation's id
+        installation_id: InstallationId,
+    },
+    /// Uninstall: end the codes and tokens of an app on an account.
+    Uninstall {
+        /// The installation's id
+        installation_id: InstallationId,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Of {
+    /// The app's client id
+    #[arg(long, value_name = "CLIENT_ID")]
+    app: Option<ClientId>,
+    /// The account, as the host platform names it
+    #[arg(long, value_name = "ACCOUNT_ID")]
+    account: Option<AccountId>,
+}
+
+const COLUMNS: &[Shown<'_>] = &[
+    ("installation id", "/installation_id"),
+    ("client id", "/client_id"),
+    ("account", "/account_id"),
+    ("installed", "/installed"),
+    ("since", "/installed_since"),
+    ("tokens", "/valid_tokens"),
+];
+
+const INSTALLATION: &[Shown<'_>] = &[
+    ("installation id", "/installation_id"),
+    ("client id", "/client_id"),
+    ("account", "/account_id"),
+    ("installed", "/installed"),
+    ("installed since", "/installed_since"),
+    ("ended at", "/ended_at"),
+    ("first granted at", "/first_granted_at"),
+    ("epoch", "/epoch"),
+    ("tokens", "/tokens"),
+];
+
+impl Installation {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let path = |id: InstallationId| format!("/installations/{id}");
+        match self.command {
+            Command::List { of } => {
+                let app = of.app.map(|app| ("app", app.to_string()));
+                let account = of.account.map(|account| ("account", account.to_string()));
+                let query: Vec<(&str, &str)> =
+                    app.iter().chain(&account).map(|(name, value)| (*name, value.as_str())).collect();
+                let ask = |api: &super::api::Api| api.list("/installations", &query);
+                self.reach.ask(Needs::Ledger, ask, |list| render::table(list, COLUMNS))
+            }
+            Command::Show { installation_id } => self.reach.ask(
+                Needs::Ledger,
+                |api| api.get(&path(installation_id), &[]),
+                |installation| render::fields(installation, INSTALLATION),
+            ),
+            Command::Uninstall { installation_id } => self.reach.ask(
+                Needs::Ledger,
+                |api| api.delete(&path(installation_id), &[]),
+                |ended| format!("Uninstalled.\n{}", render::fields(ended, &[("tokens ended", "/token_ids")])),
+            ),
+        }
+    }
+}

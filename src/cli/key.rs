@@ -1,0 +1,99 @@
+//! `grantbook key`: the keys of operators.
+
+use clap::{Subcommand, ValueEnum};
+use grantbook_events::OperatorKeyId;
+use serde_json::json;
+
+use super::failure::{EXIT_CODES, Failure};
+use super::reach::{Needs, Reach};
+use super::render::{self, Shown};
+
+/// Create, list and retire operator keys.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Key {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create an operator key. It is printed once.
+    New {
+        /// What it is for
+        #[arg(long, value_name = "TEXT")]
+        name: String,
+        /// What it may do
+        #[arg(long)]
+        role: Role,
+    },
+    /// List all operator keys, retired ones too.
+    List,
+    /// End an operator key.
+    Retire {
+        /// The key's id, as `key list` shows it; never the key itself
+        key_id: OperatorKeyId,
+        /// Why, for whoever reads the ledger later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Role {
+    /// Everything
+    Admin,
+    /// Reads everything, changes nothing
+    Auditor,
+    /// Introspects tokens, nothing else
+    Resource,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Auditor => "auditor",
+            Self::Resource => "resource",
+        }
+    }
+}
+
+const COLUMNS: &[Shown<'_>] = &[
+    ("key id", "/key_id"),
+    ("name", "/name"),
+    ("role", "/role"),
+    ("created at", "/created_at"),
+    ("retired at", "/retired_at"),
+];
+
+const NEW_KEY: &[Shown<'_>] = &[("key id", "/key_id"), ("name", "/name"), ("role", "/role"), ("key", "/key")];
+
+const KEY_ONCE: &str = "\nKeep the key now: it is not stored, and it will not be shown again.\n";
+
+impl Key {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::New { name, role } => {
+                let body = json!({ "name": name, "role": role.name() });
+                self.reach.ask(
+                    Needs::Nothing,
+                    |api| api.post("/keys", &body),
+                    |key| format!("{}{KEY_ONCE}", render::fields(key, NEW_KEY)),
+                )
+            }
+            Command::List => self.reach.ask(
+                Needs::Ledger,
+                |api| api.list("/keys", &[]),
+                |list| render::table(list, COLUMNS),
+            ),
+            Command::Retire { key_id, reason } => self.reach.ask(
+                Needs::Ledger,
+                |api| api.delete(&format!("/keys/{key_id}"), &[("reason", &reason)]),
+                |_| "The key is refused from now on.\n".to_owned(),
+            ),
+        }
+    }
+}

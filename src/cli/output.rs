@@ -1,0 +1,25 @@
+//! The one place that writes to stdout and stderr. Knows: that a reader may go away. Must not know: what
+//! is written.
+
+use std::io::{ErrorKind, Write as _, stderr, stdout};
+
+use super::failure::Failure;
+
+/// Writes to stdout and flushes.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::OutputClosed,
+        _ => Failure::Failed(format!("the output cannot be written: {error}")),
+    })
+}
+
+/// One line on stderr. If that cannot be written, nobody is there to be told.
+pub(super) fn complain(text: &str) {
+    let _ = writeln!(stderr().lock(), "grantbook: {}", one_line(text));
+}
+
+/// Text from elsewhere must not break out of its line or steer the terminal.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,32 @@
+//! Where the ledger is, as the commands that need no other setting are told. Knows: two flags. Must not
+//! know: what is done there.
+
+use std::path::PathBuf;
+
+use super::failure::Failure;
+use crate::config::{Config, ConfigFlags, Sources};
+
+/// Where the ledger is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// The configuration file [default: ./grantbook.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory the ledger rests in
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<String>,
+}
+
+impl Place {
+    /// The configuration that says so.
+    pub(super) fn load(&self) -> Result<Config, Failure> {
+        let flags =
+            ConfigFlags { config: self.config.clone(), data: self.data.clone(), ..ConfigFlags::default() };
+        Ok(Config::load(Sources::from_process(flags)?)?)
+    }
+
+    /// Whether a flag said anything.
+    pub(super) fn is_given(&self) -> bool {
+        self.config.is_some() || self.data.is_some()
+    }
+}

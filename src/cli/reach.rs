@@ -1,0 +1,206 @@
+//! How a command gets at the ledger: through a server, always. Knows: where servers are found. Must not
+//! know: what they are asked.
+//!
+//! In this order: the server that is named; the one that serves the ledger on this machine; else one in
+//! this process, for as long as the command takes. So there is one way in, and the ledger's lock guards it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use ureq::http::Method;
+use url::{Host, Url};
+
+use super::api::Api;
+use super::failure::Failure;
+use super::place::Place;
+use super::running::Running;
+use super::{control, output};
+use crate::config::{Config, KEY_VARIABLE, Remote, SERVER_VARIABLE};
+use crate::secrets::PlainSecret;
+use crate::server::StartError;
+use crate::store::{SqliteStore, StoreError};
+
+/// How often a ledger that is in use is tried again: a server may be starting or stopping, or another
+/// command may be at it.
+const TRIES: u32 = 20;
+/// How often a server that still folds its ledger is asked again.
+const READY_TRIES: u32 = 300;
+/// The pause before the next try.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the ledger is, and how to answer.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reach {
+    #[command(flatten)]
+    place: Place,
+    /// A server elsewhere, such as http://127.0.0.1:8700; its operator key is read from GRANTBOOK_KEY
+    #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["config", "data"])]
+    server: Option<String>,
+    /// Print one JSON document, as the management API answers, and nothing else
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What a command needs to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Nothing: an empty directory becomes a ledger.
+    Nothing,
+    /// A ledger.
+    Ledger,
+}
+
+/// What of the connection failed.
+enum Refused {
+    /// Another process has the ledger.
+    InUse(String),
+    Other(Failure),
+}
+
+impl Reach {
+    /// Asks a server, and prints what it said.
+    pub(super) fn ask(
+        &self,
+        needs: Needs,
+        ask: impl FnOnce(&Api) -> Result<Value, Failure>,
+        show: impl FnOnce(&Value) -> String,
+    ) -> Result<(), Failure> {
+        // Printed before the server is stopped: a secret is shown once, whatever goes wrong afterwards.
+        self.with_api(needs, |api| {
+            let answer = ask(api)?;
+            if self.json { output::print(&format!("{answer}\n")) } else { output::print(&show(&answer)) }
+        })
+    }
+
+    fn with_api(&self, needs: Needs, act: impl FnOnce(&Api) -> Result<(), Failure>) -> Result<(), Failure> {
+        let remote = Remote::from_process()?;
+        match self.server.clone().or(remote.server.filter(|_| !self.place.is_given())) {
+            Some(server) => act(&named(&server, remote.key)?),
+            None => self.with_ledger(needs, act),
+        }
+    }
+
+    fn with_ledger(
+        &self,
+        needs: Needs,
+        act: impl FnOnce(&Api) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let config = self.place.load()?;
+        let mut tries = 0;
+        loop {
+            if let Some(api) = serving(&config)? {
+                return act(&api);
+            }
+            if needs == Needs::Ledger {
+                SqliteStore::open_read_only(&config.data_dir)?;
+            }
+            match Here::start(&config) {
+                Ok(here) => {
+                    let outcome = act(&here.api);
+                    return outcome.and(here.stop());
+                }
+                Err(Refused::InUse(_)) if tries < TRIES => thread::sleep(PAUSE),
+                Err(Refused::InUse(why)) => return Err(unreachable_server(&config, &why)),
+                Err(Refused::Other(failure)) => return Err(failure),
+            }
+            tries += 1;
+        }
+    }
+}
+
+fn unreachable_server(config: &Config, why: &str) -> Failure {
+    let file = control::path(&config.data_dir);
+    Failure::Failed(format!(
+        "{why}; {} does not lead to it: to ask it, use --server and {KEY_VARIABLE}",
+        file.display()
+    ))
+}
+
+/// The server that somebody named.
+fn named(server: &str, key: Option<PlainSecret>) -> Result<Api, Failure> {
+    let right = "it takes an http URL without a path, such as http://127.0.0.1:8700";
+    let wrong = |what: &str| {
+        Failure::Usage(format!("--server (or {SERVER_VARIABLE}) is {server:?}: {what}; {right}"))
+    };
+    let url = Url::parse(server).map_err(|error| wrong(&error.to_string()))?;
+    match url.scheme() {
+        "http" => {}
+        "https" => {
+            let instead = "run this beside the server, or through a tunnel to it";
+            return Err(wrong(&format!("this grantbook asks over plain http only, so {instead}")));
+        }
+        _ => return Err(wrong("that is no web address")),
+    }
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !bare || !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("it says more than where the server is"));
+    }
+    let key = key.ok_or_else(|| {
+        Failure::Usage(format!("a server elsewhere is asked with an operator key: set {KEY_VARIABLE}"))
+    })?;
+    if !is_loopback(&url) {
+        output::complain("warning: the operator key crosses the network unencrypted; a tunnel would hide it");
+    }
+    Ok(Api::new(url, key))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// The server that serves the ledger on this machine, if one does. Whatever else may be at the address
+/// that a crashed server left behind does not know its key.
+fn serving(config: &Config) -> Result<Option<Api>, Failure> {
+    let Some(control) = control::read(&config.data_dir)? else { return Ok(None) };
+    let Ok(url) = Url::parse(&control.url) else { return Ok(None) };
+    let api = Api::new(url, control.key);
+    for _ in 0..READY_TRIES {
+        match api.ask(Method::GET, "/keys", &[("limit", "1")], None) {
+            Ok(answer) if answer.status == 200 && answer.body["items"].is_array() => return Ok(Some(api)),
+            Ok(answer) if answer.status == 503 && answer.body["code"] == "not_ready" => thread::sleep(PAUSE),
+            Ok(_) | Err(_) => return Ok(None),
+        }
+    }
+    let url = api.url();
+    Err(Failure::Failed(format!("the server at {url} has not read its ledger yet: try again later")))
+}
+
+/// A server in this process.
+struct Here {
+    runtime: Runtime,
+    server: Running,
+    api: Api,
+}
+
+impl Here {
+    fn start(config: &Config) -> Result<Self, Refused> {
+        let failed = |error: std::io::Error| Refused::Other(Failure::of(error));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let server = runtime.block_on(Running::start(config, listener)).map_err(|error| match error {
+            StartError::Store(StoreError::InUse(why)) => Refused::InUse(why),
+            error => Refused::Other(error.into()),
+        })?;
+        if let Err(failure) = runtime.block_on(server.ready()) {
+            // The first failure is the one to report.
+            let _ = runtime.block_on(server.stop());
+            return Err(Refused::Other(failure));
+        }
+        let url = Url::parse(&server.url).map_err(|error| Refused::Other(Failure::of(error)))?;
+        let api = Api::new(url, PlainSecret::presented(server.key.expose()));
+        Ok(Self { runtime, server, api })
+    }
+
+    fn stop(self) -> Result<(), Failure> {
+        drop(self.api);
+        self.runtime.block_on(self.server.stop())
+    }
+}

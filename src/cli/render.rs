@@ -1,0 +1,103 @@
+//! JSON as people like to read it: aligned and plain. Knows: how. Must not know: what it is about.
+
+use serde_json::Value;
+
+use super::output::one_line;
+
+/// What is shown where there is nothing.
+const NOTHING: &str = "-";
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// A label or a column's head, and where in the JSON its value is (RFC 6901).
+pub(super) type Shown<'a> = (&'a str, &'a str);
+
+/// One thing: a line for each value that is there; several values of one field below each other.
+pub(super) fn fields(thing: &Value, shown: &[Shown<'_>]) -> String {
+    let mut rows = Vec::new();
+    for (label, pointer) in shown {
+        let Some(value) = thing.pointer(pointer) else { continue };
+        let lines = match value {
+            Value::Array(items) if !items.is_empty() => items.iter().map(text).collect(),
+            value => vec![text(value)],
+        };
+        let labels = std::iter::once(*label).chain(std::iter::repeat(""));
+        rows.extend(labels.zip(lines).map(|(label, line)| vec![label.to_owned(), line]));
+    }
+    aligned(&rows)
+}
+
+/// A list: a line for each thing, under a head.
+pub(super) fn table(list: &Value, shown: &[Shown<'_>]) -> String {
+    let Some(items) = list.get("items").and_then(Value::as_array).filter(|items| !items.is_empty()) else {
+        return "none\n".to_owned();
+    };
+    let head = shown.iter().map(|(label, _)| label.to_uppercase()).collect();
+    let row = |item: &Value| -> Vec<String> {
+        shown.iter().map(|(_, at)| item.pointer(at).map_or_else(|| NOTHING.to_owned(), text)).collect()
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(items.iter().map(row)).collect();
+    aligned(&rows)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => NOTHING.to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => one_line(text),
+        Value::Array(items) if items.is_empty() => NOTHING.to_owned(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| format!("{name}={}", text(value));
+            fields.iter().map(field).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join(GAP).trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_stand_below_each_other() {
+        let app = json!({ "id": "a1", "scopes": ["read", "write"], "homepage": null, "status": { "state": "active" } });
+        let shown = fields(
+            &app,
+            &[
+                ("client id", "/id"),
+                ("scopes", "/scopes"),
+                ("homepage", "/homepage"),
+                ("status", "/status/state"),
+                ("secret", "/secret"),
+            ],
+        );
+        assert_eq!(
+            shown,
+            "client id  a1\nscopes     read\n           write\nhomepage   -\nstatus     active\n"
+        );
+    }
+
+    #[test]
+    fn a_table_is_aligned_and_nobodys_name_steers_the_terminal() {
+        let list = json!({ "items": [{ "name": "Ärger", "on": true }, { "name": "x\u{1b}[2Jy\nz" }] });
+        let shown = table(&list, &[("name", "/name"), ("on", "/on")]);
+        assert_eq!(shown, "NAME       ON\nÄrger      yes\nx\u{fffd}[2Jy\u{fffd}z  -\n");
+        assert_eq!(table(&json!({ "items": [] }), &[("name", "/name")]), "none\n");
+    }
+}

@@ -1,0 +1,86 @@
+//! A server of this process, with a key of its own. Knows: how to start and stop one. Must not know: what
+//! it is asked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use grantbook_events::Role;
+
+use super::failure::Failure;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::http::service::ProcessKey;
+use crate::secrets::{self, PlainSecret};
+use crate::server::{Parts, Server, StartError};
+use crate::store::{SqliteOptions, SqliteStore};
+
+/// The name of the key, which is the actor of its events.
+const KEY_NAME: &str = "command line";
+
+/// A server of this process.
+#[derive(Debug)]
+pub(super) struct Running {
+    server: Server,
+    /// Admits whoever has it to everything, for as long as this process runs.
+    pub(super) key: PlainSecret,
+    /// Where this machine reaches it, without a trailing slash.
+    pub(super) url: String,
+}
+
+impl Running {
+    /// Opens the ledger and serves it.
+    pub(super) async fn start(config: &Config, listener: TcpListener) -> Result<Self, StartError> {
+        let clock = SystemClock;
+        let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: clock.now() };
+        let data_dir = config.data_dir.clone();
+        let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&data_dir, options));
+        let store = opening.await.map_err(|broke| StartError::Server(broke.into()))??;
+        let key = secrets::mint_operator_key();
+        let process_key = ProcessKey { name: KEY_NAME, role: Role::Admin, digest: key.digest() };
+        let parts = Parts { listener, store, clock: Arc::new(clock), process_keys: vec![process_key] };
+        let server = Server::start(config, parts)?;
+        let url = format!("http://{}", reached_at(server.address()));
+        Ok(Self { server, key, url })
+    }
+
+    /// Waits until the ledger is folded.
+    pub(super) async fn ready(&self) -> Result<(), Failure> {
+        let folded = self.server.ledger().caught_up().await;
+        folded.map_err(|progress| {
+            let why = progress.stopped.unwrap_or_else(|| "folding it broke off".to_owned());
+            Failure::Failed(format!("the ledger cannot be served: {why}"))
+        })
+    }
+
+    /// Lets requests under way finish and closes the ledger.
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        Ok(self.server.stop().await?)
+    }
+}
+
+/// An address that stands for all of this machine is reached by loopback.
+fn reached_at(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_reached_where_this_machine_reaches_it() {
+        for (bound, reached) in [
+            ("0.0.0.0:8700", "127.0.0.1:8700"),
+            ("[::]:8700", "[::1]:8700"),
+            ("127.0.0.2:1", "127.0.0.2:1"),
+            ("192.0.2.7:8700", "192.0.2.7:8700"),
+        ] {
+            assert_eq!(reached_at(bound.parse().unwrap()).to_string(), reached);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `grantbook token`: ending tokens, by their ids. A token itself is never an argument: every user of the
+//! machine could read it there.
+
+use clap::Subcommand;
+use grantbook_events::TokenId;
+
+use super::failure::{EXIT_CODES, Failure};
+use super::reach::{Needs, Reach};
+
+/// Revoke tokens.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Token {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Revoke one token.
+    Revoke {
+        /// The token's id, as `installation show` lists it; never the token itself
+        token_id: TokenId,
+        /// It was seen where it should not be
+        #[arg(long)]
+        leaked: bool,
+    },
+}
+
+impl Token {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let Command::Revoke { token_id, leaked } = self.command;
+        let reason = if leaked { "leaked" } else { "operator" };
+        self.reach.ask(
+            Needs::Ledger,
+            |api| api.delete(&format!("/tokens/{token_id}"), &[("reason", reason)]),
+            |_| "The token is refused from now on.\n".to_owned(),
+        )
+    }
+}

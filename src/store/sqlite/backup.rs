@@ -1,0 +1,150 @@
+//! A second ledger file, beside a running server, and back. Knows: copying the log, verified. Must not
+//! know: the server, or where backups are kept.
+//!
+//! What is in the log does not change, so the records up to a position are a consistent copy whenever
+//! they are read: page by page, in short reads that hold up no checkpoint and no writer. Every record is
+//! held against its digest on the way, so a backup of a damaged ledger fails instead of hiding it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use grantbook_events::Position;
+use rusqlite::{Connection, OpenFlags};
+
+use super::heads::Heads;
+use super::heads_file;
+use super::lock::Lock;
+use super::schema::{self, Access, Meta, cannot_write, connect, file_error};
+use super::{Files, UpTo, check_not_empty, look_at, rows};
+use crate::store::{Head, MAX_PAGE, StoreError};
+
+/// Writes a complete ledger file, which serves as it is when it is put into an empty directory under the
+/// name `ledger.db`. Works beside a process that serves the ledger. Blocks.
+///
+/// `progress` is told how many records are copied, of how many. Returns where the backup ends.
+/// Errors: `CannotWrite` if the target exists, `Damaged` if a record is not what was written.
+pub fn backup(dir: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Result<Head, StoreError> {
+    refuse_existing(target, "a backup does not replace a file: choose another name or move it away")?;
+    let source = Files::of(dir).ledger;
+    let (conn, meta, end) = open_source(&source, Access::Read)?;
+    let mut unfinished = target.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    let copied = copy_log((&conn, &source), &unfinished, &meta, end, progress)
+        .and_then(|copy| close(copy, &unfinished))
+        .and_then(|()| schema::move_into_place(&unfinished, target));
+    finish(copied, &unfinished)?;
+    Ok(Head { position: end.position, identity: meta.identity })
+}
+
+/// Makes the ledger of a directory from a backup, or any other ledger file that is not being served.
+/// Every record's digest and the chain of every stream are verified first. Blocks.
+///
+/// Errors: `CannotWrite` if the directory has a ledger, `Damaged` if the source is.
+pub fn restore(source: &Path, dir: &Path, progress: impl FnMut(u64, u64)) -> Result<Head, StoreError> {
+    let files = Files::of(dir);
+    fs::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
+    let _lock = Lock::take(&files.lock)?;
+    for name in ["ledger.db", "ledger.db-wal"] {
+        refuse_existing(&dir.join(name), "a ledger is there already: restore into an empty directory")?;
+    }
+    let (conn, meta, end) = open_source(source, Access::Still)?;
+    let unfinished = files.ledger.with_extension("db.restoring");
+    let restored = copy_log((&conn, source), &unfinished, &meta, end, progress)
+        .and_then(|copy| index(copy, &unfinished, &files.heads, &meta, end))
+        .and_then(|()| schema::move_into_place(&unfinished, &files.ledger));
+    finish(restored, &unfinished)?;
+    Ok(Head { position: end.position, identity: meta.identity })
+}
+
+fn open_source(path: &Path, access: Access) -> Result<(Connection, Meta, UpTo), StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Unavailable(format!("there is no ledger at {}", path.display())));
+    }
+    check_not_empty(path)?;
+    let conn = connect(path, access).map_err(|error| file_error(path, Position::START, &error))?;
+    let (meta, end) = look_at(&conn, path)?;
+    Ok((conn, meta, end))
+}
+
+fn refuse_existing(path: &Path, why: &str) -> Result<(), StoreError> {
+    match path.try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StoreError::CannotWrite(format!("{}: {why}", path.display()))),
+        Err(error) => Err(cannot_write(path, &error)),
+    }
+}
+
+/// Copies the log up to a position into a new file.
+fn copy_log(
+    (from, source): (&Connection, &Path),
+    target: &Path,
+    meta: &Meta,
+    end: UpTo,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Connection, StoreError> {
+    heads_file::remove(target)?;
+    let failed = |error: rusqlite::Error| cannot_write(target, &error);
+    let to = schema::create_empty(target).map_err(failed)?;
+    // The file counts only when it is whole, and is made durable then.
+    to.pragma_update(None, "synchronous", "off").map_err(failed)?;
+    let mut last = Position::START;
+    while last < end.position {
+        let wanted = usize::try_from(end.position.as_u64() - last.as_u64()).unwrap_or(MAX_PAGE);
+        let page = rows::page(from, source, last, wanted.min(MAX_PAGE))?;
+        let Some(newest) = page.last() else {
+            return Err(schema::damaged(source, last, "the record after it is missing"));
+        };
+        last = newest.record.position;
+        let transaction = to.unchecked_transaction().map_err(failed)?;
+        for placed in &page {
+            rows::insert(&transaction, &placed.record, placed.previous).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        progress(last.as_u64(), end.position.as_u64());
+    }
+    let meta = Meta { closed_at: end.position, heads_crc: None, ..meta.clone() };
+    meta.write(&to).map_err(failed)?;
+    Ok(to)
+}
+
+/// Builds the index of streams, which verifies every chain, and vouches for it.
+fn index(copy: Connection, path: &Path, heads_path: &Path, meta: &Meta, end: UpTo) -> Result<(), StoreError> {
+    heads_file::remove(heads_path)?;
+    let (heads, file) = Heads::open(heads_path, &meta.identity, None, (&copy, path))?;
+    heads.close();
+    let heads_crc = heads.keep(file)?;
+    let meta = Meta { closed_at: end.position, heads_crc, ..meta.clone() };
+    meta.write(&copy).map_err(|error| cannot_write(path, &error))?;
+    close(copy, path)
+}
+
+fn close(copy: Connection, path: &Path) -> Result<(), StoreError> {
+    copy.close().map_err(|(_, error)| cannot_write(path, &error))
+}
+
+/// Leaves nothing half-done behind.
+fn finish(outcome: Result<(), StoreError>, unfinished: &Path) -> Result<(), StoreError> {
+    if outcome.is_err() {
+        // The first error is the one to report.
+        let _ = heads_file::remove(unfinished);
+    }
+    outcome
+}
+
+/// For [`Access::Still`]: a file that nobody writes is read without anything being put beside it, so
+/// that a backup on a read-only medium can be restored.
+pub(super) fn open_still(path: &Path) -> rusqlite::Result<Connection> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    match fs::canonicalize(path).ok().as_deref().and_then(Path::to_str) {
+        // A write-ahead log has records that must not be left out.
+        Some(name) if !Path::new(&wal).exists() => {
+            let name = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{name}?immutable=1");
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+        }
+        _ => Connection::open_with_flags(path, flags),
+    }
+}

@@ -1,0 +1,93 @@
+//! `heads.db` is derived: whatever becomes of it, the ledger is the same.
+
+use super::*;
+
+/// Makes a closed ledger, does something to its directory, and expects it to be whole after opening.
+async fn survives(harm: impl AsyncFnOnce(&Path)) {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let streams = fill(&*store, 30, 3).await;
+    let all = read_everything(&*store).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    harm(dir.path()).await;
+
+    let store = open(dir.path());
+    for stream in &streams {
+        let expected: Vec<_> = all.iter().filter(|record| record.stream == *stream).cloned().collect();
+        assert_eq!(store.read_stream(stream, Revision::FIRST).await.unwrap(), expected);
+        let late = store.append(stream, Expected::NoStream, new_records(1)).await.unwrap();
+        assert_eq!(late, Append::Conflict { actual: Some(Revision::new(2)) });
+        append(&*store, stream, Expected::Exactly(Revision::new(2)), new_records(1)).await;
+    }
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(read_everything(&*store).await.unwrap().len(), 120);
+}
+
+#[tokio::test]
+async fn missing() {
+    survives(async |dir| fs::remove_file(dir.join("heads.db")).unwrap()).await;
+}
+
+#[tokio::test]
+async fn garbage() {
+    survives(async |dir| fs::write(dir.join("heads.db"), b"not a database at all").unwrap()).await;
+}
+
+#[tokio::test]
+async fn of_another_ledger() {
+    survives(async |dir| {
+        let other = TempDir::new().unwrap();
+        let store = SqliteStore::open(other.path(), Options { identity: Uuid::nil(), ..OPTIONS }).unwrap();
+        fill(&*store, 3, 3).await;
+        store.close().await.unwrap();
+        copy(other.path(), dir, &["heads.db"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_another_history_of_the_same_ledger() {
+    survives(async |dir| {
+        let other = TempDir::new().unwrap();
+        let store = open(other.path());
+        fill(&*store, 50, 3).await;
+        store.close().await.unwrap();
+        copy(other.path(), dir, &["heads.db"]);
+        forget_the_promise(dir);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn older_than_the_ledger() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let stream = fill(&*store, 10, 2).await.remove(0);
+    store.close().await.unwrap();
+    drop(store);
+    let older = TempDir::new().unwrap();
+    copy(dir.path(), older.path(), &["heads.db"]);
+    let store = open(dir.path());
+    append(&*store, &stream, Expected::Exactly(Revision::new(1)), new_records(3)).await;
+    fill(&*store, 10, 2).await;
+    store.close().await.unwrap();
+    drop(store);
+    copy(older.path(), dir.path(), &["heads.db"]);
+    forget_the_promise(dir.path());
+
+    let store = open(dir.path());
+    assert_eq!(store.read_stream(&stream, Revision::FIRST).await.unwrap().len(), 5);
+    append(&*store, &stream, Expected::Exactly(Revision::new(4)), new_records(1)).await;
+}
+
+/// Makes the ledger look as if it had not been closed cleanly, so that nothing vouches for `heads.db`.
+fn forget_the_promise(dir: &Path) {
+    let path = dir.join("ledger.db");
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let mut meta = super::super::Meta::read(&conn, &path).unwrap();
+    assert!(meta.heads_crc.take().is_some());
+    meta.write(&conn).unwrap();
+}
