@@ -67,7 +67,11 @@ const ROOMS: &[Room] = &[
         &["audit", "clock", "config", "decisions", "identity", "ledger", "pages", "secrets", "telemetry"],
         &["rusqlite"],
     ),
-    room("dev", &["config"], &["grantbook_events", "grantbook_projections", "rusqlite"]),
+    room(
+        "dev",
+        &["identity", "pages", "secrets"],
+        &["grantbook_events", "grantbook_projections", "rusqlite"],
+    ),
     room(
         "server",
         &[
@@ -94,6 +98,7 @@ const ROOMS: &[Room] = &[
             "clock",
             "config",
             "decisions",
+            "dev",
             "ledger",
             "replay",
             "secrets",

@@ -27,8 +27,12 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Opens the ledger and serves it.
-    pub(super) async fn start(config: &Config, listener: TcpListener) -> Result<Self, StartError> {
+    /// Opens the ledger and serves it. Keys that others in this process come with are admitted too.
+    pub(super) async fn start(
+        config: &Config,
+        listener: TcpListener,
+        others: Vec<ProcessKey>,
+    ) -> Result<Self, StartError> {
         let clock = SystemClock;
         let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: clock.now() };
         let data_dir = config.data_dir.clone();
@@ -36,7 +40,8 @@ impl Running {
         let store = opening.await.map_err(|broke| StartError::Server(broke.into()))??;
         let key = secrets::mint_operator_key();
         let process_key = ProcessKey { name: KEY_NAME, role: Role::Admin, digest: key.digest() };
-        let parts = Parts { listener, store, clock: Arc::new(clock), process_keys: vec![process_key] };
+        let process_keys = others.into_iter().chain([process_key]).collect();
+        let parts = Parts { listener, store, clock: Arc::new(clock), process_keys };
         let server = Server::start(config, parts)?;
         let url = format!("http://{}", reached_at(server.address()));
         Ok(Self { server, key, url })

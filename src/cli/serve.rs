@@ -1,12 +1,20 @@
 //! `grantbook serve`.
 
+use grantbook_events::Role;
+
 use super::control::ControlFile;
 use super::failure::{EXIT_CODES, Failure};
 use super::output;
 use super::running::Running;
 use super::signals::Signals;
 use crate::config::{self, Config, ConfigFlags, Sources};
+use crate::dev::{self, SampleOptions};
+use crate::secrets::{self, PlainSecret};
+use crate::server::ProcessKey;
 use crate::{server, telemetry};
+
+/// The name of the sample app's key, which is the actor of its events.
+const SAMPLE_KEY_NAME: &str = "sample app";
 
 /// Serve the OAuth endpoints, the pages and the management API.
 ///
@@ -37,16 +45,20 @@ impl Serve {
     }
 }
 
-async fn serve(config: Config, dev: bool) -> Result<(), Failure> {
+async fn serve(config: Config, with_sample: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::of)?;
     let (config, listener) = server::listen(config)?;
+    let sample_key = with_sample.then(secrets::mint_operator_key);
+    let process_key =
+        |key: &PlainSecret| ProcessKey { name: SAMPLE_KEY_NAME, role: Role::Admin, digest: key.digest() };
+    let keys = sample_key.iter().map(process_key).collect();
     let running = tokio::select! {
-        running = Running::start(&config, listener) => running?,
+        running = Running::start(&config, listener, keys) => running?,
         // Nothing was served yet, so there is nothing to finish.
         () = signals.next() => return Ok(()),
     };
     let served = tokio::select! {
-        failed = until_it_fails(&config, &running, dev) => Err(failed),
+        failed = until_it_fails(&config, &running, sample_key) => Err(failed),
         () = signals.next() => Ok(()),
     };
     tracing::info!("stopping");
@@ -60,7 +72,7 @@ async fn serve(config: Config, dev: bool) -> Result<(), Failure> {
 }
 
 /// Serves for as long as this is waited for; comes back only to say why it cannot.
-async fn until_it_fails(config: &Config, running: &Running, dev: bool) -> Failure {
+async fn until_it_fails(config: &Config, running: &Running, sample_key: Option<PlainSecret>) -> Failure {
     // Removed when this is over: before the server stops taking requests.
     let _control = match ControlFile::write(&config.data_dir, running) {
         Ok(control) => control,
@@ -70,13 +82,27 @@ async fn until_it_fails(config: &Config, running: &Running, dev: bool) -> Failur
         return failure;
     }
     tracing::info!(url = %running.url, issuer = config.issuer.as_str(), "serving");
-    if dev {
-        // The sample app starts here: `crate::dev::start(…)`, with `running.url` and a process key of its
-        // own; its URL is then the one to print.
-        let told = output::print(&format!("{}\n", running.url));
-        if let Err(Failure::Failed(why)) = told {
-            tracing::warn!(%why, "the address could not be printed");
-        }
+    if let Some(key) = sample_key {
+        begin_here(config, running, key).await;
     }
     std::future::pending().await
+}
+
+/// Starts the sample app and prints the one URL to begin at: its own, or grantbook's if there is no sample
+/// app for this ledger.
+async fn begin_here(config: &Config, running: &Running, key: PlainSecret) {
+    let options = SampleOptions {
+        url: running.url.clone(),
+        issuer: config.issuer.as_str().to_owned(),
+        key,
+        data_dir: config.data_dir.clone(),
+        scopes: config.scopes.names().map(str::to_owned).collect(),
+    };
+    let url = dev::start(options).await.unwrap_or_else(|why| {
+        tracing::warn!(%why, "there is no sample app");
+        running.url.clone()
+    });
+    if let Err(Failure::Failed(why)) = output::print(&format!("{url}\n")) {
+        tracing::warn!(%why, "the address could not be printed");
+    }
 }

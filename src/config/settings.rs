@@ -160,7 +160,7 @@ pub(super) const LOG_FORMAT: Setting =
     setting("log.format", Some("text"), Word(&["text", "json"])).flag("--log-format");
 pub(super) const LOG_FILTER: Setting = setting(
     "log.filter",
-    Some("info"),
+    Some("info,actix_server=warn"),
     Other(
         "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"",
     ),

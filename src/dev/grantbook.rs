@@ -80,12 +80,19 @@ pub(super) struct TokenReply {
 #[derive(Debug, Deserialize)]
 pub(super) struct KnownApp {
     pub scopes: Vec<String>,
-    pub status: KnownStatus,
+    status: KnownStatus,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct KnownStatus {
-    pub state: String,
+struct KnownStatus {
+    state: String,
+}
+
+impl KnownApp {
+    /// `active`, `suspended` or `deleted`.
+    pub(super) fn state(&self) -> &str {
+        &self.status.state
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -245,11 +252,7 @@ impl Grantbook {
         serde_json::from_str(&text).map_err(|source| CallError::NotUnderstood { what, source })
     }
 
-    fn done(
-        &self,
-        what: &'static str,
-        answer: Result<Response<Body>, ureq::Error>,
-    ) -> Result<(), CallError> {
+    fn done(&self, what: &'static str, answer: Result<Response<Body>, ureq::Error>) -> Result<(), CallError> {
         self.text(what, answer).map(drop)
     }
 
@@ -259,8 +262,7 @@ impl Grantbook {
         what: &'static str,
         answer: Result<Response<Body>, ureq::Error>,
     ) -> Result<String, CallError> {
-        let unreachable =
-            |source| CallError::Unreachable { url: self.url.clone(), source: Box::new(source) };
+        let unreachable = |source| CallError::Unreachable { url: self.url.clone(), source: Box::new(source) };
         let mut response = answer.map_err(unreachable)?;
         let text = response.body_mut().read_to_string().map_err(unreachable)?;
         let status = response.status();

@@ -93,9 +93,8 @@ impl Departures {
     /// `state` (RFC 6749 section 10.12).
     pub(super) fn finish(&self, visitor: &Visitor, state: &str) -> Option<PlainSecret> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |one: &str, other: &str| {
-            secrets::digests_match(&secrets::digest(one), &secrets::digest(other))
-        };
+        let same =
+            |one: &str, other: &str| secrets::digests_match(&secrets::digest(one), &secrets::digest(other));
         let at = waiting
             .iter()
             .position(|waiting| same(&waiting.state, state) && same(&waiting.visitor.0, &visitor.0))?;

@@ -10,6 +10,7 @@ use actix_web::{ResponseError, web};
 
 use super::problem::Problem;
 use super::service::Service;
+use crate::identity::dev::names_loopback;
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +57,7 @@ fn refusal(limits: &RequestLimits, service: &Service, request: &ServiceRequest) 
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Some(Problem::new(status, "head_too_large", detail));
     }
-    if limits.loopback_hosts_only && !names_loopback(request) {
+    if limits.loopback_hosts_only && !names_loopback(host_of(request)) {
         let detail = "with the dev sign-in, use this server as 127.0.0.1, [::1] or localhost";
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "not_loopback", detail));
     }
@@ -67,9 +68,6 @@ fn refusal(limits: &RequestLimits, service: &Service, request: &ServiceRequest) 
     None
 }
 
-fn names_loopback(request: &ServiceRequest) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name).trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+fn host_of(request: &ServiceRequest) -> &str {
+    request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
 }

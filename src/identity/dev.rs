@@ -30,6 +30,14 @@ const PEOPLE: [DevPerson; 4] = [
 #[derive(Debug, Clone, Copy)]
 pub struct DevSignIn(());
 
+/// Whether a `Host` header names this machine by loopback. Where anybody may be anybody, a page elsewhere
+/// must not get in through a name that it made point here.
+pub fn names_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name).trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
 /// The server can be reached from elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -10,11 +10,11 @@ use grantbook::clock::{Clock as _, ManualClock};
 use grantbook::config::{Config, ConfigFile, ConfigFlags, Sources};
 use grantbook::decisions::{Command, RegisterApp, Registration};
 use grantbook::http::service::ProcessKey;
-use grantbook::ledger::{Ledger, Origin};
+use grantbook::ledger::{self, Ledger, Origin};
 use grantbook::secrets;
 use grantbook::server::{Parts, Server, listen};
 use grantbook::store::{MemoryStore, Store};
-use grantbook_events::{Actor, ActorKind, NewSecret, Role, Timestamp};
+use grantbook_events::{Actor, ActorKind, NewSecret, Position, Recorded, Role, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -50,6 +50,7 @@ pub struct Grantbook {
     pub address: SocketAddr,
     /// A key of the role `admin`.
     pub admin_key: String,
+    store: Arc<dyn Store>,
     server: Option<Server>,
     // Behind the server, so that it goes after it.
     runtime: Runtime,
@@ -89,9 +90,10 @@ impl Grantbook {
         let clock = Arc::new(ManualClock::at(START));
         let admin_key = secrets::mint_operator_key();
         let key = ProcessKey { name: "stories", role: Role::Admin, digest: admin_key.digest() };
+        let store = given.store.unwrap_or_else(|| MemoryStore::new(secrets::new_ledger_identity()));
         let parts = Parts {
             listener,
-            store: given.store.unwrap_or_else(|| MemoryStore::new(secrets::new_ledger_identity())),
+            store: Arc::clone(&store),
             clock: Arc::clone(&clock) as _,
             process_keys: vec![key],
         };
@@ -104,8 +106,8 @@ impl Grantbook {
         let address = server.address();
         let http = Http::new(&format!("http://{address}"));
         let server = Some(server);
-        Self { http, clock, address, admin_key: admin_key.expose().to_owned(), server, runtime, _data: data }
-            .when_folded()
+        let admin_key = admin_key.expose().to_owned();
+        Self { http, clock, address, admin_key, store, server, runtime, _data: data }.when_folded()
     }
 
     /// Waits until the ledger is folded, or is known never to be.
@@ -116,6 +118,12 @@ impl Grantbook {
 
     pub fn ledger(&self) -> &Ledger {
         self.server.as_ref().unwrap().ledger()
+    }
+
+    /// All that was ever recorded.
+    pub fn events(&self) -> Vec<Recorded> {
+        let records = self.block_on(self.store.read_all(Position::new(0), usize::MAX)).unwrap();
+        records.iter().map(|record| ledger::read(record).unwrap()).collect()
     }
 
     /// What the configuration derives from the address.
@@ -211,7 +219,7 @@ impl Grantbook {
     /// Exchanges a code; the client authenticates in the body.
     #[track_caller]
     pub fn exchange_with(&self, app: &App, code: &str, added: Pairs<'_>) -> Reply {
-        self.http.post("/oauth/token", &[&app.credentials(), &[("code", code)], added].concat())
+        self.http.post("/oauth/token", &[&app.credentials()[..], &[("code", code)], added].concat())
     }
 
     /// What a resource server is told of a token.
