@@ -17,7 +17,7 @@ use crate::identity::{Onward, session};
 use crate::pages::{AccountApp, AccountAppsPage, Forms, ScopeLine, TokenLine};
 
 /// Names the forms of this page for their CSRF token (K5).
-const ACCOUNT_FORMS: &str = "account/apps";
+pub(super) const ACCOUNT_FORMS: &str = "account/apps";
 /// The most apps shown on the page.
 const SHOWN_MAX: usize = 500;
 
@@ -40,7 +40,7 @@ pub async fn apps(
         apps: apps.filter_map(|facts| account_app(&service, &person, facts)).collect(),
         csrf: browser.tickets.csrf_token(&person.session_id, ACCOUNT_FORMS),
         notice: None,
-        sign_out_action: None,
+        sign_out_action: Some("/sign-out".to_owned()),
     };
     Ok(page(StatusCode::OK, &shown, Forms::Here))
 }

@@ -4,6 +4,7 @@ use actix_session::Session;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::account::ACCOUNT_FORMS;
 use super::browser::{Browser, PageError, SignIn, page, see_other};
 use super::context::Context;
 use super::form::Form;
@@ -14,8 +15,6 @@ use crate::pages::{DevPersonLine, DevSignInPage, Forms, SignInUnavailablePage, S
 
 /// Names the dev sign-in form for its CSRF token.
 const DEV_FORM: &str = "sign-in/dev";
-/// Names the sign-out form for its CSRF token.
-pub(super) const SIGN_OUT_FORM: &str = "sign-out";
 
 /// The path that signs a person in and then goes on.
 pub(super) fn path(onward: &Onward) -> String {
@@ -146,7 +145,7 @@ pub async fn sign_out(
     let form = Form::parse(&body).map_err(|error| PageError::bad_request(&context, error.to_string()))?;
     if let Some(person) = session::signed_in(&session, service.ledger.now(), service.session_lifetime) {
         let csrf = form.get("csrf").unwrap_or_default();
-        if !browser.tickets.check_csrf_token(&person.session_id, SIGN_OUT_FORM, csrf) {
+        if !browser.tickets.check_csrf_token(&person.session_id, ACCOUNT_FORMS, csrf) {
             return Err(PageError::stale_form(&context, "This form was made for another session."));
         }
     }

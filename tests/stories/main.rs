@@ -5,6 +5,7 @@ mod client;
 mod harness;
 mod html;
 
+mod account;
 mod authorize;
 mod consent;
 mod redirect_uris;
