@@ -106,6 +106,11 @@ impl Http {
         Self { agent: config.new_agent(), base: base.to_owned() }
     }
 
+    /// Where the server is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Sends a request to a path of this server and says if there was a reply.
     pub fn try_send(
         &self,

@@ -2,10 +2,12 @@
 //! a test that holds one of the numbered checks is named after its number.
 
 mod client;
+mod executable;
 mod harness;
 mod html;
 
 mod account;
 mod authorize;
 mod consent;
+mod install;
 mod redirect_uris;

@@ -1,0 +1,216 @@
+//! An app on an account, from an empty directory to an uninstall and back: the real executable, with the
+//! client library that apps in Rust use.
+
+use std::sync::Barrier;
+use std::thread;
+
+use oauth2::basic::{BasicClient, BasicTokenType};
+use oauth2::{
+    AccessToken, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse,
+    IntrospectionUrl, PkceCodeChallenge, RedirectUrl, Scope, TokenIntrospectionResponse as _,
+    TokenResponse as _, TokenUrl,
+};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::client::{Browser, Http};
+use crate::executable::{Place, Serving};
+
+const CALLBACK: &str = "https://app.example/callback";
+
+/// An app as its developer has it: credentials, and a client library.
+struct App<'a> {
+    serving: &'a Serving,
+    client_id: String,
+    client_secret: String,
+}
+
+/// What an installation brought.
+struct Installed {
+    token: AccessToken,
+    token_id: String,
+    installation_id: String,
+}
+
+impl<'a> App<'a> {
+    fn register(serving: &'a Serving) -> Self {
+        let registration = json!({
+            "name": "Story App",
+            "owner": "Story Owner",
+            "redirect_uris": [CALLBACK],
+            "scopes": ["widgets", "faqs"],
+        });
+        let app = serving.ask("POST", "/apps", Some(registration)).expect(201);
+        Self { serving, client_id: app.text("client_id"), client_secret: app.text("client_secret") }
+    }
+
+    /// Sends a person to the authorization URL and gives where they come back to.
+    fn authorized(&self, url: &Url) -> Url {
+        let path = &url[url::Position::BeforePath..];
+        // Somebody whom the server does not know yet is asked to sign in, and comes back.
+        let browser = Browser::new(&self.serving.http);
+        let sign_in = browser.get(path).expect(303).location().to_owned();
+        let form = browser.get(&sign_in).expect(200).form("/sign-in/dev");
+        let back = browser.submit(&form, &[("user", "ana"), ("account", "acme")]).expect(303);
+        let consent = browser.get(back.location()).expect(200).form("/oauth/authorize");
+        let approved = browser.submit(&consent, &[("decision", "approve")]).expect(303);
+        approved.location().parse().unwrap()
+    }
+
+    /// Goes through the whole grant with the client library.
+    fn install(&self) -> Installed {
+        let url = |path: &str| format!("{}{path}", self.serving.http.base());
+        let client = BasicClient::new(ClientId::new(self.client_id.clone()))
+            .set_client_secret(ClientSecret::new(self.client_secret.clone()))
+            .set_auth_uri(AuthUrl::new(url("/oauth/authorize")).unwrap())
+            .set_token_uri(TokenUrl::new(url("/oauth/token")).unwrap())
+            .set_introspection_url(IntrospectionUrl::new(url("/oauth/introspect")).unwrap())
+            .set_redirect_uri(RedirectUrl::new(CALLBACK.to_owned()).unwrap());
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let (authorize, state) = client
+            .authorize_url(CsrfToken::new_random)
+            .add_scopes(["faqs", "brands"].map(|scope| Scope::new(scope.to_owned())))
+            .set_pkce_challenge(challenge)
+            .url();
+        let back = self.authorized(&authorize);
+        assert!(back.as_str().starts_with(CALLBACK), "{back}");
+        assert_eq!(param(&back, "state"), *state.secret());
+        assert_eq!(param(&back, "iss"), self.serving.http.base());
+
+        let http = |request: HttpRequest| send(&self.serving.http, request);
+        let code = AuthorizationCode::new(param(&back, "code"));
+        let reply = client.exchange_code(code).set_pkce_verifier(verifier).request(&http).unwrap();
+        assert_eq!(*reply.token_type(), BasicTokenType::Bearer);
+        assert_eq!(reply.expires_in(), None);
+        let scopes: Vec<_> = reply.scopes().unwrap().iter().map(|scope| scope.as_str()).collect();
+        assert_eq!(scopes, ["widgets", "faqs"]);
+
+        let token = reply.access_token().clone();
+        let facts = client.introspect(&token).request(&http).unwrap();
+        assert!(facts.active());
+        assert_eq!((facts.sub(), facts.exp()), (Some("ana"), None));
+        assert_eq!(facts.client_id().map(|id| id.as_str()), Some(self.client_id.as_str()));
+        let seen = self.serving.introspect(token.secret());
+        let text = |name: &str| seen[name].as_str().unwrap().to_owned();
+        Installed { token_id: text("jti"), installation_id: text("installation_id"), token }
+    }
+
+    fn is_active(&self, installed: &Installed) -> bool {
+        self.serving.introspect(installed.token.secret())["active"].as_bool().unwrap()
+    }
+
+    /// The installed status, as an operator sees it.
+    fn is_installed(&self) -> bool {
+        let list = self.serving.ask("GET", &format!("/installations?app={}", self.client_id), None);
+        list.expect(200).json()["items"][0]["installed"].as_bool().unwrap()
+    }
+}
+
+fn param(url: &Url, name: &str) -> String {
+    let found = url.query_pairs().find(|(known, _)| known == name);
+    found.unwrap_or_else(|| panic!("no {name} in {url}")).1.into_owned()
+}
+
+/// Carries a request of the client library.
+fn send(http: &Http, request: HttpRequest) -> Result<HttpResponse, ureq::Error> {
+    let (parts, body) = request.into_parts();
+    let headers: Vec<_> =
+        parts.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    let path = parts.uri.path_and_query().unwrap().as_str();
+    let reply = http.try_send(parts.method.as_str(), path, &headers, Some(&body))?;
+    let mut response = HttpResponse::new(reply.body.into_bytes());
+    *response.status_mut() = reply.status.try_into().unwrap();
+    *response.headers_mut() = reply.headers;
+    Ok(response)
+}
+
+/// The types of the events of a stream, as the command line prints them.
+fn types_of(place: &Place, stream: &str) -> Vec<String> {
+    let lines = place.ok(&["events", "--stream", stream]);
+    let types = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].clone());
+    types.map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_app_is_installed_used_revoked_uninstalled_and_installed_again() {
+    let place = Place::empty();
+    let serving = place.serve();
+    let app = App::register(&serving);
+    let first = app.install();
+    assert!(app.is_installed());
+
+    let credentials = [("client_id", app.client_id.as_str()), ("client_secret", &app.client_secret)];
+    let revocation = [&credentials[..], &[("token", first.token.secret().as_str())]].concat();
+    serving.http.post("/oauth/revoke", &revocation).expect(200);
+    assert!(!app.is_active(&first) && !app.is_installed());
+
+    let second = app.install();
+    assert_eq!(second.installation_id, first.installation_id);
+    assert!(app.is_active(&second) && app.is_installed() && !app.is_active(&first));
+
+    let installation = format!("/installations/{}", second.installation_id);
+    serving.ask("DELETE", &format!("{installation}?reason=done"), None).expect(200);
+    assert!(!app.is_active(&second) && !app.is_installed());
+
+    let third = app.install();
+    assert!(app.is_active(&third) && app.is_installed());
+    serving.ask("DELETE", &format!("/tokens/{}", third.token_id), None);
+    assert!(!app.is_active(&third) && !app.is_installed());
+
+    let types = types_of(&place, &format!("installation-{}", third.installation_id));
+    let granted = ["access-granted", "code-exchanged"];
+    let told: [&[&str]; 6] =
+        [&granted, &["token-revoked"], &granted, &["app-uninstalled"], &granted, &["token-revoked"]];
+    assert_eq!(types, told.concat());
+    serving.stop();
+}
+
+#[test]
+fn what_was_installed_is_installed_after_a_restart() {
+    let place = Place::empty();
+    let serving = place.serve();
+    let app = App::register(&serving);
+    let (kept, revoked) = (app.install(), app.install());
+    serving.ask("DELETE", &format!("/tokens/{}", revoked.token_id), None);
+    let events = place.ok(&["events"]);
+    let (client_id, client_secret) = (app.client_id.clone(), app.client_secret.clone());
+    serving.stop();
+    assert_eq!(place.ok(&["events"]), events);
+
+    let serving = place.serve();
+    let app = App { serving: &serving, client_id, client_secret };
+    assert!(app.is_active(&kept) && !app.is_active(&revoked) && app.is_installed());
+    let again = app.install();
+    assert!(app.is_active(&again) && app.is_active(&kept));
+    serving.stop();
+}
+
+#[test]
+fn c2_of_64_exchanges_of_one_code_exactly_one_is_granted() {
+    const CALLERS: usize = 64;
+    let place = Place::empty();
+    let serving = place.serve();
+    let app = App::register(&serving);
+    let query = format!("/oauth/authorize?client_id={}&scope=faqs", app.client_id);
+    let back = app.authorized(&Url::parse(serving.http.base()).unwrap().join(&query).unwrap());
+    let code = param(&back, "code");
+    let form =
+        [("client_id", app.client_id.as_str()), ("client_secret", &app.client_secret), ("code", &code)];
+    let barrier = Barrier::new(CALLERS);
+    let replies: Vec<_> = thread::scope(|scope| {
+        let exchange = || {
+            barrier.wait();
+            serving.http.post("/oauth/token", &form)
+        };
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(exchange)).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    let (granted, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
+    assert_eq!(granted.len(), 1);
+    for reply in refused {
+        assert_eq!(reply.error(), (400, "invalid_grant".to_owned()));
+    }
+    // A code that is presented twice has leaked, so what it brought is revoked (RFC 6749 section 4.1.2).
+    assert_eq!(serving.introspect(&granted[0].text("access_token")), json!({ "active": false }));
+    serving.stop();
+}
