@@ -8,6 +8,7 @@ mod html;
 
 mod account;
 mod authorize;
+mod command_line;
 mod consent;
 mod install;
 mod redirect_uris;

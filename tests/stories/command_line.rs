@@ -1,0 +1,173 @@
+//! The command line as operators and their scripts use it: what it prints, and how it ends.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::executable::Place;
+
+const APP: [&str; 8] = [
+    "--name",
+    "Story App",
+    "--owner",
+    "Story Owner",
+    "--redirect-uri",
+    "https://app.example/callback",
+    "--scope",
+    "widgets",
+];
+
+fn register(place: &Place) -> Value {
+    place.json(&[&["app", "register", "--json"][..], &APP].concat())
+}
+
+/// The commands work on a ledger that nobody serves, and ask the server where one does.
+#[test]
+fn an_app_is_managed_with_a_server_and_without() {
+    let place = Place::empty();
+    let app = register(&place);
+    let id = app["client_id"].as_str().unwrap();
+    assert!(app["client_secret"].as_str().unwrap().starts_with("gbs_"));
+    let manage = || {
+        let rotated = place.json(&["app", "rotate-secret", id, "--json"]);
+        let retired = rotated["secret_id"].as_str().unwrap();
+        place.ok(&["app", "retire-secret", id, retired]);
+        let changed = place.json(&["app", "update", id, "--owner", "Other", "--json"]);
+        assert_eq!((&changed["owner"], &changed["name"]), (&json!("Other"), &json!("Story App")));
+        let suspended = place.json(&["app", "suspend", id, "--reason", "abuse", "--json"]);
+        assert_eq!(suspended["status"]["state"], "suspended");
+        let resumed = place.json(&["app", "resume", id, "--reason", "sorry", "--json"]);
+        assert_eq!(resumed["status"]["state"], "active");
+        assert!(place.ok(&["app", "list"]).contains(id));
+        assert!(place.ok(&["app", "show", id]).contains("Other"));
+    };
+    manage();
+    let serving = place.serve();
+    manage();
+    let control = place.data().join("control.json");
+    assert!(control.exists());
+    serving.stop();
+    assert!(!control.exists(), "a server that has stopped leads nobody to itself");
+    place.ok(&["app", "delete", id, "--reason", "done"]);
+    assert_eq!(place.json(&["app", "show", id, "--json"])["status"]["state"], "deleted");
+}
+
+#[test]
+fn a_secret_is_shown_once_to_people_too() {
+    let place = Place::empty();
+    let shown = place.ok(&[&["app", "register"][..], &APP].concat());
+    assert!(shown.contains("gbs_") && shown.contains("it will not be shown again"), "{shown}");
+    let key = place.ok(&["key", "new", "--name", "our API", "--role", "resource"]);
+    assert!(key.contains("gbk_"), "{key}");
+    for later in [&["app", "list", "--json"][..], &["key", "list", "--json"], &["events"]] {
+        let said = place.ok(later);
+        assert!(!said.contains("gbs_") && !said.contains("gbk_"), "{said}");
+    }
+}
+
+#[test]
+fn a_key_of_the_ledger_reaches_a_server_by_its_address() {
+    let place = Place::empty();
+    let auditor = place.json(&["key", "new", "--name", "audit", "--role", "auditor", "--json"]);
+    let key = auditor["key"].as_str().unwrap();
+    let serving = place.serve();
+    let ask = |args: &[&str], key: &str| {
+        let mut command = place.command(args);
+        command.args(["--server", serving.http.base()]).env("GRANTBOOK_KEY", key).output().unwrap()
+    };
+    assert!(ask(&["app", "list"], key).status.success());
+    let refused = ask(&["key", "retire", auditor["key_id"].as_str().unwrap(), "--reason", "x"], key);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("the role of this operator key"),
+        "{refused:?}"
+    );
+    let unknown = ask(&["app", "list"], "gbk_unknown");
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+    place.ok(&["key", "retire", auditor["key_id"].as_str().unwrap(), "--reason", "left"]);
+    assert_eq!(ask(&["app", "list"], key).status.code(), Some(1));
+    serving.stop();
+}
+
+#[test]
+fn events_are_one_object_a_line_and_go_on_when_followed() {
+    let place = Place::empty();
+    register(&place);
+    let serving = place.serve();
+    let mut following = place.command(&["events", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["type"], "app-registered");
+    let app = register(&place);
+    let seen = next();
+    assert_eq!(seen["data"]["client_id"], app["client_id"]);
+    assert_eq!((&seen["position"], &seen["revision"]), (&json!(2), &json!(0)));
+    following.kill().unwrap();
+    following.wait().unwrap();
+    let all = place.ok(&["events"]);
+    assert_eq!(all.lines().count(), 2);
+    assert_eq!(place.ok(&["events", "--after", "1"]).lines().count(), 1);
+    assert!(!all.contains("digest"), "{all}");
+    serving.stop();
+}
+
+#[test]
+fn a_backup_made_beside_a_server_is_a_ledger_elsewhere() {
+    let (place, elsewhere) = (Place::empty(), Place::empty());
+    register(&place);
+    let serving = place.serve();
+    register(&place);
+    let file = elsewhere.dir.path().join("backup.db");
+    let file = file.to_str().unwrap();
+    assert_eq!(place.json(&["backup", file, "--json"])["position"], 2);
+    assert_eq!(place.fails(&["backup", file]).0, 1, "nothing is replaced");
+    register(&place);
+    assert_eq!(elsewhere.json(&["restore", file, "--json"])["position"], 2);
+    assert_eq!(elsewhere.fails(&["restore", file]).0, 1, "nothing is replaced");
+    let kept: Vec<_> = place.ok(&["events"]).lines().take(2).map(str::to_owned).collect();
+    assert_eq!(elsewhere.ok(&["events"]).lines().collect::<Vec<_>>(), kept);
+    serving.stop();
+    let serving = elsewhere.serve();
+    assert_eq!(serving.ask("GET", "/apps", None).json()["items"].as_array().unwrap().len(), 2);
+    serving.stop();
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line_with_an_exit_code() {
+    let place = Place::empty();
+    let (code, said) = place.fails(&["events"]);
+    assert_eq!((code, said.lines().count()), (1, 1), "{said}");
+    assert!(!place.data().exists(), "looking makes nothing");
+    register(&place);
+    let nobody = "0".repeat(32);
+    assert_eq!(
+        place.fails(&["app", "show", &nobody]),
+        (1, "grantbook: no such app (not_found)\n".to_owned())
+    );
+    assert_eq!(place.fails(&["app", "show", "x"]).0, 2);
+    assert_eq!(place.fails(&["nonsense"]).0, 2);
+    std::fs::write(place.dir.path().join("grantbook.toml"), "[limits]\nbody = \"1\"\n").unwrap();
+    let (code, said) = place.fails(&["config", "check"]);
+    assert_eq!(code, 2);
+    assert!(said.contains("grantbook.toml:2:8: limits.body is"), "{said}");
+    std::fs::write(place.dir.path().join("grantbook.toml"), "[codes]\nlifetime = \"90s\"\n").unwrap();
+    assert!(place.ok(&["config", "check"]).contains("90s"));
+}
+
+#[test]
+fn one_ledger_is_served_once_and_a_port_is_taken_once() {
+    let place = Place::empty();
+    let serving = place.serve();
+    let second = place.fails(&["serve"]);
+    assert_eq!(second.0, 1, "{second:?}");
+    assert!(second.1.contains("is in use by process"), "{second:?}");
+    let other = Place::empty();
+    let taken = serving.http.base().trim_start_matches("http://");
+    let (code, said) = other.fails(&["serve", "--listen", taken]);
+    assert_eq!(code, 1);
+    assert!(said.contains(&format!("cannot listen on {taken}")), "{said}");
+    assert!(!other.data().exists(), "a taken port changes nothing");
+    place.ok(&["app", "list"]);
+    serving.stop();
+}
