@@ -3,7 +3,13 @@
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
+pub mod http;
+pub mod ledger;
+
 use std::time::{Duration, Instant};
+
+/// A benchmark ends at the first surprise.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Prints a ratio beside the least it should be.
 pub fn at_least(what: &str, ratio: f64, target: f64) {

@@ -196,16 +196,16 @@ impl Ledger {
         let first_id = records.first().map(|record| record.event_id);
         let count = records.len();
         let mut pause = UNKNOWN_PAUSE;
-        let mut reason = String::new();
+        let mut unknown = None;
         for _ in 0..MAX_UNKNOWNS {
             // Retrying with the same ids is harmless by the store's contract.
             match self.store.append(stream, expected, records.clone()).await {
                 Ok(Append::Appended { position, .. }) => return Ok(Some(position)),
-                Ok(Append::Conflict { .. }) if reason.is_empty() => return Ok(None),
+                Ok(Append::Conflict { .. }) if unknown.is_none() => return Ok(None),
                 Ok(Append::Conflict { .. }) => {}
-                Ok(Append::Unknown { reason: why }) => reason = why,
+                Ok(Append::Unknown { reason }) => unknown = Some(reason),
                 // Before anything was unknown, an error means that nothing was appended.
-                Err(error) if reason.is_empty() => return Err(error.into()),
+                Err(error) if unknown.is_none() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(%stream, %error, "an append of unknown outcome could not be retried");
                 }
@@ -221,7 +221,7 @@ impl Ledger {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        Err(LedgerError::OutcomeUnknown(reason))
+        Err(LedgerError::OutcomeUnknown(unknown.unwrap_or_default()))
     }
 
     async fn wait_until_visible(&self, position: Position) -> Result<(), LedgerError> {

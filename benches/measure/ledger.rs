@@ -1,0 +1,148 @@
+//! Ledgers to measure on: one app, and installations of it, written straight into a store.
+
+#![allow(dead_code, reason = "each benchmark uses its part")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantbook::clock::{Clock as _, SystemClock};
+use grantbook::secrets::{self, PlainSecret};
+use grantbook::store::{Append, Expected, NewRecord, Store};
+use grantbook_events::codec::{self, Metadata};
+use grantbook_events::{
+    AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, ClientId, CodeExchanged, Event,
+    InstallationEvent, InstallationId, NewSecret, StreamKind, StreamName, Timestamp, TokenPolicy, UserId,
+};
+use tokio::task::JoinSet;
+
+use super::Failure;
+
+/// Appends that are on their way at once.
+const WRITERS: usize = 64;
+
+/// An app that is registered.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub client_id: ClientId,
+    pub client_secret: Arc<PlainSecret>,
+}
+
+/// What of an installation is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// A grant whose code is good for hours.
+    Granted,
+    /// A grant, and the exchange of its code.
+    Exchanged,
+}
+
+/// Registers an app.
+pub async fn app(store: &Arc<dyn Store>) -> Result<App, Failure> {
+    let now = SystemClock.now();
+    let secret = secrets::mint_client_secret();
+    let client_id = secrets::new_client_id();
+    let registered = AppRegistered {
+        client_id,
+        name: "Bench".to_owned(),
+        owner: "Bench".to_owned(),
+        homepage: None,
+        redirect_uris: vec!["https://bench.example/callback".to_owned()],
+        scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
+        secret: Some(NewSecret { secret_id: secrets::new_secret_id(now), digest: secret.digest() }),
+        token_policy: TokenPolicy::default(),
+    };
+    let stream = StreamKind::App(client_id).into();
+    append(store, &stream, &[AppEvent::Registered(registered).into()]).await?;
+    Ok(App { client_id, client_secret: Arc::new(secret) })
+}
+
+/// Installs the app on as many accounts, and gives the token of each, or its code.
+pub async fn installations(
+    store: &Arc<dyn Store>,
+    app: &App,
+    count: usize,
+    recorded: Recorded,
+) -> Result<Vec<PlainSecret>, Failure> {
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (store, client_id) = (Arc::clone(store), app.client_id);
+        writers.spawn(async move {
+            let mut secrets = Vec::new();
+            for n in (writer..count).step_by(WRITERS) {
+                secrets.push(install(&store, client_id, n, recorded).await?);
+            }
+            Ok::<_, Failure>(secrets)
+        });
+    }
+    let mut all = Vec::with_capacity(count);
+    while let Some(written) = writers.join_next().await {
+        all.extend(written??);
+    }
+    Ok(all)
+}
+
+async fn install(
+    store: &Arc<dyn Store>,
+    client_id: ClientId,
+    n: usize,
+    recorded: Recorded,
+) -> Result<PlainSecret, Failure> {
+    let account_id: AccountId = format!("account-{n:08}").parse()?;
+    let user_id: UserId = format!("user-{n:08}").parse()?;
+    let installation_id = InstallationId::of(&client_id, &account_id);
+    let now = SystemClock.now();
+    let (code, token) = (secrets::mint_code(installation_id), secrets::mint_token(installation_id));
+    let granted = AccessGranted {
+        grant_id: secrets::new_grant_id(now),
+        client_id,
+        account_id,
+        user_id: user_id.clone(),
+        scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
+        redirect_uri: "https://bench.example/callback".to_owned(),
+        redirect_uri_sent: false,
+        code_digest: code.digest(),
+        code_expires_at: now.plus(Duration::from_secs(24 * 3600)),
+        code_challenge: None,
+    };
+    let exchanged = CodeExchanged {
+        grant_id: granted.grant_id,
+        token_id: secrets::new_token_id(now),
+        token_digest: token.digest(),
+        user_id,
+        scopes: granted.scopes.clone(),
+        expires_at: None,
+        secret_id: None,
+    };
+    let mut events: Vec<Event> = vec![InstallationEvent::AccessGranted(granted).into()];
+    let secret = match recorded {
+        Recorded::Granted => code,
+        Recorded::Exchanged => {
+            events.push(InstallationEvent::CodeExchanged(exchanged).into());
+            token
+        }
+    };
+    append(store, &StreamKind::Installation(installation_id).into(), &events).await?;
+    Ok(secret)
+}
+
+async fn append(store: &Arc<dyn Store>, stream: &StreamName, events: &[Event]) -> Result<(), Failure> {
+    let records = events.iter().map(|event| record(event, SystemClock.now()));
+    match store.append(stream, Expected::NoStream, records.collect::<Result<_, _>>()?).await? {
+        Append::Appended { .. } => Ok(()),
+        other => Err(format!("the store answered {other:?}").into()),
+    }
+}
+
+fn record(event: &Event, recorded_at: Timestamp) -> Result<NewRecord, Failure> {
+    let encoded = codec::encode(event)?;
+    let actor = Actor { kind: ActorKind::User, id: "user-00000000".to_owned() };
+    let metadata = Metadata { actor, request_id: secrets::new_request_id(), caused_by: None };
+    Ok(NewRecord {
+        event_id: secrets::new_event_id(),
+        type_name: encoded.type_name.to_owned(),
+        version: encoded.version,
+        recorded_at,
+        metadata: metadata.to_json()?,
+        payload: encoded.payload,
+    })
+}
