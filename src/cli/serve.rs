@@ -8,13 +8,16 @@ use super::output;
 use super::running::Running;
 use super::signals::Signals;
 use crate::config::{self, Config, ConfigFlags, Sources};
-use crate::dev::{self, SampleOptions};
+use crate::dev::{SampleApp, SampleError, SampleOptions};
 use crate::secrets::{self, PlainSecret};
 use crate::server::ProcessKey;
 use crate::{server, telemetry};
 
 /// The name of the sample app's key, which is the actor of its events.
 const SAMPLE_KEY_NAME: &str = "sample app";
+
+/// Where people begin who find no sample app.
+const ACCOUNT_PAGE: &str = "/account/apps";
 
 /// Serve the OAuth endpoints, the pages and the management API.
 ///
@@ -57,13 +60,14 @@ async fn serve(config: Config, with_sample: bool) -> Result<(), Failure> {
         // Nothing was served yet, so there is nothing to finish.
         () = signals.next() => return Ok(()),
     };
+    let mut sample = None;
     let served = tokio::select! {
-        failed = until_it_fails(&config, &running, sample_key) => Err(failed),
+        failed = until_it_fails(&config, &running, sample_key, &mut sample) => Err(failed),
         () = signals.next() => Ok(()),
     };
     tracing::info!("stopping");
     let stopped = tokio::select! {
-        stopped = running.stop() => stopped,
+        stopped = stop(sample, running) => stopped,
         () = signals.next() => Err(Failure::Failed(
             "ended at once by a second signal; the next start recovers what was recorded".to_owned(),
         )),
@@ -71,8 +75,21 @@ async fn serve(config: Config, with_sample: bool) -> Result<(), Failure> {
     served.and(stopped)
 }
 
+/// The sample app first: its requests under way need the server.
+async fn stop(sample: Option<SampleApp>, running: Running) -> Result<(), Failure> {
+    if let Some(sample) = sample {
+        sample.stop().await;
+    }
+    running.stop().await
+}
+
 /// Serves for as long as this is waited for; comes back only to say why it cannot.
-async fn until_it_fails(config: &Config, running: &Running, sample_key: Option<PlainSecret>) -> Failure {
+async fn until_it_fails(
+    config: &Config,
+    running: &Running,
+    sample_key: Option<PlainSecret>,
+    sample: &mut Option<SampleApp>,
+) -> Failure {
     // Removed when this is over: before the server stops taking requests.
     let _control = match ControlFile::write(&config.data_dir, running) {
         Ok(control) => control,
@@ -83,25 +100,36 @@ async fn until_it_fails(config: &Config, running: &Running, sample_key: Option<P
     }
     tracing::info!(url = %running.url, issuer = config.issuer.as_str(), "serving");
     if let Some(key) = sample_key {
-        begin_here(config, running, key).await;
+        match begin_here(config, running, key).await {
+            Ok(app) => {
+                tell(app.url());
+                *sample = Some(app);
+            }
+            Err(why @ SampleError::NotMine(_)) => {
+                tracing::info!("{why}");
+                tell(&format!("{}{ACCOUNT_PAGE}", running.url));
+            }
+            Err(why) => return Failure::of(why),
+        }
     }
     std::future::pending().await
 }
 
-/// Starts the sample app and prints the one URL to begin at: its own, or grantbook's if there is no sample
-/// app for this ledger.
-async fn begin_here(config: &Config, running: &Running, key: PlainSecret) {
-    let options = SampleOptions {
-        url: running.url.clone(),
+/// Starts the sample app, for people to begin at.
+async fn begin_here(config: &Config, running: &Running, key: PlainSecret) -> Result<SampleApp, SampleError> {
+    SampleApp::start(SampleOptions {
+        grantbook: running.url.clone(),
         issuer: config.issuer.as_str().to_owned(),
         key,
         data_dir: config.data_dir.clone(),
         scopes: config.scopes.names().map(str::to_owned).collect(),
-    };
-    let url = dev::start(options).await.unwrap_or_else(|why| {
-        tracing::warn!(%why, "there is no sample app");
-        running.url.clone()
-    });
+        port: config.listen.port().saturating_add(1),
+    })
+    .await
+}
+
+/// Prints the one URL to begin at.
+fn tell(url: &str) {
     if let Err(Failure::Failed(why)) = output::print(&format!("{url}\n")) {
         tracing::warn!(%why, "the address could not be printed");
     }

@@ -79,7 +79,7 @@ pub(super) struct TokenReply {
 /// An app, as far as the sample app cares.
 #[derive(Debug, Deserialize)]
 pub(super) struct KnownApp {
-    pub scopes: Vec<String>,
+    scopes: Vec<String>,
     status: KnownStatus,
 }
 
@@ -92,6 +92,15 @@ impl KnownApp {
     /// `active`, `suspended` or `deleted`.
     pub(super) fn state(&self) -> &str {
         &self.status.state
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.state() == "active"
+    }
+
+    /// Whether it may ask for exactly these scopes.
+    pub(super) fn may_ask_for(&self, scopes: &[String]) -> bool {
+        self.scopes.len() == scopes.len() && scopes.iter().all(|scope| self.scopes.contains(scope))
     }
 }
 
