@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::heads::Heads;
 use super::heads_file;
 use super::lock::Lock;
+use super::private;
 use super::schema::{self, Access, Meta, cannot_write, connect, file_error};
 use super::{Files, UpTo, check_not_empty, look_at, rows};
 use crate::store::{Head, MAX_PAGE, StoreError};
@@ -43,7 +44,7 @@ pub fn backup(dir: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Resu
 /// Errors: `CannotWrite` if the directory has a ledger, `Damaged` if the source is.
 pub fn restore(source: &Path, dir: &Path, progress: impl FnMut(u64, u64)) -> Result<Head, StoreError> {
     let files = Files::of(dir);
-    fs::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
+    private::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
     let _lock = Lock::take(&files.lock)?;
     for name in ["ledger.db", "ledger.db-wal"] {
         refuse_existing(&dir.join(name), "a ledger is there already: restore into an empty directory")?;
@@ -85,7 +86,7 @@ fn copy_log(
 ) -> Result<Connection, StoreError> {
     heads_file::remove(target)?;
     let failed = |error: rusqlite::Error| cannot_write(target, &error);
-    let to = schema::create_empty(target).map_err(failed)?;
+    let to = schema::create_empty(target)?;
     // The file counts only when it is whole, and is made durable then.
     to.pragma_update(None, "synchronous", "off").map_err(failed)?;
     let mut last = Position::START;

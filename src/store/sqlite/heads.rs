@@ -56,6 +56,10 @@ impl Heads {
         expected_crc: Option<u32>,
         log: (&Connection, &Path),
     ) -> Result<(Self, HeadsFile), StoreError> {
+        if !path.exists() && rows::last_position(log.0, log.1)? == Position::START {
+            // A new ledger: there is nothing to rebuild, and nothing to tell anybody.
+            return Self::adopt(HeadsFile::create(path, identity)?, path, identity, log);
+        }
         let found = if expected_crc.is_some_and(|crc| file_checksum(path).ok() != Some(crc)) {
             Err(damaged(path, Position::START, "it is not what was written"))
         } else {

@@ -10,6 +10,7 @@ mod checkpoint;
 mod heads;
 mod heads_file;
 mod lock;
+mod private;
 mod reader;
 mod rows;
 mod schema;
@@ -99,7 +100,7 @@ impl SqliteStore {
     /// Errors: `InUse` if another process serves it, `NewerFormat`, `Damaged`, `CannotWrite`.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, StoreError> {
         let files = Files::of(dir);
-        fs::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
+        private::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
         let lock = Lock::take(&files.lock)?;
         make_if_absent(&files.ledger, options)?;
         let conn = connect(&files.ledger, Access::Write)

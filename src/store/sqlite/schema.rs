@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::private;
 use crate::store::StoreError;
 
 /// "grnt", in the header of the file.
@@ -109,20 +110,21 @@ pub(super) fn create(path: &Path, meta: &Meta) -> Result<(), StoreError> {
     if unfinished.exists() {
         fs::remove_file(&unfinished).map_err(|error| cannot_write(&unfinished, &error))?;
     }
-    let made = write_new(&unfinished, meta).map_err(|error| file_error(&unfinished, Position::START, &error));
-    made.and_then(|()| move_into_place(&unfinished, path))
-}
-
-fn write_new(path: &Path, meta: &Meta) -> rusqlite::Result<()> {
-    let conn = create_empty(path)?;
-    meta.write(&conn)?;
-    conn.close().map_err(|(_, error)| error)
+    let conn = create_empty(&unfinished)?;
+    let written = meta.write(&conn).and_then(|()| conn.close().map_err(|(_, error)| error));
+    written.map_err(|error| file_error(&unfinished, Position::START, &error))?;
+    move_into_place(&unfinished, path)
 }
 
 /// A new file with the tables and no rows.
-pub(super) fn create_empty(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+pub(super) fn create_empty(path: &Path) -> Result<Connection, StoreError> {
+    private::open_file(path).map_err(|error| cannot_write(path, &error))?;
+    lay_out(path).map_err(|error| file_error(path, Position::START, &error))
+}
+
+fn lay_out(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
