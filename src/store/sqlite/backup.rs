@@ -15,8 +15,8 @@ use super::heads::Heads;
 use super::heads_file;
 use super::lock::Lock;
 use super::private;
-use super::schema::{self, Access, Meta, cannot_write, connect, file_error};
-use super::{Files, UpTo, check_not_empty, look_at, rows};
+use super::schema::{self, Access, Meta, cannot_write};
+use super::{Files, UpTo, check_not_empty, open_and_look, rows};
 use crate::store::{Head, MAX_PAGE, StoreError};
 
 /// Writes a complete ledger file, which serves as it is when it is put into an empty directory under the
@@ -63,9 +63,7 @@ fn open_source(path: &Path, access: Access) -> Result<(Connection, Meta, UpTo), 
         return Err(StoreError::Unavailable(format!("there is no ledger at {}", path.display())));
     }
     check_not_empty(path)?;
-    let conn = connect(path, access).map_err(|error| file_error(path, Position::START, &error))?;
-    let (meta, end) = look_at(&conn, path)?;
-    Ok((conn, meta, end))
+    open_and_look(path, access)
 }
 
 fn refuse_existing(path: &Path, why: &str) -> Result<(), StoreError> {

@@ -66,7 +66,10 @@ impl Heads {
             HeadsFile::open(path, true).and_then(|file| Self::adopt(file, path, identity, log))
         };
         found.or_else(|error| {
-            tracing::info!(%error, "rebuilding the index of streams from the ledger");
+            // What to do about a damaged ledger is no advice for a file that is made again.
+            let reason =
+                if let StoreError::Damaged { detail, .. } = error { detail } else { error.to_string() };
+            tracing::info!(%reason, "rebuilding the index of streams from the ledger");
             Self::adopt(HeadsFile::create(path, identity)?, path, identity, log)
         })
     }

@@ -179,8 +179,13 @@ pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connectio
     Ok(conn)
 }
 
-/// Whether this is a whole ledger file of a format known here.
-pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+/// Whether this is a whole ledger file of a format known here. The versions are those of its header, as
+/// they were before the connection was opened.
+pub(super) fn check(
+    conn: &Connection,
+    path: &Path,
+    versions: std::io::Result<[u8; 2]>,
+) -> Result<(), StoreError> {
     let pragma = |name: &str| {
         conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
             .map_err(|error| file_error(path, Position::START, &error))
@@ -195,7 +200,7 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     if found < FORMAT {
         return Err(damaged(path, Position::START, &format!("its format {found} was never in use")));
     }
-    let versions = file_versions(path).map_err(|error| damaged(path, Position::START, &error.to_string()))?;
+    let versions = versions.map_err(|error| damaged(path, Position::START, &error.to_string()))?;
     // Pages are never freed. A header that says otherwise would have live pages written over.
     if versions != WAL_VERSIONS || pragma("freelist_count")? != 0 || pragma("auto_vacuum")? != 0 {
         return Err(damaged(path, Position::START, "its header is not what was written"));
@@ -209,7 +214,12 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
 
 /// The write and read versions in the header of the file. SQLite may say something else of a file that it
 /// takes for immutable.
-fn file_versions(path: &Path) -> std::io::Result<[u8; 2]> {
+///
+/// Must not be called while this process has a connection to the file: when any descriptor of a file is
+/// closed, the system takes away all locks that the process has on it, and those of the connection with
+/// them. Whoever then looked with the `sqlite3` tool would take the server for gone and remove the
+/// write-ahead log under it.
+pub(super) fn file_versions(path: &Path) -> std::io::Result<[u8; 2]> {
     let mut header = [0; 20];
     std::io::Read::read_exact(&mut File::open(path)?, &mut header)?;
     Ok([header[18], header[19]])
