@@ -14,4 +14,8 @@ mod html;
 mod process;
 mod wanted;
 
+mod access;
+mod crowding;
+mod damage;
 mod killed;
+mod newer;

@@ -3,6 +3,8 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::ops::Deref;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -18,6 +20,9 @@ use crate::client::{Http, Pairs, Reply, encode};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a state is looked at that nothing tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
+
+const ROOT: u32 = 0;
+const NOBODY: u32 = 65_534;
 
 /// Looks until there is something to see.
 #[track_caller]
@@ -38,6 +43,8 @@ pub struct Site {
     data: PathBuf,
     settings: Vec<(String, String)>,
     executable: PathBuf,
+    /// Whom it runs as, if not as whoever runs the test.
+    user: Option<u32>,
 }
 
 /// A command that came to its end.
@@ -83,7 +90,7 @@ impl Site {
         let settings = [("SIGN_IN_MODE", "dev"), ("LISTEN", "127.0.0.1:0")].iter().chain(settings);
         let settings =
             settings.map(|(name, value)| (format!("GRANTBOOK_{name}"), (*value).to_owned())).collect();
-        Self { root, data, settings, executable }
+        Self { root, data, settings, executable, user: None }
     }
 
     /// The same, with the data directory elsewhere.
@@ -92,9 +99,17 @@ impl Site {
         self
     }
 
-    /// The same, by a copy of the executable.
-    pub fn run_from(mut self, executable: PathBuf) -> Self {
-        self.executable = executable;
+    /// The same, run by a user to whom permissions mean something: nobody, if the test is run by root.
+    pub fn unprivileged(mut self) -> Self {
+        if std::fs::metadata(&self.root).unwrap().uid() == ROOT {
+            self.user = Some(NOBODY);
+            std::os::unix::fs::chown(&self.root, self.user, self.user).unwrap();
+            // Where it was built, nobody may be let in. A file that this process had open for writing
+            // could not be run while another test forks.
+            let copy = self.root.path().join("grantbook");
+            assert!(Command::new("cp").arg(&self.executable).arg(&copy).status().unwrap().success());
+            self.executable = copy;
+        }
         self
     }
 
@@ -143,6 +158,9 @@ impl Site {
     fn settle_in(&self, command: &mut Command) {
         command.env_clear().envs(self.settings.iter().cloned()).current_dir(self.root.path());
         command.stdin(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
     }
 
     /// Runs a command that ends by itself.

@@ -242,7 +242,16 @@ fn a12_scopes_are_checked_and_named_canonically() {
     let grantbook = Grantbook::start();
     let app = grantbook.app_with(|app| app.scopes.retain(|scope| scope != "contacts"));
     let with_scope = |scope: &str| encode(&[("client_id", &app.client_id), ("scope", scope)]);
-    let wrong = ["no-such-scope", "widgets no-such-scope", "contacts", "widgets contacts", "Widgets", "wid\"gets", " ", "a\tb"];
+    let wrong = [
+        "no-such-scope",
+        "widgets no-such-scope",
+        "contacts",
+        "widgets contacts",
+        "Widgets",
+        "wid\"gets",
+        " ",
+        "a\tb",
+    ];
     for scope in wrong {
         assert_eq!(error(&grantbook, &with_scope(scope)), "invalid_scope", "{scope:?}");
     }
@@ -297,7 +306,10 @@ fn a13_the_verifier_and_the_challenge_belong_together() {
         let invalid_grant = (400, "invalid_grant".to_owned());
         assert_eq!(grantbook.exchange(app, &code).error(), invalid_grant);
         for wrong in [challenge[0].1, "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXK"] {
-            assert_eq!(grantbook.exchange_with(app, &code, &[("code_verifier", wrong)]).error(), invalid_grant);
+            assert_eq!(
+                grantbook.exchange_with(app, &code, &[("code_verifier", wrong)]).error(),
+                invalid_grant
+            );
         }
         // Whoever does not know the verifier burns nothing.
         let token = grantbook.exchange_with(app, &code, &[verifier]).expect(200).text("access_token");

@@ -49,7 +49,9 @@ fn a10_the_consent_page_says_who_asks_for_what_and_where_it_leads() {
     let reply = grantbook.person("ana", "acme").get(&format!("/oauth/authorize?{query}")).expect(200);
     assert!(!reply.body.contains("<b>Cathy"), "{reply:?}");
     let text = html::text(&reply.body);
-    for part in ["Chatty <b>Cathy</b>", "Cathy & Sons", "app.example:8443", "acme", "ana", "widgets", "contacts"] {
+    for part in
+        ["Chatty <b>Cathy</b>", "Cathy & Sons", "app.example:8443", "acme", "ana", "widgets", "contacts"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
     for absent in ["faqs", "conversations", "brands"] {

@@ -108,7 +108,8 @@ fn a3_only_the_port_of_a_loopback_literal_may_differ() {
         ("http://[::1]/cb?a=b", "http://[::1]:51234/cb?a=b"),
     ] {
         let app = grantbook.app_with(|app| app.redirect_uris = vec![registered.to_owned()]);
-        let reply = grantbook.person("ana", "acme").approve(&app.query(&[("redirect_uri", sent)])).expect(303);
+        let reply =
+            grantbook.person("ana", "acme").approve(&app.query(&[("redirect_uri", sent)])).expect(303);
         assert!(reply.location().starts_with(sent), "{reply:?}");
         // The exchange names the one that was sent, not the one that is registered.
         let code = reply.param("code").unwrap();
