@@ -30,10 +30,12 @@ pub struct EncodeError {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The type name is not one of ours: the ledger was written by a newer grantbook, or is damaged.
-    #[error("event type {0:?} is unknown to this version of grantbook")]
+    #[error("event type {0:?} is unknown to this version of grantbook: use a newer grantbook")]
     UnknownType(String),
     /// The type is known in older versions only.
-    #[error("{type_name} version {version} is newer than version {newest}, the newest known here")]
+    #[error(
+        "{type_name} version {version} is newer than version {newest}, the newest known here: use a newer grantbook"
+    )]
     NewerVersion {
         /// The stored type name.
         type_name: &'static str,

@@ -46,6 +46,7 @@ impl Fault {
 impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         let fault = match &error {
+            LedgerError::Store(_) if !error.may_pass() => Self::Broken,
             LedgerError::Store(_) | LedgerError::Contended(_) => Self::Unavailable,
             LedgerError::OutcomeUnknown(_) | LedgerError::NotVisible(_) => Self::OutcomeUnknown,
             LedgerError::Unreadable(_) | LedgerError::Fold(_) | LedgerError::Encode(_) => Self::Broken,

@@ -70,6 +70,26 @@ pub enum LedgerError {
     NotVisible(Position),
 }
 
+impl LedgerError {
+    /// Whether the same request may succeed later although nobody has repaired anything.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Store(error) => match error {
+                StoreError::InUse(_)
+                | StoreError::CannotWrite(_)
+                | StoreError::Unavailable(_)
+                | StoreError::Closed => true,
+                StoreError::TooLarge { .. }
+                | StoreError::EmptyAppend
+                | StoreError::NewerFormat { .. }
+                | StoreError::Damaged { .. } => false,
+            },
+            Self::OutcomeUnknown(_) | Self::Contended(_) | Self::NotVisible(_) => true,
+            Self::Unreadable(_) | Self::Fold(_) | Self::Encode(_) => false,
+        }
+    }
+}
+
 /// The ledger as the rest of the server sees it.
 #[derive(Debug)]
 pub struct Ledger {

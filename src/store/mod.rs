@@ -186,7 +186,7 @@ pub enum StoreError {
         newest: i64,
     },
     /// What is stored is not what was written.
-    #[error("the ledger is damaged at position {position}: {detail}")]
+    #[error("the ledger is damaged at position {position}: {detail}; restore it from a backup")]
     Damaged {
         /// Where; the nearest position known.
         position: Position,

@@ -14,8 +14,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::heads::Heads;
 use super::heads_file;
 use super::lock::Lock;
-use super::schema::{self, Access, Meta, cannot_write, connect, file_error};
-use super::{Files, UpTo, check_not_empty, look_at, rows};
+use super::private;
+use super::schema::{self, Access, Meta, cannot_write};
+use super::{Files, UpTo, check_not_empty, open_and_look, rows};
 use crate::store::{Head, MAX_PAGE, StoreError};
 
 /// Writes a complete ledger file, which serves as it is when it is put into an empty directory under the
@@ -43,7 +44,7 @@ pub fn backup(dir: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Resu
 /// Errors: `CannotWrite` if the directory has a ledger, `Damaged` if the source is.
 pub fn restore(source: &Path, dir: &Path, progress: impl FnMut(u64, u64)) -> Result<Head, StoreError> {
     let files = Files::of(dir);
-    fs::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
+    private::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
     let _lock = Lock::take(&files.lock)?;
     for name in ["ledger.db", "ledger.db-wal"] {
         refuse_existing(&dir.join(name), "a ledger is there already: restore into an empty directory")?;
@@ -62,9 +63,7 @@ fn open_source(path: &Path, access: Access) -> Result<(Connection, Meta, UpTo), 
         return Err(StoreError::Unavailable(format!("there is no ledger at {}", path.display())));
     }
     check_not_empty(path)?;
-    let conn = connect(path, access).map_err(|error| file_error(path, Position::START, &error))?;
-    let (meta, end) = look_at(&conn, path)?;
-    Ok((conn, meta, end))
+    open_and_look(path, access)
 }
 
 fn refuse_existing(path: &Path, why: &str) -> Result<(), StoreError> {
@@ -85,7 +84,7 @@ fn copy_log(
 ) -> Result<Connection, StoreError> {
     heads_file::remove(target)?;
     let failed = |error: rusqlite::Error| cannot_write(target, &error);
-    let to = schema::create_empty(target).map_err(failed)?;
+    let to = schema::create_empty(target)?;
     // The file counts only when it is whole, and is made durable then.
     to.pragma_update(None, "synchronous", "off").map_err(failed)?;
     let mut last = Position::START;

@@ -56,13 +56,20 @@ impl Heads {
         expected_crc: Option<u32>,
         log: (&Connection, &Path),
     ) -> Result<(Self, HeadsFile), StoreError> {
+        if !path.exists() && rows::last_position(log.0, log.1)? == Position::START {
+            // A new ledger: there is nothing to rebuild, and nothing to tell anybody.
+            return Self::adopt(HeadsFile::create(path, identity)?, path, identity, log);
+        }
         let found = if expected_crc.is_some_and(|crc| file_checksum(path).ok() != Some(crc)) {
             Err(damaged(path, Position::START, "it is not what was written"))
         } else {
             HeadsFile::open(path, true).and_then(|file| Self::adopt(file, path, identity, log))
         };
         found.or_else(|error| {
-            tracing::info!(%error, "rebuilding the index of streams from the ledger");
+            // What to do about a damaged ledger is no advice for a file that is made again.
+            let reason =
+                if let StoreError::Damaged { detail, .. } = error { detail } else { error.to_string() };
+            tracing::info!(%reason, "rebuilding the index of streams from the ledger");
             Self::adopt(HeadsFile::create(path, identity)?, path, identity, log)
         })
     }

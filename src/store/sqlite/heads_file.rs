@@ -13,8 +13,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::private;
 use super::rows::StreamHead;
-use super::schema::{damaged, file_error};
+use super::schema::{cannot_write, damaged, file_error};
 use crate::store::{ChainDigest, StoreError};
 
 /// "grnh", in the header of the file.
@@ -58,9 +59,10 @@ impl HeadsFile {
     /// Makes an empty file for a ledger, in place of whatever is there.
     pub(super) fn create(path: &Path, identity: &Uuid) -> Result<Self, StoreError> {
         remove(path)?;
+        private::open_file(path).map_err(|error| cannot_write(path, &error))?;
         let made = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-            let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let conn = Connection::open_with_flags(path, flags)?;
             conn.pragma_update(None, "journal_mode", "wal")?;
             conn.pragma_update(None, "application_id", APPLICATION_ID)?;
             conn.pragma_update(None, "user_version", FORMAT)?;

@@ -3,10 +3,11 @@
 //! The lock is the operating system's, on an open file: it ends with the process, however that ends, and
 //! a left-over file locks nothing.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
+use super::private;
 use crate::store::StoreError;
 
 /// Held for as long as the ledger is served.
@@ -20,9 +21,7 @@ impl Lock {
         let cannot = |error: std::io::Error| {
             StoreError::CannotWrite(format!("{} cannot be locked: {error}", path.display()))
         };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(cannot)?;
+        let mut file = private::open_file(path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(in_use(path, &mut file))),

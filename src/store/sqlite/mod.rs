@@ -10,6 +10,7 @@ mod checkpoint;
 mod heads;
 mod heads_file;
 mod lock;
+mod private;
 mod reader;
 mod rows;
 mod schema;
@@ -99,12 +100,11 @@ impl SqliteStore {
     /// Errors: `InUse` if another process serves it, `NewerFormat`, `Damaged`, `CannotWrite`.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, StoreError> {
         let files = Files::of(dir);
-        fs::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
+        private::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
         let lock = Lock::take(&files.lock)?;
         make_if_absent(&files.ledger, options)?;
-        let conn = connect(&files.ledger, Access::Write)
-            .map_err(|error| file_error(&files.ledger, Position::START, &error))?;
-        let (mut meta, last) = look_at(&conn, &files.ledger)?;
+        check_writable(&files.ledger)?;
+        let (conn, mut meta, last) = open_and_look(&files.ledger, Access::Write)?;
         let heads_crc = meta.heads_crc.take();
         if heads_crc.is_some() {
             // From here on the file changes; a crash must not leave a promise about it.
@@ -168,9 +168,7 @@ impl SqliteStore {
             return Err(StoreError::Unavailable(format!("there is no ledger at {}", files.ledger.display())));
         }
         check_not_empty(&files.ledger)?;
-        let conn = connect(&files.ledger, Access::Read)
-            .map_err(|error| file_error(&files.ledger, Position::START, &error))?;
-        let (meta, last) = look_at(&conn, &files.ledger)?;
+        let (_, meta, last) = open_and_look(&files.ledger, Access::Read)?;
         let readers = Arc::new(Readers::new(files.ledger, files.heads, meta.identity, None));
         let (_, progress) = watch::channel(Progress { head: last.position, closed: false });
         Ok(Arc::new(Self { readers, progress, serving: None }))
@@ -244,7 +242,7 @@ fn make_if_absent(path: &Path, options: Options) -> Result<(), StoreError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     if Path::new(&wal).exists() {
-        let what = "it is missing, but its write-ahead log is there: restore the file from a backup";
+        let what = "it is missing, but its write-ahead log is there";
         return Err(damaged(path, Position::START, what));
     }
     schema::create(path, &Meta::new(options.identity, options.now))
@@ -255,16 +253,38 @@ fn check_not_empty(path: &Path) -> Result<(), StoreError> {
     let size = fs::metadata(path)
         .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
     if size.len() == 0 {
-        let what = "it is empty: restore it from a backup, or remove it to begin a new ledger";
+        let what = "it is empty (if it never was a ledger, remove it to begin one)";
         return Err(damaged(path, Position::START, what));
     }
     Ok(())
 }
 
-/// Checks what can be checked without reading everything: the format, both ends, and that nothing is
-/// missing that was there at the last clean stop.
+/// SQLite opens a file that it may not write for reading, and says so only at the first write.
+fn check_writable(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::OpenOptions::new().write(true).open(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(cannot_write(Path::new(&name), &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The first connection to a ledger file. Checks what can be checked without reading everything: the
+/// format, both ends, and that nothing is missing that was there at the last clean stop.
+fn open_and_look(path: &Path, access: Access) -> Result<(Connection, Meta, UpTo), StoreError> {
+    let versions = schema::file_versions(path);
+    let conn = connect(path, access).map_err(|error| file_error(path, Position::START, &error))?;
+    schema::check(&conn, path, versions)?;
+    let (meta, end) = look_at(&conn, path)?;
+    Ok((conn, meta, end))
+}
+
 fn look_at(conn: &Connection, path: &Path) -> Result<(Meta, UpTo), StoreError> {
-    schema::check(conn, path)?;
     let meta = Meta::read(conn, path)?;
     let last = rows::last_position(conn, path)?;
     if last < meta.closed_at {

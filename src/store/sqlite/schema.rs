@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::private;
 use crate::store::StoreError;
 
 /// "grnt", in the header of the file.
@@ -109,20 +110,21 @@ pub(super) fn create(path: &Path, meta: &Meta) -> Result<(), StoreError> {
     if unfinished.exists() {
         fs::remove_file(&unfinished).map_err(|error| cannot_write(&unfinished, &error))?;
     }
-    let made = write_new(&unfinished, meta).map_err(|error| file_error(&unfinished, Position::START, &error));
-    made.and_then(|()| move_into_place(&unfinished, path))
-}
-
-fn write_new(path: &Path, meta: &Meta) -> rusqlite::Result<()> {
-    let conn = create_empty(path)?;
-    meta.write(&conn)?;
-    conn.close().map_err(|(_, error)| error)
+    let conn = create_empty(&unfinished)?;
+    let written = meta.write(&conn).and_then(|()| conn.close().map_err(|(_, error)| error));
+    written.map_err(|error| file_error(&unfinished, Position::START, &error))?;
+    move_into_place(&unfinished, path)
 }
 
 /// A new file with the tables and no rows.
-pub(super) fn create_empty(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+pub(super) fn create_empty(path: &Path) -> Result<Connection, StoreError> {
+    private::open_file(path).map_err(|error| cannot_write(path, &error))?;
+    lay_out(path).map_err(|error| file_error(path, Position::START, &error))
+}
+
+fn lay_out(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -177,8 +179,13 @@ pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connectio
     Ok(conn)
 }
 
-/// Whether this is a whole ledger file of a format known here.
-pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+/// Whether this is a whole ledger file of a format known here. The versions are those of its header, as
+/// they were before the connection was opened.
+pub(super) fn check(
+    conn: &Connection,
+    path: &Path,
+    versions: std::io::Result<[u8; 2]>,
+) -> Result<(), StoreError> {
     let pragma = |name: &str| {
         conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
             .map_err(|error| file_error(path, Position::START, &error))
@@ -193,7 +200,7 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     if found < FORMAT {
         return Err(damaged(path, Position::START, &format!("its format {found} was never in use")));
     }
-    let versions = file_versions(path).map_err(|error| damaged(path, Position::START, &error.to_string()))?;
+    let versions = versions.map_err(|error| damaged(path, Position::START, &error.to_string()))?;
     // Pages are never freed. A header that says otherwise would have live pages written over.
     if versions != WAL_VERSIONS || pragma("freelist_count")? != 0 || pragma("auto_vacuum")? != 0 {
         return Err(damaged(path, Position::START, "its header is not what was written"));
@@ -207,7 +214,12 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
 
 /// The write and read versions in the header of the file. SQLite may say something else of a file that it
 /// takes for immutable.
-fn file_versions(path: &Path) -> std::io::Result<[u8; 2]> {
+///
+/// Must not be called while this process has a connection to the file: when any descriptor of a file is
+/// closed, the system takes away all locks that the process has on it, and those of the connection with
+/// them. Whoever then looked with the `sqlite3` tool would take the server for gone and remove the
+/// write-ahead log under it.
+pub(super) fn file_versions(path: &Path) -> std::io::Result<[u8; 2]> {
     let mut header = [0; 20];
     std::io::Read::read_exact(&mut File::open(path)?, &mut header)?;
     Ok([header[18], header[19]])

@@ -1,0 +1,64 @@
+//! Two that want the same: a port, or a ledger.
+
+use std::net::TcpListener;
+
+use rusqlite::Connection;
+
+use crate::process::Site;
+
+#[test]
+fn a_port_in_use_is_named_and_nothing_is_made() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let site = Site::with(&[("LISTEN", &address)]);
+    let refused = site.refused();
+    refused.assert_says(&["cannot listen on", &address, "in use", "set listen to another address"]);
+    assert!(!site.data().exists());
+}
+
+#[test]
+fn a_second_server_on_one_ledger_is_refused_and_the_command_line_may_still_read() {
+    let site = Site::new();
+    let first = site.serve();
+    let app = first.app();
+    let holder = format!("process {}", first.pid());
+    site.refused().assert_says(&["is in use by", &holder, site.data().to_str().unwrap(), "stop it"]);
+
+    // The refused one took nothing away: the first is found, asked, and goes on writing.
+    let token = first.token(&app);
+    assert_eq!(site.events().len(), 3);
+    let listed = site.run(&["app", "list", "--json"]);
+    assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    assert!(listed.stdout.contains(&app.client_id), "{}", listed.stdout);
+    let backup = site.beside().join("backup.db");
+    assert_eq!(site.run(&["backup", backup.to_str().unwrap()]).code, Some(0));
+    assert!(first.is_active(&token));
+    first.stop();
+
+    // The lock ends with its holder.
+    assert!(site.serve().is_active(&token));
+}
+
+/// The `sqlite3` tool opens a file to write it, even if somebody only looks. SQLite removes the write-ahead
+/// log when the last one that uses a file goes, so the server must be seen to use it.
+#[test]
+fn somebody_who_looks_with_the_sqlite3_tool_takes_nothing_away() {
+    let site = Site::new();
+    let serving = site.serve();
+    serving.app();
+    let look = || {
+        let conn = Connection::open(site.file("ledger.db")).unwrap();
+        let count = conn.query_one("SELECT count(*) FROM events", [], |row| row.get::<_, u32>(0)).unwrap();
+        conn.close().unwrap();
+        count
+    };
+    for apps in 1..=3 {
+        assert_eq!(look(), apps);
+        assert!(site.file("ledger.db-wal").exists(), "the log that the server writes to is gone");
+        serving.app();
+    }
+    serving.kill();
+    assert_eq!(site.events().len(), 4);
+    let serving = site.serve();
+    assert_eq!(serving.ask("GET", "/apps", None).expect(200).json()["items"].as_array().unwrap().len(), 4);
+}

@@ -1,0 +1,115 @@
+//! Files that are not what was written. The store's own tests go through every byte; here one of each kind
+//! meets a whole server: it says where, and answers nothing that is not so.
+
+use std::fs;
+
+use rusqlite::Connection;
+
+use crate::process::{Ended, Site};
+use crate::wanted::registration;
+
+/// A ledger with a few apps and a token, closed cleanly.
+fn closed_ledger() -> (Site, String) {
+    let site = Site::new();
+    let serving = site.serve();
+    let app = serving.app();
+    let token = serving.token(&app);
+    for number in 0..40 {
+        serving.ask("POST", "/apps", Some(&registration(&format!("Other App {number}")))).expect(201);
+    }
+    serving.stop();
+    (site, token)
+}
+
+#[track_caller]
+fn assert_damaged(refused: &Ended, site: &Site, words: &[&str]) {
+    let ledger = site.file("ledger.db");
+    refused.assert_says(&[&["damaged", ledger.to_str().unwrap(), "backup"], words].concat());
+    assert!(!site.file("control.json").exists());
+}
+
+#[test]
+fn a_truncated_ledger_is_refused_and_left_as_it_is() {
+    let (site, token) = closed_ledger();
+    let ledger = site.file("ledger.db");
+    let whole = fs::read(&ledger).unwrap();
+    for keep in [0, 99, 4096, whole.len() / 2, whole.len() - 4096] {
+        fs::write(&ledger, &whole[..keep]).unwrap();
+        assert_damaged(&site.refused(), &site, &[]);
+        assert_eq!(fs::read(&ledger).unwrap(), &whole[..keep], "cut at {keep}");
+    }
+    fs::write(&ledger, &whole).unwrap();
+    assert!(site.serve().is_active(&token));
+}
+
+/// Changes a payload as a bit flip would: to another of the same length, past everything that SQLite checks.
+fn falsify(site: &Site, position: i64, from: &str, to: &str) {
+    let conn = Connection::open(site.file("ledger.db")).unwrap();
+    let sql = "UPDATE log SET payload = replace(payload, ?1, ?2) WHERE position = ?3";
+    assert_eq!(from.len(), to.len());
+    let payload = |conn: &Connection| -> String {
+        conn.query_one("SELECT payload FROM log WHERE position = ?1", [position], |row| row.get(0)).unwrap()
+    };
+    let before = payload(&conn);
+    conn.execute(sql, (from, to, position)).unwrap();
+    assert_ne!(payload(&conn), before);
+    conn.close().unwrap();
+}
+
+#[test]
+fn a_falsified_record_is_refused_by_its_position() {
+    for position in [1, 20, 43] {
+        let (site, _) = closed_ledger();
+        falsify(&site, position, "app.example", "app.exbmple");
+        let at = format!("position {position}");
+        assert_damaged(&site.refused(), &site, &[&at]);
+        let ended = site.run(&["backup", site.beside().join("backup.db").to_str().unwrap()]);
+        ended.assert_says(&["damaged", &at]);
+    }
+}
+
+/// A record goes bad under a server that has folded it: what it holds in memory is right, and what it
+/// reads again is an error of the server, for good, and not a different answer.
+#[test]
+fn a_record_that_goes_bad_under_a_running_server_is_never_shown() {
+    let (site, token) = closed_ledger();
+    let serving = site.serve();
+    let installation =
+        serving.try_introspect(&token).unwrap()["installation_id"].as_str().unwrap().to_owned();
+    let history = format!("/installations/{installation}/events");
+    serving.ask("GET", &history, None).expect(200);
+    falsify(&site, 2, "acme", "evil");
+
+    let reply = serving.ask("GET", &history, None);
+    assert_eq!((reply.status, reply.text("code").as_str()), (500, "server_error"), "{reply:?}");
+    assert!(!reply.body.contains("evil"), "{reply:?}");
+    serving.until_it_says("damaged at position 2");
+    assert!(serving.is_active(&token));
+    assert_eq!(serving.try_introspect(&token).unwrap()["account_id"], "acme");
+    // What does not build on it goes on.
+    serving.app();
+    serving.kill();
+    assert_damaged(&site.refused(), &site, &["position 2"]);
+}
+
+#[test]
+fn the_index_of_streams_is_made_again_whatever_happens_to_it() {
+    let (site, token) = closed_ledger();
+    let heads = site.file("heads.db");
+    let whole = fs::read(&heads).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() - 100] ^= 1;
+    for harmed in [&flipped[..], &whole[..whole.len() / 2], b""] {
+        fs::write(&heads, harmed).unwrap();
+        let serving = site.serve();
+        assert!(serving.is_active(&token));
+        assert!(serving.log().contains("rebuilding the index of streams"), "{}", serving.log());
+        serving.stop();
+    }
+}
+
+#[test]
+fn a_new_ledger_has_no_index_to_make_again() {
+    let serving = Site::new().serve();
+    assert!(!serving.log().contains("rebuilding"), "{}", serving.log());
+}

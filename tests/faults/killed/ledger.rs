@@ -1,0 +1,81 @@
+//! What the ledger says, read from the lines of `grantbook events` by rules of the test's own. Knows: event
+//! types and their data. Must not know: how grantbook folds them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde_json::Value;
+
+/// What follows from the events.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// How often an event of a type was recorded for a request.
+    recorded: HashMap<(String, String), usize>,
+    /// The grant that a request led to.
+    grants: HashMap<String, String>,
+    /// The token that a grant led to.
+    tokens: HashMap<String, String>,
+    /// The tokens of each installation that nothing has ended.
+    pub live_tokens: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Told {
+    /// Reads the whole ledger. Every position is there, and every event once.
+    #[track_caller]
+    pub fn by(events: &[Value]) -> Self {
+        let (mut told, mut ids, mut revisions) = (Self::default(), HashSet::new(), HashMap::new());
+        for (event, position) in events.iter().zip(1_u64..) {
+            assert_eq!(event["position"], position);
+            assert!(ids.insert(text(event, "event_id")), "twice: {event}");
+            let revision = revisions.entry(text(event, "stream")).or_insert(0_u64);
+            assert_eq!(event["revision"], *revision, "{event}");
+            *revision += 1;
+            told.follow(event);
+        }
+        told
+    }
+
+    fn follow(&mut self, event: &Value) {
+        let (request, kind, data) = (text(event, "request_id"), text(event, "type"), &event["data"]);
+        if let Some(installation) = event["stream"].as_str().unwrap().strip_prefix("installation-") {
+            let live = self.live_tokens.entry(installation.to_owned()).or_default();
+            match kind.as_str() {
+                "access-granted" => {
+                    self.grants.insert(request.clone(), text(data, "grant_id"));
+                }
+                "code-exchanged" => {
+                    live.insert(text(data, "token_id"));
+                    let twice = self.tokens.insert(text(data, "grant_id"), text(data, "token_id"));
+                    assert_eq!(twice, None, "one code, two tokens: {event}");
+                }
+                "token-revoked" => {
+                    assert!(live.remove(&text(data, "token_id")), "{event}");
+                }
+                "code-replayed" | "app-uninstalled" => {
+                    for token in data["token_ids"].as_array().unwrap() {
+                        assert!(live.remove(token.as_str().unwrap()), "{event}");
+                    }
+                }
+                other => panic!("nobody asked for {other}: {event}"),
+            }
+        }
+        *self.recorded.entry((request, kind)).or_default() += 1;
+    }
+
+    /// How often an event of a type was recorded for a request.
+    pub fn times(&self, request: &str, kind: &str) -> usize {
+        self.recorded.get(&(request.to_owned(), kind.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// The token that the grant of a request led to, if it led to one.
+    pub fn token_of(&self, request: &str) -> Option<&str> {
+        self.tokens.get(self.grants.get(request)?).map(String::as_str)
+    }
+
+    pub fn is_live(&self, token_id: &str) -> bool {
+        self.live_tokens.values().any(|tokens| tokens.contains(token_id))
+    }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
+}

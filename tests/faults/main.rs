@@ -1,0 +1,21 @@
+//! The faults: what a killed process, a full disk, a harmed file, a clock or a rude caller may do to the
+//! real executable, and what they must not. One module a family of faults.
+
+#![cfg(unix)]
+
+// The callers of the stories, who speak HTTP and read forms as browsers do.
+#[allow(dead_code, reason = "the stories ask for more than the faults do")]
+#[path = "../stories/client.rs"]
+mod client;
+#[allow(dead_code, reason = "the stories ask for more than the faults do")]
+#[path = "../stories/html.rs"]
+mod html;
+
+mod process;
+mod wanted;
+
+mod access;
+mod crowding;
+mod damage;
+mod killed;
+mod newer;

@@ -1,0 +1,87 @@
+//! Ledgers of a grantbook that this one does not know yet: refused, and left as they are.
+
+use std::fs;
+
+use grantbook::secrets;
+use grantbook::store::{Append, Expected, NewRecord, SqliteOptions, SqliteStore, Store as _};
+use grantbook_events::{Position, Revision, StreamName, Timestamp};
+use rusqlite::Connection;
+
+use crate::process::Site;
+
+/// A ledger with an app and a token, closed cleanly.
+fn closed_ledger() -> Site {
+    let site = Site::new();
+    let serving = site.serve();
+    serving.token(&serving.app());
+    serving.stop();
+    site
+}
+
+#[test]
+fn a_newer_format_is_refused_and_left_as_it_is() {
+    let site = closed_ledger();
+    let ledger = site.file("ledger.db");
+    let conn = Connection::open(&ledger).unwrap();
+    conn.pragma_update(None, "user_version", 2).unwrap();
+    conn.close().unwrap();
+    let before = fs::read(&ledger).unwrap();
+    let said = [ledger.to_str().unwrap(), "format 2", "up to 1", "use a newer grantbook"];
+    site.refused().assert_says(&said);
+    site.run(&["events"]).assert_says(&said);
+    site.run(&["app", "list"]).assert_says(&said);
+    assert_eq!(fs::read(&ledger).unwrap(), before);
+    assert!(!site.file("control.json").exists());
+}
+
+/// Appends a record to the ledger as a newer grantbook would, chained to those before it.
+fn append(site: &Site, type_name: &str, version: u16) -> Position {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: Timestamp::EPOCH };
+        let store = SqliteStore::open(site.data(), options).unwrap();
+        let first = store.read_all(Position::START, 1).await.unwrap().remove(0);
+        let stream: StreamName = first.stream.clone();
+        let record = NewRecord {
+            event_id: secrets::new_event_id(),
+            type_name: type_name.to_owned(),
+            version,
+            recorded_at: first.recorded_at,
+            metadata: first.metadata.clone(),
+            payload: first.payload.clone(),
+        };
+        let appended = store.append(&stream, Expected::Exactly(Revision::FIRST), vec![record]).await.unwrap();
+        let Append::Appended { position, .. } = appended else { panic!("{appended:?}") };
+        store.close().await.unwrap();
+        position
+    })
+}
+
+/// Every row of the log.
+fn log(site: &Site) -> Vec<Vec<rusqlite::types::Value>> {
+    let conn = Connection::open(site.file("ledger.db")).unwrap();
+    let mut select = conn.prepare("SELECT * FROM log ORDER BY position").unwrap();
+    let columns = select.column_count();
+    let rows = select.query_map([], |row| (0..columns).map(|column| row.get(column)).collect()).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn an_event_that_is_not_known_here_is_refused_and_left_as_it_is() {
+    for (type_name, version, why) in [
+        ("app-certified", 1, "event type \"app-certified\" is unknown"),
+        ("app-updated", 2, "app-updated version 2 is newer than version 1"),
+    ] {
+        let site = closed_ledger();
+        let position = append(&site, type_name, version);
+        let before = log(&site);
+        let at = format!("position {position}");
+        site.refused().assert_says(&[&at, why, "use a newer grantbook"]);
+        site.run(&["app", "list"]).assert_says(&[&at, why, "use a newer grantbook"]);
+        let printed = site.run(&["events"]);
+        assert_eq!(printed.code, Some(1));
+        assert!(printed.stderr.contains(&at) && printed.stderr.contains(why), "{}", printed.stderr);
+        assert_eq!(log(&site), before);
+        assert!(!site.file("control.json").exists());
+    }
+}

@@ -1,0 +1,73 @@
+//! What the tests want of a server before a fault comes: apps, people, codes, tokens. Knows: the flow that
+//! works. Must not know: faults.
+
+use serde_json::{Value, json};
+
+use crate::client::{Browser, Pairs, Reply, encode};
+use crate::process::Serving;
+
+/// Where the apps live.
+pub const CALLBACK: &str = "https://app.example/callback";
+
+/// An app as its developer knows it.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub client_id: String,
+    pub secret: String,
+}
+
+/// What an operator registers.
+pub fn registration(name: &str) -> Value {
+    json!({ "name": name, "owner": "Widgets Inc.", "redirect_uris": [CALLBACK], "scopes": ["widgets", "faqs"] })
+}
+
+impl App {
+    /// The app of a reply to its registration.
+    #[track_caller]
+    pub fn of(reply: &Reply) -> Self {
+        Self { client_id: reply.text("client_id"), secret: reply.text("client_secret") }
+    }
+
+    /// An authorization request.
+    pub fn query(&self) -> String {
+        encode(&[("client_id", &self.client_id), ("scope", "widgets")])
+    }
+
+    /// Its credentials, and more, as a form has them.
+    pub fn form(&self, added: Pairs<'_>) -> String {
+        let credentials = [("client_id", self.client_id.as_str()), ("client_secret", self.secret.as_str())];
+        encode(&[&credentials, added].concat())
+    }
+}
+
+impl Serving {
+    #[track_caller]
+    pub fn app(&self) -> App {
+        App::of(&self.ask("POST", "/apps", Some(&registration("Sample App"))).expect(201))
+    }
+
+    /// A browser with a person.
+    #[track_caller]
+    pub fn person(&self, user: &str, account: &str) -> Browser {
+        let browser = Browser::new(&self.http);
+        browser.sign_in(user, account);
+        browser
+    }
+
+    /// A code for the app, approved by ana of acme.
+    #[track_caller]
+    pub fn code(&self, app: &App) -> String {
+        let reply = self.person("ana", "acme").approve(&app.query()).expect(303);
+        reply.param("code").unwrap_or_else(|| panic!("no code: {reply:?}"))
+    }
+
+    pub fn exchange(&self, app: &App, code: &str) -> Reply {
+        self.http.post_raw("/oauth/token", &[], &app.form(&[("code", code)]))
+    }
+
+    /// A token for the app, approved by ana of acme.
+    #[track_caller]
+    pub fn token(&self, app: &App) -> String {
+        self.exchange(app, &self.code(app)).expect(200).text("access_token")
+    }
+}
