@@ -82,7 +82,7 @@ impl PageError {
         Self {
             status: StatusCode::BAD_REQUEST,
             title: "This request cannot be answered",
-            sentence: sentence.into(),
+            sentence: as_sentence(sentence.into()),
             hint: Some("Go back to where you came from and start again."),
             request_id: context.request_id.clone(),
         }
@@ -136,6 +136,14 @@ impl PageError {
     }
 }
 
+/// Refusals are written to stand after a colon; on a page they stand alone.
+fn as_sentence(text: String) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(char::to_uppercase);
+    let end = if text.ends_with('.') { "" } else { "." };
+    first.into_iter().flatten().chain(rest).chain(end.chars()).collect()
+}
+
 impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence)
@@ -156,5 +164,16 @@ impl ResponseError for PageError {
             request_id: self.request_id.to_string(),
         };
         page(self.status, &shown, Forms::Here)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_on_a_page_is_a_sentence() {
+        assert_eq!(as_sentence("the app is gone".to_owned()), "The app is gone.");
+        assert_eq!(as_sentence("Éric said no.".to_owned()), "Éric said no.");
     }
 }
