@@ -7,6 +7,8 @@
 mod projector;
 mod recorded;
 mod states;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,7 +34,7 @@ pub enum Fault {
 }
 
 /// How often each fault happens: one time in so many; never if 0.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Script {
     /// [`Fault::AppendFails`].
     pub append_fails: u32,
@@ -83,9 +83,14 @@ impl LyingStore {
         Arc::new(Self { inner, liar: Arc::new(Mutex::new(liar)) })
     }
 
+    /// Lies by another script from now on.
+    pub fn change(&self, script: Script) {
+        with(&self.liar, |liar| liar.script = script);
+    }
+
     /// Tells only the truth from now on.
     pub fn repent(&self) {
-        with(&self.liar, |liar| liar.script = Script::default());
+        self.change(Script::default());
     }
 
     /// The faults so far, in order.

@@ -1,0 +1,129 @@
+//! What the ledger promises, over stores that behave and stores that lie. Knows: commands, to have
+//! something to settle. Must not know: how the ledger keeps its promises.
+
+mod settle;
+mod simulation;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantbook_events::{
+    AccountId, Actor, ActorKind, ClientId, InstallationId, NewSecret, Position, Recorded, RequestId,
+    RevocationReason, SecretDigest, StreamName, Timestamp, TokenId,
+};
+
+use super::{Ledger, LedgerError, Origin};
+use crate::clock::ManualClock;
+use crate::decisions::scopes::ScopeCatalogue;
+use crate::decisions::{
+    Command, ExchangeCode, GrantAccess, Refusal, RegisterApp, Registration, RevokeToken, TokenHolder,
+    TokenRules, WhichToken,
+};
+use crate::secrets;
+use crate::store::Store;
+
+const START: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
+const CALLBACK: &str = "https://app.example/callback";
+
+fn origin(request_id: &RequestId) -> Origin {
+    Origin { actor: Actor { kind: ActorKind::System, id: "test".to_owned() }, request_id: request_id.clone() }
+}
+
+/// A ledger over a store, and its clock.
+struct Given {
+    ledger: Arc<Ledger>,
+    clock: Arc<ManualClock>,
+}
+
+impl Given {
+    async fn over(store: Arc<dyn Store>) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let ledger = Ledger::open(store, Arc::clone(&clock) as _);
+        ledger.caught_up().await.unwrap();
+        Self { ledger, clock }
+    }
+
+    /// Settles a command through a request of its own.
+    async fn settle<C: Command>(&self, command: &C) -> Result<Result<C::Answer, Refusal>, LedgerError> {
+        self.ledger.settle(&origin(&secrets::new_request_id()), command).await
+    }
+
+    /// An app that is registered.
+    async fn app(&self) -> ClientId {
+        let client_id = secrets::new_client_id();
+        self.settle(&register(client_id)).await.unwrap().unwrap();
+        client_id
+    }
+
+    fn is_valid(&self, token: SecretDigest) -> bool {
+        self.ledger.live().is_valid(&token, START)
+    }
+}
+
+fn register(client_id: ClientId) -> RegisterApp {
+    let registration = Registration {
+        name: "App".to_owned(),
+        owner: "Owner".to_owned(),
+        redirect_uris: vec![CALLBACK.to_owned()],
+        scopes: vec!["faqs".to_owned()],
+        ..Registration::default()
+    };
+    let digest = secrets::mint_client_secret().digest();
+    let secret = NewSecret { secret_id: secrets::new_secret_id(START), digest };
+    RegisterApp::new(client_id, Some(secret), &registration, &ScopeCatalogue::default()).unwrap()
+}
+
+fn installation(client_id: ClientId, account: &AccountId) -> InstallationId {
+    InstallationId::of(&client_id, account)
+}
+
+fn grant(client_id: ClientId, account: &AccountId) -> GrantAccess {
+    GrantAccess {
+        grant_id: secrets::new_grant_id(START),
+        client_id,
+        account_id: account.clone(),
+        user_id: "ana".parse().unwrap(),
+        scopes: vec!["faqs".to_owned()],
+        redirect_uri: CALLBACK.to_owned(),
+        redirect_uri_sent: false,
+        code_challenge: None,
+        code_digest: secrets::mint_code(installation(client_id, account)).digest(),
+        code_lifetime: Duration::from_secs(60),
+    }
+}
+
+/// The exchange of the code of a grant, for a token that nobody has seen.
+fn exchange(grant: &GrantAccess) -> ExchangeCode {
+    let installation_id = installation(grant.client_id, &grant.account_id);
+    ExchangeCode {
+        installation_id,
+        client_id: grant.client_id,
+        secret_id: None,
+        codes_dead_until: None,
+        code_digest: grant.code_digest,
+        redirect_uri: None,
+        verifier_challenge: None,
+        token_id: secrets::new_token_id(START),
+        token_digest: secrets::mint_token(installation_id).digest(),
+        rules: TokenRules { lifetime: None, max_live_per_user: 10 },
+    }
+}
+
+fn revoke(installation_id: InstallationId, token_id: TokenId) -> RevokeToken {
+    RevokeToken {
+        installation_id,
+        token: WhichToken::Id(token_id),
+        holder: TokenHolder::Operator,
+        reason: RevocationReason::Operator,
+    }
+}
+
+/// Everything in a store.
+async fn all(store: &dyn Store) -> Vec<Recorded> {
+    let records = store.read_all(Position::START, usize::MAX).await.unwrap();
+    records.iter().map(|record| super::read(record).unwrap()).collect()
+}
+
+fn stream(installation_id: InstallationId) -> StreamName {
+    grantbook_events::StreamKind::Installation(installation_id).into()
+}

@@ -1,0 +1,144 @@
+//! One command at a time, and many at once on one stream.
+
+use std::sync::Arc;
+
+use grantbook_events::{AccountId, Event, InstallationEvent, Revision};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::store::lying::{Fault, LyingStore, Script};
+use crate::store::{Expected, MemoryStore, NewRecord};
+
+fn account() -> AccountId {
+    "acme".parse().unwrap()
+}
+
+/// A store that lies in one way, every time, once the ledger is open and an app is there.
+async fn given_lies(script: Script) -> (Given, Arc<LyingStore>, Arc<MemoryStore>, ClientId) {
+    let inner = MemoryStore::new(secrets::new_ledger_identity());
+    let lying = LyingStore::new(Arc::clone(&inner) as _, Script::default(), 1);
+    let given = Given::over(Arc::clone(&lying) as _).await;
+    let app = given.app().await;
+    lying.change(script);
+    (given, lying, inner, app)
+}
+
+#[tokio::test]
+async fn what_was_answered_is_durable_and_visible() {
+    let store = MemoryStore::new(secrets::new_ledger_identity());
+    let given = Given::over(Arc::clone(&store) as _).await;
+    let granted = grant(given.app().await, &account());
+    given.settle(&granted).await.unwrap().unwrap();
+    let exchanged = exchange(&granted);
+    given.settle(&exchanged).await.unwrap().unwrap();
+    assert!(given.is_valid(exchanged.token_digest));
+    assert_eq!(given.ledger.progress().position, Position::new(3));
+    let events = given.ledger.events_of(&stream(exchanged.installation_id)).await.unwrap();
+    assert_eq!(events, all(&*store).await[1..]);
+    let revisions: Vec<_> = events.iter().map(|event| event.envelope.revision.as_u64()).collect();
+    assert_eq!(revisions, [0, 1]);
+}
+
+#[tokio::test]
+async fn c2_of_64_exchanges_at_once_one_is_granted_and_the_code_counts_as_replayed() {
+    let store = MemoryStore::new(secrets::new_ledger_identity());
+    let given = Arc::new(Given::over(Arc::clone(&store) as _).await);
+    let granted = grant(given.app().await, &account());
+    given.settle(&granted).await.unwrap().unwrap();
+    let mut callers = JoinSet::new();
+    for _ in 0..64 {
+        let (given, exchange) = (Arc::clone(&given), exchange(&granted));
+        callers.spawn(async move { given.settle(&exchange).await.unwrap() });
+    }
+    let answers = callers.join_all().await;
+    let granted: Vec<_> = answers.iter().filter(|answer| answer.is_ok()).collect();
+    assert_eq!(granted.len(), 1);
+    assert!(answers.iter().flat_map(|answer| answer.as_ref().err()).all(|no| *no == Refusal::CodeSpent));
+    let exchanges = all(&*store).await;
+    let is_exchange =
+        |event: &Event| matches!(event, Event::Installation(InstallationEvent::CodeExchanged(_)));
+    assert_eq!(exchanges.iter().filter(|recorded| is_exchange(&recorded.event)).count(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_another_node_moved_on_is_read_before_a_refusal_is_believed() {
+    let store = MemoryStore::new(secrets::new_ledger_identity());
+    let (here, there) = (Given::over(Arc::clone(&store) as _).await, Given::over(store).await);
+    let granted = grant(here.app().await, &account());
+    // This node remembers that there is no such grant; the other one makes it.
+    here.settle(&exchange(&granted)).await.unwrap().unwrap_err();
+    there.settle(&granted).await.unwrap().unwrap();
+    here.settle(&exchange(&granted)).await.unwrap().unwrap();
+    assert_eq!(there.settle(&exchange(&granted)).await.unwrap(), Err(Refusal::CodeSpent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_that_fails_is_an_error_and_leaves_nothing() {
+    let (given, lying, inner, app) = given_lies(Script { append_fails: 1, ..Script::default() }).await;
+    let granted = grant(app, &account());
+    let error = given.settle(&granted).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Store(_)), "{error:?}");
+    assert_eq!(all(&*inner).await.len(), 1);
+    lying.repent();
+    given.settle(&granted).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_of_unknown_outcome_that_happened_is_found_and_is_there_once() {
+    let (given, lying, inner, app) = given_lies(Script { unknown_and_done: 1, ..Script::default() }).await;
+    given.settle(&grant(app, &account())).await.unwrap().unwrap();
+    assert_eq!(all(&*inner).await.len(), 2);
+    assert_eq!(lying.told(), [Fault::UnknownAndDone]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_of_unknown_outcome_that_never_comes_out_is_said_to_be_unknown() {
+    let (given, lying, inner, app) = given_lies(Script { unknown_and_lost: 1, ..Script::default() }).await;
+    let granted = grant(app, &account());
+    let error = given.settle(&granted).await.unwrap_err();
+    assert!(matches!(error, LedgerError::OutcomeUnknown(_)), "{error:?}");
+    assert_eq!(all(&*inner).await.len(), 1);
+    lying.repent();
+    given.settle(&granted).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_always_conflicts_is_given_up() {
+    let (given, _, inner, app) = given_lies(Script { append_conflicts: 1, ..Script::default() }).await;
+    let error = given.settle(&grant(app, &account())).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Contended(_)), "{error:?}");
+    assert_eq!(all(&*inner).await.len(), 1);
+}
+
+#[tokio::test]
+async fn recorded_time_never_runs_backwards_within_a_stream() {
+    let store = MemoryStore::new(secrets::new_ledger_identity());
+    let given = Given::over(Arc::clone(&store) as _).await;
+    let granted = grant(given.app().await, &account());
+    given.settle(&granted).await.unwrap().unwrap();
+    given.clock.set(Timestamp::EPOCH);
+    given.settle(&exchange(&granted)).await.unwrap().unwrap();
+    let times: Vec<_> = all(&*store).await.iter().map(|event| event.envelope.recorded_at).collect();
+    assert_eq!(times, [START; 3]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_no_event_stops_the_fold_and_names_its_position() {
+    let store = MemoryStore::new(secrets::new_ledger_identity());
+    let given = Given::over(Arc::clone(&store) as _).await;
+    let app = given.app().await;
+    let foreign = NewRecord {
+        event_id: secrets::new_event_id(),
+        type_name: "app-teleported".to_owned(),
+        version: 1,
+        recorded_at: START,
+        metadata: r#"{"actor":{"kind":"system","id":"x"},"$correlationId":"r-1"}"#.to_owned(),
+        payload: "{}".to_owned(),
+    };
+    let name = grantbook_events::StreamKind::App(app).into();
+    store.append(&name, Expected::Exactly(Revision::FIRST), vec![foreign]).await.unwrap();
+    let again = Ledger::open(store, Arc::new(ManualClock::at(START)));
+    let stopped = again.caught_up().await.unwrap_err().stopped.unwrap();
+    assert!(stopped.contains("position 2") && stopped.contains("app-teleported"), "{stopped}");
+    assert!(!again.is_ready());
+}
