@@ -4,8 +4,11 @@
 mod client;
 mod harness;
 mod html;
+mod operator;
 
 mod account;
 mod authorize;
+mod codes;
 mod consent;
 mod redirect_uris;
+mod token;
