@@ -1,6 +1,8 @@
 //! The stories: everything grantbook promises, told over HTTP to a real server. Modules mirror the URLs;
 //! a test that holds one of the numbered checks is named after its number.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 mod client;
 mod executable;
 mod harness;
@@ -8,7 +10,14 @@ mod html;
 
 mod account;
 mod authorize;
+mod codes;
 mod command_line;
 mod consent;
 mod install;
+mod introspect;
+mod metadata;
+mod operator;
 mod redirect_uris;
+mod revoke;
+mod token;
+mod tokens;

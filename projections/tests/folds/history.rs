@@ -130,7 +130,7 @@ pub fn place(client: ClientId, account: &AccountId) -> StreamKind {
 
 /// Ids of which many share their last eight bytes, which is what tables hash.
 fn uuid(kind: u64, n: u64) -> Uuid {
-    Uuid::from_u64_pair(kind << 56 | n, 0x8000_0000_0000_0000 | n % 3)
+    Uuid::from_u64_pair((kind << 56) | n, 0x8000_0000_0000_0000 | (n % 3))
 }
 
 pub fn token_id(n: u64) -> TokenId {

@@ -1,4 +1,4 @@
-//! Client authentication at the token and revocation endpoints (RFC 6749 section 2.3; T3, T4).
+//! Client authentication at the token, revocation and introspection endpoints (RFC 6749 section 2.3; T3, T4).
 
 use std::sync::Arc;
 
@@ -48,6 +48,20 @@ pub(super) fn authenticate(
         Err(ClientError::Failed) => Err(OAuthError::invalid_client(presented.used_header)),
         Err(error @ ClientError::Suspended) => Err(OAuthError::unauthorized_client(error.to_string())),
     }
+}
+
+/// Authenticates a client that has a secret. What a public client says of itself proves nothing: its id is
+/// known to everybody who has the app.
+pub(super) fn authenticate_by_secret(
+    request: &HttpRequest,
+    form: &Form,
+    service: &Service,
+) -> Result<Client, OAuthError> {
+    let client = authenticate(request, form, service)?;
+    if client.secret_id.is_none() {
+        return Err(OAuthError::invalid_client(request.headers().contains_key(header::AUTHORIZATION)));
+    }
+    Ok(client)
 }
 
 fn presented(request: &HttpRequest, form: &Form) -> Result<Presented, OAuthError> {

@@ -48,7 +48,7 @@ struct ActiveToken<'a> {
 }
 
 /// Tells whether a token is valid, and whose it is. For resource servers with an operator key; an app may
-/// ask about its own tokens with its client credentials.
+/// ask about its own tokens with its client secret.
 #[utoipa::path(post, path = "/oauth/introspect", operation_id = "introspect", tag = "oauth",
     description = "Tell whether a token is valid (RFC 7662). With an operator key of any role, or with client credentials for the client's own tokens.",
     request_body(content_type = "application/x-www-form-urlencoded", content = String,
@@ -65,7 +65,7 @@ pub async fn introspect(
         Operator::of(&request).map_err(|problem| OAuthError::invalid_key(problem.detail))?;
         None
     } else {
-        Some(client::authenticate(&request, &form, &service)?.app.client_id)
+        Some(client::authenticate_by_secret(&request, &form, &service)?.app.client_id)
     };
     let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
     let facts = service.ledger.live().token(&secrets::digest(token), service.ledger.now());

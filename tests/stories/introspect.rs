@@ -1,0 +1,124 @@
+//! `POST /oauth/introspect`: a resource server asks about a token.
+
+use serde_json::{Value, json};
+
+use crate::client::Reply;
+use crate::harness::{App, Grantbook, START};
+
+fn asked_with(grantbook: &Grantbook, key: &str, token: &str) -> Reply {
+    let authorization = format!("Bearer {key}");
+    grantbook.post_with("/oauth/introspect", &[("authorization", &authorization)], &[("token", token)])
+}
+
+fn asked_by(grantbook: &Grantbook, app: &App, token: &str) -> Reply {
+    grantbook.post("/oauth/introspect", &[&app.credentials()[..], &[("token", token)]].concat())
+}
+
+#[test]
+fn k3_a_valid_token_is_told_with_all_a_resource_server_needs() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app();
+    let token = grantbook.token(&app);
+    let reply = asked_with(&grantbook, &grantbook.operator("resource").key, &token).expect(200);
+    assert_eq!(reply.header("cache-control"), "no-store");
+    assert_eq!(reply.header("content-type"), "application/json");
+    let mut facts = reply.json();
+    let mut take = |name: &str| facts.as_object_mut().unwrap().remove(name).unwrap();
+    let (token_id, installation_id) = (take("jti"), take("installation_id"));
+    assert_eq!(
+        facts,
+        json!({
+            "active": true, "scope": "widgets", "client_id": app.client_id, "token_type": "Bearer",
+            "iat": START.as_secs(), "sub": "ana", "iss": grantbook.issuer(), "account_id": "acme",
+        })
+    );
+    // By these two an operator finds it.
+    let path = format!("/installations/{}", installation_id.as_str().unwrap());
+    assert_eq!(grantbook.admin().get(&path).expect(200).json()["tokens"][0]["token_id"], token_id);
+}
+
+#[test]
+fn k3_of_anything_not_valid_nothing_is_told_but_that() {
+    let grantbook = Grantbook::start();
+    let admin = grantbook.admin();
+    let [revoked, uninstalled, suspended, deleted] = std::array::from_fn(|_| {
+        let app = grantbook.app();
+        let token = grantbook.token(&app);
+        (app, token)
+    });
+    let facts = |token: &str, name: &str| grantbook.introspect(token)[name].as_str().unwrap().to_owned();
+    admin.delete(&format!("/tokens/{}", facts(&revoked.1, "jti"))).expect(204);
+    admin.delete(&format!("/installations/{}", facts(&uninstalled.1, "installation_id"))).expect(200);
+    let reason = json!({ "reason": "abuse" });
+    admin.post(&format!("/apps/{}/suspend", suspended.0.client_id), &reason).expect(200);
+    admin.delete(&format!("/apps/{}?reason=gone", deleted.0.client_id)).expect(204);
+
+    let app = grantbook.app();
+    let (token, code) = (grantbook.token(&app), grantbook.code(&app));
+    let touched = format!("{}A", &token[..token.len() - 1]);
+    let secret = app.secret.clone().unwrap();
+    let long = "x".repeat(8000);
+    let ended = [&revoked, &uninstalled, &suspended, &deleted].map(|(_, token)| token.as_str());
+    let never = [&code, &touched, &secret, &grantbook.admin_key, &long, &token[4..], "x", "\u{1f511}"];
+    for token in ended.iter().chain(&never) {
+        let reply = asked_with(&grantbook, &grantbook.admin_key, token).expect(200);
+        assert_eq!(reply.body, r#"{"active":false}"#, "{token}");
+    }
+    // What is suspended comes back.
+    admin.post(&format!("/apps/{}/resume", suspended.0.client_id), &reason).expect(200);
+    assert!(grantbook.is_active(&suspended.1));
+}
+
+#[test]
+fn k3_every_role_may_ask_and_nobody_without_a_key() {
+    let grantbook = Grantbook::start();
+    let token = grantbook.token(&grantbook.app());
+    for role in ["admin", "auditor", "resource"] {
+        let reply = asked_with(&grantbook, &grantbook.operator(role).key, &token).expect(200);
+        assert_eq!(reply.json()["active"], true, "{role}");
+    }
+    let gone = grantbook.operator("resource");
+    let keys = grantbook.admin().all("/keys", 10);
+    let key_id = keys.last().unwrap()["key_id"].as_str().unwrap();
+    grantbook.admin().delete(&format!("/keys/{key_id}?reason=gone")).expect(204);
+    for key in [gone.key.as_str(), &token, "gbk_x"] {
+        let reply = asked_with(&grantbook, key, &token);
+        assert_eq!(reply.error(), (401, "invalid_client".to_owned()), "{key}");
+        assert_eq!(reply.header("www-authenticate"), "Bearer", "{key}");
+    }
+    let reply = grantbook.post("/oauth/introspect", &[("token", &token)]);
+    assert_eq!(reply.error(), (401, "invalid_client".to_owned()));
+    // The key is looked at first: without one, nothing is told of the request.
+    let reply = grantbook.post_with("/oauth/introspect", &[("authorization", "Bearer x")], &[]);
+    assert_eq!(reply.status, 401);
+    let reply = asked_with(&grantbook, &grantbook.admin_key, "");
+    assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
+}
+
+#[test]
+fn k3_an_app_learns_of_its_own_tokens_only() {
+    let grantbook = Grantbook::start();
+    let (app, other) = (grantbook.app(), grantbook.app());
+    let token = grantbook.token(&app);
+    let told: Value = asked_by(&grantbook, &app, &token).expect(200).json();
+    assert_eq!((&told["active"], &told["client_id"]), (&json!(true), &json!(app.client_id)));
+    assert_eq!(asked_by(&grantbook, &other, &token).expect(200).body, r#"{"active":false}"#);
+    let guessed = App { secret: Some("guess".to_owned()), ..app };
+    assert_eq!(asked_by(&grantbook, &guessed, &token).error(), (401, "invalid_client".to_owned()));
+}
+
+#[test]
+fn k3_who_only_says_who_it_is_learns_nothing() {
+    let grantbook = Grantbook::start();
+    let public = grantbook.public_app();
+    let challenge = [
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("code_challenge_method", "S256"),
+    ];
+    let verifier = [("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")];
+    let code = grantbook.person("ana", "acme").approve(&public.query(&challenge)).param("code").unwrap();
+    let token = grantbook.exchange_with(&public, &code, &verifier).expect(200).text("access_token");
+    // The id of a public client is no secret: whoever found the token could ask whose it is.
+    assert_eq!(asked_by(&grantbook, &public, &token).error(), (401, "invalid_client".to_owned()));
+    assert!(grantbook.is_active(&token));
+}
