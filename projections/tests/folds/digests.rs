@@ -108,7 +108,7 @@ fn alter(recorded: &mut Recorded, how: usize) {
         },
         _ => {
             recorded.envelope.recorded_at =
-                recorded.envelope.recorded_at.plus(std::time::Duration::from_micros(1))
+                recorded.envelope.recorded_at.plus(std::time::Duration::from_micros(1));
         }
     }
 }

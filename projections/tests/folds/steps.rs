@@ -122,7 +122,7 @@ impl Step {
     fn take(&self, history: &mut History, n: u64, at: Timestamp) {
         match self.act {
             Act::Register | Act::Update | Act::RotateSecret | Act::Suspend | Act::Resume | Act::Delete => {
-                self.on_app(history, n, at)
+                self.on_app(history, n, at);
             }
             Act::Grant | Act::Exchange(_) | Act::Replay | Act::Revoke | Act::Uninstall => {
                 self.on_installation(history, n, at);
