@@ -12,7 +12,6 @@ use std::sync::Arc;
 use grantbook::secrets;
 use grantbook::store::{MemoryStore, Store};
 use measure::Failure;
-use measure::ledger::Recorded;
 use serde::Deserialize;
 
 const PATH: &str = "/oauth/introspect";
@@ -32,7 +31,7 @@ async fn main() -> Result<(), Failure> {
     let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let store: Arc<dyn Store> = MemoryStore::new(secrets::new_ledger_identity());
     let app = measure::ledger::app(&store).await?;
-    let tokens = measure::ledger::installations(&store, &app, tokens, Recorded::Exchanged).await?;
+    let tokens = measure::ledger::installations(&store, &app, tokens).await?;
     let grantbook = measure::http::Grantbook::serve(store, dir.path()).await?;
     let authorization = format!("Authorization: Bearer {}\r\n", grantbook.key.expose());
     let requests: Vec<Vec<u8>> = (0..requests)

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantbook::clock::{Clock as _, SystemClock};
+use grantbook::decisions::GrantAccess;
+use grantbook::ledger::{Ledger, Origin};
 use grantbook::secrets::{self, PlainSecret};
 use grantbook::store::{Append, Expected, NewRecord, Store};
 use grantbook_events::codec::{self, Metadata};
@@ -25,15 +27,6 @@ const WRITERS: usize = 64;
 pub struct App {
     pub client_id: ClientId,
     pub client_secret: Arc<PlainSecret>,
-}
-
-/// What of an installation is recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recorded {
-    /// A grant whose code is good for hours.
-    Granted,
-    /// A grant, and the exchange of its code.
-    Exchanged,
 }
 
 /// Registers an app.
@@ -56,12 +49,57 @@ pub async fn app(store: &Arc<dyn Store>) -> Result<App, Failure> {
     Ok(App { client_id, client_secret: Arc::new(secret) })
 }
 
-/// Installs the app on as many accounts, and gives the token of each, or its code.
+/// Grants the app access to as many accounts through a ledger, as consent does, and gives the codes.
+pub async fn grants(
+    ledger: &Arc<Ledger>,
+    app: &App,
+    accounts: std::ops::Range<usize>,
+) -> Result<Vec<PlainSecret>, Failure> {
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (ledger, client_id, accounts) = (Arc::clone(ledger), app.client_id, accounts.clone());
+        writers.spawn(async move {
+            let mut codes = Vec::new();
+            for n in accounts.skip(writer).step_by(WRITERS) {
+                codes.push(grant(&ledger, client_id, n).await?);
+            }
+            Ok::<_, Failure>(codes)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(written) = writers.join_next().await {
+        all.extend(written??);
+    }
+    Ok(all)
+}
+
+async fn grant(ledger: &Ledger, client_id: ClientId, n: usize) -> Result<PlainSecret, Failure> {
+    let account_id: AccountId = format!("account-{n:08}").parse()?;
+    let user_id: UserId = format!("user-{n:08}").parse()?;
+    let code = secrets::mint_code(InstallationId::of(&client_id, &account_id));
+    let command = GrantAccess {
+        grant_id: secrets::new_grant_id(ledger.now()),
+        client_id,
+        account_id,
+        user_id,
+        scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
+        redirect_uri: "https://bench.example/callback".to_owned(),
+        redirect_uri_sent: false,
+        code_challenge: None,
+        code_digest: code.digest(),
+        code_lifetime: Duration::from_secs(600),
+    };
+    let actor = Actor { kind: ActorKind::User, id: "user-00000000".to_owned() };
+    let origin = Origin { actor, request_id: secrets::new_request_id() };
+    ledger.settle(&origin, &command).await??;
+    Ok(code)
+}
+
+/// Installs the app on as many accounts, with a token each, and gives the tokens.
 pub async fn installations(
     store: &Arc<dyn Store>,
     app: &App,
     count: usize,
-    recorded: Recorded,
 ) -> Result<Vec<PlainSecret>, Failure> {
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
@@ -69,7 +107,7 @@ pub async fn installations(
         writers.spawn(async move {
             let mut secrets = Vec::new();
             for n in (writer..count).step_by(WRITERS) {
-                secrets.push(install(&store, client_id, n, recorded).await?);
+                secrets.push(install(&store, client_id, n).await?);
             }
             Ok::<_, Failure>(secrets)
         });
@@ -81,12 +119,7 @@ pub async fn installations(
     Ok(all)
 }
 
-async fn install(
-    store: &Arc<dyn Store>,
-    client_id: ClientId,
-    n: usize,
-    recorded: Recorded,
-) -> Result<PlainSecret, Failure> {
+async fn install(store: &Arc<dyn Store>, client_id: ClientId, n: usize) -> Result<PlainSecret, Failure> {
     let account_id: AccountId = format!("account-{n:08}").parse()?;
     let user_id: UserId = format!("user-{n:08}").parse()?;
     let installation_id = InstallationId::of(&client_id, &account_id);
@@ -113,16 +146,12 @@ async fn install(
         expires_at: None,
         secret_id: None,
     };
-    let mut events: Vec<Event> = vec![InstallationEvent::AccessGranted(granted).into()];
-    let secret = match recorded {
-        Recorded::Granted => code,
-        Recorded::Exchanged => {
-            events.push(InstallationEvent::CodeExchanged(exchanged).into());
-            token
-        }
-    };
+    let events: [Event; 2] = [
+        InstallationEvent::AccessGranted(granted).into(),
+        InstallationEvent::CodeExchanged(exchanged).into(),
+    ];
     append(store, &StreamKind::Installation(installation_id).into(), &events).await?;
-    Ok(secret)
+    Ok(token)
 }
 
 async fn append(store: &Arc<dyn Store>, stream: &StreamName, events: &[Event]) -> Result<(), Failure> {
