@@ -38,17 +38,30 @@ pub(super) fn decode(text: &str, bytes: usize) -> Option<Zeroizing<Vec<u8>>> {
     if text.len() != width(bytes) {
         return None;
     }
-    let mut number = Zeroizing::new(vec![0u8; bytes]);
-    for digit in text.bytes() {
-        let mut carry = u32::from(value_of(digit)?);
-        for byte in number.iter_mut().rev() {
-            carry += u32::from(*byte) * 62;
-            *byte = carry as u8;
-            carry >>= 8;
+    // The lowest first.
+    let mut limbs: Zeroizing<Vec<u32>> = Zeroizing::new(vec![0; bytes.div_ceil(4)]);
+    let (first, groups) = text.as_bytes().split_at(text.len() % GROUP);
+    for group in std::iter::once(first).chain(groups.chunks(GROUP)) {
+        let (mut carry, mut factor) = (0, 1);
+        for &digit in group {
+            carry = carry * 62 + u64::from(value_of(digit)?);
+            factor *= 62;
+        }
+        for limb in limbs.iter_mut() {
+            carry += u64::from(*limb) * factor;
+            *limb = carry as u32;
+            carry >>= 32;
         }
         if carry != 0 {
             return None;
         }
+    }
+    let mut number = Zeroizing::new(Vec::with_capacity(limbs.len() * 4));
+    limbs.iter().rev().for_each(|limb| number.extend(limb.to_be_bytes()));
+    // The highest limb may have room for more bytes than there should be.
+    let excess = number.len() - bytes;
+    if number.drain(..excess).any(|byte| byte != 0) {
+        return None;
     }
     Some(number)
 }
@@ -84,6 +97,8 @@ mod tests {
         assert_eq!((width(4), width(32), width(49)), (6, 43, 66));
         assert!(decode("4gfFC4", 4).is_none(), "one more than fits");
         assert!(decode("00000-", 4).is_none());
+        assert_eq!(decode("047", 2).map(|number| number.to_vec()), Some(vec![0, 255]));
+        assert!(decode("H32", 2).is_none(), "65 536 in two bytes");
     }
 
     proptest! {

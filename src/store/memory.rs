@@ -127,6 +127,10 @@ impl Store for MemoryStore {
         Ok(self.log.records_after(after, limit.min(MAX_PAGE)))
     }
 
+    fn newest(&self, after: Position) -> Option<Vec<Record>> {
+        Some(self.log.records_after(after, MAX_PAGE))
+    }
+
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
         Ok(follow(Arc::clone(&self.log), self.progress.subscribe(), after))
     }

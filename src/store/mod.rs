@@ -58,6 +58,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// fewer, even one, does not mean the end: only an empty answer does.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError>;
 
+    /// The records after a position, if every one of them is at hand: a short cut for whoever knows that
+    /// they were just written. Never waits; a store may always answer `None`.
+    fn newest(&self, _after: Position) -> Option<Vec<Record>> {
+        None
+    }
+
     /// All records after a position, then `CaughtUp`, then live records for ever.
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError>;
 

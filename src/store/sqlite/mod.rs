@@ -41,7 +41,9 @@ use self::reader::Readers;
 use self::schema::{Access, Meta, cannot_write, connect, damaged, file_error};
 use self::writer::{Command, Job, Writer};
 use super::follow::{Progress, follow};
-use super::{Append, Expected, Head, NewRecord, Record, Store, StoreError, Subscription, check_limits};
+use super::{
+    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription, check_limits,
+};
 
 /// How many appends may wait for the writer. Beyond, callers wait for a place.
 const QUEUE: usize = 1024;
@@ -332,6 +334,10 @@ impl Store for SqliteStore {
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
         let head = self.last_position().await?;
         self.readers.all(after, limit, head).await
+    }
+
+    fn newest(&self, after: Position) -> Option<Vec<Record>> {
+        self.readers.tail.after(after, MAX_PAGE)
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
