@@ -7,11 +7,14 @@ mod html;
 mod operator;
 
 mod account;
+mod apps;
 mod authorize;
 mod codes;
 mod consent;
 mod handoff;
+mod installations;
 mod introspect;
+mod keys;
 mod metadata;
 mod redirect_uris;
 mod revoke;
