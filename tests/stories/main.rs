@@ -1,6 +1,8 @@
 //! The stories: everything grantbook promises, told over HTTP to a real server. Modules mirror the URLs;
 //! a test that holds one of the numbered checks is named after its number.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 mod client;
 mod harness;
 mod html;
@@ -24,3 +26,4 @@ mod secrecy;
 mod sign_in;
 mod token;
 mod tokens;
+mod wire;
