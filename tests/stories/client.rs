@@ -158,12 +158,6 @@ impl Http {
         self.send("POST", path, &headers, Some(form.as_bytes()))
     }
 
-    #[track_caller]
-    pub fn post_json(&self, path: &str, headers: Pairs<'_>, body: &Value) -> Reply {
-        let headers = [&[("content-type", "application/json")], headers].concat();
-        self.send("POST", path, &headers, Some(body.to_string().as_bytes()))
-    }
-
     /// Opens a connection, for what no HTTP client would send.
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.base.trim_start_matches("http://")).unwrap();

@@ -263,6 +263,14 @@ impl App {
     }
 }
 
+/// The same text but for its last character.
+pub fn touched(text: &str) -> String {
+    let mut touched = text.to_owned();
+    let last = if touched.pop() == Some('A') { 'B' } else { 'A' };
+    touched.push(last);
+    touched
+}
+
 /// A Basic header of credentials that are form-encoded already.
 pub fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::Reply;
-use crate::harness::{App, Grantbook, START};
+use crate::harness::{App, Grantbook, START, touched};
 
 fn asked_with(grantbook: &Grantbook, key: &str, token: &str) -> Reply {
     let authorization = format!("Bearer {key}");
@@ -55,8 +55,8 @@ fn k3_of_anything_not_valid_nothing_is_told_but_that() {
 
     let app = grantbook.app();
     let (token, code) = (grantbook.token(&app), grantbook.code(&app));
-    let touched = format!("{}A", &token[..token.len() - 1]);
-    let secret = app.secret.clone().unwrap();
+    let touched = touched(&token);
+    let secret = app.secret.unwrap();
     let long = "x".repeat(8000);
     let ended = [&revoked, &uninstalled, &suspended, &deleted].map(|(_, token)| token.as_str());
     let never = [&code, &touched, &secret, &grantbook.admin_key, &long, &token[4..], "x", "\u{1f511}"];

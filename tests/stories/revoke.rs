@@ -1,7 +1,7 @@
 //! `POST /oauth/revoke`: an app gives a token back.
 
 use crate::client::Reply;
-use crate::harness::{App, Grantbook};
+use crate::harness::{App, Grantbook, touched};
 
 fn revoke(grantbook: &Grantbook, app: &App, token: &str) -> Reply {
     grantbook.post("/oauth/revoke", &[&app.credentials()[..], &[("token", token)]].concat())
@@ -80,7 +80,7 @@ fn k3_what_is_no_token_is_revoked_already() {
     let app = grantbook.app();
     let (token, code) = (grantbook.token(&app), grantbook.code(&app));
     let before = grantbook.events().len();
-    let touched = format!("{}A", &token[..token.len() - 1]);
+    let touched = touched(&token);
     let long = "x".repeat(8000);
     for no_token in ["x", &long, &code, &touched, &token[4..], &token.to_uppercase()] {
         revoke(&grantbook, &app, no_token).expect(200);
