@@ -15,6 +15,7 @@ pub mod probes;
 pub mod problem;
 pub mod service;
 pub mod sign_in;
+mod unread;
 
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post};
 use actix_web::{HttpResponse, Route};
