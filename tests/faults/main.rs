@@ -15,7 +15,12 @@ mod process;
 mod wanted;
 
 mod access;
+mod clock;
 mod crowding;
 mod damage;
+mod full_disk;
 mod killed;
+mod logs;
 mod newer;
+mod rude_clients;
+mod stopping;

@@ -43,6 +43,8 @@ pub struct Site {
     data: PathBuf,
     settings: Vec<(String, String)>,
     executable: PathBuf,
+    /// What runs the executable, and the data directory as it is seen from there, if not from here.
+    within: Option<(Vec<String>, PathBuf)>,
     /// Whom it runs as, if not as whoever runs the test.
     user: Option<u32>,
 }
@@ -90,12 +92,13 @@ impl Site {
         let settings = [("SIGN_IN_MODE", "dev"), ("LISTEN", "127.0.0.1:0")].iter().chain(settings);
         let settings =
             settings.map(|(name, value)| (format!("GRANTBOOK_{name}"), (*value).to_owned())).collect();
-        Self { root, data, settings, executable, user: None }
+        Self { root, data, settings, executable, within: None, user: None }
     }
 
-    /// The same, with the data directory elsewhere.
-    pub fn kept_in(mut self, data: impl Into<PathBuf>) -> Self {
-        self.data = data.into();
+    /// The same, run by another command that sees other files: where it sees the data directory, and where
+    /// the test does.
+    pub fn within(mut self, command: Vec<String>, seen_there: PathBuf, seen_here: PathBuf) -> Self {
+        (self.data, self.within) = (seen_here, Some((command, seen_there)));
         self
     }
 
@@ -140,8 +143,19 @@ impl Site {
 
     /// The executable with a command, the data directory and the settings.
     pub fn command(&self, command: &[&str]) -> Command {
-        let mut built = Command::new(&self.executable);
-        built.args(command).arg("--data").arg(&self.data);
+        let mut built;
+        let data = match &self.within {
+            None => {
+                built = Command::new(&self.executable);
+                &self.data
+            }
+            Some((within, seen_there)) => {
+                built = Command::new(&within[0]);
+                built.args(&within[1..]).arg(&self.executable);
+                seen_there
+            }
+        };
+        built.args(command).arg("--data").arg(data);
         self.settle_in(&mut built);
         built
     }
