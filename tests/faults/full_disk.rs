@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::client::Reply;
-use crate::process::{Serving, Site};
+use crate::process::Serving;
+use crate::site::Site;
 use crate::wanted::{App, registration};
 
 /// More registrations than any of these disks has room for.

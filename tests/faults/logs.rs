@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::client::encode;
-use crate::process::{Serving, Site};
+use crate::process::Serving;
+use crate::site::Site;
 use crate::wanted::{App, CALLBACK};
 
 /// The files that are made to hold a secret.
@@ -74,7 +75,9 @@ fn use_everything(serving: &Serving) -> Vec<(&'static str, String)> {
     serving.http.get(&format!("/apps?access_token={operator_key}"));
     serving.http.get(&format!("/{token}"));
     serving.http.post_raw("/oauth/token", &[], &format!("code={code}&code={code}"));
-    serving.http.post_json("/apps", &[("authorization", &bearer)], &json!({ "client_secret": new_secret }));
+    let json = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let misplaced = json!({ "client_secret": new_secret }).to_string();
+    serving.http.send("POST", "/apps", &json, Some(misplaced.as_bytes()));
     secrets.push(("a revoked token", token));
     secrets
 }

@@ -4,7 +4,8 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use crate::process::{Serving, Site, eventually};
+use crate::process::{Serving, eventually};
+use crate::site::Site;
 use crate::wanted::registration;
 
 /// Callers of one kind at once.

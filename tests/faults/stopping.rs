@@ -5,7 +5,8 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::process::{Serving, Site, eventually};
+use crate::process::{Serving, eventually};
+use crate::site::Site;
 use crate::wanted::registration;
 
 /// A registration whose body the server is waiting for.

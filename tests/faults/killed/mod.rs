@@ -14,7 +14,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
-use crate::process::{PATIENCE, Serving, Site};
+use crate::process::{PATIENCE, Serving};
+use crate::site::Site;
 use caller::{Caller, Ears};
 use ledger::Told;
 
