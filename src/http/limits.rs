@@ -10,6 +10,7 @@ use actix_web::{ResponseError, web};
 
 use super::problem::Problem;
 use super::service::Service;
+use super::unread::Unread;
 use crate::identity::dev::names_loopback;
 
 /// What one request may take.
@@ -31,18 +32,21 @@ const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
 pub async fn guard(
     limits: web::Data<RequestLimits>,
     service: web::Data<Service>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
+    let unread = Unread::of(&mut request);
     if let Some(problem) = refusal(&limits, &service, &request) {
-        return Ok(request.into_response(problem.error_response()).map_into_right_body());
+        let refused = request.into_response(problem.error_response());
+        return Ok(unread.held_by(refused).map_body(|_, body| EitherBody::right(BoxBody::new(body))));
     }
-    match tokio::time::timeout(limits.within, next.call(request)).await {
-        Ok(answered) => answered.map(ServiceResponse::map_into_left_body),
-        Err(_) => {
-            let detail = format!("the request was not complete within {} s", limits.within.as_secs());
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into())
-        }
+    let answer = tokio::time::timeout(limits.within, next.call(request)).await.unwrap_or_else(|_| {
+        let detail = format!("the request was not complete within {} s", limits.within.as_secs());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into())
+    });
+    match answer {
+        Ok(response) => Ok(unread.held_by(response)),
+        Err(error) => Err(unread.held_by_error(error)),
     }
 }
 

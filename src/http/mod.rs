@@ -18,3 +18,4 @@ pub mod problem;
 pub mod routes;
 pub mod service;
 pub mod sign_in;
+mod unread;

@@ -1,10 +1,12 @@
 //! Two that want the same: a port, or a ledger.
 
+use std::fs;
 use std::net::TcpListener;
 
 use rusqlite::Connection;
 
-use crate::process::Site;
+use crate::process::Serving;
+use crate::site::Site;
 
 #[test]
 fn a_port_in_use_is_named_and_nothing_is_made() {
@@ -40,7 +42,20 @@ fn a_second_server_on_one_ledger_is_refused_and_the_command_line_may_still_read(
 }
 
 /// The `sqlite3` tool opens a file to write it, even if somebody only looks. SQLite removes the write-ahead
-/// log when the last one that uses a file goes, so the server must be seen to use it.
+/// log when the last one that uses a file goes, so the server must be seen to use it. Older
+/// versions, such as 3.40, look for nothing but this lock.
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn assert_holds_the_ledger(serving: &Serving, site: &Site) {
+    use std::os::unix::fs::MetadataExt as _;
+    const SHARED_LOCK_FIRST_BYTE: u32 = 0x4000_0002;
+    let inode = fs::metadata(site.file("ledger.db")).unwrap().ino();
+    let (holder, place) = (format!(" {} ", serving.pid()), format!(":{inode} {SHARED_LOCK_FIRST_BYTE} "));
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let held = locks.lines().any(|lock| lock.contains(&holder) && lock.contains(&place));
+    assert!(held, "nobody can see that {holder} uses inode {inode}: {locks}");
+}
+
 #[test]
 fn somebody_who_looks_with_the_sqlite3_tool_takes_nothing_away() {
     let site = Site::new();
@@ -53,6 +68,8 @@ fn somebody_who_looks_with_the_sqlite3_tool_takes_nothing_away() {
         count
     };
     for apps in 1..=3 {
+        #[cfg(target_os = "linux")]
+        assert_holds_the_ledger(&serving, &site);
         assert_eq!(look(), apps);
         assert!(site.file("ledger.db-wal").exists(), "the log that the server writes to is gone");
         serving.app();

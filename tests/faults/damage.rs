@@ -5,7 +5,7 @@ use std::fs;
 
 use rusqlite::Connection;
 
-use crate::process::{Ended, Site};
+use crate::site::{Ended, Site};
 use crate::wanted::registration;
 
 /// A ledger with a few apps and a token, closed cleanly.

@@ -2,6 +2,12 @@
 //! real executable, and what they must not. One module a family of faults.
 
 #![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
 
 // The callers of the stories, who speak HTTP and read forms as browsers do.
 #[allow(dead_code, reason = "the stories ask for more than the faults do")]
@@ -12,10 +18,16 @@ mod client;
 mod html;
 
 mod process;
+mod site;
 mod wanted;
 
 mod access;
+mod clock;
 mod crowding;
 mod damage;
+mod full_disk;
 mod killed;
+mod logs;
 mod newer;
+mod rude_clients;
+mod stopping;

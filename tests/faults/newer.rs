@@ -7,7 +7,7 @@ use grantbook::store::{Append, Expected, NewRecord, SqliteOptions, SqliteStore, 
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use rusqlite::Connection;
 
-use crate::process::Site;
+use crate::site::Site;
 
 /// A ledger with an app and a token, closed cleanly.
 fn closed_ledger() -> Site {

@@ -261,7 +261,8 @@ fn check_not_empty(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// SQLite opens a file that it may not write for reading, and says so only at the first write.
+/// SQLite opens a file that it may not write for reading, and says so only at the first write. Must come
+/// before the first connection: see `schema::file_versions`.
 fn check_writable(path: &Path) -> Result<(), StoreError> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();

@@ -14,7 +14,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
-use crate::process::{PATIENCE, Serving, Site};
+use crate::process::{PATIENCE, Serving};
+use crate::site::Site;
 use caller::{Caller, Ears};
 use ledger::Told;
 
@@ -62,9 +63,9 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
         let state = state(&serving, &callers);
         // A fold of the same ledger says the same, however the server before it ended.
         if random.random_ratio(1, 2) {
-            serving.stop()
+            serving.stop();
         } else {
-            serving.kill()
+            serving.kill();
         }
         let serving = site.serve();
         assert_eq!(self::state(&serving, &callers), state, "round {round}");

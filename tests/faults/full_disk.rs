@@ -1,0 +1,198 @@
+//! A disk without room: what cannot be made durable is answered 503, what needs no room is answered, and
+//! nothing that was acknowledged is lost.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::client::Reply;
+use crate::process::Serving;
+use crate::site::Site;
+use crate::wanted::{App, registration};
+
+/// More registrations than any of these disks has room for.
+const TOO_MANY: usize = 2_000;
+/// How many refusals it takes until nothing at all has room.
+const REFUSALS: usize = 3;
+
+/// Registers apps until even small ones are refused: the names of those that were acknowledged, and the
+/// last refusal.
+#[track_caller]
+fn fill(serving: &Serving, prefix: &str) -> (Vec<String>, Reply) {
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for number in 0..TOO_MANY {
+        let name = format!("{prefix} {number}");
+        let mut body = registration(&name);
+        if refused == 0 {
+            body["redirect_uris"] =
+                (0..10).map(|uri| format!("https://app.example/{uri}/{}", "x".repeat(400))).collect();
+        }
+        let reply = serving.ask("POST", "/apps", Some(&body));
+        if reply.status == 201 {
+            acknowledged.push(name);
+            continue;
+        }
+        refused += 1;
+        if refused > REFUSALS {
+            return (acknowledged, reply);
+        }
+    }
+    panic!("the disk never filled");
+}
+
+/// 503, with advice, in the form that operators' programs read.
+#[track_caller]
+fn assert_unavailable(reply: &Reply, codes: &[&str]) {
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.header("retry-after").parse::<u32>().is_ok(), "{reply:?}");
+    assert_eq!(reply.header("content-type"), "application/problem+json");
+    assert!(codes.contains(&reply.text("code").as_str()), "{reply:?}");
+}
+
+/// 503, with advice, in the form that OAuth clients read.
+#[track_caller]
+fn assert_oauth_unavailable(reply: &Reply) {
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.header("retry-after").parse::<u32>().is_ok(), "{reply:?}");
+    assert_eq!(reply.header("cache-control"), "no-store");
+    assert!(!reply.text("error").is_empty() && !reply.body.contains("gbt_"), "{reply:?}");
+}
+
+/// What needs no room is answered as ever.
+#[track_caller]
+fn assert_reads(serving: &Serving, app: &App, token: &str) {
+    assert!(serving.is_active(token));
+    serving.ask("GET", &format!("/apps/{}", app.client_id), None).expect(200);
+    serving.http.get("/readyz").expect(200);
+    serving.http.get("/metrics").expect(200);
+    let browser = serving.person("bob", "initech");
+    browser.get(&format!("/oauth/authorize?{}", app.query())).expect(200);
+}
+
+/// The names of all registered apps, in order.
+fn names(events: &[Value]) -> Vec<String> {
+    let registered = events.iter().filter(|event| event["type"] == "app-registered");
+    registered.map(|event| event["data"]["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A file may not grow beyond a size: every write beyond it fails, also in the middle of a commit.
+#[test]
+fn a_ledger_that_may_not_grow() {
+    let site = Site::new();
+    let limited = site.command_behind(r#"trap "" XFSZ; ulimit -S -f 400; exec "$@""#);
+    let serving = site.serve_by(limited);
+    let app = serving.app();
+    let (token, code) = (serving.token(&app), serving.code(&app));
+    let (acknowledged, refused) = fill(&serving, "Filler");
+    assert!(!acknowledged.is_empty());
+    // The write that failed may have been the last of the commit, which only a reader of the file can tell.
+    assert_unavailable(&refused, &["temporarily_unavailable", "outcome_unknown"]);
+    assert_oauth_unavailable(&serving.exchange(&app, &code));
+    let revoked = serving.http.post_raw("/oauth/revoke", &[], &app.form(&[("token", &token)]));
+    assert_oauth_unavailable(&revoked);
+    assert_reads(&serving, &app, &token);
+    serving.kill();
+
+    let serving = site.serve();
+    let events = site.events();
+    let (mut expected, found) = (vec!["Sample App".to_owned()], names(&events));
+    expected.extend(acknowledged);
+    assert!(found.starts_with(&expected), "an acknowledged app is not there");
+    assert!(found.len() <= expected.len() + 1, "more apps than were asked for");
+    // A 503 was no answer: what was asked for then has happened or not, and the ledger says which.
+    let has = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
+    assert_eq!(serving.is_active(&token), has("token-revoked") == 0);
+    let again = serving.exchange(&app, &code);
+    assert_eq!(again.status, if has("code-exchanged") == 1 { 200 } else { 400 }, "{again:?}");
+}
+
+/// A small file system in a mount namespace of its own, which other processes reach through `/proc`.
+struct Disk {
+    holder: Child,
+    /// Where it is, seen from within the namespace.
+    mounted: PathBuf,
+}
+
+impl Disk {
+    /// None where mounting is not allowed.
+    fn of(size: &str, site: &Site) -> Option<Self> {
+        let mounted = site.beside().join("disk");
+        fs::create_dir(&mounted).unwrap();
+        let script = format!(r#"mount -t tmpfs -o size={size} none "$0" && echo mounted && exec cat"#);
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).arg(&mounted);
+        unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut holder = unshare.spawn().ok()?;
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let disk = Self { holder, mounted };
+        (said == "mounted\n").then_some(disk)
+    }
+
+    /// A file on the disk, seen from here.
+    fn file(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.holder.id(), self.mounted.join(name).display()))
+    }
+
+    /// A site with its data on the disk.
+    fn site(&self, site: Site) -> Site {
+        let target = format!("--target={}", self.holder.id());
+        let enter = ["nsenter", &target, "--user", "--mount", "--preserve-credentials"];
+        site.within(enter.map(str::to_owned).to_vec(), self.mounted.join("data"), self.file("data"))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // It goes with whoever holds it.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// A real disk that is full, and has room again while the server runs.
+#[test]
+fn a_full_disk_that_gets_room_again() {
+    let site = Site::new();
+    let Some(disk) = Disk::of("2m", &site) else {
+        println!("not tried: this machine lets nobody mount a file system in a namespace of their own");
+        return;
+    };
+    let site = disk.site(site);
+    let ballast = disk.file("ballast");
+    fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let serving = site.serve();
+    let app = serving.app();
+    let (token, code) = (serving.token(&app), serving.code(&app));
+    let (mut acknowledged, refused) = fill(&serving, "Filler");
+    assert!(!acknowledged.is_empty());
+    // A commit that found no room has not happened, and the caller is told so.
+    assert_unavailable(&refused, &["temporarily_unavailable"]);
+    assert_oauth_unavailable(&serving.exchange(&app, &code));
+    assert_reads(&serving, &app, &token);
+    assert_eq!(names(&site.events()).len(), 1 + acknowledged.len());
+
+    // With room again it goes on, without a restart: the code was not spent.
+    fs::remove_file(&ballast).unwrap();
+    let second = serving.exchange(&app, &code).expect(200).text("access_token");
+    let (more, refused) = fill(&serving, "Late filler");
+    assert!(!more.is_empty());
+    assert_unavailable(&refused, &["temporarily_unavailable"]);
+    acknowledged.extend(more);
+
+    // A server that cannot start for lack of room says so.
+    serving.kill();
+    fs::write(disk.file("last"), vec![0; 4 << 20]).unwrap_err();
+    site.refused().assert_says(&["cannot be written"]);
+    // Moved to where there is room, everything is there.
+    let site = site.copy();
+    let expected: Vec<String> = std::iter::once("Sample App".to_owned()).chain(acknowledged).collect();
+    let serving = site.serve();
+    assert_eq!(names(&site.events()), expected);
+    assert!(serving.is_active(&token) && serving.is_active(&second));
+    serving.app();
+    serving.stop();
+}
