@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{Browser, Http, Pairs, Reply};
+use crate::client::{Http, Pairs, Reply};
 
 /// A directory for a ledger, and the settings of whatever is run on it.
 pub struct Place {
@@ -124,14 +124,6 @@ impl Serving {
         let bearer = format!("Bearer {}", self.key);
         let form: Pairs<'_> = &[("token", token)];
         self.http.post_with("/oauth/introspect", &[("authorization", &bearer)], form).expect(200).json()
-    }
-
-    /// A browser with a person.
-    #[track_caller]
-    pub fn person(&self, user: &str, account: &str) -> Browser {
-        let browser = Browser::new(&self.http);
-        browser.sign_in(user, account);
-        browser
     }
 
     /// Asks it to stop, waits until it has, and gives its log. It must end well.
