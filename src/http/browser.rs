@@ -163,7 +163,11 @@ impl ResponseError for PageError {
             hint: self.hint.map(str::to_owned),
             request_id: self.request_id.to_string(),
         };
-        page(self.status, &shown, Forms::Here)
+        let mut response = page(self.status, &shown, Forms::Here);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 

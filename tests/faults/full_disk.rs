@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::client::Reply;
+use crate::html;
 use crate::process::Serving;
 use crate::site::Site;
 use crate::wanted::{App, registration};
@@ -61,6 +62,29 @@ fn assert_oauth_unavailable(reply: &Reply) {
     assert!(!reply.text("error").is_empty() && !reply.body.contains("gbt_"), "{reply:?}");
 }
 
+/// 503, with advice, on a page for people; the app hears of nothing.
+#[track_caller]
+fn assert_page_unavailable(reply: &Reply) {
+    assert_eq!((reply.status, reply.location()), (503, ""), "{reply:?}");
+    assert!(reply.header("retry-after").parse::<u32>().is_ok(), "{reply:?}");
+    assert!(reply.header("content-type").starts_with("text/html"), "{reply:?}");
+    assert!(!reply.body.contains("gbc_"), "{reply:?}");
+}
+
+/// What people and operators ask for beside.
+#[track_caller]
+fn assert_others_are_told(serving: &Serving, app: &App) {
+    let ana = serving.person("ana", "acme");
+    assert_page_unavailable(&ana.approve(&app.query()));
+    let account = ana.get("/account/apps").expect(200);
+    let uninstall = html::forms(&account.body).into_iter().find(|form| form.action.ends_with("/uninstall"));
+    assert_page_unavailable(&ana.submit(&uninstall.unwrap(), &[]));
+    let listed = serving.ask("GET", "/installations?account=acme", None).expect(200).json();
+    let installation = listed["items"][0]["installation_id"].as_str().unwrap().to_owned();
+    let deleted = serving.ask("DELETE", &format!("/installations/{installation}"), None);
+    assert_unavailable(&deleted, &["temporarily_unavailable", "outcome_unknown"]);
+}
+
 /// What needs no room is answered as ever.
 #[track_caller]
 fn assert_reads(serving: &Serving, app: &App, token: &str) {
@@ -93,6 +117,7 @@ fn a_ledger_that_may_not_grow() {
     assert_oauth_unavailable(&serving.exchange(&app, &code));
     let revoked = serving.http.post_raw("/oauth/revoke", &[], &app.form(&[("token", &token)]));
     assert_oauth_unavailable(&revoked);
+    assert_others_are_told(&serving, &app);
     assert_reads(&serving, &app, &token);
     serving.kill();
 
@@ -104,9 +129,11 @@ fn a_ledger_that_may_not_grow() {
     assert!(found.len() <= expected.len() + 1, "more apps than were asked for");
     // A 503 was no answer: what was asked for then has happened or not, and the ledger says which.
     let has = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
-    assert_eq!(serving.is_active(&token), has("token-revoked") == 0);
+    let ended = has("token-revoked") + has("app-uninstalled");
+    assert_eq!(serving.is_active(&token), ended == 0);
     let again = serving.exchange(&app, &code);
-    assert_eq!(again.status, if has("code-exchanged") == 1 { 200 } else { 400 }, "{again:?}");
+    let is_good = has("code-exchanged") == 1 && has("app-uninstalled") == 0;
+    assert_eq!(again.status, if is_good { 200 } else { 400 }, "{again:?}");
 }
 
 /// A small file system in a mount namespace of its own, which other processes reach through `/proc`.
@@ -172,6 +199,7 @@ fn a_full_disk_that_gets_room_again() {
     // A commit that found no room has not happened, and the caller is told so.
     assert_unavailable(&refused, &["temporarily_unavailable"]);
     assert_oauth_unavailable(&serving.exchange(&app, &code));
+    assert_others_are_told(&serving, &app);
     assert_reads(&serving, &app, &token);
     assert_eq!(names(&site.events()).len(), 1 + acknowledged.len());
 
