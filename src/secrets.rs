@@ -154,6 +154,11 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// 256 random bits as 43 URL-safe characters.
+pub fn random_text() -> String {
+    URL_SAFE_NO_PAD.encode(random_bytes::<32>())
+}
+
 fn random_uuid() -> Uuid {
     Builder::from_random_bytes(random_bytes()).into_uuid()
 }

@@ -5,13 +5,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use crate::secrets::{self, PlainSecret};
 
-/// Bytes of randomness in a cookie, a `state` and a verifier: 256 bits.
-const RANDOM_BYTES: usize = 32;
 /// Characters of that many bytes in base64url.
 const SPELT_CHARS: usize = 43;
 /// The most authorizations that are waited for; the oldest goes first.
@@ -24,7 +19,7 @@ pub(super) struct Visitor(String);
 impl Visitor {
     /// Somebody new.
     pub(super) fn new() -> Self {
-        Self(random_text())
+        Self(secrets::random_text())
     }
 
     /// The browser that sent this cookie, if it is one of ours.
@@ -78,7 +73,7 @@ struct Waiting {
 impl Departures {
     /// Sends a browser away.
     pub(super) fn begin(&self, visitor: &Visitor) -> Departure {
-        let (state, verifier) = (random_text(), PlainSecret::presented(random_text()));
+        let (state, verifier) = (secrets::random_text(), PlainSecret::presented(secrets::random_text()));
         let departure =
             Departure { state: state.clone(), code_challenge: secrets::s256_challenge(verifier.expose()) };
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,10 +95,6 @@ impl Departures {
             .position(|waiting| same(&waiting.state, state) && same(&waiting.visitor.0, &visitor.0))?;
         waiting.remove(at).map(|waiting| waiting.verifier)
     }
-}
-
-fn random_text() -> String {
-    URL_SAFE_NO_PAD.encode(secrets::random_bytes::<RANDOM_BYTES>())
 }
 
 #[cfg(test)]

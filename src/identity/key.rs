@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::random;
+use crate::secrets;
 
 /// The size of a session key, in bytes: the block of SHA-256, so that HMAC takes it as it is.
 const KEY_BYTES: usize = 64;
@@ -72,7 +72,7 @@ impl SessionKey {
 
     /// A new random key.
     pub fn generate() -> Self {
-        Self::new(random::bytes())
+        Self::new(secrets::random_bytes())
     }
 
     /// Reads the key from a file; if there is none, makes one that only this user can read. When two
@@ -108,7 +108,7 @@ impl SessionKey {
     /// name is taken.
     fn write_new(&self, path: &Path) -> io::Result<()> {
         let mut draft = path.as_os_str().to_owned();
-        draft.push(format!(".{}", random::text()));
+        draft.push(format!(".{}", secrets::random_text()));
         let draft = PathBuf::from(draft);
         let written = self.write_draft(&draft).and_then(|()| fs::hard_link(&draft, path));
         // Whether the link was made or not, the draft has done its work; if it cannot be removed, a file

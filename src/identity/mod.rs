@@ -10,7 +10,6 @@ pub mod dev;
 pub mod handoff;
 mod key;
 mod onward;
-mod random;
 pub mod session;
 pub mod tickets;
 

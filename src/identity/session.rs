@@ -18,7 +18,8 @@ use actix_web::cookie::{Key, SameSite, time};
 use grantbook_events::{AccountId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{SessionKey, random};
+use super::SessionKey;
+use crate::secrets;
 
 /// How far in the future a session may have begun: another node's clock may be ahead of ours.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
@@ -119,7 +120,7 @@ pub fn establish(
     account: AccountId,
     now: Timestamp,
 ) -> Result<SignedIn, SessionError> {
-    let signed_in = SignedIn { user, account, session_id: random::text(), since: now };
+    let signed_in = SignedIn { user, account, session_id: secrets::random_text(), since: now };
     session.clear();
     session.renew();
     session.insert(SIGNED_IN, &signed_in)?;
@@ -136,7 +137,7 @@ pub fn visit(session: &Session) -> Result<String, SessionError> {
     if let Ok(Some(id)) = session.get(VISIT) {
         return Ok(id);
     }
-    let id = random::text();
+    let id = secrets::random_text();
     session.insert(VISIT, &id)?;
     Ok(id)
 }

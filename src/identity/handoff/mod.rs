@@ -25,8 +25,9 @@ pub use key::{HandoffAlgorithm, HandoffAlgorithmError, HandoffKey, HandoffKeyErr
 
 use self::pending::Pending;
 use self::used::UsedAnswers;
+use super::Onward;
 use super::session::SessionError;
-use super::{Onward, random};
+use crate::secrets;
 
 /// The longest a host's answer may be good for, whatever is configured: it is for one redirect.
 pub const LONGEST_MAX_AGE: Duration = Duration::from_secs(600);
@@ -91,7 +92,7 @@ impl Handoff {
     /// Sets out: remembers a new nonce in this browser's session and returns where to send the browser.
     /// The host is asked to send it on to `return_to` with its answer added as the parameter `token`.
     pub fn begin(&self, session: &Session, onward: &Onward, now: Timestamp) -> Result<Url, SessionError> {
-        let nonce = random::text();
+        let nonce = secrets::random_text();
         let mut pending = Pending::of(session);
         pending.add(nonce.clone(), now);
         pending.keep_in(session)?;
