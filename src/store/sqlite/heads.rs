@@ -66,6 +66,7 @@ impl Heads {
             HeadsFile::open(path, true).and_then(|file| Self::adopt(file, path, identity, log))
         };
         found.or_else(|error| {
+            check_nothing_lost(path, identity, log)?;
             // What to do about a damaged ledger is no advice for a file that is made again.
             let reason =
                 if let StoreError::Damaged { detail, .. } = error { detail } else { error.to_string() };
@@ -233,6 +234,31 @@ impl Recent {
             Arc::make_mut(&mut self.flushing).extend(dirty);
         }
         (Arc::clone(&self.flushing), self.up_to)
+    }
+}
+
+/// Whether the file has seen records that the log does not have. It is written behind the log, so they were
+/// durable and are gone: with the end of a write-ahead log, say, which SQLite takes for one that was never
+/// finished.
+fn check_nothing_lost(
+    path: &Path,
+    identity: &Uuid,
+    (log, log_path): (&Connection, &Path),
+) -> Result<(), StoreError> {
+    let last = rows::last_position(log, log_path)?;
+    let seen = HeadsFile::open(path, false)
+        .and_then(|file| file.up_to(identity).and_then(|_| file.newest_after(last)));
+    match seen {
+        Ok(Some(newest)) => {
+            let name = path.display();
+            let what = format!(
+                "it ends here, but {name} has seen position {newest}: records are missing (if this is \
+                 an older copy on purpose, remove {name})"
+            );
+            Err(damaged(log_path, last, &what))
+        }
+        // A file that cannot say it, or of another ledger, proves nothing.
+        Ok(None) | Err(_) => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use grantbook_events::{Position, Revision, StreamName};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -129,22 +129,31 @@ impl HeadsFile {
         let read = || {
             let sql = "SELECT position, revision, digest, crc FROM heads WHERE stream = ?1";
             let mut select = self.conn.prepare_cached(sql)?;
-            let row = select.query_one([&key.0[..]], |row| {
-                let (position, revision): (i64, i64) = (row.get(0)?, row.get(1)?);
-                let head = StreamHead {
-                    position: Position::new(position.cast_unsigned()),
-                    revision: Revision::new(revision.cast_unsigned()),
-                    digest: ChainDigest::new(row.get(2)?),
-                };
-                Ok((head, row.get::<_, u32>(3)?))
-            });
-            row.optional()
+            select.query_one([&key.0[..]], head_of).optional()
         };
         match read().map_err(|error| self.error(&error))? {
             None => Ok(None),
             Some((head, crc)) if crc == checksum(key, &head) => Ok(Some(head)),
             Some(_) => Err(damaged(&self.path, Position::START, "a row is not what was written")),
         }
+    }
+
+    /// The newest position after another in a row that is what was written. Looks at every row.
+    pub(super) fn newest_after(&self, position: Position) -> Result<Option<Position>, StoreError> {
+        let read = || {
+            let sql = "SELECT position, revision, digest, crc, stream FROM heads WHERE position > ?1 \
+                       ORDER BY position DESC";
+            let mut select = self.conn.prepare(sql)?;
+            let mut rows = select.query([position.as_u64().cast_signed()])?;
+            while let Some(row) = rows.next()? {
+                let (head, crc) = head_of(row)?;
+                if checksum(&Key(row.get(4)?), &head) == crc {
+                    return Ok(Some(head.position));
+                }
+            }
+            Ok(None)
+        };
+        read().map_err(|error| self.error(&error))
     }
 
     /// Puts heads, sorted by key, and how far the file is good then, in one transaction.
@@ -199,6 +208,17 @@ impl HeadsFile {
     fn error(&self, error: &rusqlite::Error) -> StoreError {
         file_error(&self.path, Position::START, error)
     }
+}
+
+/// A head and its checksum, from the columns position, revision, digest and crc.
+fn head_of(row: &Row<'_>) -> rusqlite::Result<(StreamHead, u32)> {
+    let (position, revision): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let head = StreamHead {
+        position: Position::new(position.cast_unsigned()),
+        revision: Revision::new(revision.cast_unsigned()),
+        digest: ChainDigest::new(row.get(2)?),
+    };
+    Ok((head, row.get(3)?))
 }
 
 fn checksum(key: &Key, head: &StreamHead) -> u32 {

@@ -53,12 +53,41 @@ async fn of_another_history_of_the_same_ledger() {
     survives(async |dir| {
         let other = TempDir::new().unwrap();
         let store = open(other.path());
-        fill(&*store, 50, 3).await;
+        fill(&*store, 20, 3).await;
         store.close().await.unwrap();
         copy(other.path(), dir, &["heads.db"]);
         forget_the_promise(dir);
     })
     .await;
+}
+
+/// The one thing that the index knows better than the ledger: that there was more.
+#[tokio::test]
+async fn ahead_of_the_ledger_it_tells_what_is_missing() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    fill(&*store, 10, 2).await;
+    store.close().await.unwrap();
+    drop(store);
+    let older = TempDir::new().unwrap();
+    copy(dir.path(), older.path(), &["ledger.db"]);
+    let store = open(dir.path());
+    fill(&*store, 3, 1).await;
+    store.close().await.unwrap();
+    drop(store);
+    copy(older.path(), dir.path(), &["ledger.db"]);
+    // With its promise about the index, which the first opening takes back, and without.
+    for _ in 0..2 {
+        match SqliteStore::open(dir.path(), OPTIONS) {
+            Err(StoreError::Damaged { position, detail }) => {
+                assert_eq!(position, Position::new(20));
+                assert!(detail.contains("heads.db has seen position 23"), "{detail}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    fs::remove_file(dir.path().join("heads.db")).unwrap();
+    assert_eq!(read_everything(&*open(dir.path())).await.unwrap().len(), 20);
 }
 
 #[tokio::test]
