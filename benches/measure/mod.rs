@@ -8,10 +8,6 @@ pub mod ledger;
 
 use std::time::{Duration, Instant};
 
-/// As in the executable.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A benchmark ends at the first surprise.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
