@@ -2,6 +2,7 @@
 //! printed too, and mean little on a machine shared with others.
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 pub mod http;
 pub mod ledger;

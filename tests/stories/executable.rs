@@ -44,9 +44,7 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_grantbook"));
         command.current_dir(self.dir.path()).args(args).stdin(Stdio::null());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GRANTBOOK_")) {
-            command.env_remove(name);
-        }
+        command.env_clear();
         command.env("GRANTBOOK_DATA_DIR", self.data());
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command

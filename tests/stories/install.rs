@@ -173,7 +173,7 @@ fn what_was_installed_is_installed_after_a_restart() {
     let (kept, revoked) = (app.install(), app.install());
     serving.ask("DELETE", &format!("/tokens/{}", revoked.token_id), None);
     let events = place.ok(&["events"]);
-    let (client_id, client_secret) = (app.client_id.clone(), app.client_secret.clone());
+    let App { client_id, client_secret, .. } = app;
     serving.stop();
     assert_eq!(place.ok(&["events"]), events);
 

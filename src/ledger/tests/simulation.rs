@@ -149,7 +149,7 @@ async fn hold(store: &dyn Store, asked: &[Asked], before: usize) {
         match asked.told {
             // A command whose wish is fulfilled already records nothing.
             Told::Granted if matches!(asked.event, "app-uninstalled" | "token-revoked") => {
-                assert!(count <= 1)
+                assert!(count <= 1, "{asked:?}");
             }
             Told::Granted => assert_eq!(count, 1, "{asked:?}: {events:?}"),
             // The one refusal that is recorded is that of a code that was spent.
