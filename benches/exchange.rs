@@ -37,7 +37,7 @@ async fn main() -> Result<(), Failure> {
     let store: Arc<dyn Store> = SqliteStore::open(dir.path(), options)?;
     let app = measure::ledger::app(&store).await?;
     let grantbook = measure::http::Grantbook::serve(store, dir.path()).await?;
-    let bare = measure::http::serve_bare::<Form>(PATH, ANSWER.into())?;
+    let bare = measure::http::serve_bare::<Form>(PATH, measure::http::Reply::of_body(ANSWER))?;
     let credentials = format!("client_id={}&client_secret={}", app.client_id, app.client_secret.expose());
     let exchange = |code: &secrets::PlainSecret| {
         measure::http::post(PATH, "", &format!("{credentials}&code={}", code.expose()))

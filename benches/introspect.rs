@@ -39,8 +39,8 @@ async fn main() -> Result<(), Failure> {
         .map(|token| measure::http::post(PATH, &authorization, &format!("token={}", token.expose())))
         .collect();
     let answer = measure::http::ask(grantbook.address, requests.first().ok_or("no requests")?)?;
-    assert!(answer.starts_with(br#"{"active":true"#));
-    let bare = measure::http::serve_bare::<Form>(PATH, answer.into())?;
+    assert!(answer.body().starts_with(br#"{"active":true"#));
+    let bare = measure::http::serve_bare::<Form>(PATH, answer)?;
 
     let shares: Vec<&[Vec<u8>]> = requests.chunks(requests.len().div_ceil(CALLERS)).collect();
     let mut ratios = Vec::new();

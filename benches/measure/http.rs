@@ -50,18 +50,44 @@ impl Grantbook {
     }
 }
 
-/// Serves a handler that parses a form and answers bytes that are always the same.
+/// A reply that is always the same.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Names and values, without those that every server adds by itself.
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Reply {
+    /// A body, and no header but its type.
+    pub fn of_body(body: &'static str) -> Self {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        Self { headers, body: Bytes::from_static(body.as_bytes()) }
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// Serves a handler that parses a form and gives a reply that is always the same.
 pub fn serve_bare<F: DeserializeOwned + 'static>(
     path: &'static str,
-    answer: Bytes,
+    reply: Reply,
 ) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let server = HttpServer::new(move || {
-        let answer = answer.clone();
+        let reply = Arc::new(reply.clone());
         let bare = move |_form: web::Form<F>| {
-            let answer = answer.clone();
-            async move { HttpResponse::Ok().content_type("application/json").body(answer) }
+            let reply = Arc::clone(&reply);
+            async move {
+                let mut response = HttpResponse::Ok();
+                for (name, value) in &reply.headers {
+                    response.insert_header((name.as_str(), value.as_str()));
+                }
+                response.body(reply.body.clone())
+            }
         };
         App::new().route(path, web::post().to(bare))
     });
@@ -79,11 +105,15 @@ pub fn post(path: &str, headers: &str, form: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The body of the reply to one request, which must be 200.
-pub fn ask(address: SocketAddr, request: &[u8]) -> Result<Vec<u8>, Failure> {
+/// The reply to one request, which must be 200.
+pub fn ask(address: SocketAddr, request: &[u8]) -> Result<Reply, Failure> {
     let mut caller = Caller::connect(address)?;
     caller.ask(request)?;
-    Ok(caller.body().to_vec())
+    let (head, body) = caller.received[..caller.filled].split_at(caller.head);
+    let lines = std::str::from_utf8(head)?.lines().filter_map(|line| line.split_once(": "));
+    let ours = lines.filter(|(name, _)| !matches!(*name, "content-length" | "date"));
+    let headers = ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Ok(Reply { headers, body: Bytes::copy_from_slice(body) })
 }
 
 /// How long callers take, one connection and one share of the requests each. Every reply must be 200.
@@ -146,10 +176,6 @@ impl Caller {
                 return Ok(());
             }
         }
-    }
-
-    fn body(&self) -> &[u8] {
-        &self.received[self.head..self.filled]
     }
 }
 

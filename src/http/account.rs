@@ -11,7 +11,7 @@ use super::context::Context;
 use super::form::Form;
 use super::service::Service;
 use super::sign_in;
-use crate::decisions::{Refusal, RevokeToken, TokenHolder, UninstallApp, WhichToken};
+use crate::decisions::{RevokeToken, TokenHolder, UninstallApp, WhichToken};
 use crate::identity::session::SignedIn;
 use crate::identity::{Onward, session};
 use crate::pages::{AccountApp, AccountAppsPage, Forms, ScopeLine, TokenLine};
@@ -138,6 +138,6 @@ pub async fn revoke(
     let settled = service.settle(&origin, &command).await;
     match settled.map_err(|error| PageError::ledger(&context, error))? {
         Ok(_) => Ok(see_other("/account/apps")),
-        Err(Refusal::TokenUnknown) | Err(_) => Err(unknown()),
+        Err(_) => Err(unknown()),
     }
 }

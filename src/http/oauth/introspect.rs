@@ -1,6 +1,7 @@
 //! `POST /oauth/introspect`: a resource server asks about a token (RFC 7662).
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use grantbook_events::{ClientId, InstallationId, TokenId};
 use grantbook_projections::live::TokenFacts;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,7 +28,8 @@ struct ActiveToken<'a> {
     /// Canonical names of its scopes, separated by spaces.
     scope: String,
     /// The app it was issued to.
-    client_id: String,
+    #[schema(value_type = String)]
+    client_id: &'a ClientId,
     /// Always `Bearer`.
     token_type: &'static str,
     /// When it was issued, in seconds since 1970.
@@ -40,11 +42,13 @@ struct ActiveToken<'a> {
     /// The issuer.
     iss: &'a str,
     /// The token's id, by which operators revoke it.
-    jti: String,
+    #[schema(value_type = String)]
+    jti: &'a TokenId,
     /// The account the app is installed on.
     account_id: &'a str,
     /// The installation.
-    installation_id: String,
+    #[schema(value_type = String)]
+    installation_id: &'a InstallationId,
 }
 
 /// Tells whether a token is valid, and whose it is. For resource servers with an operator key; an app may
@@ -82,15 +86,15 @@ impl<'a> ActiveToken<'a> {
     fn of(facts: &'a TokenFacts, issuer: &'a str) -> Self {
         Self {
             scope: facts.scopes.join(" "),
-            client_id: facts.client_id.to_string(),
+            client_id: &facts.client_id,
             token_type: "Bearer",
             iat: facts.issued_at.as_secs(),
             exp: facts.expires_at.map(grantbook_events::Timestamp::as_secs),
             sub: facts.user_id.as_str(),
             iss: issuer,
-            jti: facts.token_id.to_string(),
+            jti: &facts.token_id,
             account_id: facts.account_id.as_str(),
-            installation_id: facts.installation_id.to_string(),
+            installation_id: &facts.installation_id,
         }
     }
 }
