@@ -19,3 +19,4 @@ pub mod routes;
 pub mod service;
 pub mod sign_in;
 mod unread;
+mod whole_body;

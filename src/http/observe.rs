@@ -43,7 +43,13 @@ pub async fn observe<B: MessageBody>(
     let elapsed = started.elapsed();
     let route = route.unwrap_or_else(|| UNMATCHED.to_owned());
     let request_id = context.as_ref().map_or("", |context| context.request_id.as_str());
-    log(Line { method, route: &route, status, request_id, milliseconds: elapsed.as_secs_f64() * 1e3 });
+    log(Line {
+        method,
+        route: &route,
+        status,
+        request_id,
+        milliseconds: (elapsed.as_secs_f64() * 1e6).round() / 1e3,
+    });
     let name = HeaderValue::from_str(request_id);
     if let Some(metrics) = metrics {
         metrics.request(route, status, elapsed);

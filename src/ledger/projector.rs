@@ -67,6 +67,9 @@ impl Projector {
     pub(super) async fn reached(&self, position: Position) -> bool {
         // Who waits may as well fold: it saves the way over the subscription and its task.
         self.folder.help(position, &*self.store);
+        if self.folder.live.position() >= position {
+            return true;
+        }
         let mut progress = self.folder.progress.subscribe();
         let reached = progress.wait_for(|now| now.position >= position || now.stopped.is_some()).await;
         reached.is_ok_and(|now| now.position >= position)
@@ -93,9 +96,9 @@ impl Folder {
     fn help(&self, position: Position, store: &dyn Store) {
         let Ok(_turn) = self.turn.try_lock() else { return };
         if self.live.position() < position
-            && let Some(records) = store.newest(self.live.position())
+            && let Some(batches) = store.newest(self.live.position())
         {
-            self.fold_in_turn(&records);
+            let _ = batches.iter().all(|records| self.fold_in_turn(records));
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::{Envelope, Event, EventId, Position, Recorded, Revision, StreamName, Timestamp};
 use grantbook_projections::{FoldError, StreamState};
@@ -87,24 +87,34 @@ impl std::fmt::Debug for Generations {
 
 impl States {
     pub(super) fn get<S: StreamState>(&self, stream: &StreamName) -> Option<Arc<Loaded<S>>> {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = generations.old.remove(stream) {
-            generations.remember(stream.clone(), state);
-        }
-        Arc::clone(generations.young.get(stream)?).downcast().ok()
+        self.lock().get(stream)
     }
 
     /// Remembers a state, unless a later one of the stream is remembered already.
     pub(super) fn put<S: StreamState>(&self, stream: StreamName, state: Arc<Loaded<S>>) {
-        let known = self.get::<S>(&stream);
-        if known.is_some_and(|known| known.revision > state.revision) {
-            return;
+        let mut generations = self.lock();
+        let known = generations.get::<S>(&stream);
+        if known.as_ref().is_none_or(|known| known.revision <= state.revision) {
+            generations.remember(stream, state);
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remember(stream, state);
+        // Freeing what was known can wait until nobody waits for the lock.
+        drop(generations);
+        drop(known);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Generations {
+    fn get<S: StreamState>(&mut self, stream: &StreamName) -> Option<Arc<Loaded<S>>> {
+        if let Some(state) = self.old.remove(stream) {
+            self.remember(stream.clone(), state);
+        }
+        Arc::clone(self.young.get(stream)?).downcast().ok()
+    }
+
     fn remember(&mut self, stream: StreamName, state: Arc<dyn Any + Send + Sync>) {
         if self.young.len() >= MAX_STATES / 2 {
             self.old = std::mem::take(&mut self.young);

@@ -6,6 +6,8 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// Digits taken per division: the most for which 62^n still fits 32 bits.
 const GROUP: usize = 5;
 const GROUP_VALUE: u64 = 62u64.pow(GROUP as u32);
+/// Digits taken per multiplication: the most for which 62^n still fits 64 bits.
+const WIDE_GROUP: usize = 10;
 
 /// How many digits always hold this many bytes.
 pub(super) const fn width(bytes: usize) -> usize {
@@ -17,9 +19,11 @@ pub(super) const fn width(bytes: usize) -> usize {
 pub(super) fn encode(bytes: &[u8], text: &mut String) {
     let mut limbs: Zeroizing<Vec<u32>> = Zeroizing::new(bytes.rchunks(4).rev().map(big_endian).collect());
     let mut digits: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(width(bytes.len()) + GROUP));
+    let mut leading_zeros = 0;
     while digits.len() < width(bytes.len()) {
+        leading_zeros += limbs[leading_zeros..].iter().take_while(|limb| **limb == 0).count();
         let mut rest = 0;
-        for limb in limbs.iter_mut() {
+        for limb in &mut limbs[leading_zeros..] {
             let value = rest << 32 | u64::from(*limb);
             *limb = (value / GROUP_VALUE) as u32;
             rest = value % GROUP_VALUE;
@@ -38,25 +42,28 @@ pub(super) fn decode(text: &str, bytes: usize) -> Option<Zeroizing<Vec<u8>>> {
     if text.len() != width(bytes) {
         return None;
     }
-    // The lowest first.
-    let mut limbs: Zeroizing<Vec<u32>> = Zeroizing::new(vec![0; bytes.div_ceil(4)]);
-    let (first, groups) = text.as_bytes().split_at(text.len() % GROUP);
-    for group in std::iter::once(first).chain(groups.chunks(GROUP)) {
-        let (mut carry, mut factor) = (0, 1);
+    // The lowest first; those beyond `used` are zero.
+    let mut limbs: Zeroizing<Vec<u64>> = Zeroizing::new(vec![0; bytes.div_ceil(8)]);
+    let mut used = 0;
+    let (first, groups) = text.as_bytes().split_at(text.len() % WIDE_GROUP);
+    for group in std::iter::once(first).chain(groups.chunks(WIDE_GROUP)) {
+        let (mut value, mut factor) = (0_u64, 1_u64);
         for &digit in group {
-            carry = carry * 62 + u64::from(value_of(digit)?);
+            value = value * 62 + u64::from(value_of(digit)?);
             factor *= 62;
         }
-        for limb in limbs.iter_mut() {
-            carry += u64::from(*limb) * factor;
-            *limb = carry as u32;
-            carry >>= 32;
+        let mut carry = u128::from(value);
+        for limb in &mut limbs[..used] {
+            carry += u128::from(*limb) * u128::from(factor);
+            *limb = carry as u64;
+            carry >>= 64;
         }
         if carry != 0 {
-            return None;
+            *limbs.get_mut(used)? = carry as u64;
+            used += 1;
         }
     }
-    let mut number = Zeroizing::new(Vec::with_capacity(limbs.len() * 4));
+    let mut number = Zeroizing::new(Vec::with_capacity(limbs.len() * 8));
     limbs.iter().rev().for_each(|limb| number.extend(limb.to_be_bytes()));
     // The highest limb may have room for more bytes than there should be.
     let excess = number.len() - bytes;

@@ -116,7 +116,7 @@ async fn take(subscription: &mut Subscription, stream: &StreamName, count: usize
     while taken.len() < count {
         match subscription.next().await {
             Signal::Records(records) => {
-                taken.extend(records.into_iter().filter(|record| record.stream == *stream));
+                taken.extend(records.iter().filter(|record| record.stream == *stream).cloned());
             }
             Signal::CaughtUp => caught_up += 1,
             Signal::Lost(error) => panic!("lost: {error}"),

@@ -5,6 +5,7 @@
 //! read from the store when there is room again. So nothing is lost and nothing piles up.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use grantbook_events::Position;
 use tokio::sync::{mpsc, watch};
@@ -26,7 +27,7 @@ pub(super) struct Progress {
 /// Where a feed takes its pages from.
 pub(super) trait Source: Send + Sync + 'static {
     /// The next records after a position: at least one if the head is beyond it.
-    fn page(&self, after: Position) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
+    fn page(&self, after: Position) -> impl Future<Output = Result<Arc<Vec<Record>>, StoreError>> + Send;
 }
 
 /// Starts a feed on the current runtime.

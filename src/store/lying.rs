@@ -294,7 +294,7 @@ mod tests {
                 };
                 match running.next().await {
                     Signal::Records(records) => {
-                        seen.extend(records);
+                        seen.extend(records.iter().cloned());
                         after = seen[seen.len() - 1].position;
                     }
                     Signal::CaughtUp => {}

@@ -91,8 +91,8 @@ impl Inner {
 }
 
 impl Source for Arc<Log> {
-    async fn page(&self, after: Position) -> Result<Vec<Record>, StoreError> {
-        Ok(self.records_after(after, MAX_PAGE))
+    async fn page(&self, after: Position) -> Result<Arc<Vec<Record>>, StoreError> {
+        Ok(Arc::new(self.records_after(after, MAX_PAGE)))
     }
 }
 
@@ -127,8 +127,8 @@ impl Store for MemoryStore {
         Ok(self.log.records_after(after, limit.min(MAX_PAGE)))
     }
 
-    fn newest(&self, after: Position) -> Option<Vec<Record>> {
-        Some(self.log.records_after(after, MAX_PAGE))
+    fn newest(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
+        Some(vec![Arc::new(self.log.records_after(after, MAX_PAGE))])
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {

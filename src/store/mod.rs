@@ -9,6 +9,8 @@
 //!   position already read.
 //! - Revisions within a stream have no gaps. Positions are ordered and otherwise opaque.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName};
 use tokio::sync::mpsc;
@@ -58,9 +60,10 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// fewer, even one, does not mean the end: only an empty answer does.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError>;
 
-    /// The records after a position, if every one of them is at hand: a short cut for whoever knows that
-    /// they were just written. Never waits; a store may always answer `None`.
-    fn newest(&self, _after: Position) -> Option<Vec<Record>> {
+    /// The records after a position, in order and in the batches they were written in, if every one of
+    /// them is at hand: a short cut for whoever knows that they were just written. The first batch may
+    /// begin before the position. Never waits; a store may always answer `None`.
+    fn newest(&self, _after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
         None
     }
 
@@ -136,8 +139,8 @@ pub struct Head {
 /// What a subscription says next.
 #[derive(Debug)]
 pub enum Signal {
-    /// The next records, in order, without gaps.
-    Records(Vec<Record>),
+    /// The next records, in order, without gaps. Shared with whoever else follows.
+    Records(Arc<Vec<Record>>),
     /// Everything that was there when the subscription began has been handed over. Said once.
     CaughtUp,
     /// The subscription is over; subscribe again after the last position seen.

@@ -10,6 +10,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
 
 use crate::http::problem::Problem;
+use crate::http::whole_body::{self, BodyError};
 
 /// The longest body of a management request, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -43,11 +44,13 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 }
 
 async fn read(payload: web::Payload) -> Result<web::Bytes, Problem> {
-    let too_large = |_| {
-        let detail = format!("the body may have at most {MAX_BODY_BYTES} bytes");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
-    };
-    payload.to_bytes_limited(MAX_BODY_BYTES).await.map_err(too_large)?.map_err(|_| unreadable())
+    whole_body::read(payload, MAX_BODY_BYTES).await.map_err(|error| match error {
+        BodyError::TooLarge => {
+            let detail = format!("the body may have at most {MAX_BODY_BYTES} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+        }
+        BodyError::Incomplete => unreadable(),
+    })
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {

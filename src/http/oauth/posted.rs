@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::OAuthError;
 use crate::http::form::Form;
+use crate::http::whole_body::{self, BodyError};
 
 /// The largest form of the token, revocation and introspection endpoints, in bytes.
 pub(super) const FORM_MAX_BYTES: usize = 16 * 1024;
@@ -32,12 +33,13 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
         let description = "send application/x-www-form-urlencoded";
         return Err(OAuthError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, description));
     }
-    let too_large = || {
-        let description = format!("the form may have at most {FORM_MAX_BYTES} bytes");
-        OAuthError::with_status(StatusCode::PAYLOAD_TOO_LARGE, description)
-    };
-    let body = payload.to_bytes_limited(FORM_MAX_BYTES).await.map_err(|_| too_large())?;
-    let body = body.map_err(|_| OAuthError::invalid_request("the body ended before it was complete"))?;
+    let body = whole_body::read(payload, FORM_MAX_BYTES).await.map_err(|error| match error {
+        BodyError::TooLarge => {
+            let description = format!("the form may have at most {FORM_MAX_BYTES} bytes");
+            OAuthError::with_status(StatusCode::PAYLOAD_TOO_LARGE, description)
+        }
+        BodyError::Incomplete => OAuthError::invalid_request(error.to_string()),
+    })?;
     let text =
         std::str::from_utf8(&body).map_err(|_| OAuthError::invalid_request("the form must be ASCII"))?;
     let form = Form::parse(text).map_err(|error| OAuthError::invalid_request(error.to_string()))?;

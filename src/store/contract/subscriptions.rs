@@ -54,7 +54,7 @@ pub(crate) async fn slow_subscriber_loses_nothing(store: Arc<dyn Store>) {
     while next < APPENDS * EACH {
         match subscription.next().await {
             Signal::Records(records) => {
-                for record in records {
+                for record in records.iter() {
                     assert!(record.position > after, "positions must rise");
                     after = record.position;
                     if record.stream == stream {

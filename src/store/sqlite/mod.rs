@@ -41,9 +41,7 @@ use self::reader::Readers;
 use self::schema::{Access, Meta, cannot_write, connect, damaged, file_error};
 use self::writer::{Command, Job, Writer};
 use super::follow::{Progress, follow};
-use super::{
-    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription, check_limits,
-};
+use super::{Append, Expected, Head, NewRecord, Record, Store, StoreError, Subscription, check_limits};
 
 /// How many appends may wait for the writer. Beyond, callers wait for a place.
 const QUEUE: usize = 1024;
@@ -337,8 +335,8 @@ impl Store for SqliteStore {
         self.readers.all(after, limit, head).await
     }
 
-    fn newest(&self, after: Position) -> Option<Vec<Record>> {
-        self.readers.tail.after(after, MAX_PAGE)
+    fn newest(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
+        self.readers.tail.after(after)
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {

@@ -145,10 +145,10 @@ impl Readers {
 }
 
 impl Source for Arc<Readers> {
-    async fn page(&self, after: Position) -> Result<Vec<Record>, StoreError> {
-        match self.tail.after(after, PAGE) {
-            Some(records) if !records.is_empty() => Ok(records),
-            _ => self.all(after, PAGE, after).await,
+    async fn page(&self, after: Position) -> Result<Arc<Vec<Record>>, StoreError> {
+        match self.tail.next(after) {
+            Some(records) => Ok(records),
+            None => self.all(after, PAGE, after).await.map(Arc::new),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! Knows: committed batches, in order. Must not know: who follows.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::Position;
 
@@ -19,15 +19,15 @@ pub(super) struct Tail(Mutex<Batches>);
 
 #[derive(Debug, Default)]
 struct Batches {
-    batches: VecDeque<Arc<[Record]>>,
+    batches: VecDeque<Arc<Vec<Record>>>,
     bytes: usize,
 }
 
 impl Tail {
     /// Adds a batch that was just committed.
-    pub(super) fn push(&self, batch: Arc<[Record]>) {
+    pub(super) fn push(&self, batch: Arc<Vec<Record>>) {
         let mut dropped = Vec::new();
-        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = self.lock();
         tail.bytes += size(&batch);
         tail.batches.push_back(batch);
         while tail.bytes > KEEP_BYTES && tail.batches.len() > 1 {
@@ -39,25 +39,36 @@ impl Tail {
         drop(tail);
     }
 
-    /// The records after a position, at most about `limit`; none if the oldest of them is not here.
-    pub(super) fn after(&self, after: Position, limit: usize) -> Option<Vec<Record>> {
-        let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = tail.batches.front()?.first()?;
+    /// The batches with the records after a position; none if the oldest of them is not here. The first
+    /// may begin before the position.
+    pub(super) fn after(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
+        let tail = self.lock();
+        let start = tail.batch_after(after)?;
+        Some(tail.batches.range(start..).cloned().collect())
+    }
+
+    /// The next few records after a position, if they are here.
+    pub(super) fn next(&self, after: Position) -> Option<Arc<Vec<Record>>> {
+        let tail = self.lock();
+        let batch = Arc::clone(tail.batches.get(tail.batch_after(after)?)?);
+        drop(tail);
+        let older = batch.partition_point(|record| record.position <= after);
+        Some(if older == 0 { batch } else { Arc::new(batch[older..].to_vec()) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Batches> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Batches {
+    /// The index of the batch with the record after a position; none if that record was here and went.
+    fn batch_after(&self, after: Position) -> Option<usize> {
+        let first = self.batches.front()?.first()?;
         if first.position.as_u64() > after.as_u64().saturating_add(1) {
             return None;
         }
-        let start =
-            tail.batches.partition_point(|batch| batch.last().is_none_or(|last| last.position <= after));
-        let mut count = 0;
-        let mut more = |batch: &&Arc<[Record]>| {
-            let before = count;
-            count += batch.len();
-            before < limit
-        };
-        let wanted: Vec<_> = tail.batches.range(start..).take_while(&mut more).cloned().collect();
-        drop(tail);
-        let records = wanted.iter().flat_map(|batch| batch.iter());
-        Some(records.filter(|record| record.position > after).take(limit).cloned().collect())
+        Some(self.batches.partition_point(|batch| batch.last().is_none_or(|last| last.position <= after)))
     }
 }
 

@@ -235,7 +235,7 @@ impl Writer {
         if let Some(last) = batch.staged.last() {
             self.last = UpTo { position: last.position, digest: last.digest };
             self.heads.advance(batch.heads.into_iter(), self.last);
-            self.readers.tail.push(batch.staged.into());
+            self.readers.tail.push(Arc::new(batch.staged));
             self.progress.send_modify(|progress| progress.head = self.last.position);
         }
         let answer = |verdict| match verdict {

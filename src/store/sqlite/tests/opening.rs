@@ -67,7 +67,7 @@ async fn a_reader_beside_the_server_sees_and_follows_and_does_not_write() {
         Signal::Records(records) => records,
         other => panic!("{other:?}"),
     };
-    assert_eq!(records(subscription.next().await), read_everything(&*store).await.unwrap());
+    assert_eq!(*records(subscription.next().await), read_everything(&*store).await.unwrap());
     assert!(matches!(subscription.next().await, Signal::CaughtUp));
     append(&*store, &streams[0], Expected::Exactly(Revision::new(2)), new_records(1)).await;
     assert_eq!(records(subscription.next().await)[0].revision, Revision::new(3));
@@ -98,7 +98,7 @@ async fn a_subscriber_gets_what_is_older_than_this_process() {
     let mut subscription = store.subscribe(Position::START).await.unwrap();
     let mut seen = Vec::new();
     while let Signal::Records(records) = subscription.next().await {
-        seen.extend(records);
+        seen.extend(records.iter().cloned());
     }
     assert_eq!(seen, read_everything(&*store).await.unwrap());
     assert_eq!(seen.len(), 30);
