@@ -51,18 +51,19 @@ mod tests {
     use futures_core::Stream;
     use std::task::{Context, Poll};
 
-    struct Pieces(std::vec::IntoIter<&'static str>);
+    struct Pieces(Vec<&'static str>);
 
     impl Stream for Pieces {
         type Item = Result<Bytes, PayloadError>;
 
         fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Ready(self.0.next().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))))
+            let next = (!self.0.is_empty()).then(|| self.0.remove(0));
+            Poll::Ready(next.map(|piece| Ok(Bytes::from_static(piece.as_bytes()))))
         }
     }
 
     async fn read_pieces(pieces: &[&'static str], limit: usize) -> Result<Bytes, BodyError> {
-        let pieces = Pieces(pieces.to_vec().into_iter());
+        let pieces = Pieces(pieces.to_vec());
         let request = test::TestRequest::default().to_http_request();
         let pieces: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(pieces);
         let mut payload = dev::Payload::Stream { payload: pieces };
