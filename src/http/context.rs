@@ -27,15 +27,25 @@ impl Context {
         if let Some(context) = request.extensions().get::<Self>() {
             return context.clone();
         }
+        let context = Self::name(request);
+        request.extensions_mut().insert(context.clone());
+        context
+    }
+
+    /// The context of a request that is over, so that nobody asks for it again.
+    pub fn last_of(request: &HttpRequest) -> Self {
+        let context = request.extensions_mut().remove::<Self>();
+        context.unwrap_or_else(|| Self::name(request))
+    }
+
+    fn name(request: &HttpRequest) -> Self {
         let sent = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
         let plain = |text: &&str| {
             text.len() <= REQUEST_ID_MAX
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         };
         let request_id = sent.filter(plain).and_then(|text| text.parse().ok());
-        let context = Self { request_id: request_id.unwrap_or_else(secrets::new_request_id) };
-        request.extensions_mut().insert(context.clone());
-        context
+        Self { request_id: request_id.unwrap_or_else(secrets::new_request_id) }
     }
 
     /// Who asks, through this request.

@@ -12,6 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::web;
 
 use super::context::{Context, REQUEST_ID_HEADER};
+use super::path::Matched;
 use crate::telemetry::Metrics;
 
 /// What stands for the route of a request that no route matched.
@@ -36,16 +37,17 @@ pub async fn observe<B: MessageBody>(
     let (status, route, context) = match &answer {
         Ok(response) => {
             let request = response.request();
-            (response.status(), request.match_pattern(), Some(Context::of(request)))
+            let matched = request.app_data::<Matched>().map(|matched| matched.0);
+            (response.status(), matched, Some(Context::last_of(request)))
         }
         Err(error) => (error.as_response_error().status_code(), None, None),
     };
     let elapsed = started.elapsed();
-    let route = route.unwrap_or_else(|| UNMATCHED.to_owned());
+    let route = route.unwrap_or(UNMATCHED);
     let request_id = context.as_ref().map_or("", |context| context.request_id.as_str());
     log(Line {
         method,
-        route: &route,
+        route: route,
         status,
         request_id,
         milliseconds: (elapsed.as_secs_f64() * 1e6).round() / 1e3,
@@ -64,7 +66,7 @@ pub async fn observe<B: MessageBody>(
 
 struct Line<'a> {
     method: &'static str,
-    route: &'a str,
+    route: &'static str,
     status: StatusCode,
     request_id: &'a str,
     milliseconds: f64,

@@ -13,13 +13,18 @@ use super::context::Context;
 use super::oauth;
 use super::problem::Problem;
 
+/// The path that a request matched, as the table spells it; in the request's app data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matched(pub &'static str);
+
 /// A path that takes nothing yet.
-pub fn at(path: &str) -> Path {
-    Path { resource: web::resource(path), allowed: Vec::new(), errors: Errors::ForWhoeverAsks }
+pub fn at(path: &'static str) -> Path {
+    let resource = web::resource(path).app_data(Matched(path));
+    Path { resource, allowed: Vec::new(), errors: Errors::ForWhoeverAsks }
 }
 
 /// A path of an OAuth endpoint that takes a form; its errors are those of RFC 6749.
-pub fn form(path: &str) -> Path {
+pub fn form(path: &'static str) -> Path {
     Path { errors: Errors::OAuth, ..at(path) }
 }
 

@@ -14,17 +14,22 @@ use crate::secrets;
 
 /// What is true of a valid token; for anything else only `{"active":false}`.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Introspection<'a> {
-    /// Whether the token is valid.
-    active: bool,
-    /// The rest, for a valid token.
-    #[serde(flatten)]
-    facts: Option<ActiveToken<'a>>,
+#[serde(untagged)]
+pub enum Introspection<'a> {
+    /// The token is valid.
+    Active(ActiveToken<'a>),
+    /// It is not, or is none of the caller's; which, is not said.
+    Inactive {
+        /// Always `false`.
+        active: bool,
+    },
 }
 
 /// What is true of a valid token.
 #[derive(Debug, Serialize, ToSchema)]
-struct ActiveToken<'a> {
+pub struct ActiveToken<'a> {
+    /// Always `true`.
+    active: bool,
     /// Canonical names of its scopes, separated by spaces.
     scope: String,
     /// The app it was issued to.
@@ -76,15 +81,16 @@ pub async fn introspect(
     let facts = facts.filter(|facts| only_of.is_none_or(|client_id| facts.client_id == client_id));
     let mut reply = HttpResponse::Ok();
     no_store(&mut reply);
-    Ok(reply.json(Introspection {
-        active: facts.is_some(),
-        facts: facts.as_ref().map(|facts| ActiveToken::of(facts, &service.issuer)),
+    Ok(reply.json(match &facts {
+        Some(facts) => Introspection::Active(ActiveToken::of(facts, &service.issuer)),
+        None => Introspection::Inactive { active: false },
     }))
 }
 
 impl<'a> ActiveToken<'a> {
     fn of(facts: &'a TokenFacts, issuer: &'a str) -> Self {
         Self {
+            active: true,
             scope: facts.scopes.join(" "),
             client_id: &facts.client_id,
             token_type: "Bearer",
