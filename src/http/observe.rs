@@ -47,7 +47,7 @@ pub async fn observe<B: MessageBody>(
     let request_id = context.as_ref().map_or("", |context| context.request_id.as_str());
     log(Line {
         method,
-        route: route,
+        route,
         status,
         request_id,
         milliseconds: (elapsed.as_secs_f64() * 1e6).round() / 1e3,
