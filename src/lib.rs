@@ -11,6 +11,7 @@ pub mod http;
 pub mod identity;
 pub mod ledger;
 pub mod pages;
+pub mod replay;
 pub mod secrets;
 pub mod server;
 pub mod store;

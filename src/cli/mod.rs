@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
-//! | `output`, `render`, `failure` | what is printed, and the exit code |
+//! | `output`, `progress`, `render`, `failure` | what is printed, and the exit code |
 
 mod api;
 mod app;
@@ -18,8 +18,10 @@ mod installation;
 mod key;
 mod output;
 mod place;
+mod progress;
 mod reach;
 mod render;
+mod replay;
 mod restore;
 mod running;
 mod serve;
@@ -52,6 +54,8 @@ enum Command {
     Key(key::Key),
     /// Print the ledger, one JSON object a line.
     Events(events::Events),
+    /// Fold the ledger again, beside whoever serves it.
+    Replay(replay::Replay),
     /// Copy the ledger into one file, also while it is served.
     Backup(backup::Backup),
     /// Make the ledger of an empty directory from a backup.
@@ -69,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Token(token) => token.run(),
         Command::Key(key) => key.run(),
         Command::Events(events) => events.run(),
+        Command::Replay(replay) => replay.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Config(config) => config.run(),

@@ -19,6 +19,11 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(stderr().lock(), "grantbook: {}", one_line(text));
 }
 
+/// Replaces the last line of a terminal on stderr.
+pub(super) fn same_line(text: &str) {
+    let _ = write!(stderr().lock(), "\r\x1b[K{}", one_line(text));
+}
+
 /// Text from elsewhere must not break out of its line or steer the terminal.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()

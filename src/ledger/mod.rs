@@ -8,7 +8,7 @@ mod projector;
 mod recorded;
 mod states;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -171,3 +171,31 @@ fn one_ledger_is_served_once_and_a_port_is_taken_once() {
     place.ok(&["app", "list"]);
     serving.stop();
 }
+
+/// A replay reads what is there, beside a server or without one, and changes nothing.
+#[test]
+fn a_replay_goes_back_in_time_and_comes_to_the_same_beside_a_server() {
+    let place = Place::empty();
+    let id = register(&place)["client_id"].as_str().unwrap().to_owned();
+    place.ok(&["app", "suspend", &id, "--reason", "abuse"]);
+    let alone = place.json(&["replay", "run", "--json"]);
+    assert_eq!((&alone["events"], &alone["live"]["apps"]), (&json!(2), &json!(1)));
+    let serving = place.serve();
+    assert_eq!(place.json(&["replay", "run", "--json"]), alone);
+    let state = |until: &str| -> Value {
+        serde_json::from_str(&place.ok(&["replay", "run", "--until", until, "--dump"])).unwrap()
+    };
+    assert_eq!(
+        (state("1")["status"].as_str(), state("2")["status"].as_str()),
+        (Some("active"), Some("suspended"))
+    );
+    assert_eq!(place.ok(&["replay", "run", "--until", "2020-01-01T00:00:00Z", "--dump"]), "");
+    let plan = place.json(&["replay", "plan", "--json"]);
+    assert_eq!((&plan["events"], &plan["position"]), (&json!(2), &json!(2)));
+    serving.stop();
+    let said = place.ok(&["replay", "run"]);
+    assert!(said.contains("2 events folded, up to position 2") && said.contains("app-suspended"), "{said}");
+    assert!(place.ok(&["replay", "plan"]).contains("app-registered (version 1)"));
+    let (code, said) = place.fails(&["replay", "run", "--until", "yesterday"]);
+    assert!(code == 2 && said.contains("nor a time, such as"), "{code}: {said}");
+}

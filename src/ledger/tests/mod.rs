@@ -2,7 +2,7 @@
 //! something to settle. Must not know: how the ledger keeps its promises.
 
 mod settle;
-mod simulation;
+pub(crate) mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::decisions::{
 use crate::secrets;
 use crate::store::Store;
 
-const START: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
 const CALLBACK: &str = "https://app.example/callback";
 
 fn origin(request_id: &RequestId) -> Origin {
@@ -30,13 +30,13 @@ fn origin(request_id: &RequestId) -> Origin {
 }
 
 /// A ledger over a store, and its clock.
-struct Given {
-    ledger: Arc<Ledger>,
-    clock: Arc<ManualClock>,
+pub(crate) struct Given {
+    pub ledger: Arc<Ledger>,
+    pub clock: Arc<ManualClock>,
 }
 
 impl Given {
-    async fn over(store: Arc<dyn Store>) -> Self {
+    pub async fn over(store: Arc<dyn Store>) -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let ledger = Ledger::open(store, Arc::clone(&clock) as _);
         ledger.caught_up().await.unwrap();
@@ -44,12 +44,12 @@ impl Given {
     }
 
     /// Settles a command through a request of its own.
-    async fn settle<C: Command>(&self, command: &C) -> Result<Result<C::Answer, Refusal>, LedgerError> {
+    pub async fn settle<C: Command>(&self, command: &C) -> Result<Result<C::Answer, Refusal>, LedgerError> {
         self.ledger.settle(&origin(&secrets::new_request_id()), command).await
     }
 
     /// An app that is registered.
-    async fn app(&self) -> ClientId {
+    pub async fn app(&self) -> ClientId {
         let client_id = secrets::new_client_id();
         self.settle(&register(client_id)).await.unwrap().unwrap();
         client_id
@@ -73,11 +73,11 @@ fn register(client_id: ClientId) -> RegisterApp {
     RegisterApp::new(client_id, Some(secret), &registration, &ScopeCatalogue::default()).unwrap()
 }
 
-fn installation(client_id: ClientId, account: &AccountId) -> InstallationId {
+pub(crate) fn installation(client_id: ClientId, account: &AccountId) -> InstallationId {
     InstallationId::of(&client_id, account)
 }
 
-fn grant(client_id: ClientId, account: &AccountId) -> GrantAccess {
+pub(crate) fn grant(client_id: ClientId, account: &AccountId) -> GrantAccess {
     GrantAccess {
         grant_id: secrets::new_grant_id(START),
         client_id,
@@ -93,7 +93,7 @@ fn grant(client_id: ClientId, account: &AccountId) -> GrantAccess {
 }
 
 /// The exchange of the code of a grant, for a token that nobody has seen.
-fn exchange(grant: &GrantAccess) -> ExchangeCode {
+pub(crate) fn exchange(grant: &GrantAccess) -> ExchangeCode {
     let installation_id = installation(grant.client_id, &grant.account_id);
     ExchangeCode {
         installation_id,
@@ -109,7 +109,7 @@ fn exchange(grant: &GrantAccess) -> ExchangeCode {
     }
 }
 
-fn revoke(installation_id: InstallationId, token_id: TokenId) -> RevokeToken {
+pub(crate) fn revoke(installation_id: InstallationId, token_id: TokenId) -> RevokeToken {
     RevokeToken {
         installation_id,
         token: WhichToken::Id(token_id),

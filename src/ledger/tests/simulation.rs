@@ -7,6 +7,7 @@ use grantbook_events::{Event, InstallationEvent, UninstallReason};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::*;
 use crate::decisions::{ResumeApp, RotateSecret, SuspendApp, UninstallApp};
@@ -129,6 +130,15 @@ async fn run(store: Arc<dyn Store>, apps: &[ClientId], seed: u64) -> (Arc<Given>
         });
     }
     (given, callers.join_all().await.into_iter().flatten().collect())
+}
+
+/// A ledger in memory with a random history, and its store.
+pub(crate) async fn history(seed: u64) -> (Arc<Ledger>, Arc<MemoryStore>) {
+    let store = MemoryStore::new(Uuid::from_u128(seed.into()));
+    let given = Given::over(Arc::clone(&store) as _).await;
+    let apps = [given.app().await, given.app().await];
+    let (given, _) = run(Arc::clone(&store) as _, &apps, seed).await;
+    (Arc::clone(&given.ledger), store)
 }
 
 /// Holds what is in a store against what callers were told.

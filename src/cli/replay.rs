@@ -1,0 +1,160 @@
+//! `grantbook replay`: fold the ledger again, from its first event, beside whoever serves it. Reads only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+
+use super::failure::{EXIT_CODES, Failure};
+use super::output;
+use super::place::Place;
+use super::progress::Progress;
+use crate::clock::{Clock as _, SystemClock};
+use crate::replay::{self, Plan, ReplayError, Replayed, ShownState, Step, Until};
+use crate::store::SqliteStore;
+
+/// Fold the ledger again, beside whoever serves it; nothing is changed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    place: Place,
+    /// Print one JSON document and nothing else
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Say how much there is to fold, and how long that would take.
+    Plan,
+    /// Fold from empty, and print what it comes to.
+    Run {
+        /// Stop after this position, or before the first event recorded after this time
+        #[arg(long, value_name = "POSITION|TIME")]
+        until: Option<Until>,
+        /// Print the state as it was then, one JSON object a line, instead of counts
+        #[arg(long, conflicts_with = "json")]
+        dump: bool,
+    },
+}
+
+impl Replay {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.place.load()?;
+        let store = SqliteStore::open_read_only(&config.data_dir)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
+        let outcome = runtime.block_on(self.answer(store));
+        runtime.shutdown_background();
+        outcome
+    }
+
+    async fn answer(self, store: Arc<SqliteStore>) -> Result<(), Failure> {
+        let mut progress = Progress::new("replay");
+        let tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
+        match self.what {
+            What::Plan => {
+                let plan = replay::plan(&*store, tell).await;
+                progress.end();
+                output::print(&shown_plan(&plan?, self.json))
+            }
+            What::Run { until, dump } => {
+                let until = until.unwrap_or_default();
+                let replayed = replay::run(&*store, until, tell).await;
+                progress.end();
+                if dump { print_state(&replayed?, until) } else { print_counts(&replayed?, self.json) }
+            }
+        }
+    }
+}
+
+fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failure> {
+    let at = match until {
+        Until::Head => SystemClock.now(),
+        Until::Time(time) => time,
+        Until::Position(_) => replayed.recorded_at.unwrap_or_else(|| SystemClock.now()),
+    };
+    ShownState::new(&replayed.live, at).write(output::print)
+}
+
+fn print_counts(replayed: &Replayed, as_json: bool) -> Result<(), Failure> {
+    let counts = replayed.live.counts();
+    let digest = replayed.live.digest().to_string();
+    if as_json {
+        let types: Map<String, Value> =
+            replayed.types.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
+        let done = json!({
+            "position": replayed.position(),
+            "recorded_at": replayed.recorded_at,
+            "events": replayed.events(),
+            "types": types,
+            "live": {
+                "apps": counts.apps,
+                "installations": counts.installations,
+                "tokens": counts.tokens,
+                "operator_keys": counts.operator_keys,
+                "digest": digest,
+            },
+        });
+        return output::print(&format!("{done}\n"));
+    }
+    let mut text = format!("{} events folded, up to position {}", replayed.events(), replayed.position());
+    if let Some(at) = replayed.recorded_at {
+        text.push_str(&format!(", recorded at {at}"));
+    }
+    text.push('\n');
+    for (name, count) in &replayed.types {
+        text.push_str(&format!("{count:>12}  {name}\n"));
+    }
+    text.push_str(&format!(
+        "live: {} apps, {} installations, {} tokens, {} operator keys\ndigest {digest}\n",
+        counts.apps, counts.installations, counts.tokens, counts.operator_keys
+    ));
+    output::print(&text)
+}
+
+fn shown_plan(plan: &Plan, as_json: bool) -> String {
+    if as_json {
+        let type_of = |((name, version), count): (&(String, u16), &u64)| json!({ "type": name, "version": version, "events": count });
+        let types: Vec<Value> = plan.types.iter().map(type_of).collect();
+        let plan = json!({
+            "events": plan.events,
+            "position": plan.position,
+            "bytes": plan.bytes,
+            "first_at": plan.first_at,
+            "last_at": plan.last_at,
+            "types": types,
+            "estimated_seconds": rounded(plan.estimate()),
+        });
+        return format!("{plan}\n");
+    }
+    let mut text = format!("{} events, {} bytes\n", plan.events, plan.bytes);
+    if let (Some(first), Some(last), Some(position)) = (plan.first_at, plan.last_at, plan.position) {
+        text.push_str(&format!("recorded from {first} to {last}, up to position {position}\n"));
+    }
+    for ((name, version), count) in &plan.types {
+        text.push_str(&format!("{count:>12}  {name} (version {version})\n"));
+    }
+    text.push_str(&format!("a replay takes about {} s\n", rounded(plan.estimate())));
+    text
+}
+
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).ceil() / 10.0
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        Self::of(error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::of(error)
+    }
+}

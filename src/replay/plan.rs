@@ -1,0 +1,86 @@
+//! What a replay would cost, without folding anything but a sample.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use grantbook_events::{Position, Timestamp};
+use grantbook_projections::live::Live;
+
+use super::run::each;
+use super::{ReplayError, Step};
+use crate::ledger::read;
+use crate::store::{Record, Store};
+
+/// How many events are folded to see how fast that goes.
+const SAMPLE: u64 = 20_000;
+
+/// What a replay would go through.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// How many events there are, by stored type name and version.
+    pub types: BTreeMap<(String, u16), u64>,
+    /// How many events there are.
+    pub events: u64,
+    /// Bytes of payload and metadata.
+    pub bytes: u64,
+    /// The last position; none in an empty ledger.
+    pub position: Option<Position>,
+    /// When the first event was recorded.
+    pub first_at: Option<Timestamp>,
+    /// When the last event was recorded.
+    pub last_at: Option<Timestamp>,
+    /// How long reading took.
+    pub reading: Duration,
+    /// How long folding the sample took.
+    sample: Duration,
+    folded: u64,
+}
+
+impl Plan {
+    /// How long a replay would take, about: it reads and folds at the same time.
+    pub fn estimate(&self) -> Duration {
+        if self.folded == 0 {
+            return self.reading;
+        }
+        self.reading.max(self.sample.mul_f64(self.events as f64 / self.folded as f64))
+    }
+
+    fn count(&mut self, record: &Record) {
+        let key = (record.type_name.clone(), record.version);
+        *self.types.entry(key).or_default() += 1;
+        self.events += 1;
+        self.bytes += (record.payload.len() + record.metadata.len()) as u64;
+        self.position = Some(record.position);
+        self.first_at.get_or_insert(record.recorded_at);
+        self.last_at = Some(record.recorded_at);
+    }
+}
+
+/// Reads the whole ledger and folds a sample of it. `progress` is told after every few events.
+///
+/// # Errors
+/// If the store cannot be read, or something in the sample cannot be folded.
+pub async fn plan(store: &dyn Store, mut progress: impl FnMut(Step)) -> Result<Plan, ReplayError> {
+    let mut plan = Plan::default();
+    let sampled = Live::new();
+    let started = Instant::now();
+    each(store, |records, head| {
+        for record in records {
+            plan.count(record);
+        }
+        if plan.folded < SAMPLE {
+            let started = Instant::now();
+            for record in records {
+                sampled.apply(&read(record)?)?;
+            }
+            plan.folded += records.len() as u64;
+            plan.sample += started.elapsed();
+        }
+        let position = plan.position.unwrap_or(Position::START);
+        progress(Step { events: plan.events, position, head });
+        Ok(true)
+    })
+    .await?;
+    plan.reading = started.elapsed().saturating_sub(plan.sample);
+    Ok(plan)
+}
