@@ -11,7 +11,7 @@ use super::output;
 use super::place::Place;
 use super::progress::Progress;
 use crate::clock::{Clock as _, SystemClock};
-use crate::replay::{self, Plan, ReplayError, Replayed, ShownState, Step, Until};
+use crate::replay::{self, Finding, Plan, ReplayError, Replayed, ShownState, Step, Until, Verified};
 use crate::store::SqliteStore;
 
 /// Fold the ledger again, beside whoever serves it; nothing is changed.
@@ -40,6 +40,9 @@ enum What {
         #[arg(long, conflicts_with = "json")]
         dump: bool,
     },
+    /// Check every record of the ledger: order, digests, revisions, event ids, and that each is an event
+    /// that follows from those before it.
+    Verify,
 }
 
 impl Replay {
@@ -61,6 +64,11 @@ impl Replay {
                 let plan = replay::plan(&*store, tell).await;
                 progress.end();
                 output::print(&shown_plan(&plan?, self.json))
+            }
+            What::Verify => {
+                let verified = replay::verify(&*store, tell).await;
+                progress.end();
+                print_verified(&verified?, self.json)
             }
             What::Run { until, dump } => {
                 let until = until.unwrap_or_default();
@@ -115,6 +123,39 @@ fn print_counts(replayed: &Replayed, as_json: bool) -> Result<(), Failure> {
         counts.apps, counts.installations, counts.tokens, counts.operator_keys
     ));
     output::print(&text)
+}
+
+/// Says what is wrong, if anything is; then the command has failed.
+fn print_verified(verified: &Verified, as_json: bool) -> Result<(), Failure> {
+    let digest = verified.live.digest().to_string();
+    let (events, position) = (verified.events, verified.live.position());
+    let findings = &verified.findings;
+    if as_json {
+        let finding = |found: &Finding| json!({ "position": found.position, "what": found.what });
+        let done = json!({
+            "sound": verified.is_sound(),
+            "events": events,
+            "position": position,
+            "digest": digest,
+            "found": verified.found,
+            "findings": findings.iter().map(finding).collect::<Vec<_>>(),
+        });
+        output::print(&format!("{done}\n"))?;
+    } else if verified.is_sound() {
+        return output::print(&format!(
+            "the ledger is sound: {events} events, up to position {position}\ndigest {digest}\n"
+        ));
+    } else {
+        let lines = findings.iter().map(|found| format!("{}\n", output::one_line(&found.to_string())));
+        output::print(&lines.collect::<String>())?;
+    }
+    match findings.first() {
+        Some(first) => Err(Failure::Failed(format!(
+            "the ledger is damaged in {} places, first at {first}",
+            verified.found
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn shown_plan(plan: &Plan, as_json: bool) -> String {

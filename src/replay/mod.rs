@@ -9,6 +9,8 @@ mod run;
 mod shown;
 #[cfg(test)]
 mod tests;
+mod twins;
+mod verify;
 
 use grantbook_events::{Position, Timestamp, TimestampError};
 use grantbook_projections::FoldError;
@@ -16,6 +18,7 @@ use grantbook_projections::FoldError;
 pub use plan::{Plan, plan};
 pub use run::{Replayed, run};
 pub use shown::ShownState;
+pub use verify::{Finding, Verified, verify};
 
 use crate::ledger::UnreadableError;
 use crate::store::StoreError;
@@ -83,4 +86,7 @@ pub enum ReplayError {
     /// An event does not follow from those before it.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// There is no room for what must be remembered on the way.
+    #[error("the temporary file of the replay cannot be used: {0}")]
+    Temporary(#[from] std::io::Error),
 }

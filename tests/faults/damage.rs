@@ -138,3 +138,17 @@ fn a_new_ledger_has_no_index_to_make_again() {
     let serving = Site::new().serve();
     assert!(!serving.log().contains("rebuilding"), "{}", serving.log());
 }
+
+/// Verifying says that a ledger is sound only if it is, and else where it is not.
+#[test]
+fn a_falsified_record_is_found_by_a_verification() {
+    let (site, _) = closed_ledger();
+    let sound = site.run(&["replay", "verify"]);
+    assert_eq!(sound.code, Some(0), "{}", sound.stderr);
+    assert!(sound.stdout.starts_with("the ledger is sound: "), "{}", sound.stdout);
+    for position in [1, 20, 43] {
+        let (site, _) = closed_ledger();
+        falsify(&site, position, "app.example", "app.exbmple");
+        site.run(&["replay", "verify"]).assert_says(&["damaged", &format!("position {position}")]);
+    }
+}

@@ -1,5 +1,7 @@
 //! A replay against what is served, and against a ledger that ends where the replay does.
 
+mod planted;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,201 @@
+//! Ledgers with a fault planted in them: a verification finds each, and says where and what.
+
+use async_trait::async_trait;
+use grantbook_events::{Revision, StreamName};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::store::{Head, Signal, Subscription};
+
+/// Hands out these records, whatever they are.
+#[derive(Debug)]
+struct Planted {
+    records: Vec<Record>,
+    head: Position,
+}
+
+#[async_trait]
+impl Store for Planted {
+    async fn append(&self, _: &StreamName, _: Expected, _: Vec<NewRecord>) -> Result<Append, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn read_stream(&self, _: &StreamName, _: Revision) -> Result<Vec<Record>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn read_all(&self, _: Position, _: usize) -> Result<Vec<Record>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn subscribe(&self, _: Position) -> Result<Subscription, StoreError> {
+        let (sender, receiver) = mpsc::channel(2);
+        sender.try_send(Signal::Records(Arc::new(self.records.clone()))).unwrap();
+        sender.try_send(Signal::CaughtUp).unwrap();
+        Ok(Subscription::new(receiver))
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(Head { position: self.head, identity: Uuid::nil() })
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+async fn verified(records: Vec<Record>, head: Position) -> Verified {
+    verify(&Planted { records, head }, |_| {}).await.unwrap()
+}
+
+/// A history with a fault planted in it, verified.
+async fn with(plant: impl FnOnce(&mut Vec<Record>)) -> Verified {
+    let (_, store) = history(23).await;
+    let mut records = everything(&*store).await;
+    let head = records[records.len() - 1].position;
+    plant(&mut records);
+    verified(records, head).await
+}
+
+#[track_caller]
+fn assert_found(verified: &Verified, position: u64, what: &str) {
+    assert!(!verified.is_sound() && verified.found >= verified.findings.len() as u64);
+    let found = verified.findings.iter().find(|found| found.position == Position::new(position));
+    let found = found.unwrap_or_else(|| panic!("nothing at {position}: {:?}", verified.findings));
+    assert!(found.what.contains(what), "{found}");
+}
+
+/// The index of a record in the middle of its stream.
+fn in_the_middle(records: &[Record]) -> usize {
+    let follows = |at: usize| records[at + 1..].iter().any(|later| later.stream == records[at].stream);
+    (10..records.len()).find(|&at| records[at].revision.as_u64() > 1 && follows(at)).unwrap()
+}
+
+#[tokio::test]
+async fn a_sound_ledger_is_sound_and_folds_to_what_is_served() {
+    for seed in 1..=5 {
+        let (ledger, store) = history(seed).await;
+        let verified = verify(&*store, |_| {}).await.unwrap();
+        assert!(verified.is_sound(), "{:?}", verified.findings);
+        assert_eq!(verified.live.digest(), ledger.live().digest());
+        assert_eq!(verified.events, everything(&*store).await.len() as u64);
+    }
+    assert!(verified(Vec::new(), Position::START).await.is_sound());
+}
+
+#[tokio::test]
+async fn every_changed_field_is_found_by_its_digest() {
+    let changes: [fn(&mut Record); 5] = [
+        |record| record.payload.push(' '),
+        |record| record.metadata.push(' '),
+        |record| record.event_id = EventId::new(Uuid::from_u128(5)),
+        |record| record.recorded_at = record.recorded_at.plus(HOUR),
+        |record| record.version += 1,
+    ];
+    for change in changes {
+        let found = with(|records| change(&mut records[7])).await;
+        assert_found(&found, 8, "not what was written");
+    }
+}
+
+/// The digest is made to fit, as somebody would who knows how: the next record of the stream tells.
+#[tokio::test]
+async fn a_record_that_was_forged_with_its_digest_is_found_by_the_one_after_it() {
+    let mut next = 0;
+    let found = with(|records| {
+        let at = in_the_middle(records);
+        let stream = records[at].stream.clone();
+        next = (at + 1..records.len()).find(|&later| records[later].stream == stream).unwrap() as u64 + 1;
+        records[at].recorded_at = records[at].recorded_at.plus(HOUR);
+        records[at].digest = records[at].computed_digest();
+    })
+    .await;
+    assert_found(&found, next, "was not written after what is before it");
+}
+
+#[tokio::test]
+async fn a_hole_in_a_stream_is_found() {
+    let mut next = 0;
+    let found = with(|records| {
+        let at = in_the_middle(records);
+        let stream = records.remove(at).stream;
+        next = records[at..].iter().find(|later| later.stream == stream).unwrap().position.as_u64();
+    })
+    .await;
+    assert_found(&found, next, "is due");
+}
+
+#[tokio::test]
+async fn records_out_of_order_are_found() {
+    let mut second = 0;
+    let found = with(|records| {
+        second = records[20].position.as_u64();
+        records.swap(20, 21);
+    })
+    .await;
+    assert_found(&found, second, "it comes after position");
+}
+
+#[tokio::test]
+async fn an_event_id_that_is_there_twice_is_found() {
+    let mut last = 0;
+    let found = with(|records| {
+        let end = records.len() - 1;
+        last = records[end].position.as_u64();
+        records[end].event_id = records[3].event_id;
+        records[end].digest = records[end].computed_digest();
+    })
+    .await;
+    assert_found(&found, last, "has the id of the event at position 4");
+}
+
+#[tokio::test]
+async fn a_record_that_is_no_event_is_found_and_its_stream_is_folded_no_further() {
+    let found = with(|records| {
+        records.truncate(1);
+        let record = &mut records[0];
+        record.type_name = "app-exploded".to_owned();
+        record.digest = record.computed_digest();
+        let mut next = record.clone();
+        (next.position, next.revision) = (Position::new(2), Revision::new(1));
+        (next.event_id, next.previous_digest) = (EventId::new(Uuid::from_u128(6)), record.digest);
+        next.digest = next.computed_digest();
+        records.push(next);
+    })
+    .await;
+    assert_found(&found, 1, "app-exploded");
+    assert!(
+        found
+            .findings
+            .iter()
+            .all(|found| !found.what.contains("app-exploded") || found.position == Position::new(1))
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_follow_is_found() {
+    // The same registration once more, well chained.
+    let (_, store) = history(23).await;
+    let mut records = everything(&*store).await;
+    let mut again = records[0].clone();
+    let position = Position::new(records.len() as u64 + 1);
+    let end = records.iter().rfind(|record| record.stream == again.stream).unwrap();
+    (again.position, again.event_id) = (position, EventId::new(Uuid::from_u128(7)));
+    (again.revision, again.previous_digest) = (end.revision.next(), end.digest);
+    again.digest = again.computed_digest();
+    records.push(again);
+    let found = verified(records, position).await;
+    assert_eq!(found.found, 1, "{:?}", found.findings);
+    assert_found(&found, position.as_u64(), "cannot be folded");
+}
+
+#[tokio::test]
+async fn a_ledger_without_its_end_is_found() {
+    let mut end = 0;
+    let found = with(|records| {
+        records.pop();
+        end = records[records.len() - 1].position.as_u64();
+    })
+    .await;
+    assert_found(&found, end, "goes on to");
+}
