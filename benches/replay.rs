@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
     store.close().await?;
     drop(store);
 
-    let mut ratios = Vec::new();
+    let (mut ratios, mut verify_ratios) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let (scan_time, scanned) = measure::time(|| scan(dir.path()));
         let store = open(dir.path())?;
@@ -42,14 +42,26 @@ async fn main() -> Result<(), Failure> {
         let replay_time = started.elapsed();
         assert_eq!(ledger.live().position().as_u64(), scanned?);
         ledger.close().await?;
+        let store = SqliteStore::open_read_only(dir.path())?;
+        let started = std::time::Instant::now();
+        let verified = grantbook::replay::verify(&*store, |_| {}).await?;
+        let verify_time = started.elapsed();
+        assert!(verified.is_sound(), "{:?}", verified.findings);
         // The first round warms up.
         if round > 0 {
             let rate = |time: std::time::Duration| events as f64 / time.as_secs_f64();
-            println!("round {round}: scan {:.0}/s, replay {:.0}/s", rate(scan_time), rate(replay_time));
+            println!(
+                "round {round}: scan {:.0}/s, replay {:.0}/s, verify {:.0}/s",
+                rate(scan_time),
+                rate(replay_time),
+                rate(verify_time)
+            );
+            verify_ratios.push(scan_time.as_secs_f64() / verify_time.as_secs_f64());
             ratios.push(scan_time.as_secs_f64() / replay_time.as_secs_f64());
         }
     }
     measure::at_least("replay / scan and decode", measure::median(ratios), 0.5);
+    measure::at_least("verify / scan and decode", measure::median(verify_ratios), 0.5);
     Ok(())
 }
 

@@ -11,7 +11,10 @@ use super::output;
 use super::place::Place;
 use super::progress::Progress;
 use crate::clock::{Clock as _, SystemClock};
-use crate::replay::{self, Finding, Plan, ReplayError, Replayed, ShownState, Step, Until, Verified};
+use crate::decisions::scopes::ScopeCatalogue;
+use crate::replay::{
+    self, Consequence, Finding, Plan, ReplayError, Replayed, ShownState, Step, Until, Verified, Without,
+};
 use crate::store::SqliteStore;
 
 /// Fold the ledger again, beside whoever serves it; nothing is changed.
@@ -43,6 +46,16 @@ enum What {
     /// Check every record of the ledger: order, digests, revisions, event ids, and that each is an event
     /// that follows from those before it.
     Verify,
+    /// Say which installations would end without some of the tokens that are valid now.
+    #[command(group = clap::ArgGroup::new("without").required(true))]
+    WhatIf {
+        /// Without the tokens that have this scope
+        #[arg(long, value_name = "SCOPE", group = "without")]
+        without_scope: Option<String>,
+        /// Without the tokens whose code was sent to this redirect URI
+        #[arg(long, value_name = "URI", group = "without")]
+        without_redirect: Option<String>,
+    },
 }
 
 impl Replay {
@@ -51,12 +64,12 @@ impl Replay {
         let store = SqliteStore::open_read_only(&config.data_dir)?;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
-        let outcome = runtime.block_on(self.answer(store));
+        let outcome = runtime.block_on(self.answer(store, config.scopes));
         runtime.shutdown_background();
         outcome
     }
 
-    async fn answer(self, store: Arc<SqliteStore>) -> Result<(), Failure> {
+    async fn answer(self, store: Arc<SqliteStore>, scopes: ScopeCatalogue) -> Result<(), Failure> {
         let mut progress = Progress::new("replay");
         let tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
         match self.what {
@@ -64,6 +77,15 @@ impl Replay {
                 let plan = replay::plan(&*store, tell).await;
                 progress.end();
                 output::print(&shown_plan(&plan?, self.json))
+            }
+            What::WhatIf { without_scope, without_redirect } => {
+                let scope = without_scope.map(|scope| Without::Scope(canonical(&scopes, scope)));
+                let Some(without) = scope.or(without_redirect.map(Without::RedirectUri)) else {
+                    return Err(Failure::Usage("say without what".to_owned()));
+                };
+                let consequences = replay::what_if(&*store, &without, SystemClock.now(), tell).await;
+                progress.end();
+                output::print(&shown_consequences(&consequences?, self.json))
             }
             What::Verify => {
                 let verified = replay::verify(&*store, tell).await;
@@ -77,6 +99,14 @@ impl Replay {
                 if dump { print_state(&replayed?, until) } else { print_counts(&replayed?, self.json) }
             }
         }
+    }
+}
+
+/// The name by which tokens have a scope. The ledger may know scopes that are in no catalogue any more.
+fn canonical(scopes: &ScopeCatalogue, scope: String) -> String {
+    match scopes.resolve(&scope).as_deref() {
+        Ok([name]) => name.clone(),
+        Ok(_) | Err(_) => scope,
     }
 }
 
@@ -156,6 +186,38 @@ fn print_verified(verified: &Verified, as_json: bool) -> Result<(), Failure> {
         ))),
         None => Ok(()),
     }
+}
+
+fn shown_consequences(consequences: &[Consequence], as_json: bool) -> String {
+    if as_json {
+        let shown = |consequence: &Consequence| {
+            json!({
+                "installation_id": consequence.installation_id,
+                "client_id": consequence.client_id,
+                "account_id": consequence.account_id,
+                "ends": consequence.ends(),
+                "tokens_gone": consequence.tokens_gone,
+                "tokens_left": consequence.tokens_left,
+            })
+        };
+        let items: Vec<Value> = consequences.iter().map(shown).collect();
+        return format!("{}\n", json!({ "items": items }));
+    }
+    let ended = consequences.iter().filter(|consequence| consequence.ends()).count();
+    let mut text = String::new();
+    for consequence in consequences {
+        let Consequence { installation_id, client_id, account_id, tokens_gone, tokens_left } = consequence;
+        let what = if consequence.ends() { "ends" } else { "stays" };
+        text.push_str(&format!(
+            "{what:<5}  {installation_id}  app {client_id} on {account_id}: {tokens_gone} of {} tokens gone\n",
+            tokens_gone + tokens_left
+        ));
+    }
+    text.push_str(&format!(
+        "{ended} installations would end, {} would stay with fewer tokens\n",
+        consequences.len() - ended
+    ));
+    text
 }
 
 fn shown_plan(plan: &Plan, as_json: bool) -> String {

@@ -11,6 +11,7 @@ mod shown;
 mod tests;
 mod twins;
 mod verify;
+mod what_if;
 
 use grantbook_events::{Position, Timestamp, TimestampError};
 use grantbook_projections::FoldError;
@@ -19,6 +20,7 @@ pub use plan::{Plan, plan};
 pub use run::{Replayed, run};
 pub use shown::ShownState;
 pub use verify::{Finding, Verified, verify};
+pub use what_if::{Consequence, Without, what_if};
 
 use crate::ledger::UnreadableError;
 use crate::store::StoreError;

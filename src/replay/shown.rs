@@ -97,7 +97,7 @@ impl<'a> ShownState<'a> {
 }
 
 /// Page after page until there is nothing more.
-fn pages<T>(page: impl Fn(usize) -> Vec<T>) -> impl Iterator<Item = Vec<T>> {
+pub(super) fn pages<T>(page: impl Fn(usize) -> Vec<T>) -> impl Iterator<Item = Vec<T>> {
     let mut skip = 0;
     std::iter::from_fn(move || {
         let found = page(skip);

@@ -214,3 +214,30 @@ fn c2_of_64_exchanges_of_one_code_exactly_one_is_granted() {
     assert_eq!(serving.introspect(&granted[0].text("access_token")), json!({ "active": false }));
     serving.stop();
 }
+
+/// What would end without something is told, with or without a server, by any name of a scope.
+#[test]
+fn what_would_end_without_a_scope_or_a_redirect_uri_is_told_and_nothing_ends() {
+    let place = Place::empty();
+    let serving = place.serve();
+    let app = App::register(&serving);
+    let installed = app.install();
+    let what_if = |flag: &str, value: &str| place.json(&["replay", "what-if", flag, value, "--json"]);
+    for (flag, value) in
+        [("--without-scope", "widgets"), ("--without-scope", "brands"), ("--without-redirect", CALLBACK)]
+    {
+        let items = &what_if(flag, value)["items"];
+        assert_eq!(items[0]["installation_id"], installed.installation_id, "{items}");
+        assert_eq!((&items[0]["ends"], &items[0]["tokens_gone"]), (&json!(true), &json!(1)));
+    }
+    assert_eq!(what_if("--without-redirect", "https://elsewhere.example/")["items"], json!([]));
+    assert!(app.is_active(&installed));
+    serving.stop();
+    let said = place.ok(&["replay", "what-if", "--without-scope", "faqs"]);
+    assert!(
+        said.contains(&installed.installation_id) && said.contains("1 installations would end"),
+        "{said}"
+    );
+    let (code, said) = place.fails(&["replay", "what-if"]);
+    assert!(code == 2 && said.contains("--without-scope"), "{code}: {said}");
+}

@@ -1,6 +1,7 @@
 //! A replay against what is served, and against a ledger that ends where the replay does.
 
 mod planted;
+mod what_if;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,134 @@
+//! Which installations would not be there if something had never been allowed. Nothing is written.
+
+use std::collections::HashSet;
+
+use grantbook_events::{
+    AccountId, ClientId, Event, GrantId, InstallationEvent, InstallationId, Timestamp, TokenId,
+};
+use grantbook_projections::live::{InstallationFacts, Live};
+
+use super::run::each;
+use super::shown::pages;
+use super::{ReplayError, Step};
+use crate::ledger::read;
+use crate::store::Store;
+
+/// Installations taken from the state at once.
+const PAGE: usize = 256;
+
+/// What is thought away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Without {
+    /// Every token that has this scope, by its canonical name.
+    Scope(String),
+    /// Every token whose code was sent to this redirect URI.
+    RedirectUri(String),
+}
+
+/// What that would do to an installation that has valid tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consequence {
+    /// The installation.
+    pub installation_id: InstallationId,
+    /// Its app.
+    pub client_id: ClientId,
+    /// Its account.
+    pub account_id: AccountId,
+    /// How many of its valid tokens would not be there.
+    pub tokens_gone: usize,
+    /// How many would.
+    pub tokens_left: usize,
+}
+
+impl Consequence {
+    /// Whether the app would not be installed: no token is left.
+    pub fn ends(&self) -> bool {
+        self.tokens_left == 0
+    }
+}
+
+/// The live tokens that are thought away.
+#[derive(Debug)]
+struct Affected<'a> {
+    without: &'a Without,
+    /// Grants that are thought away and whose code was not exchanged yet.
+    grants: HashSet<GrantId>,
+    tokens: HashSet<TokenId>,
+}
+
+impl Affected<'_> {
+    fn see(&mut self, event: &InstallationEvent) {
+        match event {
+            InstallationEvent::AccessGranted(granted) => {
+                let affected = match self.without {
+                    Without::Scope(scope) => granted.scopes.contains(scope),
+                    Without::RedirectUri(uri) => granted.redirect_uri == *uri,
+                };
+                if affected {
+                    self.grants.insert(granted.grant_id);
+                }
+            }
+            InstallationEvent::CodeExchanged(exchanged) => {
+                if self.grants.remove(&exchanged.grant_id) {
+                    self.tokens.insert(exchanged.token_id);
+                }
+            }
+            InstallationEvent::CodeReplayed(replayed) => self.forget(&replayed.token_ids),
+            InstallationEvent::TokenRevoked(revoked) => self.forget(&[revoked.token_id]),
+            InstallationEvent::Uninstalled(uninstalled) => self.forget(&uninstalled.token_ids),
+        }
+    }
+
+    fn forget(&mut self, tokens: &[TokenId]) {
+        for token in tokens {
+            self.tokens.remove(token);
+        }
+    }
+
+    fn of(&self, facts: InstallationFacts) -> Option<Consequence> {
+        let gone = facts.tokens.iter().filter(|token| self.tokens.contains(&token.token_id)).count();
+        (gone > 0).then(|| Consequence {
+            installation_id: facts.installation_id,
+            client_id: facts.client_id,
+            account_id: facts.account_id,
+            tokens_gone: gone,
+            tokens_left: facts.tokens.len() - gone,
+        })
+    }
+}
+
+/// Folds a ledger and says what would be different now, app by app. `progress` is told after every few
+/// events.
+///
+/// # Errors
+/// If the store cannot be read, or something in it cannot be folded.
+pub async fn what_if(
+    store: &dyn Store,
+    without: &Without,
+    now: Timestamp,
+    mut progress: impl FnMut(Step),
+) -> Result<Vec<Consequence>, ReplayError> {
+    let live = Live::new();
+    let mut affected = Affected { without, grants: HashSet::new(), tokens: HashSet::new() };
+    let mut events = 0;
+    each(store, |records, head| {
+        for record in records {
+            let recorded = read(record)?;
+            live.apply(&recorded)?;
+            match &recorded.event {
+                Event::Installation(event) => affected.see(event),
+                Event::App(_) | Event::OperatorKey(_) => {}
+            }
+        }
+        events += records.len() as u64;
+        progress(Step { events, position: live.position(), head });
+        Ok(true)
+    })
+    .await?;
+    let apps = pages(|skip| live.apps(skip, PAGE)).flatten();
+    let installations = apps.flat_map(|app| {
+        let live = &live;
+        pages(move |skip| live.installations_of_app(&app.client_id, skip, PAGE, now)).flatten()
+    });
+    Ok(installations.filter_map(|facts| affected.of(facts)).collect())
+}
