@@ -27,11 +27,11 @@ pub(super) struct Replay {
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    what: What,
+    task: Task,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Task {
     /// Say how much there is to fold, and how long that would take.
     Plan,
     /// Fold from empty, and print what it comes to.
@@ -72,13 +72,13 @@ impl Replay {
     async fn answer(self, store: Arc<SqliteStore>, scopes: ScopeCatalogue) -> Result<(), Failure> {
         let mut progress = Progress::new("replay");
         let tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
-        match self.what {
-            What::Plan => {
+        match self.task {
+            Task::Plan => {
                 let plan = replay::plan(&*store, tell).await;
                 progress.end();
                 output::print(&shown_plan(&plan?, self.json))
             }
-            What::WhatIf { without_scope, without_redirect } => {
+            Task::WhatIf { without_scope, without_redirect } => {
                 let scope = without_scope.map(|scope| Without::Scope(canonical(&scopes, scope)));
                 let Some(without) = scope.or(without_redirect.map(Without::RedirectUri)) else {
                     return Err(Failure::Usage("say without what".to_owned()));
@@ -87,12 +87,12 @@ impl Replay {
                 progress.end();
                 output::print(&shown_consequences(&consequences?, self.json))
             }
-            What::Verify => {
+            Task::Verify => {
                 let verified = replay::verify(&*store, tell).await;
                 progress.end();
                 print_verified(&verified?, self.json)
             }
-            What::Run { until, dump } => {
+            Task::Run { until, dump } => {
                 let until = until.unwrap_or_default();
                 let replayed = replay::run(&*store, until, tell).await;
                 progress.end();
