@@ -2,6 +2,7 @@
 //!
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -9,6 +9,7 @@
 
 mod api;
 mod app;
+mod audit;
 mod backup;
 mod config_check;
 mod control;
@@ -52,6 +53,8 @@ enum Command {
     Token(token::Token),
     /// Create, list and retire operator keys.
     Key(key::Key),
+    /// Ask what happened, when, and who did it.
+    Audit(audit::Audit),
     /// Print the ledger, one JSON object a line.
     Events(events::Events),
     /// Fold the ledger again, beside whoever serves it.
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Installation(installation) => installation.run(),
         Command::Token(token) => token.run(),
         Command::Key(key) => key.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Events(events) => events.run(),
         Command::Replay(replay) => replay.run(),
         Command::Backup(backup) => backup.run(),

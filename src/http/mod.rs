@@ -2,6 +2,7 @@
 //! rules that commands are decided by.
 
 pub mod account;
+pub mod audit;
 pub mod browser;
 pub mod context;
 pub mod fault;

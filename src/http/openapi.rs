@@ -7,6 +7,7 @@ use actix_web::http::header;
 use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::audit;
 use super::manage::{apps, installations, keys, tokens};
 use super::oauth;
 use super::probes;
@@ -35,6 +36,7 @@ use super::problem::Problem;
         installations::events,
         installations::uninstall,
         tokens::revoke,
+        audit::timeline,
         keys::create,
         keys::list,
         keys::retire,
@@ -50,6 +52,7 @@ use super::problem::Problem;
         (name = "apps", description = "Register, read and change apps."),
         (name = "installations", description = "Which apps are on which accounts, and what happened there."),
         (name = "tokens", description = "Revoke one token."),
+        (name = "audit", description = "What happened, when, and who did it."),
         (name = "keys", description = "Operator keys."),
         (name = "probes", description = "Whether the server lives and can answer."),
     ),

@@ -5,7 +5,7 @@ use actix_web::web::ServiceConfig;
 
 use super::manage::{apps, installations, keys, tokens};
 use super::path::{at, form};
-use super::{account, oauth, openapi, probes, sign_in};
+use super::{account, audit, oauth, openapi, probes, sign_in};
 use crate::pages::{STYLESHEET, STYLESHEET_PATH};
 
 /// The URLs for apps, for whoever watches the server, and for operators with their keys.
@@ -31,6 +31,7 @@ pub fn routes(config: &mut ServiceConfig) {
             at("/installations/{installation_id}").get(installations::read).delete(installations::uninstall),
         )
         .service(at("/installations/{installation_id}/events").get(installations::events))
+        .service(at("/audit/installations/{installation_id}/timeline").get(audit::timeline))
         .service(at("/tokens/{token_id}").delete(tokens::revoke))
         .service(at("/keys").get(keys::list).post(keys::create))
         .service(at("/keys/{key_id}").delete(keys::retire));

@@ -241,3 +241,34 @@ fn what_would_end_without_a_scope_or_a_redirect_uri_is_told_and_nothing_ends() {
     let (code, said) = place.fails(&["replay", "what-if"]);
     assert!(code == 2 && said.contains("--without-scope"), "{code}: {said}");
 }
+
+/// An auditor reads the story of an installation; that is logged, and a key that may not is refused.
+#[test]
+fn an_auditor_is_told_what_happened_and_the_asking_is_logged() {
+    let place = Place::empty();
+    let key = |role: &str| {
+        let made = place.json(&["key", "new", "--name", role, "--role", role, "--json"]);
+        format!("Bearer {}", made["key"].as_str().unwrap())
+    };
+    let (auditor, resource) = (key("auditor"), key("resource"));
+    let serving = place.serve();
+    let installed = App::register(&serving).install();
+    let path = format!("/audit/installations/{}/timeline", installed.installation_id);
+    let get = |path: &str, bearer: &str| serving.http.send("GET", path, &[("authorization", bearer)], None);
+    let told = get(&path, &auditor).expect(200).json();
+    let sentence = |at: usize| told["items"][at]["sentence"].as_str().unwrap();
+    assert!(sentence(0).starts_with("The app Story App"), "{told}");
+    assert!(sentence(1).contains("granted by user ana"), "{told}");
+    assert!(
+        sentence(2).contains(&installed.token_id) && sentence(2).ends_with("The app is installed."),
+        "{told}"
+    );
+    get(&path, &resource).expect(403);
+    let nowhere = "/audit/installations/98f1b1a0-279b-5082-a1d9-c221440d2739/timeline";
+    get(nowhere, &auditor).expect(404);
+    let explained = place.ok(&["audit", "explain", &installed.installation_id]);
+    assert!(explained.contains("The app is installed.") && explained.contains("at position"), "{explained}");
+    let log = serving.stop();
+    let read = log.lines().filter(|line| line.contains("history was read")).count();
+    assert_eq!(read, 3, "{log}");
+}

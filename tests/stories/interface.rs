@@ -117,7 +117,7 @@ fn every_management_path_asks_for_a_key_first() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 17);
+    assert_eq!(asked, 18);
     assert_eq!(grantbook.events().len(), before);
 }
 

@@ -57,6 +57,7 @@ pub(crate) const ROUTES: &[RouteUnderTest] = &[
     route("GET", "/installations", AUDITOR),
     route("GET", "/installations/{installation_id}", AUDITOR),
     route("GET", "/installations/{installation_id}/events", AUDITOR),
+    route("GET", "/audit/installations/{installation_id}/timeline", AUDITOR),
     route("DELETE", "/installations/{installation_id}", ADMIN),
     route("DELETE", "/tokens/{token_id}", ADMIN),
     route("POST", "/keys", ADMIN),

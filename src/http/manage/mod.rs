@@ -11,7 +11,7 @@ pub mod body;
 pub mod installations;
 pub mod keys;
 pub mod paging;
-mod reply;
+pub(super) mod reply;
 pub mod tokens;
 
 pub use app_json::AppJson;

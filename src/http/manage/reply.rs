@@ -17,7 +17,7 @@ impl Serialize for ShownOnce {
 }
 
 /// 200 with a body.
-pub(super) fn ok(body: &impl Serialize) -> HttpResponse {
+pub(in crate::http) fn ok(body: &impl Serialize) -> HttpResponse {
     json(StatusCode::OK, body)
 }
 

@@ -1,0 +1,123 @@
+//! Events in plain sentences. Knows: events. Must not know: where they are read from.
+
+use grantbook_events::{
+    AccessGranted, Actor, ActorKind, AppEvent, AppUninstalled, CodeExchanged, CodeReplayed,
+    InstallationEvent, RevocationReason, TokenId, TokenRevoked, UninstallReason,
+};
+
+/// Who did it.
+pub(super) fn who(actor: &Actor) -> String {
+    match actor.kind {
+        ActorKind::User => format!("user {}", actor.id),
+        ActorKind::App => format!("app {}", actor.id),
+        ActorKind::Operator => format!("operator {}", actor.id),
+        ActorKind::System => format!("grantbook ({})", actor.id),
+    }
+}
+
+/// What happened to an app, if it matters to its installations.
+pub(super) fn of_app(event: &AppEvent, actor: &Actor) -> Option<String> {
+    let who = who(actor);
+    match event {
+        AppEvent::Registered(app) => {
+            Some(format!("The app {} (client id {}) was registered by {who}.", app.name, app.client_id))
+        }
+        AppEvent::Suspended(suspended) => Some(format!(
+            "The app was suspended by {who}: none of its codes and tokens counts until it is resumed. Reason: {}.",
+            suspended.reason
+        )),
+        AppEvent::Resumed(resumed) => {
+            Some(format!("The app was resumed by {who}. Reason: {}.", resumed.reason))
+        }
+        AppEvent::Deleted(deleted) => Some(format!(
+            "The app was deleted by {who}: none of its codes and tokens counts any more. Reason: {}.",
+            deleted.reason
+        )),
+        AppEvent::Updated(_) | AppEvent::SecretAdded(_) | AppEvent::SecretRetired(_) => None,
+    }
+}
+
+/// What happened to an installation.
+pub(super) fn of_installation(event: &InstallationEvent, actor: &Actor) -> String {
+    match event {
+        InstallationEvent::AccessGranted(event) => granted(event, actor),
+        InstallationEvent::CodeExchanged(event) => exchanged(event, actor),
+        InstallationEvent::CodeReplayed(event) => replayed(event, actor),
+        InstallationEvent::TokenRevoked(event) => revoked(event, actor),
+        InstallationEvent::Uninstalled(event) => uninstalled(event, actor),
+    }
+}
+
+fn granted(event: &AccessGranted, actor: &Actor) -> String {
+    format!(
+        "Access to account {} with {} was granted by {}; the code of grant {} was sent to {} and could be exchanged \
+         until {}.",
+        event.account_id,
+        scopes(&event.scopes),
+        who(actor),
+        event.grant_id,
+        event.redirect_uri,
+        event.code_expires_at
+    )
+}
+
+fn exchanged(event: &CodeExchanged, actor: &Actor) -> String {
+    let with = match &event.secret_id {
+        Some(secret_id) => format!("with secret {secret_id}"),
+        None => "without a secret".to_owned(),
+    };
+    let end = match event.expires_at {
+        Some(end) => format!("good until {end}"),
+        None => "which does not expire".to_owned(),
+    };
+    format!(
+        "The code of grant {} was exchanged by {} {with}, for token {} of user {} with {}, {end}.",
+        event.grant_id,
+        who(actor),
+        event.token_id,
+        event.user_id,
+        scopes(&event.scopes)
+    )
+}
+
+fn replayed(event: &CodeReplayed, actor: &Actor) -> String {
+    format!(
+        "The spent code of grant {} was presented once more by {}, as a stolen code would be: {}.",
+        event.grant_id,
+        who(actor),
+        ended(&event.token_ids)
+    )
+}
+
+fn revoked(event: &TokenRevoked, actor: &Actor) -> String {
+    let why = match event.reason {
+        RevocationReason::User => "as its user wished",
+        RevocationReason::App => "as the app gave it back",
+        RevocationReason::Operator => "by the operator's decision",
+        RevocationReason::Superseded => "because its user got more tokens of the app than one may have",
+        RevocationReason::Leaked => "because it had leaked",
+    };
+    format!("Token {} was revoked by {}, {why}.", event.token_id, who(actor))
+}
+
+fn uninstalled(event: &AppUninstalled, actor: &Actor) -> String {
+    let why = match event.reason {
+        UninstallReason::User => "as a user of the account wished",
+        UninstallReason::Operator => "by the operator's decision",
+    };
+    format!("The app was uninstalled by {}, {why}: {}.", who(actor), ended(&event.token_ids))
+}
+
+fn ended(tokens: &[TokenId]) -> String {
+    let names = tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match tokens.len() {
+        0 => "no token was left to end".to_owned(),
+        1 => format!("token {names} ended"),
+        _ => format!("tokens {names} ended"),
+    }
+}
+
+fn scopes(scopes: &[String]) -> String {
+    let noun = if scopes.len() == 1 { "scope" } else { "scopes" };
+    format!("{noun} {}", scopes.join(", "))
+}

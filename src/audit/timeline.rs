@@ -1,0 +1,181 @@
+//! What happened to one installation, in order, in plain sentences.
+
+use std::collections::HashSet;
+
+use grantbook_events::{
+    Actor, ClientId, Event, EventId, InstallationEvent, InstallationId, Position, Recorded, RequestId,
+    StreamKind, Timestamp, TokenId,
+};
+use serde::Serialize;
+
+use super::sentences;
+use crate::ledger::{Ledger, LedgerError};
+
+/// One event, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// Where the event is in the ledger.
+    pub position: Position,
+    /// Names the event.
+    pub event_id: EventId,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// Through which request.
+    pub request_id: RequestId,
+    /// What happened.
+    pub sentence: String,
+}
+
+/// The timeline of an installation, oldest first: from the registration of its app on. `None` if there was
+/// never such an installation.
+///
+/// # Errors
+/// If its streams cannot be read.
+pub async fn timeline(ledger: &Ledger, id: InstallationId) -> Result<Option<Vec<Moment>>, LedgerError> {
+    let mut events = ledger.events_of(&StreamKind::Installation(id).into()).await?;
+    let Some(client_id) = events.iter().find_map(client_of) else { return Ok(None) };
+    events.extend(ledger.events_of(&StreamKind::App(client_id).into()).await?);
+    events.sort_by_key(|recorded| recorded.envelope.position);
+    let mut tokens = Tokens::default();
+    Ok(Some(events.iter().filter_map(|recorded| moment(recorded, &mut tokens)).collect()))
+}
+
+fn client_of(recorded: &Recorded) -> Option<ClientId> {
+    match &recorded.event {
+        Event::Installation(InstallationEvent::AccessGranted(granted)) => Some(granted.client_id),
+        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
+    }
+}
+
+fn moment(recorded: &Recorded, tokens: &mut Tokens) -> Option<Moment> {
+    let envelope = &recorded.envelope;
+    let sentence = match &recorded.event {
+        Event::App(event) => sentences::of_app(event, &envelope.actor)?,
+        Event::Installation(event) => {
+            let mut sentence = sentences::of_installation(event, &envelope.actor);
+            if let Some(change) = tokens.see(event) {
+                sentence.push(' ');
+                sentence.push_str(change);
+            }
+            sentence
+        }
+        Event::OperatorKey(_) => return None,
+    };
+    Some(Moment {
+        position: envelope.position,
+        event_id: envelope.event_id,
+        recorded_at: envelope.recorded_at,
+        actor: envelope.actor.clone(),
+        request_id: envelope.request_id.clone(),
+        sentence,
+    })
+}
+
+/// The tokens that no event has ended.
+#[derive(Debug, Default)]
+struct Tokens {
+    there: HashSet<TokenId>,
+    was_installed: bool,
+}
+
+impl Tokens {
+    /// Takes an event in, and says whether the app is installed because of it, or no longer.
+    fn see(&mut self, event: &InstallationEvent) -> Option<&'static str> {
+        let before = self.there.len();
+        match event {
+            InstallationEvent::AccessGranted(_) => {}
+            InstallationEvent::CodeExchanged(event) => {
+                self.there.insert(event.token_id);
+            }
+            InstallationEvent::CodeReplayed(event) => self.end(&event.token_ids),
+            InstallationEvent::TokenRevoked(event) => self.end(&[event.token_id]),
+            InstallationEvent::Uninstalled(event) => self.end(&event.token_ids),
+        }
+        match (before, self.there.len()) {
+            (0, 1..) if std::mem::replace(&mut self.was_installed, true) => {
+                Some("The app is installed again.")
+            }
+            (0, 1..) => Some("The app is installed."),
+            (1.., 0) => Some("No token is left: the app is not installed any more."),
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, tokens: &[TokenId]) {
+        for token in tokens {
+            self.there.remove(token);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use grantbook_events::UninstallReason;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::decisions::{SuspendApp, UninstallApp};
+    use crate::ledger::tests::{Given, exchange, grant, installation, revoke};
+    use crate::store::MemoryStore;
+
+    async fn told(given: &Given, id: InstallationId) -> Vec<String> {
+        let moments = timeline(&given.ledger, id).await.unwrap().unwrap();
+        assert!(moments.is_sorted_by_key(|moment| moment.position));
+        moments.into_iter().map(|moment| moment.sentence).collect()
+    }
+
+    #[tokio::test]
+    async fn the_chain_from_the_registration_to_a_reinstall_is_told_in_order() {
+        let given = Given::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(1))) as _).await;
+        let (app, account) = (given.app().await, "acme".parse().unwrap());
+        let id = installation(app, &account);
+        let codes = [grant(app, &account), grant(app, &account), grant(app, &account)];
+        let exchanges = codes.each_ref().map(exchange);
+        for number in [0, 1] {
+            given.settle(&codes[number]).await.unwrap().unwrap();
+            given.settle(&exchanges[number]).await.unwrap().unwrap();
+        }
+        // Another account is another story.
+        let elsewhere = grant(app, &"globex".parse().unwrap());
+        given.settle(&elsewhere).await.unwrap().unwrap();
+        given.settle(&revoke(id, exchanges[0].token_id)).await.unwrap().unwrap();
+        given.settle(&exchange(&codes[1])).await.unwrap().unwrap_err();
+        given.settle(&codes[2]).await.unwrap().unwrap();
+        given.settle(&exchanges[2]).await.unwrap().unwrap();
+        let reason = UninstallReason::Operator;
+        given.settle(&UninstallApp { installation_id: id, reason }).await.unwrap().unwrap();
+        let suspend = SuspendApp { client_id: app, reason: "abuse".to_owned() };
+        given.settle(&suspend).await.unwrap().unwrap();
+
+        let told = told(&given, id).await;
+        let expected: [&[&str]; 10] = [
+            &["The app App", "was registered by grantbook (test)"],
+            &["Access to account acme with scope faqs was granted", "https://app.example/callback"],
+            &["was exchanged", "without a secret", "of user ana", "does not expire", "The app is installed."],
+            &["Access to account acme"],
+            &["was exchanged"],
+            &["was revoked by grantbook (test), by the operator's decision."],
+            &["presented once more", "ended", "No token is left: the app is not installed any more."],
+            &["Access to account acme"],
+            &["was exchanged", "The app is installed again."],
+            &["was uninstalled", "No token is left"],
+        ];
+        for (sentence, words) in told.iter().zip(expected) {
+            assert!(words.iter().all(|word| sentence.contains(word)), "{words:?} are not in {sentence:?}");
+        }
+        assert_eq!(told.len(), 11, "{told:#?}");
+        assert!(told[10].contains("suspended") && told[10].contains("Reason: abuse."), "{}", told[10]);
+        assert!(!told[4].contains("installed"), "a second token changes nothing: {}", told[4]);
+    }
+
+    #[tokio::test]
+    async fn what_was_never_installed_has_no_timeline() {
+        let given = Given::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(2))) as _).await;
+        let id = installation(given.app().await, &"acme".parse().unwrap());
+        assert_eq!(timeline(&given.ledger, id).await.unwrap(), None);
+    }
+}
