@@ -2,6 +2,7 @@
 //! a caller sent but the name of the request; a query, a header or a body may hold a secret and is never
 //! looked at here.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
@@ -37,17 +38,19 @@ pub async fn observe<B: MessageBody>(
     let (status, route, context) = match &answer {
         Ok(response) => {
             let request = response.request();
-            let matched = request.app_data::<Matched>().map(|matched| matched.0);
-            (response.status(), matched, Some(Context::last_of(request)))
+            // Refused before it was routed, a request still has a path of the table.
+            let matched = request.app_data::<Matched>().map(|matched| Cow::Borrowed(matched.0));
+            let route = matched.or_else(|| request.match_pattern().map(Cow::Owned));
+            (response.status(), route, Some(Context::last_of(request)))
         }
         Err(error) => (error.as_response_error().status_code(), None, None),
     };
     let elapsed = started.elapsed();
-    let route = route.unwrap_or(UNMATCHED);
+    let route = route.unwrap_or(Cow::Borrowed(UNMATCHED));
     let request_id = context.as_ref().map_or("", |context| context.request_id.as_str());
     log(Line {
         method,
-        route,
+        route: &route,
         status,
         request_id,
         milliseconds: (elapsed.as_secs_f64() * 1e6).round() / 1e3,
@@ -66,7 +69,7 @@ pub async fn observe<B: MessageBody>(
 
 struct Line<'a> {
     method: &'static str,
-    route: &'static str,
+    route: &'a str,
     status: StatusCode,
     request_id: &'a str,
     milliseconds: f64,

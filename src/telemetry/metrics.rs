@@ -1,6 +1,7 @@
 //! What is counted. No label holds anything that a caller controls: labels are our own routes, classes of
 //! statuses, and names of our own commands and refusals.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -20,13 +21,13 @@ const LATENCY_BUCKETS: [f64; 16] =
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    route: &'static str,
+    route: Cow<'static, str>,
     status: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
-    route: &'static str,
+    route: Cow<'static, str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -111,10 +112,10 @@ impl Metrics {
     }
 
     /// Counts a request. The route must be a pattern of ours, not a path.
-    pub fn request(&self, route: &'static str, status: StatusCode, duration: Duration) {
+    pub fn request(&self, route: Cow<'static, str>, status: StatusCode, duration: Duration) {
         let labels = RequestLabels { route, status: class_of(status) };
         self.requests.get_or_create(&labels).inc();
-        self.latency.get_or_create(&RouteLabels { route }).observe(duration.as_secs_f64());
+        self.latency.get_or_create(&RouteLabels { route: labels.route }).observe(duration.as_secs_f64());
     }
 
     /// Counts a command that was settled: `granted`, or the name of its refusal.
@@ -156,8 +157,8 @@ mod tests {
     #[test]
     fn what_was_counted_is_rendered() {
         let metrics = Metrics::new(Timestamp::from_micros(5_000_000));
-        metrics.request("/apps/{client_id}", StatusCode::OK, Duration::from_millis(2));
-        metrics.request("/apps/{client_id}", StatusCode::NOT_FOUND, Duration::from_millis(20));
+        metrics.request("/apps/{client_id}".into(), StatusCode::OK, Duration::from_millis(2));
+        metrics.request("/apps/{client_id}".into(), StatusCode::NOT_FOUND, Duration::from_millis(20));
         metrics.decision("exchange_code", "granted");
         let gauges = Gauges {
             apps: 1,
