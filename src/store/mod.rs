@@ -61,8 +61,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError>;
 
     /// The records after a position, in order and in the batches they were written in, if every one of
-    /// them is at hand: a short cut for whoever knows that they were just written. The first batch may
-    /// begin before the position. Never waits; a store may always answer `None`.
+    /// them is at hand: a short cut for whoever knows that they were just written. Never waits; a store may always answer `None`.
     fn newest(&self, _after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
         None
     }

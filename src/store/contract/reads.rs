@@ -44,6 +44,7 @@ pub(crate) async fn newest_are_all_that_follow_or_none(store: Arc<dyn Store>) {
     if let Some(newest) = store.newest(before) {
         let newest = || newest.iter().flat_map(|batch| batch.iter());
         assert!(newest().is_sorted_by(|a, b| a.position < b.position));
+        assert!(newest().all(|record| record.position > before));
         let ours: Vec<_> = newest().filter(|record| record.stream == stream).cloned().collect();
         assert_eq!(ids(&ours), new_ids(&records));
     }

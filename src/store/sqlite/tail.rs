@@ -39,21 +39,25 @@ impl Tail {
         drop(tail);
     }
 
-    /// The batches with the records after a position; none if the oldest of them is not here. The first
-    /// may begin before the position.
+    /// The records after a position, batch by batch; none if the oldest of them is not here.
     pub(super) fn after(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
         let tail = self.lock();
         let start = tail.batch_after(after)?;
-        Some(tail.batches.range(start..).cloned().collect())
+        let mut batches: Vec<_> = tail.batches.range(start..).cloned().collect();
+        drop(tail);
+        if let Some(first) = batches.first_mut() {
+            cut(first, after);
+        }
+        Some(batches)
     }
 
     /// The next few records after a position, if they are here.
     pub(super) fn next(&self, after: Position) -> Option<Arc<Vec<Record>>> {
         let tail = self.lock();
-        let batch = Arc::clone(tail.batches.get(tail.batch_after(after)?)?);
+        let mut batch = Arc::clone(tail.batches.get(tail.batch_after(after)?)?);
         drop(tail);
-        let older = batch.partition_point(|record| record.position <= after);
-        Some(if older == 0 { batch } else { Arc::new(batch[older..].to_vec()) })
+        cut(&mut batch, after);
+        Some(batch)
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
@@ -69,6 +73,14 @@ impl Batches {
             return None;
         }
         Some(self.batches.partition_point(|batch| batch.last().is_none_or(|last| last.position <= after)))
+    }
+}
+
+/// Leaves out what is not after a position.
+fn cut(batch: &mut Arc<Vec<Record>>, after: Position) {
+    let older = batch.partition_point(|record| record.position <= after);
+    if older > 0 {
+        *batch = Arc::new(batch[older..].to_vec());
     }
 }
 
