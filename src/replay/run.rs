@@ -69,22 +69,23 @@ pub async fn run(
     Ok(replayed)
 }
 
-/// Hands over every record up to the head, as long as more are wanted. Reading goes on meanwhile.
+/// Hands over every record up to the head, as long as more are wanted, and gives the head. Reading goes on
+/// meanwhile.
 pub(super) async fn each(
     store: &dyn Store,
     mut take: impl FnMut(&[Record], Position) -> Result<bool, ReplayError>,
-) -> Result<(), ReplayError> {
+) -> Result<Position, ReplayError> {
     let head = store.head().await?.position;
     let mut subscription = store.subscribe(Position::START).await?;
     loop {
         match subscription.next().await {
-            Signal::CaughtUp => return Ok(()),
+            Signal::CaughtUp => return Ok(head),
             Signal::Lost(error) => return Err(error.into()),
             Signal::Records(records) => {
                 // Records that were appended meanwhile belong to the next replay.
                 let known = records.partition_point(|record| record.position <= head);
                 if !take(&records[..known], head)? || known < records.len() {
-                    return Ok(());
+                    return Ok(head);
                 }
             }
         }

@@ -53,24 +53,15 @@ pub struct Finding {
 /// If the store cannot be read to its end: then nothing can be said of it.
 pub async fn verify(store: &dyn Store, mut progress: impl FnMut(Step)) -> Result<Verified, ReplayError> {
     let mut verifier = Verifier::new();
-    let mut failed = None;
-    let mut last_head = Position::START;
-    each(store, |records, head| {
-        last_head = head;
+    let head = each(store, |records, head| {
         for record in records {
-            if let Err(error) = verifier.take(record) {
-                failed = Some(error);
-                return Ok(false);
-            }
+            verifier.take(record)?;
         }
         progress(Step { events: verifier.verified.events, position: verifier.position, head });
         Ok(true)
     })
     .await?;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => verifier.end(last_head),
-    }
+    verifier.end(head)
 }
 
 /// Where a stream is.
