@@ -50,6 +50,20 @@ pub(crate) async fn newest_are_all_that_follow_or_none(store: Arc<dyn Store>) {
     }
 }
 
+/// Also where that is in the midst of what was appended at once.
+pub(crate) async fn nothing_up_to_a_position_follows_it(store: Arc<dyn Store>) {
+    let stream = fresh_stream();
+    must_append(&*store, &stream, Expected::NoStream, new_records(3)).await;
+    let first = store.read_stream(&stream, Revision::FIRST).await.unwrap()[0].position;
+    let follow = |records: &[Record]| assert!(records.iter().all(|record| record.position > first));
+    store.newest(first).unwrap_or_default().iter().for_each(|batch| follow(batch));
+    follow(&store.read_all(first, 10).await.unwrap());
+    let mut subscription = store.subscribe(first).await.unwrap();
+    while let Signal::Records(records) = subscription.next().await {
+        follow(&records);
+    }
+}
+
 pub(crate) async fn digests_chain(store: Arc<dyn Store>) {
     let stream = fresh_stream();
     let start = store.head().await.unwrap().position;
