@@ -44,7 +44,8 @@ async fn main() -> Result<(), Failure> {
         ledger.close().await?;
         let store = SqliteStore::open_read_only(dir.path())?;
         let started = std::time::Instant::now();
-        let verified = grantbook::replay::verify(&*store, |_| {}).await?;
+        let verified =
+            grantbook::replay::verify(&*store, grantbook::replay::Against::default(), |_| {}).await?;
         let verify_time = started.elapsed();
         assert!(verified.is_sound(), "{:?}", verified.findings);
         // The first round warms up.

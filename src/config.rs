@@ -55,6 +55,9 @@ pub struct Config {
     pub rotation_overlap: Duration,
     /// The scopes that exist.
     pub scopes: ScopeCatalogue,
+    /// Whether a ledger with an event that cannot be read or folded is refused, rather than the event's
+    /// stream put in quarantine.
+    pub strict: bool,
     /// What one caller may take of the server.
     pub limits: Limits,
     /// What is logged, and how.
@@ -155,6 +158,9 @@ impl Config {
             max_live_tokens_per_user: layers.count(&settings::TOKENS_MAX_LIVE_PER_USER)?,
             rotation_overlap: layers.duration(&settings::SECRETS_ROTATION_OVERLAP)?,
             scopes: layers.catalogue()?,
+            strict: layers.required(&settings::LEDGER_UNREADABLE, |text| {
+                word(text, &settings::LEDGER_UNREADABLE).map(|word| word == "refuse")
+            })?,
             limits: layers.limits()?,
             log: layers.log()?,
             layers,

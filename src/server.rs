@@ -21,12 +21,17 @@ use crate::identity::handoff::{Handoff, HandoffOptions, HandoffSetupError};
 use crate::identity::session::{CookieOptions, middleware};
 use crate::identity::tickets::Tickets;
 use crate::identity::{SessionKey, SessionKeyError};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerOptions, SnapshotOptions};
+use crate::replay::Rebuilds;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// The file with the session key, in the data directory.
 const SESSION_KEY_FILE: &str = "session.key";
+/// The directory with the snapshots, in the data directory.
+pub const SNAPSHOT_DIR: &str = "snapshots";
+/// The fewest events between two snapshots: a second's folding or so.
+const SNAPSHOT_EVERY: u64 = 100_000;
 /// The most connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -100,7 +105,9 @@ impl Server {
         let browser =
             web::Data::new(Browser { sign_in: sign_in(config)?, tickets: Tickets::new(&session_key) });
         let metrics = Arc::new(Metrics::new(parts.clock.now()));
-        let ledger = Ledger::open(parts.store, parts.clock);
+        let snapshots = SnapshotOptions { dir: config.data_dir.join(SNAPSHOT_DIR), every: SNAPSHOT_EVERY };
+        let options = LedgerOptions { strict: config.strict, snapshots: Some(snapshots) };
+        let ledger = Ledger::open_with(parts.store, parts.clock, options);
         let service = web::Data::new(service(config, &ledger, parts.process_keys, Arc::clone(&metrics)));
         let metrics = web::Data::from(metrics);
         let cookies = CookieOptions {
@@ -188,6 +195,7 @@ fn service(
     metrics: Arc<Metrics>,
 ) -> Service {
     Service {
+        rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger))),
         ledger: Arc::clone(ledger),
         issuer: config.issuer.as_str().to_owned(),
         scopes: config.scopes.clone(),

@@ -64,7 +64,18 @@ const ROOMS: &[Room] = &[
     room("pages", &[], &["grantbook_projections", "rusqlite"]),
     room(
         "http",
-        &["audit", "clock", "config", "decisions", "identity", "ledger", "pages", "secrets", "telemetry"],
+        &[
+            "audit",
+            "clock",
+            "config",
+            "decisions",
+            "identity",
+            "ledger",
+            "pages",
+            "replay",
+            "secrets",
+            "telemetry",
+        ],
         &["rusqlite"],
     ),
     room(

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::ids::{ClientId, IdError, InstallationId, OperatorKeyId};
+use crate::text::serde_as_text;
 
 /// What a stream is about. One stream decides one race, so everything that can race for one answer
 /// lives in one stream.
@@ -20,6 +21,8 @@ pub enum StreamKind {
 /// The name of a stream, as stores see it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName(Box<str>);
+
+serde_as_text!(StreamName);
 
 const APP: &str = "app-";
 const INSTALLATION: &str = "installation-";

@@ -4,6 +4,7 @@ use grantbook_events::{
     AppEvent, AppRegistered, AppUpdated, ClientId, Event, NewSecret, Recorded, SecretDigest, SecretId,
     Timestamp, TokenPolicy,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::fold::{FoldError, StreamState};
 
@@ -17,8 +18,9 @@ pub enum App {
     Registered(Box<RegisteredApp>),
 }
 
-/// What is known of a registered app.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is known of a registered app. Its JSON holds digests of secrets and is for images of the live
+/// projection only; people are shown other forms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredApp {
     /// Its client id.
     pub client_id: ClientId,
@@ -49,7 +51,8 @@ pub struct RegisteredApp {
 }
 
 /// Whether an app's codes and tokens count.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AppStatus {
     /// They do.
     Active,
@@ -63,10 +66,16 @@ pub enum AppStatus {
         /// In the operator's words.
         reason: String,
     },
+    /// None does, because an event of the app cannot be read or folded: what is true of it is not known.
+    /// Only the live projection says so; the fold of the app's own stream ends with an error there.
+    Quarantined {
+        /// What is wrong with the event.
+        reason: String,
+    },
 }
 
 /// A client secret, by its digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSecret {
     /// Names the secret.
     pub secret_id: SecretId,

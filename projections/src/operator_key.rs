@@ -1,6 +1,7 @@
 //! The state of one operator key: the fold of stream `key-{key_id}`.
 
 use grantbook_events::{Event, OperatorKeyEvent, OperatorKeyId, Recorded, Role, SecretDigest, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::fold::{FoldError, StreamState};
 
@@ -14,8 +15,9 @@ pub enum OperatorKey {
     Issued(IssuedKey),
 }
 
-/// What is known of an operator key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is known of an operator key. Its JSON holds a digest of the key and is for images of the live
+/// projection only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuedKey {
     /// Names the key.
     pub key_id: OperatorKeyId,

@@ -75,6 +75,16 @@ impl Reach {
         })
     }
 
+    /// Where the ledger is, unless a server was named.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.server.is_none().then_some(&self.place)
+    }
+
+    /// Whether the answer is for a program.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     fn with_api(&self, needs: Needs, act: impl FnOnce(&Api) -> Result<(), Failure>) -> Result<(), Failure> {
         let remote = Remote::from_process()?;
         match self.server.clone().or(remote.server.filter(|_| !self.place.is_given())) {
@@ -158,7 +168,7 @@ fn is_loopback(url: &Url) -> bool {
 
 /// The server that serves the ledger on this machine, if one does. Whatever else may be at the address
 /// that a crashed server left behind does not know its key.
-fn serving(config: &Config) -> Result<Option<Api>, Failure> {
+pub(super) fn serving(config: &Config) -> Result<Option<Api>, Failure> {
     let Some(control) = control::read(&config.data_dir)? else { return Ok(None) };
     let Ok(url) = Url::parse(&control.url) else { return Ok(None) };
     let api = Api::new(url, control.key);

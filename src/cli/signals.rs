@@ -1,6 +1,10 @@
 //! The signals that ask a process to end. Knows: how to wait for one. Must not know: what ends then.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 /// SIGINT and SIGTERM; from the moment this is made they no longer kill the process.
 #[cfg(unix)]
@@ -43,4 +47,29 @@ impl Signals {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// A flag for commands that do not wait for anything: raised by the first signal. A second one ends the process
+/// at once.
+pub(super) fn flag() -> io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (listening, is_listening) = mpsc::channel();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let mut signals = match Signals::listen() {
+                Ok(signals) => signals,
+                // Nobody waits for the answer if this send fails.
+                Err(error) => return drop(listening.send(Err(error))),
+            };
+            let _ = listening.send(Ok(()));
+            signals.next().await;
+            raised.store(true, Ordering::Release);
+            signals.next().await;
+            std::process::exit(1);
+        });
+    })?;
+    is_listening.recv().unwrap_or_else(|broke| Err(io::Error::other(broke)))?;
+    Ok(flag)
 }

@@ -143,6 +143,9 @@ pub(super) const TOKENS_MAX_LIVE_PER_USER: Setting =
 pub(super) const SECRETS_ROTATION_OVERLAP: Setting =
     setting("secrets.rotation_overlap", Some("24h"), Duration(0, 30 * DAY));
 
+pub(super) const LEDGER_UNREADABLE: Setting =
+    setting("ledger.unreadable", Some("quarantine"), Word(&["quarantine", "refuse"])).flag("--strict");
+
 pub(super) const LIMITS_BODY: Setting = setting("limits.body", Some("64KiB"), Bytes(KIB, 16 * MIB));
 pub(super) const LIMITS_HEAD: Setting = setting("limits.head", Some("32KiB"), Bytes(KIB, 128 * KIB));
 pub(super) const LIMITS_REQUEST_TIMEOUT: Setting =
@@ -167,7 +170,7 @@ pub(super) const LOG_FILTER: Setting = setting(
 );
 
 /// Every key, in the order they are shown in: the top level first, then section by section.
-pub(super) const ALL: [&Setting; 23] = [
+pub(super) const ALL: [&Setting; 24] = [
     &LISTEN,
     &ISSUER,
     &DATA_DIR,
@@ -182,6 +185,7 @@ pub(super) const ALL: [&Setting; 23] = [
     &CODES_LIFETIME,
     &TOKENS_MAX_LIVE_PER_USER,
     &SECRETS_ROTATION_OVERLAP,
+    &LEDGER_UNREADABLE,
     &LIMITS_BODY,
     &LIMITS_HEAD,
     &LIMITS_REQUEST_TIMEOUT,

@@ -38,6 +38,10 @@ pub struct ConfigFlags {
     /// Let anyone sign in as anyone, on loopback only: for development
     #[arg(long)]
     pub dev: bool,
+    /// Refuse to serve a ledger with an event that cannot be read or folded, rather than put its stream in
+    /// quarantine
+    #[arg(long)]
+    pub strict: bool,
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -46,11 +50,13 @@ pub struct ConfigFlags {
 impl ConfigFlags {
     fn givens(&self) -> impl Iterator<Item = (&'static Setting, &str)> {
         let dev = self.dev.then_some("dev");
+        let strict = self.strict.then_some("refuse");
         [
             (&settings::LISTEN, self.listen.as_deref()),
             (&settings::ISSUER, self.issuer.as_deref()),
             (&settings::DATA_DIR, self.data.as_deref()),
             (&settings::SIGN_IN_MODE, dev),
+            (&settings::LEDGER_UNREADABLE, strict),
             (&settings::LOG_FORMAT, self.log_format.as_deref()),
         ]
         .into_iter()

@@ -93,6 +93,7 @@ fn every_flag_reaches_its_key() {
         issuer: Some("https://auth.example.com".into()),
         data: Some("/srv/grantbook".into()),
         dev: true,
+        strict: true,
         log_format: Some("json".into()),
     };
     let config = Setup::new("").flags(given).load();
@@ -100,6 +101,7 @@ fn every_flag_reaches_its_key() {
     assert_eq!(config.issuer.as_str(), "https://auth.example.com");
     assert_eq!(config.data_dir, Path::new("/srv/grantbook"));
     assert!(matches!(config.sign_in, SignIn::Dev));
+    assert!(config.strict && !Setup::new("").load().strict);
     assert_eq!(config.log.format, LogFormat::Json);
 }
 
@@ -112,7 +114,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_keys_there_are() {
     assert_eq!(
         mistake("\n[sesion]\nlifetime = '1h'\n"),
         "grantbook.toml:2:2: unknown key \"sesion\": did you mean session? the top level takes listen, issuer, \
-         data_dir, sign_in, session, codes, tokens, secrets, limits, log, scopes"
+         data_dir, sign_in, session, codes, tokens, secrets, ledger, limits, log, scopes"
     );
     assert_eq!(
         mistake("[sign_in]\nclient_secret = 'hunter2'\n"),

@@ -100,7 +100,8 @@ pub fn redirect_target(
     let app = app.ok_or(NoTarget::UnknownClient)?;
     match app.status {
         AppStatus::Active => {}
-        AppStatus::Suspended { .. } => return Err(NoTarget::Suspended),
+        // To users and apps, one that is not understood is one that is out of service.
+        AppStatus::Suspended { .. } | AppStatus::Quarantined { .. } => return Err(NoTarget::Suspended),
         AppStatus::Deleted { .. } => return Err(NoTarget::UnknownClient),
     }
     let (redirect_uri, sent) = match (&parameters.redirect_uri, app.redirect_uris.as_slice()) {

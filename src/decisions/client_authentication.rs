@@ -34,7 +34,8 @@ pub fn authenticate(
     };
     match app.status {
         AppStatus::Active => Ok(secret_id),
-        AppStatus::Suspended { .. } => Err(ClientError::Suspended),
+        // To the app, not being understood is being out of service.
+        AppStatus::Suspended { .. } | AppStatus::Quarantined { .. } => Err(ClientError::Suspended),
         AppStatus::Deleted { .. } => Err(ClientError::Failed),
     }
 }

@@ -49,7 +49,10 @@ impl From<LedgerError> for Fault {
             LedgerError::Store(_) if !error.may_pass() => Self::Broken,
             LedgerError::Store(_) | LedgerError::Contended(_) => Self::Unavailable,
             LedgerError::OutcomeUnknown(_) | LedgerError::NotVisible(_) => Self::OutcomeUnknown,
-            LedgerError::Unreadable(_) | LedgerError::Fold(_) | LedgerError::Encode(_) => Self::Broken,
+            LedgerError::Unreadable(_)
+            | LedgerError::Fold(_)
+            | LedgerError::Encode(_)
+            | LedgerError::Quarantined(_) => Self::Broken,
         };
         tracing::error!(error = %error, ?fault, "a request could not be settled");
         fault

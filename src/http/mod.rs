@@ -16,6 +16,7 @@ pub mod operator;
 pub mod path;
 pub mod probes;
 pub mod problem;
+pub mod projections;
 pub mod routes;
 pub mod service;
 pub mod sign_in;

@@ -12,6 +12,7 @@ use super::manage::{apps, installations, keys, tokens};
 use super::oauth;
 use super::probes;
 use super::problem::Problem;
+use super::projections;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,6 +38,11 @@ use super::problem::Problem;
         installations::uninstall,
         tokens::revoke,
         audit::timeline,
+        projections::list,
+        projections::rebuild,
+        projections::progress,
+        projections::cancel,
+        projections::snapshot,
         keys::create,
         keys::list,
         keys::retire,
@@ -53,6 +59,7 @@ use super::problem::Problem;
         (name = "installations", description = "Which apps are on which accounts, and what happened there."),
         (name = "tokens", description = "Revoke one token."),
         (name = "audit", description = "What happened, when, and who did it."),
+        (name = "projections", description = "How far each projection is, and building one again."),
         (name = "keys", description = "Operator keys."),
         (name = "probes", description = "Whether the server lives and can answer."),
     ),

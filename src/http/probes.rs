@@ -16,6 +16,8 @@ pub struct Readiness {
     ready: bool,
     /// The last position folded.
     position: u64,
+    /// Streams in quarantine: one of their events cannot be read or folded, and nothing in them counts.
+    quarantined: usize,
     /// The last position in the ledger, if it is known and the server is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -56,6 +58,7 @@ pub async fn readyz(service: web::Data<Service>) -> HttpResponse {
     response.insert_header((header::CACHE_CONTROL, "no-store")).json(Readiness {
         ready: reason.is_none(),
         position,
+        quarantined: service.ledger.live().counts().quarantined,
         head,
         reason,
     })
@@ -75,6 +78,7 @@ pub async fn metrics(
         installations: counts.installations,
         live_tokens: counts.tokens,
         operator_keys: counts.operator_keys,
+        quarantined: counts.quarantined,
         position: progress.position.as_u64(),
         caught_up: progress.caught_up,
     };

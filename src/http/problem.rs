@@ -73,7 +73,12 @@ impl ResponseError for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
+        // Who is told in this form is an operator or an auditor, who can do something about it.
+        let quarantined = matches!(error, LedgerError::Quarantined(_)).then(|| error.to_string());
         let fault = Fault::from(error);
+        if let Some(detail) = quarantined {
+            return Self::new(fault.status(), "quarantined", detail);
+        }
         Self::new(fault.status(), fault.code(), fault.hint())
     }
 }

@@ -5,7 +5,7 @@ use actix_web::web::ServiceConfig;
 
 use super::manage::{apps, installations, keys, tokens};
 use super::path::{at, form};
-use super::{account, audit, oauth, openapi, probes, sign_in};
+use super::{account, audit, oauth, openapi, probes, projections, sign_in};
 use crate::pages::{STYLESHEET, STYLESHEET_PATH};
 
 /// The URLs for apps, for whoever watches the server, and for operators with their keys.
@@ -33,6 +33,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/installations/{installation_id}/events").get(installations::events))
         .service(at("/audit/installations/{installation_id}/timeline").get(audit::timeline))
         .service(at("/tokens/{token_id}").delete(tokens::revoke))
+        .service(at("/projections").get(projections::list))
+        .service(at("/projections/live/snapshots").post(projections::snapshot))
+        .service(
+            at("/projections/{name}/rebuild")
+                .post(projections::rebuild)
+                .get(projections::progress)
+                .delete(projections::cancel),
+        )
         .service(at("/keys").get(keys::list).post(keys::create))
         .service(at("/keys/{key_id}").delete(keys::retire));
 }

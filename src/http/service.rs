@@ -9,6 +9,7 @@ use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{Command, Refusal};
 use crate::ledger::{Ledger, LedgerError, Origin};
+use crate::replay::Rebuilds;
 use crate::telemetry::Metrics;
 
 /// What every handler shares.
@@ -16,6 +17,8 @@ use crate::telemetry::Metrics;
 pub struct Service {
     /// The ledger.
     pub ledger: Arc<Ledger>,
+    /// Projections that are built again.
+    pub rebuilds: Arc<Rebuilds>,
     /// The issuer, without a trailing slash. From the configuration, never from a Host header (K6).
     pub issuer: String,
     /// The scopes that apps may ask for.

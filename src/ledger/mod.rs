@@ -4,28 +4,35 @@
 //! An answer, granted or refused, leaves only after its events are durable and visible in this node's
 //! live projection. Outcomes that are not known are found out before anything is answered.
 
+mod folder;
 mod projector;
 mod recorded;
+mod snapshots;
 mod states;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use grantbook_events::codec::{EncodeError, Metadata};
 use grantbook_events::{
     Actor, Event, EventId, Position, Recorded, RequestId, Revision, StreamName, Timestamp,
 };
-use grantbook_projections::live::Live;
+use grantbook_projections::live::{Live, Poison};
 use grantbook_projections::{FoldError, StreamState};
 
 use crate::clock::Clock;
 use crate::decisions::{Command, Refusal};
 use crate::store::{Append, Expected, NewRecord, Store, StoreError};
-pub use projector::Progress;
+use folder::Folder;
+pub use folder::Progress;
 use projector::Projector;
-pub use recorded::{UnreadableError, read};
+pub use recorded::{UnreadableError, fold, read};
+use snapshots::Keeper;
+pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
 use states::{Loaded, States};
 
 /// How often a command is decided again because its stream moved on meanwhile.
@@ -67,9 +74,17 @@ pub enum LedgerError {
     /// An event cannot be written down.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// An event of the stream cannot be read or folded, so nothing is known of the stream since.
+    #[error("{}", quarantined(.0))]
+    Quarantined(Arc<Poison>),
     /// The events are durable, but the live projection does not get to them.
     #[error("the live projection has not reached position {0}")]
     NotVisible(Position),
+}
+
+fn quarantined(poison: &Poison) -> String {
+    let Poison { position, stream, reason, .. } = poison;
+    format!("stream {stream} is in quarantine since position {position}: {reason}")
 }
 
 impl LedgerError {
@@ -87,7 +102,7 @@ impl LedgerError {
                 | StoreError::Damaged { .. } => false,
             },
             Self::OutcomeUnknown(_) | Self::Contended(_) | Self::NotVisible(_) => true,
-            Self::Unreadable(_) | Self::Fold(_) | Self::Encode(_) => false,
+            Self::Unreadable(_) | Self::Fold(_) | Self::Encode(_) | Self::Quarantined(_) => false,
         }
     }
 }
@@ -97,22 +112,86 @@ impl LedgerError {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    live: Arc<Live>,
+    folder: Arc<Folder>,
     projector: Projector,
     states: States,
 }
 
+/// How a ledger is folded.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerOptions {
+    /// Whether an event that cannot be folded ends the folding, rather than putting its stream in
+    /// quarantine.
+    pub strict: bool,
+    /// Where snapshots of the live projection are kept; none are without.
+    pub snapshots: Option<SnapshotOptions>,
+}
+
+/// Where snapshots of the live projection are kept, and how many events apart.
+#[derive(Debug, Clone)]
+pub struct SnapshotOptions {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The fewest events between two of them. There are more between those of a large state.
+    pub every: u64,
+}
+
 impl Ledger {
-    /// Starts folding a store into the live projection. Must be called within a Tokio runtime.
+    /// Starts folding a store into the live projection: all of it, and without keeping snapshots. Must be
+    /// called within a Tokio runtime.
     pub fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let live = Arc::new(Live::new());
-        let projector = Projector::start(Arc::clone(&store), Arc::clone(&live));
-        Arc::new(Self { store, clock, live, projector, states: States::default() })
+        Self::open_with(store, clock, LedgerOptions::default())
     }
 
-    /// What is true now, as far as this node has folded.
-    pub fn live(&self) -> &Live {
-        &self.live
+    /// Starts folding a store into the live projection, from the newest snapshot that can be used. Must be
+    /// called within a Tokio runtime.
+    pub fn open_with(store: Arc<dyn Store>, clock: Arc<dyn Clock>, options: LedgerOptions) -> Arc<Self> {
+        let keeper = options.snapshots.map(|options| Keeper::new(options, Arc::clone(&clock)));
+        let folder = Arc::new(Folder::new(options.strict, keeper));
+        let projector = Projector::start(Arc::clone(&store), Arc::clone(&folder));
+        Arc::new(Self { store, clock, folder, projector, states: States::default() })
+    }
+
+    /// What is true now, as far as this node has folded. Not to be kept: a rebuilt copy may take its place.
+    pub fn live(&self) -> Guard<Arc<Live>> {
+        self.folder.live()
+    }
+
+    /// Takes another copy of the live projection in the place of this one, and gives the old one.
+    ///
+    /// # Errors
+    /// The copy, if it is behind.
+    pub fn adopt(&self, live: Arc<Live>) -> Result<Arc<Live>, Arc<Live>> {
+        self.folder.adopt(live)
+    }
+
+    /// Takes a copy back that [`Self::adopt`] has given: folding goes on where it left off there.
+    pub fn put_back(&self, live: Arc<Live>) {
+        self.folder.put_back(live);
+    }
+
+    /// Waits until a position, which is in the store, is folded; `false` if it never will be.
+    pub async fn reached(&self, position: Position) -> bool {
+        self.projector.reached(position).await
+    }
+
+    /// Where the records rest.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Writes a snapshot of the live projection now, and says of which position; `None` if none are kept,
+    /// or there is nothing to keep.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn take_snapshot(&self) -> Result<Option<Position>, SnapshotError> {
+        self.folder.take_snapshot().await
+    }
+
+    /// Where snapshots are kept, if they are.
+    pub fn snapshots(&self) -> Option<&Snapshots> {
+        self.folder.snapshots()
     }
 
     /// The time.
@@ -146,9 +225,10 @@ impl Ledger {
         records.iter().map(|record| read(record).map_err(LedgerError::from)).collect()
     }
 
-    /// Closes the store once what is queued is durable.
+    /// Writes a snapshot if that is worth it, and closes the store once what is queued is durable.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.projector.stop();
+        self.folder.finish().await;
         self.store.close().await
     }
 
@@ -160,6 +240,10 @@ impl Ledger {
         command: &C,
     ) -> Result<Result<C::Answer, Refusal>, LedgerError> {
         let stream = StreamName::from(command.stream());
+        // What the fold of the stream alone would let pass may still not follow in the whole.
+        if let Some(poison) = self.live().quarantine_of(&stream) {
+            return Err(LedgerError::Quarantined(poison));
+        }
         let mut loaded = self.states.get::<C::State>(&stream).unwrap_or_default();
         let mut is_fresh = false;
         for _ in 0..MAX_CONFLICTS {

@@ -2,6 +2,7 @@
 
 use grantbook_events::codec::{self, DecodeError, EncodeError, Metadata};
 use grantbook_events::{Envelope, Event, EventId, Position, Recorded, StreamName, Timestamp};
+use grantbook_projections::live::{Live, Poison};
 
 use crate::store::{NewRecord, Record};
 
@@ -40,6 +41,46 @@ pub fn read(record: &Record) -> Result<Recorded, UnreadableError> {
         caused_by: metadata.caused_by,
     };
     Ok(Recorded { envelope, event })
+}
+
+/// Folds a record into a live projection. The stream of one that cannot be read or folded is put in
+/// quarantine, and folding goes on behind it.
+///
+/// # Errors
+/// What is wrong with the record.
+pub fn fold(live: &Live, record: &Record) -> Result<Recorded, Box<Poison>> {
+    try_fold(live, record).inspect_err(|poison| live.quarantine(Poison::clone(poison)))
+}
+
+/// Folds a record into a live projection, if it can be read and folded.
+pub(super) fn try_fold(live: &Live, record: &Record) -> Result<Recorded, Box<Poison>> {
+    let poison = |reason| {
+        Box::new(Poison {
+            position: record.position,
+            event_id: record.event_id,
+            stream: record.stream.clone(),
+            event_type: record.type_name.clone(),
+            reason,
+        })
+    };
+    let recorded = read(record).map_err(|error| poison(with_sources(&error)))?;
+    live.apply(&recorded).map_err(|error| poison(error.to_string()))?;
+    Ok(recorded)
+}
+
+/// An error and what it comes from, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        // Some errors say their source themselves.
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = error.source();
+    }
+    text
 }
 
 /// Writes an event as a record.

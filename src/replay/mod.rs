@@ -1,10 +1,12 @@
-//! Folds the ledger again, from its first event. Knows: stores, events, folds. Must not know: how to write
+//! Folds the ledger again, from its first event. Knows: stores, events, folds. Must not know: how to append
 //! anything, HTTP, or who wants to know.
 //!
 //! What is folded here is folded by the same `apply` that serves requests, into a state of its own: a
 //! replay beside a server changes nothing of it.
 
+mod compare;
 mod plan;
+mod rebuild;
 mod run;
 mod shown;
 #[cfg(test)]
@@ -14,15 +16,15 @@ mod verify;
 mod what_if;
 
 use grantbook_events::{Position, Timestamp, TimestampError};
-use grantbook_projections::FoldError;
 
+pub use compare::{Against, Claim, Compared};
 pub use plan::{Plan, plan};
+pub use rebuild::{NotStarted, Outcome, Projection, ProjectionError, Rebuild, Rebuilds};
 pub use run::{Replayed, run};
 pub use shown::ShownState;
-pub use verify::{Finding, Verified, verify};
+pub use verify::{Finding, Verified, difference_from, verify};
 pub use what_if::{Consequence, Without, what_if};
 
-use crate::ledger::UnreadableError;
 use crate::store::StoreError;
 
 /// How far a replay goes.
@@ -82,12 +84,9 @@ pub enum ReplayError {
     /// The store cannot be read, or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A record is not an event.
-    #[error(transparent)]
-    Unreadable(#[from] UnreadableError),
-    /// An event does not follow from those before it.
-    #[error(transparent)]
-    Fold(#[from] FoldError),
+    /// The snapshots cannot be listed.
+    #[error("the snapshots cannot be listed: {0}")]
+    Snapshots(std::io::Error),
     /// There is no room for what must be remembered on the way.
     #[error("the temporary file of the replay cannot be used: {0}")]
     Temporary(#[from] std::io::Error),

@@ -1,6 +1,7 @@
 //! What a replay would cost, without folding anything but a sample.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use grantbook_events::{Position, Timestamp};
@@ -8,7 +9,7 @@ use grantbook_projections::live::Live;
 
 use super::run::each;
 use super::{ReplayError, Step};
-use crate::ledger::read;
+use crate::ledger::{Snapshots, fold};
 use crate::store::{Record, Store};
 
 /// How many events are folded to see how fast that goes.
@@ -34,6 +35,9 @@ pub struct Plan {
     /// How long folding the sample took.
     sample: Duration,
     folded: u64,
+    /// The snapshots there are, the newest first: up to which position each spares folding, or why it
+    /// cannot be used.
+    pub snapshots: Vec<(PathBuf, Result<Position, String>)>,
 }
 
 impl Plan {
@@ -56,12 +60,21 @@ impl Plan {
     }
 }
 
-/// Reads the whole ledger and folds a sample of it. `progress` is told after every few events.
+/// Reads the whole ledger and folds a sample of it, and looks at the snapshots. `progress` is told after every few events.
 ///
 /// # Errors
 /// If the store cannot be read, or something in the sample cannot be folded.
-pub async fn plan(store: &dyn Store, mut progress: impl FnMut(Step)) -> Result<Plan, ReplayError> {
+pub async fn plan(
+    store: &dyn Store,
+    snapshots: &Snapshots,
+    mut progress: impl FnMut(Step),
+) -> Result<Plan, ReplayError> {
     let mut plan = Plan::default();
+    for path in snapshots.paths().map_err(ReplayError::Snapshots)? {
+        let checked = snapshots.check(path, store).await;
+        let outcome = checked.outcome.map(|(header, _)| header.mark.position);
+        plan.snapshots.push((checked.path, outcome.map_err(|error| error.to_string())));
+    }
     let sampled = Live::new();
     let started = Instant::now();
     each(store, |records, head| {
@@ -71,7 +84,7 @@ pub async fn plan(store: &dyn Store, mut progress: impl FnMut(Step)) -> Result<P
         if plan.folded < SAMPLE {
             let started = Instant::now();
             for record in records {
-                sampled.apply(&read(record)?)?;
+                let _ = fold(&sampled, record);
             }
             plan.folded += records.len() as u64;
             plan.sample += started.elapsed();

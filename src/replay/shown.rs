@@ -39,6 +39,8 @@ enum Row<'a> {
         first_granted_at: Timestamp,
         epoch: u32,
         tokens: Vec<Token<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quarantined: Option<&'a str>,
     },
     OperatorKey {
         key_id: &'a OperatorKeyId,
@@ -120,6 +122,7 @@ fn app_row(app: &RegisteredApp, at: Timestamp) -> Row<'_> {
         AppStatus::Active => ("active", None),
         AppStatus::Suspended { reason } => ("suspended", Some(reason.as_str())),
         AppStatus::Deleted { reason } => ("deleted", Some(reason.as_str())),
+        AppStatus::Quarantined { reason } => ("quarantined", Some(reason.as_str())),
     };
     Row::App {
         client_id: &app.client_id,
@@ -147,6 +150,7 @@ fn installation_row(facts: &InstallationFacts) -> Row<'_> {
         first_granted_at: facts.first_granted_at,
         epoch: facts.epoch,
         tokens: facts.tokens.iter().map(token).collect(),
+        quarantined: facts.quarantined.as_ref().map(|poison| poison.reason.as_str()),
     }
 }
 

@@ -1,15 +1,17 @@
 //! Looks for everything that may be wrong with a ledger. Nothing it finds is repaired, and nothing it
 //! cannot read is passed over.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::path::PathBuf;
 
 use grantbook_events::{Position, Revision, StreamName};
 use grantbook_projections::live::Live;
 
-use super::run::each;
+use super::compare::{Against, Compared, Points, in_words};
+use super::run::{each, run};
 use super::twins::Twins;
-use super::{ReplayError, Step};
-use crate::ledger::read;
+use super::{ReplayError, Step, Until};
+use crate::ledger::{Snapshots, fold};
 use crate::store::{ChainDigest, Record, Store};
 
 /// How many findings are told in words; the rest is counted.
@@ -26,6 +28,10 @@ pub struct Verified {
     pub findings: Vec<Finding>,
     /// How many things are wrong.
     pub found: u64,
+    /// What was compared with the fold and is the same.
+    pub compared: Vec<Compared>,
+    /// Whether the live projection of the running server differs.
+    pub live_differs: bool,
 }
 
 impl Verified {
@@ -37,22 +43,28 @@ impl Verified {
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("position {position}: {what}")]
+#[error("{}{what}", .position.map_or_else(String::new, |at| format!("position {at}: ")))]
 pub struct Finding {
-    /// Where.
-    pub position: Position,
+    /// Where, if it is anywhere in the ledger.
+    pub position: Option<Position>,
     /// What, in words.
     pub what: String,
 }
 
 /// Reads a ledger from its first record to its last and checks order, revisions, digests, event ids,
-/// and that every record is an event that follows from those before it. `progress` is told after every
-/// few records.
+/// and that every record is an event that follows from those before it; and compares what it folds to with
+/// what others say of it. `progress` is told after every few records.
 ///
 /// # Errors
 /// If the store cannot be read to its end: then nothing can be said of it.
-pub async fn verify(store: &dyn Store, mut progress: impl FnMut(Step)) -> Result<Verified, ReplayError> {
-    let mut verifier = Verifier::new();
+pub async fn verify(
+    store: &dyn Store,
+    against: Against,
+    mut progress: impl FnMut(Step),
+) -> Result<Verified, ReplayError> {
+    let points = Points::new(against, store.head().await?.identity).map_err(ReplayError::Snapshots)?;
+    let mut verifier = Verifier::new(points);
+    verifier.points.reached(Position::START, &verifier.verified.live);
     let head = each(store, |records, head| {
         for record in records {
             verifier.take(record)?;
@@ -62,6 +74,31 @@ pub async fn verify(store: &dyn Store, mut progress: impl FnMut(Step)) -> Result
     })
     .await?;
     verifier.end(head)
+}
+
+/// The first difference between a snapshot and what the ledger folds to, in words; `None` if there is none.
+///
+/// # Errors
+/// If the store cannot be read.
+pub async fn difference_from(
+    store: &dyn Store,
+    position: Position,
+    snapshots: &Snapshots,
+    progress: impl FnMut(Step),
+) -> Result<Option<Finding>, ReplayError> {
+    let replayed = run(store, Until::Position(position), progress).await?;
+    let found = |what| Ok(Some(Finding { position: Some(position), what }));
+    let paths = snapshots.paths().map_err(ReplayError::Snapshots)?;
+    let is_it =
+        |path: &&PathBuf| Snapshots::header(path).is_ok_and(|header| header.mark.position == position);
+    let Some(path) = paths.iter().find(is_it) else {
+        return found("the server wrote no snapshot that could be compared".to_owned());
+    };
+    match Snapshots::load(path, store.head().await?.identity) {
+        Err(why) => found(format!("the state that the server wrote cannot be compared: {why}")),
+        Ok(live) if live.digest() == replayed.live.digest() => Ok(None),
+        Ok(live) => found(in_words(&live, &replayed.live, "live")),
+    }
 }
 
 /// Where a stream is.
@@ -76,21 +113,21 @@ struct Verifier {
     verified: Verified,
     position: Position,
     streams: HashMap<StreamName, End>,
-    /// Streams with an event that could not be folded: what follows in them cannot be, either.
-    broken: HashSet<StreamName>,
     twins: Twins,
+    points: Points,
 }
 
 impl Verifier {
-    fn new() -> Self {
-        let verified = Verified { live: Live::new(), events: 0, findings: Vec::new(), found: 0 };
-        Self {
-            verified,
-            position: Position::START,
-            streams: HashMap::new(),
-            broken: HashSet::new(),
-            twins: Twins::new(),
-        }
+    fn new(points: Points) -> Self {
+        let verified = Verified {
+            live: Live::new(),
+            events: 0,
+            findings: Vec::new(),
+            found: 0,
+            compared: Vec::new(),
+            live_differs: false,
+        };
+        Self { verified, position: Position::START, streams: HashMap::new(), twins: Twins::new(), points }
     }
 
     fn take(&mut self, record: &Record) -> std::io::Result<()> {
@@ -104,6 +141,7 @@ impl Verifier {
         }
         self.follow(record);
         self.fold(record);
+        self.points.reached(record.position, &self.verified.live);
         self.twins.see(record.event_id, record.position)
     }
 
@@ -132,23 +170,24 @@ impl Verifier {
         }
     }
 
+    /// What follows an event that could not be folded, in its stream, cannot be folded either, and is
+    /// passed over.
     fn fold(&mut self, record: &Record) {
-        if self.broken.contains(&record.stream) {
-            return;
-        }
-        let folded = read(record)
-            .map_err(|error| error.to_string())
-            .and_then(|event| self.verified.live.apply(&event).map_err(|error| error.to_string()));
-        if let Err(what) = folded {
-            self.broken.insert(record.stream.clone());
-            self.find(record.position, what);
+        if let Err(poison) = fold(&self.verified.live, record)
+            && self
+                .verified
+                .live
+                .quarantine_of(&record.stream)
+                .is_none_or(|first| first.position == record.position)
+        {
+            self.find(record.position, poison.reason);
         }
     }
 
     fn find(&mut self, position: Position, what: String) {
         self.verified.found += 1;
         if self.verified.findings.len() < TOLD {
-            self.verified.findings.push(Finding { position, what });
+            self.verified.findings.push(Finding { position: Some(position), what });
         }
     }
 
@@ -160,6 +199,12 @@ impl Verifier {
         if let Some((one, other)) = twins {
             self.find(other, format!("the event has the id of the event at position {one}"));
         }
+        // The ledger itself comes first: what was folded from a damaged one differs for that reason.
+        self.points.end();
+        let Points { compared, findings, live_differs, .. } = self.points;
+        self.verified.found += findings.len() as u64;
+        self.verified.findings.extend(findings);
+        (self.verified.compared, self.verified.live_differs) = (compared, live_differs);
         Ok(self.verified)
     }
 }

@@ -22,6 +22,7 @@ mod follow;
 #[cfg(test)]
 pub(crate) mod lying;
 mod memory;
+pub mod private;
 mod record;
 mod sqlite;
 

@@ -47,6 +47,7 @@ pub struct Metrics {
     installations: Count,
     live_tokens: Count,
     operator_keys: Count,
+    quarantined: Count,
     position: Count,
     caught_up: Count,
 }
@@ -64,6 +65,8 @@ pub struct Gauges {
     pub live_tokens: usize,
     /// Operator keys, retired ones too.
     pub operator_keys: usize,
+    /// Streams in quarantine.
+    pub quarantined: usize,
     /// The last position folded.
     pub position: u64,
     /// Whether everything that was in the store at the start is folded.
@@ -95,6 +98,8 @@ impl Metrics {
         let installations = gauge("installations", "Installations, ended ones too");
         let live_tokens = gauge("live_tokens", "Tokens neither revoked nor ended");
         let operator_keys = gauge("operator_keys", "Operator keys, retired ones too");
+        let help = "Streams with an event that cannot be read or folded; nothing in them counts";
+        let quarantined = gauge("quarantined_streams", help);
         let position = gauge("position", "The last position folded into the live projection");
         let caught_up = gauge("caught_up", "1 once the ledger as of the start is folded, else 0");
         Self {
@@ -106,6 +111,7 @@ impl Metrics {
             installations,
             live_tokens,
             operator_keys,
+            quarantined,
             position,
             caught_up,
         }
@@ -132,6 +138,7 @@ impl Metrics {
         self.installations.set(gauges.installations as u64);
         self.live_tokens.set(gauges.live_tokens as u64);
         self.operator_keys.set(gauges.operator_keys as u64);
+        self.quarantined.set(gauges.quarantined as u64);
         self.position.set(gauges.position);
         self.caught_up.set(u64::from(gauges.caught_up));
         let mut text = String::new();
@@ -165,6 +172,7 @@ mod tests {
             installations: 2,
             live_tokens: 3,
             operator_keys: 4,
+            quarantined: 7,
             position: 5,
             caught_up: true,
         };
@@ -180,6 +188,7 @@ mod tests {
             "grantbook_installations 2",
             "grantbook_live_tokens 3",
             "grantbook_operator_keys 4",
+            "grantbook_quarantined_streams 7",
             "grantbook_position 5",
             "grantbook_caught_up 1",
             "# EOF",

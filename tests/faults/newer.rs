@@ -66,22 +66,53 @@ fn log(site: &Site) -> Vec<Vec<rusqlite::types::Value>> {
     rows.map(Result::unwrap).collect()
 }
 
+const NEWER: [(&str, u16, &str); 2] = [
+    ("app-certified", 1, "event type \"app-certified\" is unknown"),
+    ("app-updated", 2, "app-updated version 2 is newer than version 1"),
+];
+
 #[test]
-fn an_event_that_is_not_known_here_is_refused_and_left_as_it_is() {
-    for (type_name, version, why) in [
-        ("app-certified", 1, "event type \"app-certified\" is unknown"),
-        ("app-updated", 2, "app-updated version 2 is newer than version 1"),
-    ] {
+fn strictly_an_event_that_is_not_known_here_is_refused_and_left_as_it_is() {
+    for (type_name, version, why) in NEWER {
         let site = closed_ledger();
         let position = append(&site, type_name, version);
         let before = log(&site);
         let at = format!("position {position}");
-        site.refused().assert_says(&[&at, why, "use a newer grantbook"]);
-        site.run(&["app", "list"]).assert_says(&[&at, why, "use a newer grantbook"]);
+        site.refused_by(site.command(&["serve", "--strict"])).assert_says(&[
+            &at,
+            why,
+            "use a newer grantbook",
+        ]);
         let printed = site.run(&["events"]);
         assert_eq!(printed.code, Some(1));
         assert!(printed.stderr.contains(&at) && printed.stderr.contains(why), "{}", printed.stderr);
         assert_eq!(log(&site), before);
         assert!(!site.file("control.json").exists());
+    }
+}
+
+#[test]
+fn an_event_that_is_not_known_here_puts_its_stream_in_quarantine_and_is_left_as_it_is() {
+    for (type_name, version, why) in NEWER {
+        let site = Site::new();
+        let serving = site.serve();
+        let (app, other) = (serving.app(), serving.app());
+        let (poisoned, sound) = (serving.token(&app), serving.token(&other));
+        serving.stop();
+        let position = append(&site, type_name, version);
+        let before = log(&site);
+        let serving = site.serve();
+        assert!(!serving.is_active(&poisoned), "a token of an app that is not understood is not active");
+        assert!(serving.is_active(&sound), "every other app is as it was");
+        assert_eq!(serving.ask("GET", "/readyz", None).expect(200).json()["quarantined"], 1);
+        let listed = site.run(&["replay", "quarantine"]);
+        assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+        let at = format!("position {position}");
+        assert!(listed.stdout.contains(&at) && listed.stdout.contains(why), "{}", listed.stdout);
+        let verified = site.run(&["replay", "verify"]);
+        assert_eq!(verified.code, Some(1), "a ledger with an event nobody understands is not sound");
+        assert!(!verified.stdout.contains("sound") && verified.stdout.contains(why), "{}", verified.stdout);
+        serving.stop();
+        assert_eq!(log(&site), before);
     }
 }

@@ -42,6 +42,7 @@ impl Ids {
         let facts = grantbook.introspect(&grantbook.token(&app));
         grantbook.operator("auditor");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
+        admin.ask("POST", "/projections/live/rebuild", None);
         let shown = admin.get(&format!("/apps/{}", app.client_id)).expect(200).json();
         Self(vec![
             ("{installation_id}", text(&facts["installation_id"])),
@@ -49,6 +50,7 @@ impl Ids {
             ("{secret_id}", text(&shown["secrets"][0]["secret_id"])),
             ("{key_id}", text(&admin.all("/keys", 9)[0]["key_id"])),
             ("{client_id}", app.client_id),
+            ("{name}", "live".to_owned()),
         ])
     }
 
@@ -117,7 +119,7 @@ fn every_management_path_asks_for_a_key_first() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 18);
+    assert_eq!(asked, 23);
     assert_eq!(grantbook.events().len(), before);
 }
 

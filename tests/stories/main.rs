@@ -24,6 +24,7 @@ mod metadata;
 mod operator;
 mod probes;
 mod redirect_uris;
+mod replay;
 mod revoke;
 mod secrecy;
 mod sign_in;

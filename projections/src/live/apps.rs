@@ -1,5 +1,7 @@
 //! The table of apps.
 
+mod image;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -8,7 +10,7 @@ use grantbook_events::{ClientId, Recorded};
 
 use super::digest::StateDigest;
 use super::shards::{Place, read, write};
-use crate::app::{App, RegisteredApp};
+use crate::app::{App, AppStatus, RegisteredApp};
 use crate::fold::{FoldError, StreamState};
 
 /// One app, shared by every row that belongs to it. A suspension is then one store, seen by a million
@@ -16,6 +18,8 @@ use crate::fold::{FoldError, StreamState};
 #[derive(Debug)]
 pub(super) struct AppHandle {
     pub(super) client_id: ClientId,
+    /// Its place in the order of registration.
+    pub(super) number: u32,
     active: AtomicBool,
     state: RwLock<Arc<RegisteredApp>>,
     installations: RwLock<Vec<Place>>,
@@ -62,18 +66,30 @@ impl Apps {
                 *write(&handle.state) = Arc::from(app);
             }
             None => {
+                let mut inner = write(&self.0);
+                let number = u32::try_from(inner.in_order.len());
+                let number = number.map_err(|_| FoldError::new(recorded, "the table of apps is full"))?;
                 let handle = Arc::new(AppHandle {
                     client_id: id,
+                    number,
                     active: AtomicBool::new(app.is_active()),
                     state: RwLock::new(Arc::from(app)),
                     installations: RwLock::default(),
                 });
-                let mut inner = write(&self.0);
                 inner.in_order.push(Arc::clone(&handle));
                 inner.by_id.insert(id, handle);
             }
         }
         Ok(())
+    }
+
+    /// Makes an app inactive whose state is not known any more.
+    pub(super) fn quarantine(&self, id: &ClientId, reason: &str) {
+        let Some(handle) = self.handle(id) else { return };
+        handle.active.store(false, Ordering::Release);
+        let mut state = write(&handle.state);
+        let status = AppStatus::Quarantined { reason: reason.to_owned() };
+        *state = Arc::new(RegisteredApp { status, ..(**state).clone() });
     }
 
     pub(super) fn handle(&self, id: &ClientId) -> Option<Arc<AppHandle>> {
@@ -94,14 +110,17 @@ impl Apps {
         read(&self.0).in_order.len()
     }
 
-    pub(super) fn digest(&self, digest: &mut StateDigest) {
-        for handle in &read(&self.0).in_order {
-            let app = Arc::clone(&read(&handle.state));
-            // Debug shows every field of the state, in a fixed order; of digests it shows the beginning.
-            let shown = format!("{app:?}");
-            let secrets = app.secrets.iter().map(|secret| &secret.digest.as_bytes()[..]);
-            let fields: Vec<&[u8]> = std::iter::once(shown.as_bytes()).chain(secrets).collect();
-            digest.add("app", &fields);
-        }
+    /// The apps as they are now, in order of registration.
+    pub(super) fn all(&self) -> Vec<Arc<RegisteredApp>> {
+        self.list(0, usize::MAX)
     }
+}
+
+/// Adds an app to a digest of the state.
+pub(super) fn digest(app: &RegisteredApp, digest: &mut StateDigest) {
+    // Debug shows every field of the state, in a fixed order; of digests it shows the beginning.
+    let shown = format!("{app:?}");
+    let secrets = app.secrets.iter().map(|secret| &secret.digest.as_bytes()[..]);
+    let fields: Vec<&[u8]> = std::iter::once(shown.as_bytes()).chain(secrets).collect();
+    digest.add("app", &fields);
 }

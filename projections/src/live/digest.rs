@@ -22,6 +22,13 @@ impl StateDigest {
             *sum = sum.wrapping_add(u64::from_le_bytes(*word));
         }
     }
+
+    /// Adds the rows that are in another.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (sum, word) in self.0.iter_mut().zip(other.0) {
+            *sum = sum.wrapping_add(word);
+        }
+    }
 }
 
 impl fmt::Display for StateDigest {

@@ -1,5 +1,7 @@
 //! The table of installations, ended ones too.
 
+mod image;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::apps::AppHandle;
 use super::digest::StateDigest;
-use super::shards::{Place, Sharded, random_bits};
+use super::shards::{Frozen, Place, Sharded, random_bits};
 
 /// A row as others see it.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Installed {
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+pub(super) struct Shard {
     rows: Vec<Installed>,
     by_id: HashTable<u32>,
 }
@@ -138,14 +140,17 @@ impl Installations {
             tokens: Few::None,
         });
         drop(guard);
-        let (shard, hash) = self.account_hash(account);
-        let mut accounts = self.by_account.write(shard);
-        accounts.insert_unique(u64::from(hash) << 32 | u64::from(hash), (hash, place), |&(hash, _)| {
-            u64::from(hash) << 32 | u64::from(hash)
-        });
-        drop(accounts);
+        self.find_by_account(account, place);
         app.add_installation(place);
         Ok(())
+    }
+
+    /// Lets an installation be found by its account.
+    fn find_by_account(&self, account: &AccountId, place: Place) {
+        let (shard, hash) = self.account_hash(account);
+        let spread = |hash: u32| u64::from(hash) << 32 | u64::from(hash);
+        let mut accounts = self.by_account.write(shard);
+        accounts.insert_unique(spread(hash), (hash, place), |&(hash, _)| spread(hash));
     }
 
     fn account_hash(&self, account: &AccountId) -> (usize, u32) {
@@ -245,26 +250,47 @@ impl Installations {
         Ok(row.take_out(&ended, at, expiry))
     }
 
+    /// Takes out every token of an installation whose state is not known any more; returns them.
+    pub(super) fn quarantine(&self, place: Place) -> Vec<Place> {
+        let mut shard = self.shards.write(place.shard());
+        let Some(row) = shard.rows.get_mut(place.slot()) else { return Vec::new() };
+        std::mem::take(&mut row.tokens).as_slice().to_vec()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.shards.each().map(|shard| shard.rows.len()).sum()
     }
 
-    pub(super) fn digest(&self, digest: &mut StateDigest) {
-        for shard in self.shards.each() {
-            for row in &shard.rows {
-                digest.add(
-                    "installation",
-                    &[
-                        row.id.as_uuid().as_bytes(),
-                        row.app.client_id.as_uuid().as_bytes(),
-                        row.account.as_str().as_bytes(),
-                        &row.first_granted_at.as_micros().to_le_bytes(),
-                        &row.turned_at.as_micros().to_le_bytes(),
-                        &row.epoch.to_le_bytes(),
-                        &[u8::from(row.ever_installed)],
-                    ],
-                );
-            }
-        }
+    /// The rows of one shard, which are in the same shard of every such table.
+    pub(super) fn rows_of_shard(&self, shard: usize) -> Vec<(Place, InstallationId)> {
+        let rows = self.shards.read(shard);
+        let placed = rows.rows.iter().enumerate();
+        placed.filter_map(|(slot, row)| Some((Place::new(shard, slot).ok()?, row.id))).collect()
+    }
+
+    /// Every shard's digest as of now, which must be a moment at which nothing is written.
+    pub(super) fn freeze_digest(&self) -> Frozen<'_, Shard, StateDigest> {
+        self.shards.freeze(|shard| {
+            let mut digest = StateDigest::default();
+            shard.rows.iter().for_each(|row| row.digest(&mut digest));
+            digest
+        })
+    }
+}
+
+impl Installed {
+    fn digest(&self, digest: &mut StateDigest) {
+        digest.add(
+            "installation",
+            &[
+                self.id.as_uuid().as_bytes(),
+                self.app.client_id.as_uuid().as_bytes(),
+                self.account.as_str().as_bytes(),
+                &self.first_granted_at.as_micros().to_le_bytes(),
+                &self.turned_at.as_micros().to_le_bytes(),
+                &self.epoch.to_le_bytes(),
+                &[u8::from(self.ever_installed)],
+            ],
+        );
     }
 }

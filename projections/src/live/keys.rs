@@ -64,10 +64,34 @@ impl Keys {
         read(&self.0).in_order.len()
     }
 
-    pub(super) fn digest(&self, digest: &mut StateDigest) {
-        for key in read(&self.0).by_id.values() {
-            // Debug shows every field of the state, in a fixed order; of digests it shows the beginning.
-            digest.add("key", &[format!("{key:?}").as_bytes(), key.digest.as_bytes()]);
-        }
+    /// Stops accepting a key whose state is not known any more.
+    pub(super) fn quarantine(&self, id: &OperatorKeyId) {
+        write(&self.0).accepted.retain(|_, accepted| accepted != id);
     }
+
+    /// The keys as they are now, in order of creation, and whether each is accepted.
+    pub(super) fn all(&self) -> Vec<(Arc<IssuedKey>, bool)> {
+        let inner = read(&self.0);
+        let keys = inner.in_order.iter().filter_map(|id| inner.by_id.get(id));
+        keys.map(|key| (Arc::clone(key), inner.accepted.get(&key.digest) == Some(&key.key_id))).collect()
+    }
+
+    /// The table with these keys, in order of creation.
+    pub(super) fn of(keys: Vec<(IssuedKey, bool)>) -> Self {
+        let mut inner = Inner::default();
+        for (key, is_accepted) in keys {
+            inner.in_order.push(key.key_id);
+            if is_accepted {
+                inner.accepted.insert(key.digest, key.key_id);
+            }
+            inner.by_id.insert(key.key_id, Arc::new(key));
+        }
+        Self(RwLock::new(inner))
+    }
+}
+
+/// Adds a key to a digest of the state.
+pub(super) fn digest(key: &IssuedKey, is_accepted: bool, digest: &mut StateDigest) {
+    // Debug shows every field of the state, in a fixed order; of digests it shows the beginning.
+    digest.add("key", &[format!("{key:?}").as_bytes(), key.digest.as_bytes(), &[u8::from(is_accepted)]]);
 }

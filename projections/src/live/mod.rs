@@ -5,103 +5,59 @@
 //! of one shard. "Installed" is stored nowhere: it is the question whether a token is valid.
 
 mod apps;
+mod difference;
 mod digest;
+mod facts;
+mod image;
 mod installations;
 mod keys;
+mod quarantine;
 mod scope_sets;
 mod shards;
 mod tokens;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use grantbook_events::{
-    AccountId, ClientId, Event, InstallationEvent, InstallationId, OperatorKeyId, Position, Recorded,
-    SecretDigest, StreamKind, Timestamp, TokenId, UserId,
+    AccountId, ClientId, Event, EventId, InstallationEvent, InstallationId, OperatorKeyId, Position,
+    Recorded, SecretDigest, StreamKind, StreamName, Timestamp, TokenId,
 };
-use std::sync::Arc;
 
 use crate::app::RegisteredApp;
 use crate::fold::FoldError;
 use crate::operator_key::IssuedKey;
 use apps::Apps;
+pub use difference::Difference;
 pub use digest::StateDigest;
+pub use facts::{Counts, InstallationFacts, Mark, TokenFacts};
+pub use image::{Image, ImageError};
 use installations::Installations;
 use keys::Keys;
+pub use quarantine::Poison;
+use quarantine::Quarantine;
+use shards::{Place, lock};
 use tokens::{NewToken, Tokens};
-
-/// What is true of a valid token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenFacts {
-    /// Names the token.
-    pub token_id: TokenId,
-    /// The app it was issued to.
-    pub client_id: ClientId,
-    /// The installation it belongs to.
-    pub installation_id: InstallationId,
-    /// The account the app is installed on.
-    pub account_id: AccountId,
-    /// The user who approved.
-    pub user_id: UserId,
-    /// Canonical names of its scopes.
-    pub scopes: Arc<[String]>,
-    /// When it was issued.
-    pub issued_at: Timestamp,
-    /// From when on it is refused; `None` never.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// What is true of one app on one account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstallationFacts {
-    /// Names the installation.
-    pub installation_id: InstallationId,
-    /// The app.
-    pub client_id: ClientId,
-    /// The account.
-    pub account_id: AccountId,
-    /// When a user of the account first approved the app.
-    pub first_granted_at: Timestamp,
-    /// Since when at least one token has been there without a break, if one is.
-    pub installed_since: Option<Timestamp>,
-    /// When the last token ended, if none is left but one was there.
-    pub ended_at: Option<Timestamp>,
-    /// Counts uninstalls.
-    pub epoch: u32,
-    /// Its valid tokens, oldest first.
-    pub tokens: Vec<TokenFacts>,
-}
-
-impl InstallationFacts {
-    /// An app is installed while at least one of its tokens is valid.
-    pub fn is_installed(&self) -> bool {
-        !self.tokens.is_empty()
-    }
-}
-
-/// How much is in the live projection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Apps, deleted ones too.
-    pub apps: usize,
-    /// Installations, ended ones too.
-    pub installations: usize,
-    /// Tokens neither revoked nor ended.
-    pub tokens: usize,
-    /// Operator keys, retired ones too.
-    pub operator_keys: usize,
-}
 
 /// Apps, installations, tokens and operator keys, as of one position.
 #[derive(Debug, Default)]
 pub struct Live {
     apps: Apps,
-    installations: Installations,
+    installations: Arc<Installations>,
     tokens: Tokens,
     keys: Keys,
+    quarantine: Quarantine,
     position: AtomicU64,
+    /// Held by whoever changes the state, or takes hold of it as it is at one moment.
+    mark: Mutex<Option<Mark>>,
+    /// Held by the one who looks at a frozen state.
+    frozen: Mutex<()>,
 }
 
 impl Live {
+    /// What the fold and its image are: another number for every release that folds otherwise.
+    pub const VERSION: u32 = 1;
+
     /// An empty projection, before the first event.
     pub fn new() -> Self {
         Self::default()
@@ -112,30 +68,83 @@ impl Live {
         Position::new(self.position.load(Ordering::Acquire))
     }
 
-    /// Applies the next event. Only one caller at a time may do this, in order of position; an event at
-    /// or below the current position was applied before and is passed over.
+    /// The last event applied; none before the first.
+    pub fn mark(&self) -> Option<Mark> {
+        *lock(&self.mark)
+    }
+
+    /// Applies the next event. One that cannot follow changes nothing; one at or below the current
+    /// position was applied before and is passed over; one of a stream in quarantine only moves the
+    /// position.
     pub fn apply(&self, recorded: &Recorded) -> Result<(), FoldError> {
         let envelope = &recorded.envelope;
+        let mut mark = lock(&self.mark);
         if envelope.position <= self.position() {
             return Ok(());
         }
+        if self.quarantine.get(&envelope.stream).is_none() {
+            self.apply_event(recorded)?;
+        }
+        self.advance(&mut mark, envelope.position, envelope.event_id);
+        Ok(())
+    }
+
+    /// Puts the stream of an event that cannot be read or folded in quarantine, and moves on. Nothing in
+    /// the stream counts from here on: its tokens are not valid, its app is not active, its key is not
+    /// accepted.
+    pub fn quarantine(&self, poison: Poison) {
+        let mut mark = lock(&self.mark);
+        if poison.position <= self.position() {
+            return;
+        }
+        let (position, event_id) = (poison.position, poison.event_id);
+        match poison.stream.kind() {
+            Ok(StreamKind::App(id)) => self.apps.quarantine(&id, &poison.reason),
+            Ok(StreamKind::OperatorKey(id)) => self.keys.quarantine(&id),
+            Ok(StreamKind::Installation(id)) => {
+                let tokens = self.installations.place(id).map(|place| self.installations.quarantine(place));
+                tokens.into_iter().flatten().for_each(|token| self.tokens.remove(token));
+            }
+            // No table has anything of a stream that is none of grantbook's.
+            Err(_) => {}
+        }
+        self.quarantine.add(poison);
+        self.advance(&mut mark, position, event_id);
+    }
+
+    fn advance(&self, mark: &mut Option<Mark>, position: Position, event_id: EventId) {
+        let previous = mark.map_or(Position::START, |mark| mark.position);
+        *mark = Some(Mark { position, event_id, previous });
+        self.position.store(position.as_u64(), Ordering::Release);
+    }
+
+    /// The streams in quarantine, in the order of positions.
+    pub fn quarantined(&self) -> Vec<Arc<Poison>> {
+        self.quarantine.all()
+    }
+
+    /// Why a stream is in quarantine, if it is.
+    pub fn quarantine_of(&self, stream: &StreamName) -> Option<Arc<Poison>> {
+        self.quarantine.get(stream)
+    }
+
+    fn apply_event(&self, recorded: &Recorded) -> Result<(), FoldError> {
+        let envelope = &recorded.envelope;
         let kind = envelope
             .stream
             .kind()
             .map_err(|_| FoldError::new(recorded, "its stream is not one of grantbook's"))?;
         match (kind, &recorded.event) {
-            (StreamKind::App(id), Event::App(_)) => self.apps.apply(id, recorded)?,
-            (StreamKind::OperatorKey(_), Event::OperatorKey(_)) => self.keys.apply(recorded)?,
+            (StreamKind::App(id), Event::App(_)) => self.apps.apply(id, recorded),
+            (StreamKind::OperatorKey(_), Event::OperatorKey(_)) => self.keys.apply(recorded),
             (StreamKind::Installation(id), Event::Installation(event)) => {
                 let applied = self.apply_installation(id, event, envelope.recorded_at);
-                applied.map_err(|detail| FoldError::new(recorded, detail))?;
+                applied.map_err(|detail| FoldError::new(recorded, detail))
             }
             (StreamKind::App(_) | StreamKind::OperatorKey(_) | StreamKind::Installation(_), _) => {
-                return Err(FoldError::new(recorded, "it does not belong in its stream"));
+                Err(FoldError::new(recorded, "it does not belong in its stream"))
             }
         }
-        self.position.store(envelope.position.as_u64(), Ordering::Release);
-        Ok(())
     }
 
     fn apply_installation(
@@ -191,7 +200,7 @@ impl Live {
     }
 
     /// From when on the token at a place is refused; a token that is gone was refused always.
-    fn expiry(&self, token: shards::Place) -> Timestamp {
+    fn expiry(&self, token: Place) -> Timestamp {
         self.tokens.expiry(token).unwrap_or(Timestamp::from_micros(i64::MIN))
     }
 
@@ -295,7 +304,7 @@ impl Live {
         found.into_iter().skip(skip).take(limit).collect()
     }
 
-    fn installation_at(&self, place: shards::Place, now: Timestamp) -> Option<InstallationFacts> {
+    fn installation_at(&self, place: Place, now: Timestamp) -> Option<InstallationFacts> {
         let row = self.installations.row(place)?;
         let mut tokens: Vec<_> = row
             .tokens
@@ -306,6 +315,10 @@ impl Live {
             .collect();
         tokens.sort_by_key(|token| (token.issued_at, token.token_id));
         // Nothing is recorded when the last token expires: the row turns with the next event there.
+        let quarantined = match self.quarantine.is_empty() {
+            true => None,
+            false => self.quarantine.get(&StreamKind::Installation(row.installation_id).into()),
+        };
         let expiries = row.tokens.iter().filter_map(|&token| self.tokens.expiry(token));
         let expired_at = expiries.max().filter(|end| *end <= now);
         Some(InstallationFacts {
@@ -314,9 +327,10 @@ impl Live {
             account_id: row.account_id,
             first_granted_at: row.first_granted_at,
             installed_since: row.installed_since.filter(|_| !tokens.is_empty()),
-            ended_at: row.ended_at.or(expired_at),
+            ended_at: row.ended_at.or(expired_at).filter(|_| quarantined.is_none()),
             epoch: row.epoch,
             tokens,
+            quarantined,
         })
     }
 
@@ -327,24 +341,30 @@ impl Live {
             installations: self.installations.len(),
             tokens: self.tokens.len(),
             operator_keys: self.keys.len(),
+            quarantined: self.quarantine.len(),
         }
     }
 
     /// A digest of everything in the projection, the same however it was built. Reads every row.
     pub fn digest(&self) -> StateDigest {
-        let mut digest = StateDigest::default();
-        self.apps.digest(&mut digest);
-        self.keys.digest(&mut digest);
-        self.installations.digest(&mut digest);
-        self.tokens.digest(&mut digest, |place| self.installations.identity(place).map(|row| row.0));
-        digest
+        self.digest_at().1
     }
-}
 
-/// The user's own tokens on one installation, which is what the account page lists.
-impl InstallationFacts {
-    /// Its valid tokens of one user.
-    pub fn tokens_of<'a>(&'a self, user: &'a UserId) -> impl Iterator<Item = &'a TokenFacts> {
-        self.tokens.iter().filter(move |token| token.user_id == *user)
+    /// A position, and the digest of everything in the projection as of that position. Reads every row,
+    /// while the projection goes on changing.
+    pub fn digest_at(&self) -> (Position, StateDigest) {
+        let _only = lock(&self.frozen);
+        let now = lock(&self.mark);
+        let (apps, keys, quarantined) = (self.apps.all(), self.keys.all(), self.quarantine.all());
+        let installations = self.installations.freeze_digest();
+        let tokens = self.tokens.freeze_digest(&self.installations);
+        let position = self.position();
+        drop(now);
+        let mut digest = StateDigest::default();
+        apps.iter().for_each(|app| apps::digest(app, &mut digest));
+        keys.iter().for_each(|(key, is_accepted)| keys::digest(key, *is_accepted, &mut digest));
+        quarantined.iter().for_each(|poison| quarantine::digest(poison, &mut digest));
+        installations.each().chain(tokens.each()).for_each(|part| digest.merge(part));
+        (position, digest)
     }
 }

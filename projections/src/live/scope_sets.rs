@@ -34,4 +34,30 @@ impl ScopeSets {
     pub(super) fn get(&self, set: ScopeSet) -> Arc<[String]> {
         read(&self.0).sets.get(set.0 as usize).cloned().unwrap_or_default()
     }
+
+    /// The sets as they are now, in the order of their names.
+    pub(super) fn all(&self) -> Vec<Arc<[String]>> {
+        read(&self.0).sets.clone()
+    }
+
+    /// The table with these sets.
+    pub(super) fn of(sets: Vec<Vec<String>>) -> Self {
+        let all = Self::default();
+        for set in &sets {
+            all.intern(set);
+        }
+        all
+    }
+}
+
+impl ScopeSet {
+    /// The number that an image names it by.
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The set with a number, if there is one among so many.
+    pub(super) fn of(number: u32, sets: usize) -> Option<Self> {
+        ((number as usize) < sets).then_some(Self(number))
+    }
 }

@@ -1,6 +1,9 @@
-//! Splitting a table into shards with a lock each. Knows: hashes, places and locks. Must not know: rows.
+//! Splitting a table into shards with a lock each, and seeing all of them as of one moment. Knows: hashes,
+//! places and locks. Must not know: rows.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How many shards a table has. Growth of one shard is then short: at 10 M rows a shard holds 40 k.
 pub(super) const SHARDS: usize = 256;
@@ -20,6 +23,16 @@ impl Place {
         Ok(Self((shard as u32) << 24 | slot as u32))
     }
 
+    /// The place as one number.
+    pub(super) const fn as_u32(self) -> u32 {
+        self.0
+    }
+
+    /// The place with a number.
+    pub(super) const fn from_u32(number: u32) -> Self {
+        Self(number)
+    }
+
     pub(super) const fn shard(self) -> usize {
         (self.0 >> 24) as usize
     }
@@ -31,11 +44,19 @@ impl Place {
 
 /// A table in [`SHARDS`] parts.
 #[derive(Debug)]
-pub(super) struct Sharded<T>(Box<[RwLock<T>]>);
+pub(super) struct Sharded<T> {
+    parts: Box<[RwLock<T>]>,
+    is_frozen: AtomicBool,
+    visit: RwLock<Option<Arc<Visit<T>>>>,
+}
 
 impl<T: Default> Default for Sharded<T> {
     fn default() -> Self {
-        Self((0..SHARDS).map(|_| RwLock::default()).collect())
+        Self {
+            parts: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            is_frozen: AtomicBool::new(false),
+            visit: RwLock::default(),
+        }
     }
 }
 
@@ -44,16 +65,96 @@ impl<T> Sharded<T> {
     // lock is taken as it is instead of spreading the panic to every reader.
 
     pub(super) fn read(&self, shard: usize) -> RwLockReadGuard<'_, T> {
-        read(&self.0[shard % SHARDS])
+        read(&self.parts[shard % SHARDS])
     }
 
     pub(super) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, T> {
-        write(&self.0[shard % SHARDS])
+        let guard = write(&self.parts[shard % SHARDS]);
+        if self.is_frozen.load(Ordering::Acquire)
+            && let Some(visit) = &*read(&self.visit)
+        {
+            visit.see(shard % SHARDS, &guard);
+        }
+        guard
     }
 
     pub(super) fn each(&self) -> impl Iterator<Item = RwLockReadGuard<'_, T>> {
-        self.0.iter().map(read)
+        self.parts.iter().map(read)
     }
+
+    /// Sees every shard as it is now, although the table goes on changing: a shard that is about to
+    /// change before its turn is seen first by whoever changes it. No writer may be at work at the moment
+    /// of this call, and only one such view may be open.
+    pub(super) fn freeze<V: Send + 'static>(
+        &self,
+        see: impl Fn(&T) -> V + Send + Sync + 'static,
+    ) -> Frozen<'_, T, V> {
+        let seen: Arc<Mutex<Vec<Option<V>>>> = Arc::new(Mutex::new((0..SHARDS).map(|_| None).collect()));
+        let into = Arc::clone(&seen);
+        let visit = Arc::new(Visit {
+            done: (0..SHARDS).map(|_| AtomicBool::new(false)).collect(),
+            see: Box::new(move |shard, part| lock(&into)[shard] = Some(see(part))),
+        });
+        *write(&self.visit) = Some(Arc::clone(&visit));
+        self.is_frozen.store(true, Ordering::Release);
+        Frozen { table: self, visit, seen }
+    }
+}
+
+/// Takes the number of a shard and the shard.
+type See<T> = Box<dyn Fn(usize, &T) + Send + Sync>;
+
+/// What each shard is shown to once.
+struct Visit<T> {
+    done: Box<[AtomicBool]>,
+    see: See<T>,
+}
+
+impl<T> Visit<T> {
+    /// Must be called under the lock of the shard.
+    fn see(&self, shard: usize, part: &T) {
+        if !self.done[shard].swap(true, Ordering::AcqRel) {
+            (self.see)(shard, part);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Visit<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let done = self.done.iter().filter(|done| done.load(Ordering::Relaxed)).count();
+        write!(f, "Visit({done} of {SHARDS})")
+    }
+}
+
+/// A table as it was at one moment. Dropping it lets the table go.
+#[derive(Debug)]
+pub(super) struct Frozen<'a, T, V> {
+    table: &'a Sharded<T>,
+    visit: Arc<Visit<T>>,
+    seen: Arc<Mutex<Vec<Option<V>>>>,
+}
+
+impl<T, V> Frozen<'_, T, V> {
+    /// What was seen of each shard, in order, each given away once.
+    pub(super) fn each(&self) -> impl Iterator<Item = V> {
+        (0..SHARDS).filter_map(|shard| {
+            let part = self.table.read(shard);
+            self.visit.see(shard, &part);
+            drop(part);
+            lock(&self.seen)[shard].take()
+        })
+    }
+}
+
+impl<T, V> Drop for Frozen<'_, T, V> {
+    fn drop(&mut self) {
+        self.table.is_frozen.store(false, Ordering::Release);
+        *write(&self.table.visit) = None;
+    }
+}
+
+pub(super) fn lock<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {

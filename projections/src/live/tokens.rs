@@ -3,6 +3,8 @@
 //! The entry that a token check reads holds all the check needs (digest, expiry, app), so that a check
 //! is one look-up; everything else about a token lies beside it in the same shard.
 
+mod image;
+
 use std::sync::Arc;
 
 use grantbook_events::{ClientId, SecretDigest, Timestamp, TokenId, UserId};
@@ -11,8 +13,9 @@ use hashbrown::hash_table::Entry as Slot;
 
 use super::apps::AppHandle;
 use super::digest::StateDigest;
+use super::installations::Installations;
 use super::scope_sets::{ScopeSet, ScopeSets};
-use super::shards::{Place, SHARDS, Sharded, random_bits};
+use super::shards::{Frozen, Place, Sharded, random_bits};
 
 /// A token about to enter the table.
 #[derive(Debug)]
@@ -62,7 +65,7 @@ struct Details {
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+pub(super) struct Shard {
     entries: HashTable<Entry>,
     details: Vec<Option<Details>>,
     free: Vec<u32>,
@@ -76,7 +79,7 @@ struct IdShard(HashTable<(u32, Place)>);
 pub(super) struct Tokens {
     shards: Sharded<Shard>,
     ids: Sharded<IdShard>,
-    scopes: ScopeSets,
+    scopes: Arc<ScopeSets>,
 }
 
 const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
@@ -137,10 +140,15 @@ impl Tokens {
             slot: slot as u32,
         });
         drop(guard);
-        let hash = id_hash(&token.token_id);
-        let mut ids = self.ids.write(id_shard(&token.token_id));
-        ids.0.insert_unique(spread(hash), (hash, place), |&(hash, _)| spread(hash));
+        self.find_by_id(&token.token_id, place);
         Ok(place)
+    }
+
+    /// Lets a token be found by its id.
+    fn find_by_id(&self, token_id: &TokenId, place: Place) {
+        let hash = id_hash(token_id);
+        let mut ids = self.ids.write(id_shard(token_id));
+        ids.0.insert_unique(spread(hash), (hash, place), |&(hash, _)| spread(hash));
     }
 
     pub(super) fn remove(&self, place: Place) {
@@ -183,6 +191,10 @@ impl Tokens {
         if now >= entry.expires_at || !entry.app.is_active() {
             return None;
         }
+        self.row(shard, entry)
+    }
+
+    fn row(&self, shard: &Shard, entry: &Entry) -> Option<Found> {
         let details = shard.details.get(entry.slot as usize)?.as_ref()?;
         Some(Found {
             token_id: details.token_id,
@@ -224,29 +236,49 @@ impl Tokens {
         self.shards.each().map(|shard| shard.entries.len()).sum()
     }
 
-    pub(super) fn digest(
-        &self,
-        digest: &mut StateDigest,
-        installation: impl Fn(Place) -> Option<grantbook_events::InstallationId>,
-    ) {
-        for shard in (0..SHARDS).map(|shard| self.shards.read(shard)) {
+    /// The scope sets that tokens name.
+    pub(super) fn scope_sets(&self) -> &ScopeSets {
+        &self.scopes
+    }
+
+    /// Every shard's digest as of now, which must be a moment at which nothing is written.
+    pub(super) fn freeze_digest(&self, installations: &Arc<Installations>) -> Frozen<'_, Shard, StateDigest> {
+        let (scopes, installations) = (Arc::clone(&self.scopes), Arc::clone(installations));
+        self.shards.freeze(move |shard| {
+            let mut digest = StateDigest::default();
             for entry in &shard.entries {
                 let Some(Some(details)) = shard.details.get(entry.slot as usize) else { continue };
-                let installation =
-                    installation(details.installation).map(|id| id.to_string()).unwrap_or_default();
+                // Where an installation lies and what it is called never changes.
+                let installation = installations.identity(details.installation);
                 digest.add(
                     "token",
                     &[
                         details.token_id.as_uuid().as_bytes(),
                         entry.digest.as_bytes(),
-                        installation.as_bytes(),
+                        installation.map(|(id, _)| id.to_string()).unwrap_or_default().as_bytes(),
                         details.user_id.as_str().as_bytes(),
-                        self.scopes.get(details.scopes).join(" ").as_bytes(),
+                        scopes.get(details.scopes).join(" ").as_bytes(),
                         &details.issued_at.as_micros().to_le_bytes(),
                         &entry.expires_at.as_micros().to_le_bytes(),
                     ],
                 );
             }
-        }
+            digest
+        })
+    }
+
+    /// The rows of one shard, valid or not.
+    pub(super) fn rows_of_shard(&self, shard: usize) -> Vec<(SecretDigest, Found)> {
+        let shard = self.shards.read(shard);
+        let rows = shard.entries.iter();
+        rows.filter_map(|entry| Some((entry.digest, self.row(&shard, entry)?))).collect()
+    }
+
+    /// The row of a token, valid or not.
+    pub(super) fn row_at(&self, place: Place) -> Option<(SecretDigest, Found)> {
+        let shard = self.shards.read(place.shard());
+        let details = shard.details.get(place.slot())?.as_ref()?;
+        let entry = shard.entries.find(details.hash, |entry| entry.slot as usize == place.slot())?;
+        Some((entry.digest, self.row(&shard, entry)?))
     }
 }

@@ -81,7 +81,7 @@ proptest! {
 }
 
 /// Changes one thing about one event.
-fn alter(recorded: &mut Recorded, how: usize) {
+pub fn alter(recorded: &mut Recorded, how: usize) {
     let flip = |digest: &mut SecretDigest| {
         let mut bytes = *digest.as_bytes();
         bytes[how % 32] ^= 1 << (how / 32 % 8);
@@ -113,17 +113,18 @@ fn alter(recorded: &mut Recorded, how: usize) {
     }
 }
 
-fn token_digests(log: &[Recorded]) -> impl Iterator<Item = SecretDigest> {
+pub fn token_digests(log: &[Recorded]) -> impl Iterator<Item = SecretDigest> {
     log.iter().filter_map(|recorded| match &recorded.event {
         Event::Installation(InstallationEvent::CodeExchanged(event)) => Some(event.token_digest),
         _ => None,
     })
 }
 
-type Read = (Vec<Arc<RegisteredApp>>, Vec<Arc<IssuedKey>>, Vec<InstallationFacts>, Vec<bool>);
+/// The answers of a live projection.
+pub type Read = (Vec<Arc<RegisteredApp>>, Vec<Arc<IssuedKey>>, Vec<InstallationFacts>, Vec<bool>);
 
 /// Everything that can be asked.
-fn read(live: &Live, digests: &[SecretDigest], now: Timestamp) -> Read {
+pub fn read(live: &Live, digests: &[SecretDigest], now: Timestamp) -> Read {
     let installations =
         (0..3).flat_map(|n| live.installations_of_app(&client(n), 0, usize::MAX, now)).collect();
     let valid = digests.iter().map(|digest| live.is_valid(digest, now)).collect();

@@ -156,6 +156,7 @@ impl Expected {
             ended_at: self.tokens_of(id).filter_map(Issued::end).max().filter(|_| is_over),
             epoch: place.epoch,
             tokens,
+            quarantined: None,
         }
     }
 

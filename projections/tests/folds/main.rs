@@ -12,7 +12,11 @@ mod expected;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod impossible;
+#[cfg(test)]
+mod quarantine;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]

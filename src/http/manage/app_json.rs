@@ -45,8 +45,16 @@ pub(super) struct TokenPolicyJson {
 #[serde(tag = "state", rename_all = "snake_case")]
 enum StatusJson {
     Active,
-    Suspended { reason: String },
-    Deleted { reason: String },
+    Suspended {
+        reason: String,
+    },
+    Deleted {
+        reason: String,
+    },
+    /// An event of the app cannot be read or folded, so nothing of it counts.
+    Quarantined {
+        reason: String,
+    },
 }
 
 /// A client secret, by its name.
@@ -99,6 +107,7 @@ impl From<&AppStatus> for StatusJson {
             AppStatus::Active => Self::Active,
             AppStatus::Suspended { reason } => Self::Suspended { reason: reason.clone() },
             AppStatus::Deleted { reason } => Self::Deleted { reason: reason.clone() },
+            AppStatus::Quarantined { reason } => Self::Quarantined { reason: reason.clone() },
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::http::path::no_such_path;
 use crate::http::routes::routes;
 use crate::http::service::{ProcessKey, Service};
 use crate::ledger::{Ledger, Origin};
+use crate::replay::Rebuilds;
 use crate::secrets::{self, PlainSecret};
 use crate::store::{MemoryStore, Store};
 use crate::telemetry::Metrics;
@@ -60,6 +61,11 @@ pub(crate) const ROUTES: &[RouteUnderTest] = &[
     route("GET", "/audit/installations/{installation_id}/timeline", AUDITOR),
     route("DELETE", "/installations/{installation_id}", ADMIN),
     route("DELETE", "/tokens/{token_id}", ADMIN),
+    route("GET", "/projections", AUDITOR),
+    route("POST", "/projections/live/snapshots", ADMIN),
+    route("POST", "/projections/{name}/rebuild", ADMIN),
+    route("GET", "/projections/{name}/rebuild", AUDITOR),
+    route("DELETE", "/projections/{name}/rebuild", ADMIN),
     route("POST", "/keys", ADMIN),
     route("GET", "/keys", AUDITOR),
     route("DELETE", "/keys/{key_id}", ADMIN),
@@ -134,6 +140,7 @@ impl Given {
             .collect();
         let metrics = Arc::new(Metrics::new(clock.now()));
         let service = web::Data::new(Service {
+            rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger))),
             ledger,
             issuer: "https://grantbook.example".to_owned(),
             scopes: ScopeCatalogue::default(),
@@ -151,6 +158,7 @@ impl Given {
     pub fn with_ledger(&mut self, ledger: Arc<Ledger>) {
         let old: &Service = &self.service;
         self.service = web::Data::new(Service {
+            rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger))),
             ledger,
             issuer: old.issuer.clone(),
             scopes: old.scopes.clone(),

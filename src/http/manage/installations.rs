@@ -77,6 +77,10 @@ pub(crate) struct InstallationJson {
     epoch: u32,
     /// How many tokens are valid.
     valid_tokens: usize,
+    /// Why nothing is known of it any more, so that no token of it counts; absent nearly always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    quarantined: Option<String>,
 }
 
 /// One app on one account, with its tokens.
@@ -125,6 +129,9 @@ impl InstallationJson {
             first_granted_at: facts.first_granted_at,
             epoch: facts.epoch,
             valid_tokens: facts.tokens.len(),
+            quarantined: facts.quarantined.as_ref().map(|poison| {
+                format!("the event at position {} cannot be folded: {}", poison.position, poison.reason)
+            }),
         }
     }
 }
@@ -188,8 +195,15 @@ pub async fn read(
     service: web::Data<Service>,
     id: web::Path<InstallationId>,
 ) -> Result<HttpResponse, Problem> {
-    let facts = service.ledger.live().installation(*id, service.ledger.now());
-    let facts = facts.ok_or_else(|| Problem::not_found("installation"))?;
+    let live = service.ledger.live();
+    let facts = live.installation(*id, service.ledger.now());
+    let Some(facts) = facts else {
+        let poison = live.quarantine_of(&StreamKind::Installation(*id).into());
+        return Err(poison.map_or_else(
+            || Problem::not_found("installation"),
+            |poison| LedgerError::Quarantined(poison).into(),
+        ));
+    };
     Ok(reply::ok(&InstallationWithTokensJson {
         installation: InstallationJson::new(&facts),
         tokens: facts.tokens.iter().map(TokenJson::from).collect(),

@@ -22,7 +22,7 @@ pub(in crate::http) fn ok(body: &impl Serialize) -> HttpResponse {
 }
 
 /// 201 with a body.
-pub(super) fn created(body: &impl Serialize) -> HttpResponse {
+pub(in crate::http) fn created(body: &impl Serialize) -> HttpResponse {
     json(StatusCode::CREATED, body)
 }
 
@@ -36,7 +36,7 @@ pub(super) fn created_at(location: String, body: &impl Serialize) -> HttpRespons
 }
 
 /// 204.
-pub(super) fn done() -> HttpResponse {
+pub(in crate::http) fn done() -> HttpResponse {
     HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish()
 }
 

@@ -62,7 +62,7 @@ async fn it_is_ready_once_the_ledger_is_folded() {
     let given = Given::server().await;
     given.register("One").await;
     let answer = given.send(TestRequest::get().uri("/readyz")).await;
-    assert_eq!(answer.json(200), json!({ "ready": true, "position": 1 }));
+    assert_eq!(answer.json(200), json!({ "ready": true, "position": 1, "quarantined": 0 }));
     assert_eq!(given.send(TestRequest::get().uri("/healthz")).await.text, "ok\n");
 }
 
@@ -77,7 +77,7 @@ async fn it_is_not_ready_while_the_ledger_is_being_folded() {
     .await;
     let answer = given.send(TestRequest::get().uri("/readyz")).await;
     let expected = json!({
-        "ready": false, "position": 0, "head": 1, "reason": "the ledger is still being folded",
+        "ready": false, "position": 0, "quarantined": 0, "head": 1, "reason": "the ledger is still being folded",
     });
     assert_eq!(answer.json(503), expected);
     assert_eq!(given.send(TestRequest::get().uri("/healthz")).await.status, 200);

@@ -1,6 +1,7 @@
 //! What the ledger promises, over stores that behave and stores that lie. Knows: commands, to have
 //! something to settle. Must not know: how the ledger keeps its promises.
 
+pub(crate) mod poison;
 mod settle;
 pub(crate) mod simulation;
 
@@ -12,7 +13,7 @@ use grantbook_events::{
     RevocationReason, SecretDigest, StreamName, Timestamp, TokenId,
 };
 
-use super::{Ledger, LedgerError, Origin};
+use super::{Ledger, LedgerError, LedgerOptions, Origin};
 use crate::clock::ManualClock;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{
@@ -37,8 +38,12 @@ pub(crate) struct Given {
 
 impl Given {
     pub async fn over(store: Arc<dyn Store>) -> Self {
+        Self::with(store, LedgerOptions::default()).await
+    }
+
+    pub async fn with(store: Arc<dyn Store>, options: LedgerOptions) -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let ledger = Ledger::open(store, Arc::clone(&clock) as _);
+        let ledger = Ledger::open_with(store, Arc::clone(&clock) as _, options);
         ledger.caught_up().await.unwrap();
         Self { ledger, clock }
     }
@@ -55,7 +60,7 @@ impl Given {
         client_id
     }
 
-    fn is_valid(&self, token: SecretDigest) -> bool {
+    pub fn is_valid(&self, token: SecretDigest) -> bool {
         self.ledger.live().is_valid(&token, START)
     }
 }

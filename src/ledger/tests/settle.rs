@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use grantbook_events::{AccountId, Event, InstallationEvent, Revision};
+use grantbook_events::{AccountId, Event, InstallationEvent};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::store::MemoryStore;
 use crate::store::lying::{Fault, LyingStore, Script};
-use crate::store::{Expected, MemoryStore, NewRecord};
 
 fn account() -> AccountId {
     "acme".parse().unwrap()
@@ -120,25 +120,4 @@ async fn recorded_time_never_runs_backwards_within_a_stream() {
     given.settle(&exchange(&granted)).await.unwrap().unwrap();
     let times: Vec<_> = all(&*store).await.iter().map(|event| event.envelope.recorded_at).collect();
     assert_eq!(times, [START; 3]);
-}
-
-#[tokio::test]
-async fn a_record_that_is_no_event_stops_the_fold_and_names_its_position() {
-    let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Given::over(Arc::clone(&store) as _).await;
-    let app = given.app().await;
-    let foreign = NewRecord {
-        event_id: secrets::new_event_id(),
-        type_name: "app-teleported".to_owned(),
-        version: 1,
-        recorded_at: START,
-        metadata: r#"{"actor":{"kind":"system","id":"x"},"$correlationId":"r-1"}"#.to_owned(),
-        payload: "{}".to_owned(),
-    };
-    let name = grantbook_events::StreamKind::App(app).into();
-    store.append(&name, Expected::Exactly(Revision::FIRST), vec![foreign]).await.unwrap();
-    let again = Ledger::open(store, Arc::new(ManualClock::at(START)));
-    let stopped = again.caught_up().await.unwrap_err().stopped.unwrap();
-    assert!(stopped.contains("position 2") && stopped.contains("app-teleported"), "{stopped}");
-    assert!(!again.is_ready());
 }

@@ -1,6 +1,8 @@
 //! A replay against what is served, and against a ledger that ends where the replay does.
 
+mod against;
 mod planted;
+mod rebuild;
 mod what_if;
 
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::*;
+use crate::ledger::Snapshots;
 use crate::ledger::tests::simulation::history;
 use crate::ledger::tests::{Given, START, exchange, grant, installation, revoke};
 use crate::store::{Append, Expected, MemoryStore, NewRecord, Record, Store};
@@ -19,6 +22,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 async fn replay(store: &dyn Store, until: Until) -> Replayed {
     run(store, until, |_| {}).await.unwrap()
+}
+
+/// A directory without snapshots.
+fn nowhere() -> Snapshots {
+    Snapshots::new("no-such-directory".into())
 }
 
 async fn everything(store: &dyn Store) -> Vec<Record> {
@@ -131,18 +139,18 @@ async fn the_state_as_of_a_time_is_what_was_true_then() {
 async fn a_plan_counts_what_a_replay_folds() {
     let (_, store) = history(3).await;
     let replayed = replay(&*store, Until::Head).await;
-    let plan = plan(&*store, |_| {}).await.unwrap();
+    let plan = plan(&*store, &nowhere(), |_| {}).await.unwrap();
     let types = plan.types.iter().map(|((name, _), count)| (name.clone(), *count)).collect();
     assert_eq!(plan.events, replayed.events());
     assert_eq!(replayed.types, types);
     assert_eq!(plan.position, Some(replayed.live.position()));
     assert!(plan.bytes > 0 && plan.estimate() > Duration::ZERO);
     let empty = MemoryStore::new(Uuid::from_u128(4));
-    assert_eq!(super::plan(&*empty, |_| {}).await.unwrap().events, 0);
+    assert_eq!(super::plan(&*empty, &nowhere(), |_| {}).await.unwrap().events, 0);
 }
 
 #[tokio::test]
-async fn what_is_no_event_ends_a_replay_that_reaches_it_and_names_its_position() {
+async fn what_is_no_event_is_in_quarantine_where_a_replay_reaches_it() {
     let (store, _given) = an_hour().await;
     let records = everything(&*store).await;
     let last = &records[records.len() - 1];
@@ -155,9 +163,10 @@ async fn what_is_no_event_ends_a_replay_that_reaches_it_and_names_its_position()
         payload: "{}".to_owned(),
     };
     store.append(&last.stream, Expected::Exactly(last.revision), vec![nonsense]).await.unwrap();
-    let error = run(&*store, Until::Head, |_| {}).await.unwrap_err().to_string();
-    assert!(error.contains("position 5") && error.contains("app-exploded"), "{error}");
-    replay(&*store, Until::Position(last.position)).await;
+    let quarantined = replay(&*store, Until::Head).await.live.quarantined();
+    let reason = &quarantined[0].reason;
+    assert!(reason.contains("position 5") && reason.contains("app-exploded"), "{reason}");
+    assert_eq!(replay(&*store, Until::Position(last.position)).await.live.quarantined(), []);
 }
 
 #[test]

@@ -14,9 +14,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::heads::Heads;
 use super::heads_file;
 use super::lock::Lock;
-use super::private;
 use super::schema::{self, Access, Meta, cannot_write};
 use super::{Files, UpTo, check_not_empty, open_and_look, rows};
+use crate::store::private;
 use crate::store::{Head, MAX_PAGE, StoreError};
 
 /// Writes a complete ledger file, which serves as it is when it is put into an empty directory under the

@@ -13,9 +13,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::private;
 use super::rows::StreamHead;
 use super::schema::{cannot_write, damaged, file_error};
+use crate::store::private;
 use crate::store::{ChainDigest, StoreError};
 
 /// "grnh", in the header of the file.

@@ -7,8 +7,8 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use super::private;
 use crate::store::StoreError;
+use crate::store::private;
 
 /// Held for as long as the ledger is served.
 #[derive(Debug)]

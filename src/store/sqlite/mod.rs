@@ -10,7 +10,6 @@ mod checkpoint;
 mod heads;
 mod heads_file;
 mod lock;
-mod private;
 mod reader;
 mod rows;
 mod schema;
@@ -41,6 +40,7 @@ use self::reader::Readers;
 use self::schema::{Access, Meta, cannot_write, connect, damaged, file_error};
 use self::writer::{Command, Job, Writer};
 use super::follow::{Progress, follow};
+use super::private;
 use super::{Append, Expected, Head, NewRecord, Record, Store, StoreError, Subscription, check_limits};
 
 /// How many appends may wait for the writer. Beyond, callers wait for a place.

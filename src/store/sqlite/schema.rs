@@ -9,8 +9,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::private;
 use crate::store::StoreError;
+use crate::store::private;
 
 /// "grnt", in the header of the file.
 pub(super) const APPLICATION_ID: i64 = 0x6772_6e74;

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 /// Makes a directory, and those above it, unless they are there.
-pub(super) fn create_dir_all(dir: &Path) -> io::Result<()> {
+pub fn create_dir_all(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -18,7 +18,7 @@ pub(super) fn create_dir_all(dir: &Path) -> io::Result<()> {
 }
 
 /// Opens a file to read and write it, and makes it if there is none.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
+pub fn open_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -1,0 +1,92 @@
+//! What the live projection answers. Knows: ids and times. Must not know: tables.
+
+use std::sync::Arc;
+
+use grantbook_events::{AccountId, ClientId, EventId, InstallationId, Position, Timestamp, TokenId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::quarantine::Poison;
+
+/// What is true of a valid token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFacts {
+    /// Names the token.
+    pub token_id: TokenId,
+    /// The app it was issued to.
+    pub client_id: ClientId,
+    /// The installation it belongs to.
+    pub installation_id: InstallationId,
+    /// The account the app is installed on.
+    pub account_id: AccountId,
+    /// The user who approved.
+    pub user_id: UserId,
+    /// Canonical names of its scopes.
+    pub scopes: Arc<[String]>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// From when on it is refused; `None` never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What is true of one app on one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallationFacts {
+    /// Names the installation.
+    pub installation_id: InstallationId,
+    /// The app.
+    pub client_id: ClientId,
+    /// The account.
+    pub account_id: AccountId,
+    /// When a user of the account first approved the app.
+    pub first_granted_at: Timestamp,
+    /// Since when at least one token has been there without a break, if one is.
+    pub installed_since: Option<Timestamp>,
+    /// When the last token ended, if none is left but one was there.
+    pub ended_at: Option<Timestamp>,
+    /// Counts uninstalls.
+    pub epoch: u32,
+    /// Its valid tokens, oldest first.
+    pub tokens: Vec<TokenFacts>,
+    /// Why nothing is known of it any more, if so: then no token of it counts.
+    pub quarantined: Option<Arc<Poison>>,
+}
+
+impl InstallationFacts {
+    /// An app is installed while at least one of its tokens is valid.
+    pub fn is_installed(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+}
+
+/// How much is in the live projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Apps, deleted ones too.
+    pub apps: usize,
+    /// Installations, ended ones too.
+    pub installations: usize,
+    /// Tokens neither revoked nor ended.
+    pub tokens: usize,
+    /// Operator keys, retired ones too.
+    pub operator_keys: usize,
+    /// Streams in quarantine.
+    pub quarantined: usize,
+}
+
+/// Where a state is: at its last event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Where its last event is.
+    pub position: Position,
+    /// The id of its last event.
+    pub event_id: EventId,
+    /// Where the event before that one is; [`Position::START`] if there was none.
+    pub previous: Position,
+}
+
+impl InstallationFacts {
+    /// Its valid tokens of one user.
+    pub fn tokens_of<'a>(&'a self, user: &'a UserId) -> impl Iterator<Item = &'a TokenFacts> {
+        self.tokens.iter().filter(move |token| token.user_id == *user)
+    }
+}

@@ -1,0 +1,72 @@
+//! Streams whose state is not known, because one of their events cannot be read or folded. Knows: their
+//! names, and why. Must not know: what follows from that for the tables.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+
+use grantbook_events::{EventId, Position, StreamName};
+use serde::{Deserialize, Serialize};
+
+use super::digest::StateDigest;
+use super::shards::{read, write};
+
+/// An event that cannot be read or folded. From its position on nothing is known of its stream, and nothing
+/// in the stream counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poison {
+    /// Where the event is.
+    pub position: Position,
+    /// Names the event.
+    pub event_id: EventId,
+    /// The stream it is in.
+    pub stream: StreamName,
+    /// Its stored type name, whether that is known here or not.
+    pub event_type: String,
+    /// What is wrong with it, in words.
+    pub reason: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Quarantine {
+    /// Nearly always none: then no reader needs the lock.
+    count: AtomicUsize,
+    streams: RwLock<BTreeMap<StreamName, Arc<Poison>>>,
+}
+
+impl Quarantine {
+    /// Takes a stream in, unless it is in already: the first event that is wrong is the one to know.
+    pub(super) fn add(&self, poison: Poison) {
+        let mut streams = write(&self.streams);
+        streams.entry(poison.stream.clone()).or_insert_with(|| Arc::new(poison));
+        self.count.store(streams.len(), Ordering::Release);
+    }
+
+    pub(super) fn get(&self, stream: &StreamName) -> Option<Arc<Poison>> {
+        if self.is_empty() {
+            return None;
+        }
+        read(&self.streams).get(stream).cloned()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// All of it, in the order of positions.
+    pub(super) fn all(&self) -> Vec<Arc<Poison>> {
+        let mut all: Vec<_> = read(&self.streams).values().cloned().collect();
+        all.sort_by_key(|poison| poison.position);
+        all
+    }
+}
+
+/// Adds a stream to a digest of the state. The words may differ from one release to the next.
+pub(super) fn digest(poison: &Poison, digest: &mut StateDigest) {
+    let position = poison.position.as_u64().to_le_bytes();
+    digest.add("quarantine", &[poison.stream.as_str().as_bytes(), &position]);
+}

@@ -1,0 +1,152 @@
+//! `grantbook replay`: fold the ledger again, from its first event, beside whoever serves it. Only `rebuild`
+//! changes anything, and that through the server.
+
+mod rebuild;
+mod shown;
+mod verify;
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use super::failure::{EXIT_CODES, Failure};
+use super::output;
+use super::progress::Progress;
+use super::reach::Reach;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::decisions::scopes::ScopeCatalogue;
+use crate::ledger::Snapshots;
+use crate::replay::{self, Projection, ReplayError, Step, Until, Without};
+use crate::server::SNAPSHOT_DIR;
+use crate::store::SqliteStore;
+
+/// Fold the ledger again, beside whoever serves it; nothing is changed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    reach: Reach,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Say how much there is to fold, and how long that would take.
+    Plan,
+    /// Fold from empty, and print what it comes to.
+    Run {
+        /// Which projection
+        #[arg(long, value_name = "NAME", default_value = "live")]
+        projection: Projection,
+        /// Stop after this position, or before the first event recorded after this time
+        #[arg(long, value_name = "POSITION|TIME")]
+        until: Option<Until>,
+        /// Print the state as it was then, one JSON object a line, instead of counts
+        #[arg(long, conflicts_with = "json")]
+        dump: bool,
+    },
+    /// Check every record of the ledger: order, digests, revisions, event ids, and that each is an event
+    /// that follows from those before it; and compare what it folds to with the running server and the
+    /// snapshots.
+    Verify,
+    /// Build a projection of the running server again, beside the one that is served.
+    Rebuild {
+        /// Which projection
+        #[arg(long, value_name = "NAME")]
+        projection: Projection,
+    },
+    /// List the streams with an event that cannot be read or folded: nothing in them counts.
+    Quarantine,
+    /// Say which installations would end without some of the tokens that are valid now.
+    #[command(group = clap::ArgGroup::new("without").required(true))]
+    WhatIf {
+        /// Without the tokens that have this scope
+        #[arg(long, value_name = "SCOPE", group = "without")]
+        without_scope: Option<String>,
+        /// Without the tokens whose code was sent to this redirect URI
+        #[arg(long, value_name = "URI", group = "without")]
+        without_redirect: Option<String>,
+    },
+}
+
+impl Replay {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let Self { reach, task } = self;
+        if let Task::Rebuild { projection } = task {
+            return rebuild::run(&reach, projection);
+        }
+        let config = reach.place().ok_or_else(|| {
+            let why = "this reads the ledger itself: run it where the ledger is, without --server";
+            Failure::Usage(why.to_owned())
+        })?;
+        let config = config.load()?;
+        let store = SqliteStore::open_read_only(&config.data_dir)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
+        let outcome = runtime.block_on(answer(task, store, &config, reach.is_json()));
+        runtime.shutdown_background();
+        outcome
+    }
+}
+
+async fn answer(task: Task, store: Arc<SqliteStore>, config: &Config, as_json: bool) -> Result<(), Failure> {
+    let mut progress = Progress::new("replay");
+    let tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
+    let snapshots = Snapshots::new(config.data_dir.join(SNAPSHOT_DIR));
+    match task {
+        Task::Plan => {
+            let plan = replay::plan(&*store, &snapshots, tell).await;
+            progress.end();
+            output::print(&shown::plan(&plan?, as_json))
+        }
+        Task::WhatIf { without_scope, without_redirect } => {
+            let scope = without_scope.map(|scope| Without::Scope(canonical(&config.scopes, scope)));
+            let Some(without) = scope.or(without_redirect.map(Without::RedirectUri)) else {
+                return Err(Failure::Usage("say without what".to_owned()));
+            };
+            let consequences = replay::what_if(&*store, &without, SystemClock.now(), tell).await;
+            progress.end();
+            output::print(&shown::consequences(&consequences?, as_json))
+        }
+        Task::Verify => verify::run(&*store, config, snapshots, as_json).await,
+        Task::Run { projection: Projection::Live, until, dump } => {
+            let until = until.unwrap_or_default();
+            let replayed = replay::run(&*store, until, tell).await;
+            progress.end();
+            if dump {
+                shown::print_state(&replayed?, until)
+            } else {
+                output::print(&shown::counts(&replayed?, as_json))
+            }
+        }
+        Task::Quarantine => {
+            let replayed = replay::run(&*store, Until::Head, tell).await;
+            progress.end();
+            output::print(&shown::quarantine(&replayed?.live.quarantined(), as_json)?)
+        }
+        // It goes through the server.
+        Task::Rebuild { .. } => Ok(()),
+    }
+}
+
+/// The name by which tokens have a scope. The ledger may know scopes that are in no catalogue any more.
+fn canonical(scopes: &ScopeCatalogue, scope: String) -> String {
+    match scopes.resolve(&scope).as_deref() {
+        Ok([name]) => name.clone(),
+        Ok(_) | Err(_) => scope,
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        Self::of(error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::of(error)
+    }
+}

@@ -1,0 +1,170 @@
+//! What replays come to, as people and programs are shown it. Knows: texts and JSON. Must not know: how
+//! anything is folded.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantbook_events::Position;
+use grantbook_projections::live::Poison;
+use serde_json::{Map, Value, json};
+
+use super::super::failure::Failure;
+use super::super::output;
+use crate::clock::{Clock as _, SystemClock};
+use crate::replay::{Consequence, Plan, Replayed, ShownState, Until};
+
+pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failure> {
+    let at = match until {
+        Until::Head => SystemClock.now(),
+        Until::Time(time) => time,
+        Until::Position(_) => replayed.recorded_at.unwrap_or_else(|| SystemClock.now()),
+    };
+    ShownState::new(&replayed.live, at).write(output::print)
+}
+
+pub(super) fn counts(replayed: &Replayed, as_json: bool) -> String {
+    let counts = replayed.live.counts();
+    let digest = replayed.live.digest().to_string();
+    if as_json {
+        let types: Map<String, Value> =
+            replayed.types.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
+        let done = json!({
+            "position": replayed.position(),
+            "recorded_at": replayed.recorded_at,
+            "events": replayed.events(),
+            "types": types,
+            "live": {
+                "apps": counts.apps,
+                "installations": counts.installations,
+                "tokens": counts.tokens,
+                "operator_keys": counts.operator_keys,
+                "quarantined": counts.quarantined,
+                "digest": digest,
+            },
+        });
+        return format!("{done}\n");
+    }
+    let mut text = format!("{} events folded, up to position {}", replayed.events(), replayed.position());
+    if let Some(at) = replayed.recorded_at {
+        text.push_str(&format!(", recorded at {at}"));
+    }
+    text.push('\n');
+    for (name, count) in &replayed.types {
+        text.push_str(&format!("{count:>12}  {name}\n"));
+    }
+    text.push_str(&format!(
+        "live: {} apps, {} installations, {} tokens, {} operator keys\ndigest {digest}\n",
+        counts.apps, counts.installations, counts.tokens, counts.operator_keys
+    ));
+    if counts.quarantined > 0 {
+        text.push_str(&format!(
+            "{} streams in quarantine: see grantbook replay quarantine\n",
+            counts.quarantined
+        ));
+    }
+    text
+}
+
+pub(super) fn consequences(consequences: &[Consequence], as_json: bool) -> String {
+    if as_json {
+        let shown = |consequence: &Consequence| {
+            json!({
+                "installation_id": consequence.installation_id,
+                "client_id": consequence.client_id,
+                "account_id": consequence.account_id,
+                "ends": consequence.ends(),
+                "tokens_gone": consequence.tokens_gone,
+                "tokens_left": consequence.tokens_left,
+            })
+        };
+        let items: Vec<Value> = consequences.iter().map(shown).collect();
+        return format!("{}\n", json!({ "items": items }));
+    }
+    let ended = consequences.iter().filter(|consequence| consequence.ends()).count();
+    let mut text = String::new();
+    for consequence in consequences {
+        let Consequence { installation_id, client_id, account_id, tokens_gone, tokens_left } = consequence;
+        let what = if consequence.ends() { "ends" } else { "stays" };
+        text.push_str(&format!(
+            "{what:<5}  {installation_id}  app {client_id} on {account_id}: {tokens_gone} of {} tokens gone\n",
+            tokens_gone + tokens_left
+        ));
+    }
+    text.push_str(&format!(
+        "{ended} installations would end, {} would stay with fewer tokens\n",
+        consequences.len() - ended
+    ));
+    text
+}
+
+pub(super) fn plan(plan: &Plan, as_json: bool) -> String {
+    if as_json {
+        let type_of = |((name, version), count): (&(String, u16), &u64)| json!({ "type": name, "version": version, "events": count });
+        let types: Vec<Value> = plan.types.iter().map(type_of).collect();
+        let plan = json!({
+            "events": plan.events,
+            "position": plan.position,
+            "bytes": plan.bytes,
+            "first_at": plan.first_at,
+            "last_at": plan.last_at,
+            "types": types,
+            "estimated_seconds": rounded(plan.estimate()),
+            "snapshots": plan.snapshots.iter().map(snapshot_json).collect::<Vec<_>>(),
+        });
+        return format!("{plan}\n");
+    }
+    let mut text = format!("{} events, {} bytes\n", plan.events, plan.bytes);
+    if let (Some(first), Some(last), Some(position)) = (plan.first_at, plan.last_at, plan.position) {
+        text.push_str(&format!("recorded from {first} to {last}, up to position {position}\n"));
+    }
+    for ((name, version), count) in &plan.types {
+        text.push_str(&format!("{count:>12}  {name} (version {version})\n"));
+    }
+    text.push_str(&format!("a replay takes about {} s\n", rounded(plan.estimate())));
+    if plan.snapshots.is_empty() {
+        text.push_str("no snapshots: a start folds all of it\n");
+    }
+    for (path, outcome) in &plan.snapshots {
+        let name = file_name(path);
+        text.push_str(&match outcome {
+            Ok(position) => {
+                format!("snapshot {name}: a start folds only what is after position {position}\n")
+            }
+            Err(why) => format!("snapshot {name} is passed over: {why}\n"),
+        });
+    }
+    text
+}
+
+fn snapshot_json((path, outcome): &(PathBuf, Result<Position, String>)) -> Value {
+    match outcome {
+        Ok(position) => json!({ "file": file_name(path), "usable": true, "position": position }),
+        Err(why) => json!({ "file": file_name(path), "usable": false, "reason": why }),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// One line a stream; the first event of each that is wrong.
+pub(super) fn quarantine(poisons: &[Arc<Poison>], as_json: bool) -> Result<String, Failure> {
+    if as_json {
+        let items: Vec<&Poison> = poisons.iter().map(|poison| &**poison).collect();
+        return Ok(format!("{}\n", json!({ "items": items })));
+    }
+    if poisons.is_empty() {
+        return Ok("no stream is in quarantine\n".to_owned());
+    }
+    let line = |poison: &Arc<Poison>| {
+        let Poison { position, event_id, stream, event_type, reason } = &**poison;
+        let what = format!("{stream}  {event_type} {event_id} at position {position}: {reason}");
+        format!("{}\n", output::one_line(&what))
+    };
+    Ok(poisons.iter().map(line).collect())
+}
+
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).ceil() / 10.0
+}

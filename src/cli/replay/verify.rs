@@ -1,0 +1,96 @@
+//! `grantbook replay verify`. Knows: where a running server is, and how to ask it. Must not know: what is
+//! compared with what.
+
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use super::super::api::Api;
+use super::super::failure::Failure;
+use super::super::output::{self, one_line};
+use super::super::progress::Progress;
+use super::super::reach;
+use crate::config::Config;
+use crate::ledger::Snapshots;
+use crate::replay::{self, Against, Claim, Compared, Finding, Step, Verified};
+use crate::store::Store;
+use grantbook_events::Position;
+
+pub(super) async fn run(
+    store: &dyn Store,
+    config: &Config,
+    snapshots: Snapshots,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let server = reach::serving(config)?;
+    let live = server.as_ref().map(claim).transpose()?;
+    let mut progress = Progress::new("verify");
+    let mut tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
+    let against = Against { live: live.clone(), snapshots: Some(snapshots.clone()) };
+    let mut verified = replay::verify(store, against, &mut tell).await?;
+    if verified.live_differs
+        && let Some(api) = &server
+    {
+        // The server writes down what it has, and that is compared field by field.
+        let written = api.post("/projections/live/snapshots", &json!({}))?;
+        let position = Position::new(written["position"].as_u64().unwrap_or_default());
+        let difference = replay::difference_from(store, position, &snapshots, &mut tell).await?;
+        verified.found += difference.iter().len() as u64;
+        verified.findings.extend(difference);
+    }
+    progress.end();
+    print(&verified, server.is_some(), as_json)
+}
+
+/// What a running server says of its live projection.
+fn claim(api: &Api) -> Result<Claim, Failure> {
+    let answer = api.ask(Method::GET, "/projections", &[], None)?;
+    let live =
+        answer.body["items"].as_array().and_then(|items| items.iter().find(|item| item["name"] == "live"));
+    let said = live.and_then(|live| Some((live["position"].as_u64()?, live["digest"].as_str()?)));
+    let (position, digest) = said
+        .ok_or_else(|| Failure::Failed(format!("the server at {} does not say how far it is", api.url())))?;
+    Ok(Claim { position: Position::new(position), digest: digest.to_owned() })
+}
+
+/// Says what is wrong, if anything is; then the command has failed.
+fn print(verified: &Verified, is_served: bool, as_json: bool) -> Result<(), Failure> {
+    let digest = verified.live.digest().to_string();
+    let (events, position) = (verified.events, verified.live.position());
+    let findings = &verified.findings;
+    if as_json {
+        let finding = |found: &Finding| json!({ "position": found.position, "what": found.what });
+        let compared = |same: &Compared| json!({ "what": same.what, "position": same.position });
+        let done: Value = json!({
+            "sound": verified.is_sound(),
+            "events": events,
+            "position": position,
+            "digest": digest,
+            "served": is_served,
+            "compared": verified.compared.iter().map(compared).collect::<Vec<_>>(),
+            "found": verified.found,
+            "findings": findings.iter().map(finding).collect::<Vec<_>>(),
+        });
+        output::print(&format!("{done}\n"))?;
+    } else {
+        let mut text: String =
+            findings.iter().map(|found| format!("{}\n", one_line(&found.to_string()))).collect();
+        if verified.is_sound() {
+            text.push_str(&format!(
+                "the ledger is sound: {events} events, up to position {position}\ndigest {digest}\n"
+            ));
+        }
+        for same in &verified.compared {
+            text.push_str(&format!("the same at position {}: {}\n", same.position, same.what));
+        }
+        if !is_served {
+            text.push_str("no server serves this ledger here, so no live projection was compared\n");
+        }
+        output::print(&text)?;
+    }
+    match findings.first() {
+        Some(first) => {
+            Err(Failure::Failed(format!("{} things are wrong, the first: {first}", verified.found)))
+        }
+        None => Ok(()),
+    }
+}

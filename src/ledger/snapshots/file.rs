@@ -1,0 +1,156 @@
+//! One snapshot: a line of JSON that says what it is, the image of the state, and SHA-256 of both. Knows: that
+//! form. Must not know: when one is taken, or whether the ledger agrees.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use grantbook_events::{Position, Timestamp};
+use grantbook_projections::live::{Image, Live, Mark};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::{SnapshotError, sync_dir};
+use crate::store::private;
+
+/// How snapshots are written.
+const FORMAT: u32 = 1;
+/// How names of snapshots end.
+pub(super) const NAME_END: &str = ".snapshot";
+/// The longest first line, in bytes.
+const LONGEST_HEADER: usize = 4096;
+/// Bytes of the digest at the end.
+const DIGEST: usize = 32;
+/// Bytes written at once.
+const BUFFER: usize = 1 << 20;
+
+/// What a snapshot says of itself, in its first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotHeader {
+    /// How the file is written.
+    pub grantbook_snapshot: u32,
+    /// What the state is a state of: the version of the live projection.
+    pub live_version: u32,
+    /// The ledger it was taken of.
+    pub ledger: Uuid,
+    /// The last event in it.
+    pub mark: Mark,
+    /// When it was taken.
+    pub taken_at: Timestamp,
+}
+
+/// The name of the snapshot of a position. Names sort as positions do.
+pub(super) fn name_of(position: Position) -> String {
+    format!("live-{:020}{NAME_END}", position.as_u64())
+}
+
+/// Writes a snapshot beside the others: under another name first, then, once it is durable, under its own.
+pub(super) fn write(
+    dir: &Path,
+    image: &Image<'_>,
+    ledger: Uuid,
+    now: Timestamp,
+) -> Result<PathBuf, SnapshotError> {
+    private::create_dir_all(dir)?;
+    let path = dir.join(name_of(image.mark().position));
+    let unfinished = path.with_extension("unfinished");
+    let written = write_file(&unfinished, image, ledger, now)
+        .and_then(|()| Ok(fs::rename(&unfinished, &path)?))
+        .and_then(|()| Ok(sync_dir(dir)?));
+    if written.is_err() {
+        // The next one of this position would overwrite it; until then it would only take up room.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written.map(|()| path)
+}
+
+fn write_file(path: &Path, image: &Image<'_>, ledger: Uuid, now: Timestamp) -> Result<(), SnapshotError> {
+    // It holds digests of secrets, so it is for its owner only.
+    let file = private::open_file(path)?;
+    file.set_len(0)?;
+    let mut out = Hashed { out: BufWriter::with_capacity(BUFFER, file), hasher: Sha256::new() };
+    let header = SnapshotHeader {
+        grantbook_snapshot: FORMAT,
+        live_version: Live::VERSION,
+        ledger,
+        mark: image.mark(),
+        taken_at: now,
+    };
+    let mut line = serde_json::to_vec(&header)?;
+    line.push(b'\n');
+    out.write(&line)?;
+    image.write::<SnapshotError>(|part| Ok(out.write(part)?))?;
+    let digest = out.hasher.finalize();
+    out.out.write_all(&digest)?;
+    out.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    Ok(())
+}
+
+/// A file and the digest of what was written to it.
+struct Hashed {
+    out: BufWriter<File>,
+    hasher: Sha256,
+}
+
+impl Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.out.write_all(bytes)
+    }
+}
+
+/// Reads the first line of a snapshot.
+pub(super) fn header(path: &Path) -> Result<SnapshotHeader, SnapshotError> {
+    let mut start = Vec::new();
+    File::open(path)?.take(LONGEST_HEADER as u64).read_to_end(&mut start)?;
+    Ok(read_header(&start)?.0)
+}
+
+/// The first line of a snapshot, and where it ends.
+fn read_header(bytes: &[u8]) -> Result<(SnapshotHeader, usize), SnapshotError> {
+    /// The format decides how the rest is read.
+    #[derive(Deserialize)]
+    struct Format {
+        grantbook_snapshot: u32,
+    }
+    let start = &bytes[..bytes.len().min(LONGEST_HEADER)];
+    let end = start.iter().position(|byte| *byte == b'\n').ok_or(SnapshotError::NotASnapshot)?;
+    let line = &bytes[..end];
+    let format: Format = serde_json::from_slice(line).map_err(|_| SnapshotError::NotASnapshot)?;
+    if format.grantbook_snapshot != FORMAT {
+        return Err(SnapshotError::OtherFormat { found: format.grantbook_snapshot, expected: FORMAT });
+    }
+    let header: SnapshotHeader = serde_json::from_slice(line).map_err(|_| SnapshotError::NotASnapshot)?;
+    if header.live_version != Live::VERSION {
+        let (found, expected) = (header.live_version, Live::VERSION);
+        return Err(SnapshotError::OtherVersion { found, expected });
+    }
+    Ok((header, end))
+}
+
+/// Reads a snapshot of a ledger.
+pub(super) fn read(path: &Path, ledger: Uuid) -> Result<(SnapshotHeader, Live), SnapshotError> {
+    let bytes = fs::read(path)?;
+    let (header, end) = read_header(&bytes)?;
+    let (content, digest) =
+        bytes.split_at_checked(bytes.len().saturating_sub(DIGEST)).ok_or(SnapshotError::Damaged)?;
+    let body = content.get(end + 1..).ok_or(SnapshotError::Damaged)?;
+    // Hashing takes about as long as reading the state, which is of no use before the digest is known.
+    let (is_intact, live) = std::thread::scope(|scope| {
+        let hashing = scope.spawn(|| Sha256::digest(content).as_slice() == digest);
+        let live = Live::from_image(body);
+        (hashing.join().unwrap_or(false), live)
+    });
+    if !is_intact {
+        return Err(SnapshotError::Damaged);
+    }
+    if header.ledger != ledger {
+        return Err(SnapshotError::Foreign { found: header.ledger, expected: ledger });
+    }
+    let live = live?;
+    if live.mark() != Some(header.mark) {
+        return Err(SnapshotError::Damaged);
+    }
+    Ok((header, live))
+}

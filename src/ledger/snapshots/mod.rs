@@ -1,0 +1,316 @@
+//! Snapshots of the live projection: written now and then, read back at the start. Knows: the directory, and
+//! when one is worth its writing. Must not know: what is in a state.
+//!
+//! A snapshot saves folding and nothing else. One that is damaged, of another format or version, or of
+//! another ledger is named in the log and passed over; then an older one, or the whole ledger, is folded.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use grantbook_events::Position;
+use grantbook_projections::live::Live;
+use uuid::Uuid;
+
+use super::SnapshotOptions;
+use crate::clock::Clock;
+use crate::store::{Store, StoreError};
+pub use file::SnapshotHeader;
+use file::{NAME_END, name_of};
+
+/// How many are kept.
+const KEPT: usize = 3;
+/// The fewest events that make one worth its writing at the end.
+const WORTH_AT_THE_END: u64 = 1000;
+/// How many rows of state are written for each event that has not to be folded, at the most.
+const ROWS_PER_EVENT: u64 = 4;
+
+/// Why a snapshot cannot be used, or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file cannot be read or written.
+    #[error("it cannot be used: {0}")]
+    Io(#[from] io::Error),
+    /// The file does not begin as snapshots do.
+    #[error("it is not a snapshot")]
+    NotASnapshot,
+    /// Written in another way than this grantbook writes.
+    #[error("it has format {found}, and this grantbook reads format {expected}")]
+    OtherFormat {
+        /// Its format.
+        found: u32,
+        /// The format known here.
+        expected: u32,
+    },
+    /// Written by a grantbook that folds otherwise.
+    #[error("it is of version {found} of the projection, and this grantbook folds version {expected}")]
+    OtherVersion {
+        /// Its version.
+        found: u32,
+        /// The version folded here.
+        expected: u32,
+    },
+    /// Not what was written.
+    #[error("it is damaged: its digest differs")]
+    Damaged,
+    /// Its bytes are in order, but they are no state.
+    #[error("it is no state: {0}")]
+    NoState(#[from] grantbook_projections::live::ImageError),
+    /// Taken of another ledger.
+    #[error("it is of ledger {found}, and this is ledger {expected}")]
+    Foreign {
+        /// The ledger it was taken of.
+        found: Uuid,
+        /// This ledger.
+        expected: Uuid,
+    },
+    /// The ledger has something else where the snapshot ends.
+    #[error("it ends with event {event_id} at position {position}, and the ledger does not have that there")]
+    NotInLedger {
+        /// Where it ends.
+        position: Position,
+        /// The event it ends with.
+        event_id: grantbook_events::EventId,
+    },
+    /// The ledger cannot be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be written as JSON.
+    #[error("it cannot be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// A file that may be a snapshot, and what is known of it.
+#[derive(Debug)]
+pub struct CheckedSnapshot {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says of itself and the state in it; or why it cannot be used.
+    pub outcome: Result<(SnapshotHeader, Live), SnapshotError>,
+}
+
+/// A directory of snapshots.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    dir: PathBuf,
+}
+
+impl Snapshots {
+    /// The snapshots in a directory, which need not exist.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Every snapshot file, the newest position first.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn paths(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.to_str().is_some_and(|path| path.ends_with(NAME_END)) {
+                paths.push(path);
+            }
+        }
+        // Names hold positions with leading zeros.
+        paths.sort_unstable();
+        paths.reverse();
+        Ok(paths)
+    }
+
+    /// What a snapshot says of itself. Whether that is true is not looked at.
+    ///
+    /// # Errors
+    /// If it says nothing that this grantbook understands.
+    pub fn header(path: &Path) -> Result<SnapshotHeader, SnapshotError> {
+        file::header(path)
+    }
+
+    /// The state in a snapshot of a ledger. Whether the ledger agrees is not looked at.
+    ///
+    /// # Errors
+    /// If it is damaged, or of another ledger, or of another grantbook.
+    pub fn load(path: &Path, ledger: Uuid) -> Result<Live, SnapshotError> {
+        Ok(file::read(path, ledger)?.1)
+    }
+
+    /// Writes a snapshot of any state at all.
+    #[cfg(test)]
+    pub(crate) fn write(&self, state: &Live, ledger: Uuid) -> PathBuf {
+        let now = grantbook_events::Timestamp::EPOCH;
+        file::write(&self.dir, &state.image().unwrap(), ledger, now).unwrap()
+    }
+
+    /// Reads one snapshot and asks the ledger whether it is one of its own.
+    pub async fn check(&self, path: PathBuf, store: &dyn Store) -> CheckedSnapshot {
+        let outcome = read(path.clone(), store).await;
+        CheckedSnapshot { path, outcome }
+    }
+
+    /// The state of the newest snapshot that can be used. Those that cannot be are named in the log.
+    pub async fn newest(&self, store: &dyn Store) -> Option<Live> {
+        let paths = self.paths().unwrap_or_else(|error| {
+            tracing::warn!(dir = %self.dir.display(), %error, "the snapshots cannot be listed");
+            Vec::new()
+        });
+        for path in paths {
+            let CheckedSnapshot { path, outcome } = self.check(path, store).await;
+            match outcome {
+                Ok((header, live)) => {
+                    tracing::info!(path = %path.display(), position = %header.mark.position, "snapshot loaded");
+                    return Some(live);
+                }
+                Err(why) => {
+                    tracing::warn!(path = %path.display(), %why, "a snapshot was passed over");
+                }
+            }
+        }
+        None
+    }
+
+    /// Removes all but the newest few.
+    fn prune(&self) -> io::Result<()> {
+        for old in self.paths()?.into_iter().skip(KEPT) {
+            fs::remove_file(old)?;
+        }
+        Ok(())
+    }
+
+    /// Removes every snapshot but the one of this position.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub fn keep_only(&self, position: Position) -> io::Result<()> {
+        let kept = self.dir.join(name_of(position));
+        self.paths()?.into_iter().filter(|path| *path != kept).try_for_each(fs::remove_file)
+    }
+}
+
+async fn read(path: PathBuf, store: &dyn Store) -> Result<(SnapshotHeader, Live), SnapshotError> {
+    let head = store.head().await?;
+    let broke = |error| SnapshotError::Io(io::Error::other(error));
+    let reading = tokio::task::spawn_blocking(move || file::read(&path, head.identity));
+    let (header, live) = reading.await.map_err(broke)??;
+    // What is at the position is the first record after the one before: positions are not counted with.
+    let there = store.read_all(header.mark.previous, 1).await?;
+    let mark = header.mark;
+    if !there.iter().any(|record| record.position == mark.position && record.event_id == mark.event_id) {
+        return Err(SnapshotError::NotInLedger { position: mark.position, event_id: mark.event_id });
+    }
+    Ok((header, live))
+}
+
+/// Decides when a snapshot is taken, and takes it beside the folding.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    snapshots: Snapshots,
+    every: u64,
+    clock: Arc<dyn Clock>,
+    /// Which ledger the snapshots are of; known once the store has been asked.
+    identity: Mutex<Option<Uuid>>,
+    /// Events folded since the last snapshot.
+    since: AtomicU64,
+    /// How many of them make the next one.
+    due: AtomicU64,
+    is_taking: AtomicBool,
+    /// One is written at a time.
+    writing: Mutex<()>,
+}
+
+impl Keeper {
+    pub(super) fn new(options: SnapshotOptions, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            snapshots: Snapshots::new(options.dir),
+            every: options.every.max(1),
+            clock,
+            identity: Mutex::default(),
+            since: AtomicU64::new(0),
+            due: AtomicU64::new(options.every.max(1)),
+            is_taking: AtomicBool::new(false),
+            writing: Mutex::default(),
+        }
+    }
+
+    pub(super) fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// Which ledger the snapshots are of. None is taken before this is known.
+    pub(super) fn belongs_to(&self, identity: Uuid) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+    }
+
+    /// Nothing was folded yet beyond a snapshot.
+    pub(super) fn begin_with(&self, live: &Live) {
+        self.since.store(0, Ordering::Release);
+        self.due.store(self.distance(live), Ordering::Release);
+    }
+
+    /// How many events apart snapshots of a state are: the larger it is, the longer writing it takes.
+    fn distance(&self, live: &Live) -> u64 {
+        let counts = live.counts();
+        self.every.max((counts.installations + counts.tokens) as u64 / ROWS_PER_EVENT)
+    }
+
+    /// So many events more were folded. Takes a snapshot on another thread when it is time.
+    pub(super) fn folded(self: &Arc<Self>, events: u64, live: impl FnOnce() -> Arc<Live>) {
+        let since = self.since.fetch_add(events, Ordering::AcqRel) + events;
+        if since < self.due.load(Ordering::Acquire) || self.is_taking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (keeper, live) = (Arc::clone(self), live());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = keeper.write(&live) {
+                tracing::warn!(%error, "no snapshot was written; it is tried again later");
+            }
+            keeper.is_taking.store(false, Ordering::Release);
+        });
+    }
+
+    /// Whether enough was folded for a snapshot to be worth it at the end.
+    pub(super) fn is_worth_it(&self) -> bool {
+        self.since.load(Ordering::Acquire) >= WORTH_AT_THE_END.min(self.every)
+    }
+
+    /// Takes a snapshot and says of which position; `None` before the first event.
+    pub(super) async fn take(self: &Arc<Self>, live: Arc<Live>) -> Result<Option<Position>, SnapshotError> {
+        let keeper = Arc::clone(self);
+        let taking = tokio::task::spawn_blocking(move || keeper.write(&live));
+        taking.await.map_err(|error| SnapshotError::Io(io::Error::other(error)))?
+    }
+
+    fn write(&self, live: &Live) -> Result<Option<Position>, SnapshotError> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(identity) = *self.identity.lock().unwrap_or_else(PoisonError::into_inner) else {
+            return Ok(None);
+        };
+        // What is folded from here on may be in it or not; counting it again does no harm.
+        let since = self.since.load(Ordering::Acquire);
+        self.due.store(since + self.distance(live), Ordering::Release);
+        let Some(image) = live.image() else { return Ok(None) };
+        let position = image.mark().position;
+        file::write(&self.snapshots.dir, &image, identity, self.clock.now())?;
+        drop(image);
+        self.since.fetch_sub(since, Ordering::AcqRel);
+        self.due.store(self.distance(live), Ordering::Release);
+        self.snapshots.prune()?;
+        tracing::info!(%position, "snapshot written");
+        Ok(Some(position))
+    }
+}
+
+/// Makes a rename in a directory durable.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { fs::File::open(dir)?.sync_all() } else { Ok(()) }
+}

@@ -1,0 +1,277 @@
+//! Building a projection again while it is served. Knows: the ledger, and how a copy takes the place of
+//! another. Must not know: who asked, or how they are told.
+//!
+//! A projection is built beside the one that is served, from the ledger's first event. Where the served one
+//! was when this began, the two are compared. The new copy takes the place of the old one at once; the old
+//! one is kept until the new one has gone on to the end of the ledger. Until the exchange nothing is
+//! changed, so a rebuild can be called off or cut short at any time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use grantbook_events::{Position, Timestamp};
+use grantbook_projections::live::{Live, StateDigest};
+use tokio::runtime::Handle;
+
+use super::Step;
+use crate::ledger::{Ledger, fold};
+use crate::store::{Record, Signal, StoreError, Subscription};
+
+/// A projection, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Projection {
+    /// What every request asks, in memory.
+    Live,
+}
+
+impl Projection {
+    /// Every projection.
+    pub const ALL: [Self; 1] = [Self::Live];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+        }
+    }
+}
+
+/// A text that names no projection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no projection; there are: live")]
+pub struct ProjectionError(String);
+
+impl FromStr for Projection {
+    type Err = ProjectionError;
+
+    fn from_str(text: &str) -> Result<Self, ProjectionError> {
+        Self::ALL
+            .into_iter()
+            .find(|projection| projection.name() == text)
+            .ok_or_else(|| ProjectionError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Projection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a rebuild ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The new copy has taken the place of the old one, which was the same.
+    Same,
+    /// The new copy has taken the place of the old one, which was not what the ledger folds to.
+    Repaired,
+    /// It was called off; nothing was changed.
+    Cancelled,
+    /// It broke; nothing was changed.
+    Failed(String),
+}
+
+/// A rebuild, under way or over.
+#[derive(Debug, Clone)]
+pub struct Rebuild {
+    /// How far it is.
+    pub step: Step,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How and when it ended, if it is over.
+    pub ended: Option<(Timestamp, Outcome)>,
+}
+
+/// Why a rebuild does not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotStarted {
+    /// One of the same projection is under way.
+    #[error("a rebuild of this projection is under way")]
+    UnderWay,
+    /// The ledger is still being folded, or cannot be.
+    #[error("the ledger is not folded to its end")]
+    NotReady,
+}
+
+/// The last rebuild of each projection.
+#[derive(Debug)]
+pub struct Rebuilds {
+    ledger: Arc<Ledger>,
+    runtime: Handle,
+    jobs: Mutex<BTreeMap<Projection, Arc<Job>>>,
+}
+
+impl Rebuilds {
+    /// Rebuilds of the projections of a ledger, on the current Tokio runtime.
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, runtime: Handle::current(), jobs: Mutex::default() }
+    }
+
+    /// Begins one.
+    ///
+    /// # Errors
+    /// If one is under way, or the ledger is not folded yet.
+    pub fn start(&self, projection: Projection) -> Result<(), NotStarted> {
+        if !self.ledger.is_ready() {
+            return Err(NotStarted::NotReady);
+        }
+        let job = Arc::new(Job::new(self.ledger.now()));
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs.get(&projection).is_some_and(|job| job.get().ended.is_none()) {
+            return Err(NotStarted::UnderWay);
+        }
+        jobs.insert(projection, Arc::clone(&job));
+        drop(jobs);
+        let ledger = Arc::clone(&self.ledger);
+        self.runtime.spawn(async move {
+            tracing::info!(%projection, "a rebuild begins");
+            let outcome = match projection {
+                Projection::Live => rebuild_live(&ledger, &job).await,
+            };
+            let outcome = outcome.unwrap_or_else(|stopped| match stopped {
+                Stopped::Cancelled => Outcome::Cancelled,
+                Stopped::Failed(why) => Outcome::Failed(why),
+            });
+            tracing::info!(%projection, ?outcome, "a rebuild is over");
+            job.end(ledger.now(), outcome);
+        });
+        Ok(())
+    }
+
+    /// The last rebuild of a projection, if there was one since the start.
+    pub fn last(&self, projection: Projection) -> Option<Rebuild> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.get(&projection).map(|job| job.get())
+    }
+
+    /// Calls a rebuild off; says whether one was under way.
+    pub fn cancel(&self, projection: Projection) -> bool {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = jobs.get(&projection).filter(|job| job.get().ended.is_none());
+        job.inspect(|job| job.is_cancelled.store(true, Ordering::Release)).is_some()
+    }
+}
+
+/// A rebuild under way.
+#[derive(Debug)]
+struct Job {
+    is_cancelled: AtomicBool,
+    state: Mutex<Rebuild>,
+}
+
+/// Why a rebuild ends without a new copy.
+#[derive(Debug)]
+enum Stopped {
+    Cancelled,
+    Failed(String),
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Job {
+    fn new(started_at: Timestamp) -> Self {
+        let step = Step { events: 0, position: Position::START, head: Position::START };
+        Self {
+            is_cancelled: AtomicBool::new(false),
+            state: Mutex::new(Rebuild { step, started_at, ended: None }),
+        }
+    }
+
+    fn get(&self) -> Rebuild {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn step(&self, step: Step) -> Result<(), Stopped> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).step = step;
+        if self.is_cancelled.load(Ordering::Acquire) { Err(Stopped::Cancelled) } else { Ok(()) }
+    }
+
+    fn end(&self, now: Timestamp, outcome: Outcome) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = Some((now, outcome));
+    }
+}
+
+/// A second copy on its way to where the first one is.
+struct Copy<'a> {
+    live: Arc<Live>,
+    job: &'a Job,
+    subscription: Subscription,
+    step: Step,
+    /// Where the served copy was, and its digest there.
+    served: (Position, StateDigest),
+    /// Whether this copy was the same there; known once it is there.
+    is_same: Option<bool>,
+}
+
+impl Copy<'_> {
+    /// Folds what comes next; says whether that was all there is.
+    async fn advance(&mut self) -> Result<bool, Stopped> {
+        match self.subscription.next().await {
+            Signal::CaughtUp => Ok(true),
+            Signal::Lost(error) => Err(error.into()),
+            Signal::Records(records) => {
+                records.iter().for_each(|record| self.fold(record));
+                self.step.events += records.len() as u64;
+                self.step.position = self.live.position();
+                self.job.step(self.step)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn fold(&mut self, record: &Record) {
+        // What cannot be folded is in quarantine then, as it is in the served copy.
+        let _ = fold(&self.live, record);
+        self.compare();
+    }
+
+    fn compare(&mut self) {
+        if self.is_same.is_none() && self.live.position() >= self.served.0 {
+            self.is_same = Some(self.live.position() == self.served.0 && self.live.digest() == self.served.1);
+        }
+    }
+}
+
+async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stopped> {
+    let store = ledger.store();
+    let served = Arc::clone(&ledger.live());
+    let digest = tokio::task::spawn_blocking(move || served.digest_at()).await;
+    let served = digest.map_err(|broke| Stopped::Failed(broke.to_string()))?;
+    let step = Step { events: 0, position: Position::START, head: store.head().await?.position };
+    let subscription = store.subscribe(Position::START).await?;
+    let live = Arc::new(Live::new());
+    let mut copy = Copy { live, job, subscription, step, served, is_same: None };
+    copy.compare();
+    while !copy.advance().await? {}
+    let old = loop {
+        match ledger.adopt(Arc::clone(&copy.live)) {
+            Ok(old) => break old,
+            // The served copy has gone on meanwhile.
+            Err(_) => drop(copy.advance().await?),
+        }
+    };
+    // From here on there is no calling off: the copy is served. It is proven once it has gone on to the end.
+    let head = store.head().await?.position;
+    if !ledger.reached(head).await {
+        ledger.put_back(old);
+        return Err(Stopped::Failed("the new copy did not go on, so the old one is back".to_owned()));
+    }
+    let is_same = copy.is_same == Some(true);
+    match ledger.take_snapshot().await {
+        Ok(Some(position)) if !is_same => {
+            // Older snapshots were taken of the copy that was wrong.
+            let kept = ledger.snapshots().map_or(Ok(()), |snapshots| snapshots.keep_only(position));
+            kept.map_err(|error| Stopped::Failed(format!("old snapshots cannot be removed: {error}")))?;
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "no snapshot was written of the rebuilt projection"),
+    }
+    Ok(if is_same { Outcome::Same } else { Outcome::Repaired })
+}

@@ -1,0 +1,162 @@
+//! What others say of a ledger, held against its fold: every difference is found, and said in words.
+
+use std::fs;
+
+use grantbook_events::StreamKind;
+use grantbook_projections::live::Live;
+use tempfile::TempDir;
+
+use super::*;
+use crate::ledger::fold;
+
+fn snapshots(dir: &TempDir) -> Snapshots {
+    Snapshots::new(dir.path().to_owned())
+}
+
+/// A state folded from records, the last of which may be changed first.
+fn folded(records: &[Record], change: impl Fn(&mut Record)) -> Live {
+    let live = Live::new();
+    for record in records {
+        let mut record = record.clone();
+        change(&mut record);
+        fold(&live, &record).unwrap();
+    }
+    live
+}
+
+fn claim(live: &Live) -> Option<Claim> {
+    Some(Claim { position: live.position(), digest: live.digest().to_string() })
+}
+
+fn said(verified: &Verified) -> Vec<String> {
+    verified.findings.iter().map(ToString::to_string).collect()
+}
+
+/// An installation whose tokens have other scopes than the ledger says.
+fn widened(record: &mut Record) {
+    if record.type_name == "code-exchanged" {
+        record.payload = record.payload.replace("[\"faqs\"]", "[\"faqs\",\"brands\"]");
+    }
+}
+
+#[tokio::test]
+async fn what_is_the_same_is_said_to_be_the_same() {
+    let (ledger, store) = history(31).await;
+    let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
+    let identity = store.head().await.unwrap().identity;
+    let half = folded(&records[..records.len() / 2], |_| {});
+    snapshots(&dir).write(&half, identity);
+    snapshots(&dir).write(&ledger.live(), identity);
+    let against = Against { live: claim(&half), snapshots: Some(snapshots(&dir)) };
+    let verified = verify(&*store, against, |_| {}).await.unwrap();
+    assert!(verified.is_sound(), "{:?}", said(&verified));
+    let positions: Vec<_> = verified.compared.iter().map(|compared| compared.position).collect();
+    assert_eq!(positions, [half.position(), half.position(), ledger.live().position()]);
+    assert!(!verified.live_differs);
+}
+
+#[tokio::test]
+async fn a_live_projection_that_differs_is_found_and_its_snapshot_says_where() {
+    let (_, store) = history(32).await;
+    let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
+    let wrong = folded(&records, widened);
+    let against = Against { live: claim(&wrong), snapshots: None };
+    let verified = verify(&*store, against, |_| {}).await.unwrap();
+    assert!(!verified.is_sound() && verified.live_differs);
+    assert!(said(&verified)[0].contains("the live projection of the running server has digest"));
+
+    snapshots(&dir).write(&wrong, store.head().await.unwrap().identity);
+    let found = difference_from(&*store, wrong.position(), &snapshots(&dir), |_| {}).await.unwrap().unwrap();
+    assert!(found.what.starts_with("token "), "{found}");
+    assert!(found.what.contains("scopes is faqs brands live and faqs replayed"), "{found}");
+    let gone = difference_from(&*store, Position::new(3), &snapshots(&dir), |_| {}).await.unwrap();
+    assert!(gone.unwrap().what.contains("no snapshot"), "what cannot be compared is not the same");
+}
+
+#[tokio::test]
+async fn a_flipped_field_in_a_snapshot_is_found_and_named() {
+    let (_, store) = history(33).await;
+    let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
+    let cut = &records[..records.len() * 2 / 3];
+    let identity = store.head().await.unwrap().identity;
+    snapshots(&dir).write(&folded(cut, widened), identity);
+    let against = || Against { live: None, snapshots: Some(snapshots(&dir)) };
+    let verified = verify(&*store, against(), |_| {}).await.unwrap();
+    assert_eq!(verified.found, 1, "{:?}", said(&verified));
+    let found = &said(&verified)[0];
+    let at = format!("position {}: snapshot live-", cut[cut.len() - 1].position);
+    assert!(found.starts_with(&at) && found.contains("scopes is faqs brands in the snapshot"), "{found}");
+
+    // Without a digest to match, it is damaged.
+    let path = snapshots(&dir).paths().unwrap().remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let verified = verify(&*store, against(), |_| {}).await.unwrap();
+    assert!(said(&verified)[0].contains("it is damaged"), "{:?}", said(&verified));
+
+    // One of another ledger is of no use, and no fault.
+    fs::remove_file(&path).unwrap();
+    snapshots(&dir).write(&folded(cut, |_| {}), Uuid::from_u128(99));
+    assert!(verify(&*store, against(), |_| {}).await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_ledger_is_found() {
+    let (ledger, store) = history(34).await;
+    let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
+    let shorter = ledger_of(&records[..records.len() - 5]).await;
+    snapshots(&dir).write(&ledger.live(), shorter.head().await.unwrap().identity);
+    let against = Against { live: claim(&ledger.live()), snapshots: Some(snapshots(&dir)) };
+    let verified = verify(&*shorter, against, |_| {}).await.unwrap();
+    assert_eq!(verified.found, 2, "{:?}", said(&verified));
+    assert!(said(&verified).iter().all(|said| said.contains("which the ledger does not have")));
+}
+
+/// The other ledger has the same identity, and other events.
+#[tokio::test]
+async fn a_snapshot_of_other_events_is_found() {
+    let ((_, store), (other, _)) = (history(35).await, history(36).await);
+    let dir = tempfile::tempdir().unwrap();
+    let records = everything(&*store).await;
+    let identity = store.head().await.unwrap().identity;
+    let foreign = folded(&everything(&**other.store()).await[..records.len() / 2], |_| {});
+    snapshots(&dir).write(&foreign, identity);
+    let against = Against { live: None, snapshots: Some(snapshots(&dir)) };
+    let verified = verify(&*store, against, |_| {}).await.unwrap();
+    assert!(
+        said(&verified)[0].contains("an event that the ledger does not have there"),
+        "{:?}",
+        said(&verified)
+    );
+}
+
+#[tokio::test]
+async fn a_plan_says_which_snapshots_spare_what() {
+    let (ledger, store) = history(37).await;
+    let dir = tempfile::tempdir().unwrap();
+    let good = snapshots(&dir).write(&ledger.live(), store.head().await.unwrap().identity);
+    let bad = dir.path().join("live-00000000000000000001.snapshot");
+    fs::write(&bad, "nothing").unwrap();
+    let plan = plan(&*store, &snapshots(&dir), |_| {}).await.unwrap();
+    let expected = [(good, Ok(ledger.live().position())), (bad, Err("it is not a snapshot".to_owned()))];
+    assert_eq!(plan.snapshots, expected);
+}
+
+/// A damaged ledger is never sound, whatever it is compared with.
+#[tokio::test]
+async fn a_quarantined_stream_is_a_finding_also_if_the_server_agrees() {
+    let (ledger, store) = history(38).await;
+    let app = ledger.live().apps(0, 1)[0].client_id;
+    let stream = StreamKind::App(app).into();
+    let at = store.read_stream(&stream, grantbook_events::Revision::FIRST).await.unwrap().len() as u64 - 1;
+    let expected = Expected::Exactly(grantbook_events::Revision::new(at));
+    store.append(&stream, expected, vec![crate::ledger::tests::poison::foreign()]).await.unwrap();
+    let replayed = replay(&*store, Until::Head).await;
+    assert_eq!(replayed.live.quarantined().len(), 1);
+    let against = Against { live: claim(&replayed.live), snapshots: None };
+    let verified = verify(&*store, against, |_| {}).await.unwrap();
+    assert_eq!((verified.found, verified.compared.len()), (1, 1));
+    assert!(said(&verified)[0].contains("app-teleported"), "{:?}", said(&verified));
+}

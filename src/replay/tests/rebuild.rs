@@ -1,0 +1,178 @@
+//! A projection is built again while it is served: nobody notices, and what was wrong is right afterwards.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use grantbook_events::{Revision, StreamName};
+use grantbook_projections::live::Live;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::ledger::{Ledger, fold};
+use crate::store::{Head, Signal, Subscription};
+
+/// A store whose next subscription is fed by the test.
+#[derive(Debug)]
+struct Gated(Arc<MemoryStore>, Mutex<Option<mpsc::Receiver<Signal>>>);
+
+#[async_trait]
+impl Store for Gated {
+    async fn append(&self, to: &StreamName, at: Expected, new: Vec<NewRecord>) -> Result<Append, StoreError> {
+        self.0.append(to, at, new).await
+    }
+
+    async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
+        self.0.read_stream(stream, from).await
+    }
+
+    async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.0.read_all(after, limit).await
+    }
+
+    async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
+        let gate = self.1.lock().unwrap().take();
+        match gate {
+            Some(signals) => Ok(Subscription::new(signals)),
+            None => self.0.subscribe(after).await,
+        }
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.0.head().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.0.close().await
+    }
+}
+
+/// Waits until a rebuild is over.
+async fn ended(rebuilds: &Rebuilds) -> Outcome {
+    let over = async {
+        loop {
+            if let Some((_, outcome)) = rebuilds.last(Projection::Live).and_then(|rebuild| rebuild.ended) {
+                return outcome;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), over).await.expect("a rebuild ends")
+}
+
+/// A ledger that serves something else than its records come to.
+async fn wrong(store: &Arc<MemoryStore>) -> (Arc<Ledger>, Live) {
+    let ledger = Ledger::open(Arc::clone(store) as _, Arc::new(SystemClock));
+    ledger.caught_up().await.unwrap();
+    let (right, wrong) = (Live::new(), Live::new());
+    for mut record in everything(&**store).await {
+        fold(&right, &record).unwrap();
+        record.payload = record.payload.replace("[\"faqs\"]", "[\"brands\"]");
+        fold(&wrong, &record).unwrap();
+    }
+    assert_ne!(right.digest(), wrong.digest());
+    ledger.adopt(Arc::new(wrong)).unwrap();
+    (ledger, right)
+}
+
+#[tokio::test]
+async fn what_was_right_is_the_same_again() {
+    for seed in 40..43 {
+        let (ledger, _) = history(seed).await;
+        let (before, old) = (ledger.live().digest(), Arc::as_ptr(&ledger.live()));
+        let rebuilds = Rebuilds::new(Arc::clone(&ledger));
+        assert!(rebuilds.last(Projection::Live).is_none() && !rebuilds.cancel(Projection::Live));
+        rebuilds.start(Projection::Live).unwrap();
+        assert_eq!(ended(&rebuilds).await, Outcome::Same);
+        assert_eq!(ledger.live().digest(), before);
+        assert_ne!(Arc::as_ptr(&ledger.live()), old, "another copy is served");
+        let step = rebuilds.last(Projection::Live).unwrap().step;
+        assert_eq!((step.position, step.head), (ledger.live().position(), ledger.live().position()));
+    }
+}
+
+#[tokio::test]
+async fn what_was_wrong_is_repaired() {
+    let (_, store) = history(44).await;
+    let (ledger, right) = wrong(&store).await;
+    assert_ne!(ledger.live().digest(), right.digest());
+    let rebuilds = Rebuilds::new(Arc::clone(&ledger));
+    rebuilds.start(Projection::Live).unwrap();
+    assert_eq!(ended(&rebuilds).await, Outcome::Repaired);
+    assert_eq!(ledger.live().difference(&right), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_are_settled_meanwhile() {
+    let store = MemoryStore::new(Uuid::from_u128(45));
+    let given = Arc::new(Given::over(Arc::clone(&store) as _).await);
+    let app = given.app().await;
+    let rebuilds = Rebuilds::new(Arc::clone(&given.ledger));
+    for round in 0..5 {
+        let busy = tokio::spawn({
+            let given = Arc::clone(&given);
+            async move {
+                for n in 0..200 {
+                    let granted = grant(app, &format!("a-{round}-{n}").parse().unwrap());
+                    let exchanged = exchange(&granted);
+                    given.settle(&granted).await.unwrap().unwrap();
+                    given.settle(&exchanged).await.unwrap().unwrap();
+                    assert!(given.is_valid(exchanged.token_digest), "what was answered is visible");
+                }
+            }
+        });
+        rebuilds.start(Projection::Live).unwrap();
+        assert_eq!(ended(&rebuilds).await, Outcome::Same);
+        busy.await.unwrap();
+    }
+    let replayed = replay(&*store, Until::Head).await;
+    assert_eq!(given.ledger.live().difference(&replayed.live), None);
+    assert_eq!(replayed.live.counts().tokens, 1000);
+}
+
+#[tokio::test]
+async fn one_that_is_called_off_or_breaks_changes_nothing() {
+    let (_, store) = history(46).await;
+    let gated = Arc::new(Gated(Arc::clone(&store), Mutex::default()));
+    let ledger = Ledger::open(Arc::clone(&gated) as _, Arc::new(SystemClock));
+    ledger.caught_up().await.unwrap();
+    let served = Arc::as_ptr(&ledger.live());
+    let rebuilds = Rebuilds::new(Arc::clone(&ledger));
+    let records = everything(&*store).await;
+
+    let (feed, gate) = mpsc::channel(8);
+    gated.1.lock().unwrap().replace(gate);
+    rebuilds.start(Projection::Live).unwrap();
+    assert_eq!(rebuilds.start(Projection::Live), Err(NotStarted::UnderWay));
+    feed.send(Signal::Records(Arc::new(records[..7].to_vec()))).await.unwrap();
+    let seen = async {
+        while rebuilds.last(Projection::Live).unwrap().step.events < 7 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
+    assert!(rebuilds.cancel(Projection::Live));
+    feed.send(Signal::Records(Arc::new(records[7..9].to_vec()))).await.unwrap();
+    assert_eq!(ended(&rebuilds).await, Outcome::Cancelled);
+    assert_eq!(Arc::as_ptr(&ledger.live()), served);
+
+    let (feed, gate) = mpsc::channel(8);
+    gated.1.lock().unwrap().replace(gate);
+    rebuilds.start(Projection::Live).unwrap();
+    feed.send(Signal::Lost(StoreError::Unavailable("gone".to_owned()))).await.unwrap();
+    assert!(matches!(ended(&rebuilds).await, Outcome::Failed(why) if why.contains("gone")));
+    assert_eq!(Arc::as_ptr(&ledger.live()), served);
+
+    rebuilds.start(Projection::Live).unwrap();
+    assert_eq!(ended(&rebuilds).await, Outcome::Same, "the next one is not held up by those");
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_not_folded_is_not_rebuilt() {
+    let store = MemoryStore::new(Uuid::from_u128(47));
+    let (feed, gate) = mpsc::channel(1);
+    let gated = Arc::new(Gated(store, Mutex::new(Some(gate))));
+    let ledger = Ledger::open(gated, Arc::new(SystemClock));
+    assert_eq!(Rebuilds::new(ledger).start(Projection::Live), Err(NotStarted::NotReady));
+    drop(feed);
+}
