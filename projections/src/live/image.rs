@@ -3,11 +3,12 @@
 //!
 //! An image is: a head (JSON: everything there is little of), which installations each app has, then the
 //! shards of the installations and those of the tokens, each part preceded by its length. Rows keep their
-//! places. What can be found again, such as which token has which id, is not in it. Shards are read back
-//! on all processors.
+//! places. What can be found again, such as which token has which id, is not in it. Shards are made into rows
+//! on all processors while the next ones are read, so that no more than a few parts are held.
 
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use grantbook_events::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,11 @@ use crate::app::RegisteredApp;
 use crate::operator_key::IssuedKey;
 
 /// Bytes that are no image of this version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ImageError {
+    /// They cannot be read.
+    #[error("the image cannot be read: {0}")]
+    Io(#[from] std::io::Error),
     /// There are fewer bytes than the image says.
     #[error("the image ends too early")]
     Truncated,
@@ -112,29 +116,39 @@ impl Live {
         })
     }
 
-    /// The state that an image was taken of.
+    /// The state that an image was taken of, which must be all there is to read.
     ///
     /// # Errors
-    /// If the bytes are no image of [`Live::VERSION`].
-    pub fn from_image(bytes: &[u8]) -> Result<Self, ImageError> {
-        let mut parts = Bytes(bytes);
-        let head: Head = serde_json::from_slice(parts.part()?)
+    /// If it cannot be read, or is no image of [`Live::VERSION`].
+    pub fn from_image(mut image: impl Read) -> Result<Self, ImageError> {
+        let mut part = Vec::new();
+        read_part(&mut image, &mut part)?;
+        let head: Head = serde_json::from_slice(&part)
             .map_err(|_| ImageError::Malformed("its head is not what it should be"))?;
-        let apps = Apps::of(head.apps, Bytes(parts.part()?))?;
+        read_part(&mut image, &mut part)?;
+        let apps = Apps::of(head.apps, Bytes(&part))?;
         let handles = apps.handles();
-        let scopes = ScopeSets::of(head.scope_sets);
-        let installation_shards = parts.parts()?;
-        let token_shards = parts.parts()?;
-        if !parts.0.is_empty() {
+        let (installations, tokens) =
+            (Installations::default(), Tokens::with(ScopeSets::of(head.scope_sets)));
+        let known = Known { apps: &handles };
+        let found = while_reading(&mut image, 2 * SHARDS, |found: &mut Found, part, bytes| {
+            match part.checked_sub(SHARDS) {
+                None => installations.read_image(part, bytes, &known, &mut found.by_account),
+                Some(shard) => tokens.read_image(shard, bytes, &known, &mut found.by_id),
+            }
+        })?;
+        if image.read(&mut [0])? != 0 {
             return Err(ImageError::Malformed("it goes on after its end"));
         }
-        let installations = Installations::default();
-        let tokens = Tokens::with(scopes);
+        // What rows are found by lies in other shards than the rows. Each of these is filled at once: one
+        // place here and one there would be in no cache.
         on_all_processors(|shard| {
-            let apps = Known { apps: &handles };
-            installations.read_image(shard, Bytes(installation_shards[shard]), &apps)?;
-            tokens.read_image(shard, Bytes(token_shards[shard]), &apps)
-        })?;
+            let of_shard = |of: fn(&Found) -> &Spread| -> Vec<_> {
+                found.iter().flat_map(|found| &of(found).0[shard]).copied().collect()
+            };
+            installations.find_by_accounts(shard, &of_shard(|found| &found.by_account));
+            tokens.find_by_ids(shard, &of_shard(|found| &found.by_id));
+        });
         let quarantine = Quarantine::default();
         head.quarantine.into_iter().for_each(|poison| quarantine.add(poison));
         let live = Self {
@@ -162,23 +176,110 @@ impl Known<'_> {
     }
 }
 
-/// Does the work of every shard once.
-fn on_all_processors(work: impl Fn(usize) -> Result<(), ImageError> + Sync) -> Result<(), ImageError> {
-    let next = AtomicUsize::new(0);
-    let take_turns = || loop {
-        let shard = next.fetch_add(1, Ordering::Relaxed);
-        if shard >= SHARDS {
-            return Ok(());
-        }
-        work(shard)?;
+/// Places by the shard of the table they are found in, each beside the hash it is found by.
+#[derive(Debug)]
+pub(super) struct Spread(Vec<Vec<(u32, Place)>>);
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self((0..SHARDS).map(|_| Vec::new()).collect())
+    }
+}
+
+impl Spread {
+    pub(super) fn add(&mut self, shard: usize, hash: u32, place: Place) {
+        self.0[shard % SHARDS].push((hash, place));
+    }
+}
+
+/// What one processor has found in its shards.
+#[derive(Debug, Default)]
+struct Found {
+    by_account: Spread,
+    by_id: Spread,
+}
+
+/// Reads the next part.
+fn read_part(image: &mut impl Read, part: &mut Vec<u8>) -> Result<(), ImageError> {
+    let cut_short = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => ImageError::Truncated,
+        _ => error.into(),
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS);
+    let mut length = [0; 8];
+    image.read_exact(&mut length).map_err(cut_short)?;
+    part.clear();
+    // Room is made for what is there, whatever the number says.
+    let length = u64::from_le_bytes(length);
+    let read = image.take(length).read_to_end(part)?;
+    if read as u64 == length { Ok(()) } else { Err(ImageError::Truncated) }
+}
+
+/// Reads so many parts, does the work of each on some processor, and gives what each processor came to.
+fn while_reading<T: Default + Send>(
+    image: &mut impl Read,
+    parts: usize,
+    work: impl Fn(&mut T, usize, Bytes<'_>) -> Result<(), ImageError> + Sync,
+) -> Result<Vec<T>, ImageError> {
+    let (full, next) = mpsc::sync_channel::<(usize, Vec<u8>)>(PARTS_AHEAD);
+    let (empty, used) = mpsc::channel();
+    let next = Mutex::new(next);
+    let take_turns = |empty: mpsc::Sender<Vec<u8>>| {
+        let (mut came_to, mut outcome) = (T::default(), Ok(()));
+        loop {
+            let Ok((part, bytes)) = lock(&next).recv() else { return outcome.map(|()| came_to) };
+            // After an error the rest is only taken, so that whoever reads does not wait for ever.
+            if outcome.is_ok() {
+                outcome = work(&mut came_to, part, Bytes(&bytes));
+            }
+            // Who reads may be through.
+            let _ = empty.send(bytes);
+        }
+    };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(take_turns)).collect();
-        let own = take_turns();
-        let broke = |_| Err(ImageError::Malformed("a thread broke while it was read"));
-        others.into_iter().map(|other| other.join().unwrap_or_else(broke)).fold(own, Result::and)
+        let take_turns = &take_turns;
+        let workers: Vec<_> = (0..processors())
+            .map(|_| {
+                let empty = empty.clone();
+                scope.spawn(move || take_turns(empty))
+            })
+            .collect();
+        let read = (0..parts).try_for_each(|part| {
+            let mut bytes = used.try_recv().unwrap_or_default();
+            read_part(image, &mut bytes)?;
+            full.send((part, bytes)).map_err(|_| ImageError::Malformed(BROKE))
+        });
+        drop(full);
+        let broke = |_| Err(ImageError::Malformed(BROKE));
+        let came_to: Result<Vec<T>, _> =
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(broke)).collect();
+        read.and(came_to)
     })
+}
+
+/// How many parts may be read before their turn.
+const PARTS_AHEAD: usize = 4;
+/// What is said if a thread panics, which none does.
+const BROKE: &str = "a thread broke while it was read";
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS)
+}
+
+/// Does the work of every shard once, on all processors.
+fn on_all_processors(work: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    let take_turns = || {
+        loop {
+            match next.fetch_add(1, Ordering::Relaxed) {
+                shard @ 0..SHARDS => work(shard),
+                _ => return,
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        (1..processors()).for_each(|_| drop(scope.spawn(take_turns)));
+        take_turns();
+    });
 }
 
 /// Numbers and texts on their way into an image, in little-endian order.
@@ -249,14 +350,5 @@ impl<'a> Bytes<'a> {
             places.push(Place::from_u32(self.u32()?));
         }
         Ok(places)
-    }
-
-    fn part(&mut self) -> Result<&'a [u8], ImageError> {
-        let length = u64::from_le_bytes(self.array()?);
-        self.take(usize::try_from(length).map_err(|_| ImageError::Truncated)?)
-    }
-
-    fn parts(&mut self) -> Result<Vec<&'a [u8]>, ImageError> {
-        (0..SHARDS).map(|_| self.part()).collect()
     }
 }

@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::apps::AppHandle;
 use super::digest::StateDigest;
-use super::shards::{Frozen, Place, Sharded, random_bits};
+use super::shards::{Frozen, Place, Sharded, random_bits, spread};
 
 /// A row as others see it.
 #[derive(Debug)]
@@ -148,7 +148,6 @@ impl Installations {
     /// Lets an installation be found by its account.
     fn find_by_account(&self, account: &AccountId, place: Place) {
         let (shard, hash) = self.account_hash(account);
-        let spread = |hash: u32| u64::from(hash) << 32 | u64::from(hash);
         let mut accounts = self.by_account.write(shard);
         accounts.insert_unique(spread(hash), (hash, place), |&(hash, _)| spread(hash));
     }
@@ -168,8 +167,11 @@ impl Installations {
     pub(super) fn places_on(&self, account: &AccountId) -> Vec<Place> {
         let (shard, hash) = self.account_hash(account);
         let accounts = self.by_account.read(shard);
-        let spread = u64::from(hash) << 32 | u64::from(hash);
-        accounts.iter_hash(spread).filter(|(found, _)| *found == hash).map(|&(_, place)| place).collect()
+        accounts
+            .iter_hash(spread(hash))
+            .filter(|(found, _)| *found == hash)
+            .map(|&(_, place)| place)
+            .collect()
     }
 
     pub(super) fn app(&self, place: Place) -> Option<Arc<AppHandle>> {

@@ -176,3 +176,8 @@ pub(super) fn random_bits(bytes: &[u8]) -> u64 {
     // seven, so those two are turned into the middle.
     u64::from_le_bytes(word).rotate_right(24)
 }
+
+/// Spreads 32 random bits over the 64 that a hash table wants, its top seven among them.
+pub(super) fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}

@@ -15,7 +15,7 @@ use super::apps::AppHandle;
 use super::digest::StateDigest;
 use super::installations::Installations;
 use super::scope_sets::{ScopeSet, ScopeSets};
-use super::shards::{Frozen, Place, Sharded, random_bits};
+use super::shards::{Frozen, Place, Sharded, random_bits, spread};
 
 /// A token about to enter the table.
 #[derive(Debug)]
@@ -99,11 +99,6 @@ fn id_hash(id: &TokenId) -> u32 {
 
 fn id_shard(id: &TokenId) -> usize {
     usize::from(id.as_uuid().as_bytes()[9])
-}
-
-/// Spreads 32 random bits over the 64 that the table wants, its top seven among them.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
 
 impl Tokens {

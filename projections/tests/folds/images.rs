@@ -52,7 +52,7 @@ proptest! {
         let now = seconds(2_000);
         let (before, after) = log.split_at(cut.index(log.len()) + 1);
         let first = replay(before);
-        let second = Live::from_image(&bytes_of(&first)).unwrap();
+        let second = Live::from_image(&bytes_of(&first)[..]).unwrap();
         prop_assert_eq!(second.digest(), first.digest());
         prop_assert_eq!(second.difference(&first), None);
         prop_assert_eq!(answers(&second, &log, now), answers(&first, &log, now));
@@ -85,7 +85,7 @@ proptest! {
             .unwrap();
         rest.for_each(|recorded| live.apply(recorded).unwrap());
         drop(image);
-        prop_assert_eq!(Live::from_image(&bytes).unwrap().digest(), replay(before).digest());
+        prop_assert_eq!(Live::from_image(&bytes[..]).unwrap().digest(), replay(before).digest());
         prop_assert_eq!(live.digest(), replay(&log).digest());
     }
 
@@ -105,10 +105,10 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         // Another state may come of it; whoever keeps the bytes keeps a digest of them.
-        let _: Result<Live, ImageError> = Live::from_image(&bytes);
+        let _: Result<Live, ImageError> = Live::from_image(&bytes[..]);
         bytes[at] ^= 1 << bit;
         bytes.push(0);
-        prop_assert!(Live::from_image(&bytes).is_err());
+        prop_assert!(Live::from_image(&bytes[..]).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! form. Must not know: when one is taken, or whether the ledger agrees.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use grantbook_events::{Position, Timestamp};
@@ -19,7 +19,7 @@ const FORMAT: u32 = 1;
 /// How names of snapshots end.
 pub(super) const NAME_END: &str = ".snapshot";
 /// The longest first line, in bytes.
-const LONGEST_HEADER: usize = 4096;
+const LONGEST_HEADER: u64 = 4096;
 /// Bytes of the digest at the end.
 const DIGEST: usize = 32;
 /// Bytes written at once.
@@ -102,47 +102,48 @@ impl Hashed {
 
 /// Reads the first line of a snapshot.
 pub(super) fn header(path: &Path) -> Result<SnapshotHeader, SnapshotError> {
-    let mut start = Vec::new();
-    File::open(path)?.take(LONGEST_HEADER as u64).read_to_end(&mut start)?;
-    Ok(read_header(&start)?.0)
+    read_header(&mut BufReader::new(File::open(path)?)).map(|(_, header)| header)
 }
 
-/// The first line of a snapshot, and where it ends.
-fn read_header(bytes: &[u8]) -> Result<(SnapshotHeader, usize), SnapshotError> {
+/// The first line of a snapshot, and what it says.
+fn read_header(file: &mut impl BufRead) -> Result<(Vec<u8>, SnapshotHeader), SnapshotError> {
     /// The format decides how the rest is read.
     #[derive(Deserialize)]
     struct Format {
         grantbook_snapshot: u32,
     }
-    let start = &bytes[..bytes.len().min(LONGEST_HEADER)];
-    let end = start.iter().position(|byte| *byte == b'\n').ok_or(SnapshotError::NotASnapshot)?;
-    let line = &bytes[..end];
-    let format: Format = serde_json::from_slice(line).map_err(|_| SnapshotError::NotASnapshot)?;
+    let mut line = Vec::new();
+    file.take(LONGEST_HEADER).read_until(b'\n', &mut line)?;
+    let format: Format = serde_json::from_slice(&line).map_err(|_| SnapshotError::NotASnapshot)?;
     if format.grantbook_snapshot != FORMAT {
         return Err(SnapshotError::OtherFormat { found: format.grantbook_snapshot, expected: FORMAT });
     }
-    let header: SnapshotHeader = serde_json::from_slice(line).map_err(|_| SnapshotError::NotASnapshot)?;
+    let header: SnapshotHeader = serde_json::from_slice(&line).map_err(|_| SnapshotError::NotASnapshot)?;
     if header.live_version != Live::VERSION {
         let (found, expected) = (header.live_version, Live::VERSION);
         return Err(SnapshotError::OtherVersion { found, expected });
     }
-    Ok((header, end))
+    Ok((line, header))
 }
 
 /// Reads a snapshot of a ledger.
 pub(super) fn read(path: &Path, ledger: Uuid) -> Result<(SnapshotHeader, Live), SnapshotError> {
-    let bytes = fs::read(path)?;
-    let (header, end) = read_header(&bytes)?;
-    let (content, digest) =
-        bytes.split_at_checked(bytes.len().saturating_sub(DIGEST)).ok_or(SnapshotError::Damaged)?;
-    let body = content.get(end + 1..).ok_or(SnapshotError::Damaged)?;
-    // Hashing takes about as long as reading the state, which is of no use before the digest is known.
-    let (is_intact, live) = std::thread::scope(|scope| {
-        let hashing = scope.spawn(|| Sha256::digest(content).as_slice() == digest);
-        let live = Live::from_image(body);
-        (hashing.join().unwrap_or(false), live)
-    });
-    if !is_intact {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let (line, header) = read_header(&mut file)?;
+    let left = length.checked_sub((line.len() + DIGEST) as u64).ok_or(SnapshotError::Damaged)?;
+    let mut hasher = Sha256::new();
+    hasher.update(&line);
+    let mut body = Hashing { from: (&mut file).take(left), hasher };
+    // What is read is of no use before the digest is known.
+    let live = Live::from_image(&mut body);
+    // If that broke off, the rest still decides whether the file is what was written.
+    io::copy(&mut body, &mut io::sink())?;
+    let computed = body.hasher.finalize();
+    let mut digest = [0; DIGEST];
+    file.read_exact(&mut digest).map_err(|_| SnapshotError::Damaged)?;
+    if computed.as_slice() != digest {
         return Err(SnapshotError::Damaged);
     }
     if header.ledger != ledger {
@@ -153,4 +154,18 @@ pub(super) fn read(path: &Path, ledger: Uuid) -> Result<(SnapshotHeader, Live), 
         return Err(SnapshotError::Damaged);
     }
     Ok((header, live))
+}
+
+/// A reader, and the digest of what was read from it.
+struct Hashing<R> {
+    from: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(into)?;
+        self.hasher.update(into.get(..count).unwrap_or_default());
+        Ok(count)
+    }
 }

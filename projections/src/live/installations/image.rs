@@ -5,11 +5,20 @@ use std::sync::Arc;
 use grantbook_events::InstallationId;
 use uuid::Uuid;
 
-use super::super::image::{Bytes, ImageError, Known, Out};
-use super::super::shards::{Frozen, Place};
+use super::super::image::{Bytes, ImageError, Known, Out, Spread};
+use super::super::shards::{Frozen, Place, spread};
 use super::{Few, Installations, Installed, Shard, hash_of};
 
 impl Installations {
+    /// Lets installations be found by their accounts, all of which are found in one shard.
+    pub(in crate::live) fn find_by_accounts(&self, shard: usize, found: &[(u32, Place)]) {
+        let mut accounts = self.by_account.write(shard);
+        accounts.reserve(found.len(), |&(hash, _)| spread(hash));
+        for &(hash, place) in found {
+            accounts.insert_unique(spread(hash), (hash, place), |&(hash, _)| spread(hash));
+        }
+    }
+
     /// Every shard's bytes as of now, which must be a moment at which nothing is written.
     pub(in crate::live) fn freeze_image(&self) -> Frozen<'_, Shard, Vec<u8>> {
         self.shards.freeze(|shard| {
@@ -29,12 +38,13 @@ impl Installations {
         })
     }
 
-    /// Fills one shard.
+    /// Fills one shard, and says by what its installations are to be found.
     pub(in crate::live) fn read_image(
         &self,
         shard: usize,
         mut bytes: Bytes<'_>,
         known: &Known<'_>,
+        found: &mut Spread,
     ) -> Result<(), ImageError> {
         let count = bytes.u32()? as usize;
         let mut guard = self.shards.write(shard);
@@ -43,7 +53,8 @@ impl Installations {
         for slot in 0..count {
             let row = read_row(&mut bytes, known)?;
             let place = Place::new(shard, slot).map_err(ImageError::Malformed)?;
-            self.find_by_account(&row.account, place);
+            let (account_shard, hash) = self.account_hash(&row.account);
+            found.add(account_shard, hash, place);
             let Shard { rows, by_id } = &mut *guard;
             by_id.insert_unique(hash_of(&row.id), slot as u32, |&slot| hash_of(&rows[slot as usize].id));
             rows.push(row);

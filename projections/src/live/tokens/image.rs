@@ -5,15 +5,24 @@ use std::sync::Arc;
 use grantbook_events::{SecretDigest, TokenId};
 use uuid::Uuid;
 
-use super::super::image::{Bytes, ImageError, Known, Out};
+use super::super::image::{Bytes, ImageError, Known, Out, Spread};
 use super::super::scope_sets::{ScopeSet, ScopeSets};
 use super::super::shards::{Frozen, Place};
-use super::{Details, Entry, Shard, Tokens, hash_of};
+use super::{Details, Entry, Shard, Tokens, hash_of, id_hash, id_shard, spread};
 
 impl Tokens {
     /// An empty table that knows these scope sets.
     pub(in crate::live) fn with(scopes: ScopeSets) -> Self {
         Self { scopes: Arc::new(scopes), ..Self::default() }
+    }
+
+    /// Lets tokens be found by their ids, all of which are found in one shard.
+    pub(in crate::live) fn find_by_ids(&self, shard: usize, found: &[(u32, Place)]) {
+        let mut ids = self.ids.write(shard);
+        ids.0.reserve(found.len(), |&(hash, _)| spread(hash));
+        for &(hash, place) in found {
+            ids.0.insert_unique(spread(hash), (hash, place), |&(hash, _)| spread(hash));
+        }
     }
 
     /// Every shard's bytes as of now, which must be a moment at which nothing is written.
@@ -38,12 +47,13 @@ impl Tokens {
         })
     }
 
-    /// Fills one shard.
+    /// Fills one shard, and says by what its tokens are to be found.
     pub(in crate::live) fn read_image(
         &self,
         shard: usize,
         mut bytes: Bytes<'_>,
         known: &Known<'_>,
+        found: &mut Spread,
     ) -> Result<(), ImageError> {
         let (slots, count) = (bytes.u32()? as usize, bytes.u32()? as usize);
         if count > slots || Place::new(shard, slots.saturating_sub(1)).is_err() {
@@ -60,7 +70,7 @@ impl Tokens {
             let place = Place::new(shard, slot).map_err(ImageError::Malformed)?;
             let free = guard.details.get_mut(slot).filter(|details| details.is_none());
             let free = free.ok_or(ImageError::Malformed("two tokens are in one place"))?;
-            self.find_by_id(&details.token_id, place);
+            found.add(id_shard(&details.token_id), id_hash(&details.token_id), place);
             let hash = details.hash;
             *free = Some(details);
             guard.entries.insert_unique(hash, entry, |entry| hash_of(&entry.digest));
