@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 
+use crate::audit::History;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::http;
@@ -68,6 +69,7 @@ pub enum StartError {
 pub struct Server {
     address: SocketAddr,
     ledger: Arc<Ledger>,
+    history: Arc<History>,
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -108,7 +110,9 @@ impl Server {
         let snapshots = SnapshotOptions { dir: config.data_dir.join(SNAPSHOT_DIR), every: SNAPSHOT_EVERY };
         let options = LedgerOptions { strict: config.strict, snapshots: Some(snapshots) };
         let ledger = Ledger::open_with(parts.store, parts.clock, options);
-        let service = web::Data::new(service(config, &ledger, parts.process_keys, Arc::clone(&metrics)));
+        let history = History::start(Arc::clone(ledger.store()), config.data_dir.clone());
+        let service =
+            web::Data::new(service(config, (&ledger, &history), parts.process_keys, Arc::clone(&metrics)));
         let metrics = web::Data::from(metrics);
         let cookies = CookieOptions {
             https: config.issuer.is_https(),
@@ -151,7 +155,7 @@ impl Server {
             .map_err(StartError::Server)?
             .run();
         let handle = server.handle();
-        Ok(Self { address, ledger, handle, task: tokio::spawn(server) })
+        Ok(Self { address, ledger, history, handle, task: tokio::spawn(server) })
     }
 
     /// What it listens on.
@@ -170,6 +174,7 @@ impl Server {
         if let Ok(Err(error)) = self.task.await {
             tracing::error!(%error, "the web server ended with an error");
         }
+        self.history.close().await;
         self.ledger.close().await
     }
 }
@@ -190,12 +195,13 @@ fn sign_in(config: &Config) -> Result<SignIn, StartError> {
 
 fn service(
     config: &Config,
-    ledger: &Arc<Ledger>,
+    (ledger, history): (&Arc<Ledger>, &Arc<History>),
     process_keys: Vec<ProcessKey>,
     metrics: Arc<Metrics>,
 ) -> Service {
     Service {
         rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger))),
+        history: Arc::clone(history),
         ledger: Arc::clone(ledger),
         issuer: config.issuer.as_str().to_owned(),
         scopes: config.scopes.clone(),

@@ -7,6 +7,7 @@
 
 mod app;
 mod fold;
+pub mod history;
 mod installation;
 pub mod live;
 mod operator_key;

@@ -8,6 +8,7 @@ use grantbook_events::{
 };
 use serde::Serialize;
 
+use super::as_of::ends;
 use super::sentences;
 use crate::ledger::{Ledger, LedgerError};
 
@@ -42,6 +43,34 @@ pub async fn timeline(ledger: &Ledger, id: InstallationId) -> Result<Option<Vec<
     Ok(Some(events.iter().filter_map(|recorded| moment(recorded, &mut tokens)).collect()))
 }
 
+/// What happened to one token, oldest first: its approval, its issue and its end, and what became of its app.
+///
+/// # Errors
+/// If its streams cannot be read.
+pub async fn token_timeline(
+    ledger: &Ledger,
+    installation_id: InstallationId,
+    token_id: TokenId,
+) -> Result<Vec<Moment>, LedgerError> {
+    let mut events = ledger.events_of(&StreamKind::Installation(installation_id).into()).await?;
+    let grant = events.iter().find_map(|recorded| match &recorded.event {
+        Event::Installation(InstallationEvent::CodeExchanged(event)) if event.token_id == token_id => {
+            Some(event.grant_id)
+        }
+        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
+    });
+    let Some(client_id) = events.iter().find_map(client_of) else { return Ok(Vec::new()) };
+    events.retain(|recorded| match &recorded.event {
+        Event::Installation(InstallationEvent::AccessGranted(event)) => Some(event.grant_id) == grant,
+        Event::Installation(InstallationEvent::CodeExchanged(event)) => event.token_id == token_id,
+        Event::Installation(InstallationEvent::CodeReplayed(event)) => Some(event.grant_id) == grant,
+        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => ends(recorded, token_id),
+    });
+    events.extend(ledger.events_of(&StreamKind::App(client_id).into()).await?);
+    events.sort_by_key(|recorded| recorded.envelope.position);
+    Ok(events.iter().filter_map(moment_of).collect())
+}
+
 fn client_of(recorded: &Recorded) -> Option<ClientId> {
     match &recorded.event {
         Event::Installation(InstallationEvent::AccessGranted(granted)) => Some(granted.client_id),
@@ -50,17 +79,22 @@ fn client_of(recorded: &Recorded) -> Option<ClientId> {
 }
 
 fn moment(recorded: &Recorded, tokens: &mut Tokens) -> Option<Moment> {
+    let mut moment = moment_of(recorded)?;
+    if let Event::Installation(event) = &recorded.event
+        && let Some(change) = tokens.see(event)
+    {
+        moment.sentence.push(' ');
+        moment.sentence.push_str(change);
+    }
+    Some(moment)
+}
+
+/// One event in a sentence, if it matters to an installation.
+pub(super) fn moment_of(recorded: &Recorded) -> Option<Moment> {
     let envelope = &recorded.envelope;
     let sentence = match &recorded.event {
         Event::App(event) => sentences::of_app(event, &envelope.actor)?,
-        Event::Installation(event) => {
-            let mut sentence = sentences::of_installation(event, &envelope.actor);
-            if let Some(change) = tokens.see(event) {
-                sentence.push(' ');
-                sentence.push_str(change);
-            }
-            sentence
-        }
+        Event::Installation(event) => sentences::of_installation(event, &envelope.actor),
         Event::OperatorKey(_) => return None,
     };
     Some(Moment {

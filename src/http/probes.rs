@@ -81,6 +81,7 @@ pub async fn metrics(
         quarantined: counts.quarantined,
         position: progress.position.as_u64(),
         caught_up: progress.caught_up,
+        history_position: service.history.progress().position.as_u64(),
     };
     let text = metrics.render(&gauges).map_err(|_| {
         let (status, detail) = (actix_web::http::StatusCode::INTERNAL_SERVER_ERROR, "cannot write metrics");

@@ -31,7 +31,12 @@ pub fn routes(config: &mut ServiceConfig) {
             at("/installations/{installation_id}").get(installations::read).delete(installations::uninstall),
         )
         .service(at("/installations/{installation_id}/events").get(installations::events))
-        .service(at("/audit/installations/{installation_id}/timeline").get(audit::timeline))
+        .service(at("/audit/events").get(audit::events::list))
+        .service(at("/audit/installations").get(audit::past::installations))
+        .service(at("/audit/installations/{installation_id}/timeline").get(audit::timeline::of_installation))
+        .service(at("/audit/token/{token_id}").get(audit::past::token))
+        .service(at("/audit/token/{token_id}/timeline").get(audit::timeline::of_token))
+        .service(at("/audit/diff").get(audit::past::diff))
         .service(at("/tokens/{token_id}").delete(tokens::revoke))
         .service(at("/projections").get(projections::list))
         .service(at("/projections/live/snapshots").post(projections::snapshot))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
+use crate::audit::History;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{Command, Refusal};
 use crate::ledger::{Ledger, LedgerError, Origin};
@@ -17,6 +18,8 @@ use crate::telemetry::Metrics;
 pub struct Service {
     /// The ledger.
     pub ledger: Arc<Ledger>,
+    /// The history of the ledger.
+    pub history: Arc<History>,
     /// Projections that are built again.
     pub rebuilds: Arc<Rebuilds>,
     /// The issuer, without a trailing slash. From the configuration, never from a Host header (K6).

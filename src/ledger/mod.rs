@@ -11,6 +11,7 @@ mod snapshots;
 mod states;
 #[cfg(test)]
 pub(crate) mod tests;
+mod until;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use recorded::{UnreadableError, fold, read};
 use snapshots::Keeper;
 pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
 use states::{Loaded, States};
+pub use until::{Until, UntilError};
 
 /// How often a command is decided again because its stream moved on meanwhile.
 const MAX_CONFLICTS: usize = 64;

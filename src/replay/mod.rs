@@ -15,7 +15,7 @@ mod twins;
 mod verify;
 mod what_if;
 
-use grantbook_events::{Position, Timestamp, TimestampError};
+use grantbook_events::Position;
 
 pub use compare::{Against, Claim, Compared};
 pub use plan::{Plan, plan};
@@ -25,47 +25,8 @@ pub use shown::ShownState;
 pub use verify::{Finding, Verified, difference_from, verify};
 pub use what_if::{Consequence, Without, what_if};
 
+pub use crate::ledger::{Until, UntilError};
 use crate::store::StoreError;
-
-/// How far a replay goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Until {
-    /// To the last event there is when it begins.
-    #[default]
-    Head,
-    /// To this position, or the last one below it.
-    Position(Position),
-    /// Up to the first event that was recorded after this time: the ledger as it stood then.
-    Time(Timestamp),
-}
-
-/// Neither a position nor a time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither a position, such as 1200, nor a time, such as 2026-01-31T12:00:00Z")]
-pub struct UntilError(String);
-
-impl std::str::FromStr for Until {
-    type Err = UntilError;
-
-    fn from_str(text: &str) -> Result<Self, UntilError> {
-        if let Ok(position) = text.parse() {
-            return Ok(Self::Position(Position::new(position)));
-        }
-        let time = text.parse().map_err(|_: TimestampError| UntilError(text.to_owned()))?;
-        Ok(Self::Time(time))
-    }
-}
-
-impl Until {
-    /// Whether an event still belongs to it.
-    fn takes(self, position: Position, recorded_at: Timestamp) -> bool {
-        match self {
-            Self::Head => true,
-            Self::Position(last) => position <= last,
-            Self::Time(time) => recorded_at <= time,
-        }
-    }
-}
 
 /// How far a replay has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

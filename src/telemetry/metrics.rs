@@ -50,6 +50,7 @@ pub struct Metrics {
     quarantined: Count,
     position: Count,
     caught_up: Count,
+    history_position: Count,
 }
 
 type Count = Gauge<u64, AtomicU64>;
@@ -71,6 +72,8 @@ pub struct Gauges {
     pub position: u64,
     /// Whether everything that was in the store at the start is folded.
     pub caught_up: bool,
+    /// The last position in the history.
+    pub history_position: u64,
 }
 
 impl Metrics {
@@ -102,6 +105,7 @@ impl Metrics {
         let quarantined = gauge("quarantined_streams", help);
         let position = gauge("position", "The last position folded into the live projection");
         let caught_up = gauge("caught_up", "1 once the ledger as of the start is folded, else 0");
+        let history_position = gauge("history_position", "The last position in the history file");
         Self {
             registry,
             requests,
@@ -114,6 +118,7 @@ impl Metrics {
             quarantined,
             position,
             caught_up,
+            history_position,
         }
     }
 
@@ -141,6 +146,7 @@ impl Metrics {
         self.quarantined.set(gauges.quarantined as u64);
         self.position.set(gauges.position);
         self.caught_up.set(u64::from(gauges.caught_up));
+        self.history_position.set(gauges.history_position);
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)
@@ -175,6 +181,7 @@ mod tests {
             quarantined: 7,
             position: 5,
             caught_up: true,
+            history_position: 8,
         };
         let text = metrics.render(&gauges).unwrap();
         for line in [
@@ -191,6 +198,7 @@ mod tests {
             "grantbook_quarantined_streams 7",
             "grantbook_position 5",
             "grantbook_caught_up 1",
+            "grantbook_history_position 8",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");

@@ -10,7 +10,7 @@ pub struct StateDigest([u64; 4]);
 
 impl StateDigest {
     /// Adds one row, given as its fields in a fixed order.
-    pub(super) fn add(&mut self, table: &str, fields: &[&[u8]]) {
+    pub(crate) fn add(&mut self, table: &str, fields: &[&[u8]]) {
         let mut hasher = Sha256::new();
         hasher.update(table);
         for field in fields {
@@ -21,6 +21,24 @@ impl StateDigest {
         for (sum, word) in self.0.iter_mut().zip(hash.as_chunks::<8>().0) {
             *sum = sum.wrapping_add(u64::from_le_bytes(*word));
         }
+    }
+
+    /// The sum as 32 bytes.
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (to, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            *to = word.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// The sum that [`Self::to_bytes`] gave.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        let mut words = [0; 4];
+        for (word, from) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*from);
+        }
+        Self(words)
     }
 
     /// Adds the rows that are in another.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{path_config, query_config};
+use crate::audit::History;
 use crate::clock::{Clock, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{ExchangeCode, GrantAccess, TokenRules};
@@ -58,7 +59,12 @@ pub(crate) const ROUTES: &[RouteUnderTest] = &[
     route("GET", "/installations", AUDITOR),
     route("GET", "/installations/{installation_id}", AUDITOR),
     route("GET", "/installations/{installation_id}/events", AUDITOR),
+    route("GET", "/audit/events", AUDITOR),
+    route("GET", "/audit/installations", AUDITOR),
     route("GET", "/audit/installations/{installation_id}/timeline", AUDITOR),
+    route("GET", "/audit/token/{token_id}", AUDITOR),
+    route("GET", "/audit/token/{token_id}/timeline", AUDITOR),
+    route("GET", "/audit/diff", AUDITOR),
     route("DELETE", "/installations/{installation_id}", ADMIN),
     route("DELETE", "/tokens/{token_id}", ADMIN),
     route("GET", "/projections", AUDITOR),
@@ -115,6 +121,7 @@ pub(crate) struct Given {
     pub store: Arc<MemoryStore>,
     keys: Vec<(Role, PlainSecret)>,
     answers: RefCell<String>,
+    _dir: tempfile::TempDir,
 }
 
 /// An app's installation with one token.
@@ -139,7 +146,9 @@ impl Given {
             .map(|(role, key)| ProcessKey { name: "test", role: *role, digest: key.digest() })
             .collect();
         let metrics = Arc::new(Metrics::new(clock.now()));
+        let dir = tempfile::tempdir().unwrap();
         let service = web::Data::new(Service {
+            history: History::start(Arc::clone(&store) as _, dir.path().to_owned()),
             rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger))),
             ledger,
             issuer: "https://grantbook.example".to_owned(),
@@ -151,7 +160,8 @@ impl Given {
             process_keys,
             metrics: Arc::clone(&metrics),
         });
-        Self { service, metrics: web::Data::from(metrics), clock, store, keys, answers: RefCell::default() }
+        let (metrics, answers) = (web::Data::from(metrics), RefCell::default());
+        Self { service, metrics, clock, store, keys, answers, _dir: dir }
     }
 
     /// Goes on with another ledger.
@@ -159,6 +169,7 @@ impl Given {
         let old: &Service = &self.service;
         self.service = web::Data::new(Service {
             rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger))),
+            history: Arc::clone(&old.history),
             ledger,
             issuer: old.issuer.clone(),
             scopes: old.scopes.clone(),

@@ -50,7 +50,7 @@ impl Paging {
         rows: impl Fn(usize, usize) -> Vec<R>,
         item: impl Fn(&R) -> Option<T>,
     ) -> Page<T> {
-        let limit = self.limit.map_or(DEFAULT_LIMIT, |limit| limit.0);
+        let limit = Limit::or_default(self.limit);
         let start = self.cursor.map_or(0, |cursor| cursor.0);
         let (mut at, mut items) = (start, Vec::new());
         while at - start < MAX_LOOKED_AT {
@@ -103,11 +103,18 @@ impl TryFrom<String> for Cursor {
 /// The most items of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Limit(usize);
+pub(in crate::http) struct Limit(usize);
+
+impl Limit {
+    /// The items of a page.
+    pub(in crate::http) fn or_default(limit: Option<Self>) -> usize {
+        limit.map_or(DEFAULT_LIMIT, |limit| limit.0)
+    }
+}
 
 /// Not a page size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) struct LimitError;
+pub(in crate::http) struct LimitError;
 
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

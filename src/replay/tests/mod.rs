@@ -8,7 +8,7 @@ mod what_if;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantbook_events::EventId;
+use grantbook_events::{EventId, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -1,0 +1,372 @@
+//! The files of the history: which of them is in force, what is in one, and connections to it. Knows: SQLite
+//! and names. Must not know: what a row means.
+//!
+//! A file is named after its generation. It gets its name when it is whole; so the highest generation is in
+//! force, and what is below it is only kept until that has been seen to open.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use grantbook_events::{EventId, Position, Timestamp};
+use grantbook_projections::live::StateDigest;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use uuid::Uuid;
+
+use super::HistoryError;
+use super::rows::{COLUMNS, Writer, read};
+use crate::store::private;
+
+/// What is in a file: another number for every release that writes other rows.
+pub(super) const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    ledger BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    event_id BLOB,
+    previous INTEGER NOT NULL,
+    latest_at INTEGER NOT NULL,
+    digest BLOB NOT NULL
+) STRICT;
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY,
+    recorded_at INTEGER NOT NULL,
+    -- The latest time up to this row: it grows with the position, whatever clocks do.
+    latest_at INTEGER NOT NULL,
+    event_id BLOB NOT NULL,
+    stream TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    client_id BLOB,
+    account_id TEXT,
+    user_id TEXT,
+    installation_id BLOB,
+    token_ids BLOB,
+    actor_kind TEXT,
+    actor_id TEXT,
+    reason TEXT,
+    request_id TEXT
+) STRICT;
+-- Each ends with the position, as every index does.
+CREATE INDEX by_time ON events (latest_at);
+CREATE INDEX by_type ON events (type);
+CREATE INDEX by_app ON events (client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX by_account ON events (account_id) WHERE account_id IS NOT NULL;
+CREATE INDEX by_user ON events (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX by_installation ON events (installation_id) WHERE installation_id IS NOT NULL;
+CREATE INDEX by_actor ON events (actor_id) WHERE actor_id IS NOT NULL;
+CREATE INDEX by_reason ON events (reason) WHERE reason IS NOT NULL;
+CREATE TABLE event_tokens (
+    token_id BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    -- Whose token it is and until when, on the row of its issue, until it ends.
+    user_id TEXT,
+    expires_at INTEGER,
+    PRIMARY KEY (token_id, position)
+) STRICT, WITHOUT ROWID;
+";
+
+/// The files in a directory.
+#[derive(Debug)]
+pub(super) struct Generations {
+    dir: PathBuf,
+}
+
+impl Generations {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    fn path(&self, generation: u64) -> PathBuf {
+        self.dir.join(format!("history-{generation}.db"))
+    }
+
+    /// The generations there are, the newest first.
+    fn there(&self) -> Result<Vec<u64>, HistoryError> {
+        let mut found = Vec::new();
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("history-")?.strip_suffix(".db"));
+            found.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(found)
+    }
+
+    /// Opens the newest file that is one of this ledger, or makes one, and removes what is left of others.
+    pub(super) fn open(&self, ledger: Uuid) -> Result<Arc<File>, HistoryError> {
+        private::create_dir_all(&self.dir)?;
+        let there = self.there()?;
+        let mut in_force = None;
+        for generation in &there {
+            match File::open(self.path(*generation), ledger) {
+                Ok(file) => {
+                    in_force = Some((*generation, file));
+                    break;
+                }
+                Err(error) => {
+                    let path = self.path(*generation);
+                    tracing::warn!(path = %path.display(), %error, "a history file is of no use and is built anew");
+                }
+            }
+        }
+        for generation in
+            there.iter().filter(|there| in_force.as_ref().is_none_or(|(kept, _)| kept != *there))
+        {
+            remove(&self.path(*generation))?;
+        }
+        remove(&self.building())?;
+        match in_force {
+            Some((_, file)) => Ok(Arc::new(file)),
+            None => {
+                let path = self.path(there.first().map_or(1, |newest| newest + 1));
+                File::make(&path, ledger)?;
+                Ok(Arc::new(File::open(path, ledger)?))
+            }
+        }
+    }
+
+    fn building(&self) -> PathBuf {
+        self.dir.join("history.building")
+    }
+
+    /// Throws a file away and makes an empty one.
+    pub(super) fn begin_anew(&self, old: &File, ledger: Uuid) -> Result<Arc<File>, HistoryError> {
+        old.close();
+        let path = self.path(self.there()?.first().map_or(1, |newest| newest + 1));
+        File::make(&path, ledger)?;
+        let file = File::open(path, ledger)?;
+        remove(&old.path)?;
+        Ok(Arc::new(file))
+    }
+
+    /// An empty file that is not in force.
+    pub(super) fn begin_beside(&self, ledger: Uuid) -> Result<Arc<File>, HistoryError> {
+        remove(&self.building())?;
+        File::make(&self.building(), ledger)?;
+        Ok(Arc::new(File::open(self.building(), ledger)?))
+    }
+
+    /// Gives a file that is whole a name, opens it, and removes the one that was in force before it.
+    pub(super) fn put_in_force(
+        &self,
+        built: &File,
+        old: &File,
+        ledger: Uuid,
+    ) -> Result<Arc<File>, HistoryError> {
+        built.close();
+        let path = self.path(self.there()?.first().map_or(1, |newest| newest + 1));
+        fs::rename(self.building(), &path)?;
+        let file = File::open(path, ledger)?;
+        old.close();
+        remove(&old.path)?;
+        Ok(Arc::new(file))
+    }
+
+    pub(super) fn give_up_building(&self) {
+        if let Err(error) = remove(&self.building()) {
+            tracing::warn!(%error, "a history file that is not needed cannot be removed");
+        }
+    }
+}
+
+/// Removes a database and what SQLite keeps beside it.
+fn remove(path: &Path) -> Result<(), HistoryError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where the rows of a file end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub position: Position,
+    pub event_id: Option<EventId>,
+    pub previous: Position,
+}
+
+/// One file, and its connections.
+#[derive(Debug)]
+pub(super) struct File {
+    path: PathBuf,
+    writer: Mutex<Option<Writer>>,
+    idle: Mutex<Vec<Connection>>,
+    is_closed: AtomicBool,
+}
+
+impl File {
+    fn make(path: &Path, ledger: Uuid) -> Result<(), HistoryError> {
+        drop(private::open_file(path)?);
+        let conn = Connection::open(path)?;
+        conn.pragma_update(None, "journal_mode", "WAL")?;
+        conn.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION};"))?;
+        let none = StateDigest::default().to_bytes();
+        conn.execute(
+            "INSERT INTO state VALUES (1, ?1, 0, NULL, 0, ?2, ?3)",
+            (ledger.as_bytes(), i64::MIN, none),
+        )?;
+        conn.execute_batch("COMMIT")?;
+        Ok(())
+    }
+
+    fn open(path: PathBuf, ledger: Uuid) -> Result<Self, HistoryError> {
+        let conn = Connection::open_with_flags(
+            &path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        // What a power cut takes is followed again; the ledger is what must not be lost.
+        conn.pragma_update(None, "synchronous", "NORMAL")?;
+        conn.pragma_update(None, "cache_size", -65_536)?;
+        let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version != VERSION {
+            return Err(HistoryError::File(format!(
+                "it has version {version}, and version {VERSION} is wanted"
+            )));
+        }
+        let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
+        if of != ledger.as_bytes() {
+            return Err(HistoryError::File("it is of another ledger".to_owned()));
+        }
+        let writer = Mutex::new(Some(Writer::new(conn)?));
+        Ok(Self { path, writer, idle: Mutex::default(), is_closed: AtomicBool::new(false) })
+    }
+
+    /// The one connection that writes; none after closing.
+    pub(super) fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn end(self: &Arc<Self>) -> Result<End, HistoryError> {
+        self.reader()?.end()
+    }
+
+    /// A connection that reads.
+    pub(super) fn reader(self: &Arc<Self>) -> Result<HistoryReader, HistoryError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => open_to_read(&self.path)?,
+        };
+        Ok(HistoryReader { conn: Some(conn), file: Some(Arc::clone(self)) })
+    }
+
+    /// Closes what is not in use.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.writer() = None;
+    }
+}
+
+fn open_to_read(path: &Path) -> Result<Connection, HistoryError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// A look at the rows.
+#[derive(Debug)]
+pub struct HistoryReader {
+    conn: Option<Connection>,
+    file: Option<Arc<File>>,
+}
+
+impl HistoryReader {
+    /// The history in a directory, beside whoever keeps it; `None` if there is none of this ledger.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(dir: &Path, ledger: Uuid) -> Result<Option<Self>, HistoryError> {
+        let generations = Generations::new(dir.to_owned());
+        let Some(newest) = generations.there()?.first().copied() else { return Ok(None) };
+        let conn = open_to_read(&generations.path(newest))?;
+        let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version != VERSION {
+            return Ok(None);
+        }
+        let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
+        Ok((of == ledger.as_bytes()).then_some(Self { conn: Some(conn), file: None }))
+    }
+
+    pub(super) fn conn(&self) -> Result<&Connection, HistoryError> {
+        // It is taken only when this goes.
+        self.conn.as_ref().ok_or_else(|| HistoryError::File("it is closed".to_owned()))
+    }
+
+    /// Where the rows end, and their digest.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn state(&self) -> Result<(Position, StateDigest), HistoryError> {
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (position, digest): (i64, [u8; 32]) =
+            self.conn()?.query_row("SELECT position, digest FROM state", (), read)?;
+        Ok((Position::new(position.cast_unsigned()), StateDigest::from_bytes(digest)))
+    }
+
+    fn end(&self) -> Result<End, HistoryError> {
+        let read = |row: &rusqlite::Row<'_>| {
+            let (position, previous): (i64, i64) = (row.get(0)?, row.get(2)?);
+            let event_id: Option<[u8; 16]> = row.get(1)?;
+            Ok(End {
+                position: Position::new(position.cast_unsigned()),
+                event_id: event_id.map(|id| EventId::new(Uuid::from_bytes(id))),
+                previous: Position::new(previous.cast_unsigned()),
+            })
+        };
+        Ok(self.conn()?.query_row("SELECT position, event_id, previous FROM state", (), read)?)
+    }
+
+    /// What the rows up to a position come to.
+    pub(super) fn sum_up_to(&self, position: Position) -> Result<StateDigest, HistoryError> {
+        let query = format!("SELECT {COLUMNS} FROM events WHERE position <= ?1 ORDER BY position");
+        let mut select = self.conn()?.prepare(&query)?;
+        let mut rows = select.query([position.as_u64().cast_signed()])?;
+        let mut sum = StateDigest::default();
+        while let Some(row) = rows.next()? {
+            read(row)?.digest(&mut sum);
+        }
+        Ok(sum)
+    }
+
+    /// The last position before the first event that was recorded after a time.
+    pub(super) fn last_until(&self, time: Timestamp) -> Result<Position, HistoryError> {
+        let last = "SELECT position FROM events WHERE latest_at <= ?1 ORDER BY latest_at DESC, position DESC LIMIT 1";
+        let found: Option<i64> =
+            self.conn()?.prepare_cached(last)?.query_row([time.as_micros()], |row| row.get(0)).optional()?;
+        Ok(found.map_or(Position::START, |position| Position::new(position.cast_unsigned())))
+    }
+
+    /// When the last event at or before a position was recorded.
+    pub(super) fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, HistoryError> {
+        let last = "SELECT recorded_at FROM events WHERE position <= ?1 ORDER BY position DESC LIMIT 1";
+        let found: Option<i64> = self
+            .conn()?
+            .prepare_cached(last)?
+            .query_row([position.as_u64().cast_signed()], |row| row.get(0))
+            .optional()?;
+        Ok(found.map(Timestamp::from_micros))
+    }
+}
+
+impl Drop for HistoryReader {
+    fn drop(&mut self) {
+        if let (Some(conn), Some(file)) = (self.conn.take(), &self.file)
+            && !file.is_closed.load(Ordering::Acquire)
+        {
+            file.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Keeps a file up to date with the ledger, and builds another beside it. Knows: subscriptions and files. Must
+//! not know: what is in a row.
+
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use grantbook_events::Position;
+use uuid::Uuid;
+
+use super::file::{End, File};
+use super::{HistoryError, Inner, Rebuilt};
+use crate::store::{Record, Signal, Store, StoreError};
+
+/// The pause before the ledger is followed again, doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The most records of one transaction.
+const BATCH: usize = 4096;
+
+pub(super) async fn run(inner: Arc<Inner>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let lost = match follow(&inner, &mut pause).await {
+            Err(HistoryError::Store(StoreError::Closed)) => return,
+            Err(lost) => lost,
+            Ok(never) => match never {},
+        };
+        if let HistoryError::Store(StoreError::Damaged { .. } | StoreError::NewerFormat { .. }) = lost {
+            // Reading it again would say the same.
+            tracing::error!(reason = %lost, "the history does not go on");
+            inner.progress.send_modify(|progress| progress.stopped = Some(lost.to_string()));
+            return;
+        }
+        tracing::warn!(reason = %lost, "the history is interrupted and taken up again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn follow(inner: &Arc<Inner>, pause: &mut Duration) -> Result<Infallible, HistoryError> {
+    let ledger = inner.store.head().await?.identity;
+    if inner.current.load().is_none() {
+        open(inner, ledger).await?;
+    }
+    let position = inner.progress.borrow().position;
+    let mut subscription = inner.store.subscribe(position).await?;
+    loop {
+        match subscription.next().await {
+            Signal::CaughtUp => {}
+            Signal::Lost(error) => return Err(error.into()),
+            Signal::Records(records) => {
+                *pause = FIRST_PAUSE;
+                let shared = Arc::clone(inner);
+                blocking(move || shared.insert(&records)).await?;
+            }
+        }
+    }
+}
+
+/// Opens the file in force, or makes one; one that does not fit the ledger is begun anew.
+async fn open(inner: &Arc<Inner>, ledger: Uuid) -> Result<(), HistoryError> {
+    let shared = Arc::clone(inner);
+    let (file, end) = blocking(move || {
+        let file = shared.generations.open(ledger)?;
+        let end = file.end()?;
+        Ok((file, end))
+    })
+    .await?;
+    let file = if is_in_ledger(&*inner.store, end).await? {
+        file
+    } else {
+        tracing::warn!(position = %end.position, "the history ends with an event that the ledger does not have there: it is built anew");
+        let shared = Arc::clone(inner);
+        blocking(move || shared.generations.begin_anew(&file, ledger)).await?
+    };
+    let position = file.end()?.position;
+    inner.current.store(Some(file));
+    inner.progress.send_modify(|progress| progress.position = position);
+    Ok(())
+}
+
+/// What is at a position is the first record after the one before: positions are not counted with.
+async fn is_in_ledger(store: &dyn Store, end: End) -> Result<bool, StoreError> {
+    let Some(event_id) = end.event_id else { return Ok(end.position == Position::START) };
+    let there = store.read_all(end.previous, 1).await?;
+    Ok(there.iter().any(|record| record.position == end.position && record.event_id == event_id))
+}
+
+impl Inner {
+    fn insert(&self, records: &[Record]) -> Result<(), HistoryError> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed.into());
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = self.current.load_full();
+        let file = file.ok_or_else(|| HistoryError::File("it is not open".to_owned()))?;
+        let mut guard = file.writer();
+        let Some(writer) = guard.as_mut() else { return Err(StoreError::Closed.into()) };
+        for batch in records.chunks(BATCH) {
+            writer.insert(batch)?;
+        }
+        let position = writer.position();
+        self.progress.send_modify(|progress| progress.position = position);
+        Ok(())
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, HistoryError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|broke| HistoryError::File(broke.to_string()))?
+}
+
+/// Builds another file and puts it in force.
+pub(super) async fn rebuild(
+    inner: &Arc<Inner>,
+    mut step: impl FnMut(u64, Position) -> bool + Send,
+) -> Result<Rebuilt, HistoryError> {
+    let ledger = inner.store.head().await?.identity;
+    let shared = Arc::clone(inner);
+    let built = blocking(move || shared.generations.begin_beside(ledger)).await?;
+    let outcome = build(inner, &built, ledger, &mut step).await;
+    if !matches!(outcome, Ok(Rebuilt::Same | Rebuilt::Repaired)) {
+        built.close();
+        inner.generations.give_up_building();
+    }
+    outcome
+}
+
+async fn build(
+    inner: &Arc<Inner>,
+    built: &Arc<File>,
+    ledger: Uuid,
+    step: &mut (impl FnMut(u64, Position) -> bool + Send),
+) -> Result<Rebuilt, HistoryError> {
+    let (mut events, mut position, mut was_same) = (0, Position::START, None);
+    loop {
+        // Up to where the file in force is, and not beyond: there the two are compared.
+        let target = inner.progress.borrow().position;
+        while position < target {
+            let mut records = inner.store.read_all(position, BATCH).await?;
+            records.truncate(records.partition_point(|record| record.position <= target));
+            let Some(last) = records.last() else { break };
+            position = last.position;
+            events += records.len() as u64;
+            let file = Arc::clone(built);
+            blocking(move || insert_into(&file, &records)).await?;
+            if !step(events, position) {
+                return Ok(Rebuilt::Cancelled);
+            }
+        }
+        let (shared, file) = (Arc::clone(inner), Arc::clone(built));
+        // The rows themselves are compared once, while both files go on; what is added later is told by the
+        // digests.
+        let same = match was_same {
+            Some(same) => same,
+            None => blocking(move || shared.has_rows_of(&file)).await?,
+        };
+        was_same = Some(same);
+        let (shared, file) = (Arc::clone(inner), Arc::clone(built));
+        if let Some(digests_agree) = blocking(move || shared.exchange(&file, ledger)).await? {
+            return Ok(if same && digests_agree { Rebuilt::Same } else { Rebuilt::Repaired });
+        }
+    }
+}
+
+fn insert_into(file: &File, records: &[Record]) -> Result<(), HistoryError> {
+    match file.writer().as_mut() {
+        Some(writer) => writer.insert(records),
+        None => Err(HistoryError::File("it was closed".to_owned())),
+    }
+}
+
+impl Inner {
+    /// Whether the rows of the file in force, up to where another ends, come to what that one's rows come to.
+    fn has_rows_of(&self, built: &File) -> Result<bool, HistoryError> {
+        let old = self.current.load_full().ok_or_else(|| HistoryError::File("it is not open".to_owned()))?;
+        let end = built.writer().as_ref().map(|writer| (writer.position(), writer.digest()));
+        let Some((position, digest)) = end else { return Ok(false) };
+        Ok(old.reader()?.sum_up_to(position)? == digest)
+    }
+
+    /// Puts a file in force that is where the old one is, and says whether their digests agree; `None` if the
+    /// old one has gone on.
+    fn exchange(&self, built: &File, ledger: Uuid) -> Result<Option<bool>, HistoryError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = |file: &File| file.writer().as_ref().map(|writer| (writer.position(), writer.digest()));
+        let old = self.current.load_full().ok_or_else(|| HistoryError::File("it is not open".to_owned()))?;
+        let (Some(of_old), Some(of_built)) = (state(&old), state(built)) else {
+            return Err(StoreError::Closed.into());
+        };
+        if of_old.0 != of_built.0 {
+            return Ok(None);
+        }
+        self.current.store(Some(self.generations.put_in_force(built, &old, ledger)?));
+        Ok(Some(of_old.1 == of_built.1))
+    }
+}

@@ -1,0 +1,250 @@
+//! The history projection: one row an event, in a SQLite file of its own, which can be thrown away and built
+//! again. Knows: the store, rows, files. Must not know: what is asked of it, or HTTP.
+//!
+//! The file follows the ledger by a subscription of its own, so that no request waits for it. Its position is
+//! committed with its rows. A file that is of another ledger, of another version, damaged, or ahead of the
+//! ledger is put aside and built anew.
+
+mod file;
+mod follow;
+mod query;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use grantbook_events::{Position, Timestamp, TokenId};
+use grantbook_projections::history::HistoryRow;
+use grantbook_projections::live::StateDigest;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use file::HistoryReader;
+use file::{File, Generations};
+pub use query::{Filter, Order};
+
+use crate::store::{Store, StoreError};
+
+/// How long a question waits for the history to reach the events it is about.
+const REACHED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why history does not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HistoryError {
+    /// SQLite, or the disk, says no.
+    #[error("the history file cannot be used: {0}")]
+    File(String),
+    /// The file is behind the ledger, for longer than a question may wait.
+    #[error("the history is at position {at} and has not reached {wanted} yet")]
+    Behind {
+        /// Where it is.
+        at: Position,
+        /// Where it has to be.
+        wanted: Position,
+    },
+    /// The ledger cannot be followed any more.
+    #[error("the history does not follow the ledger: {0}")]
+    Stopped(String),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for HistoryError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::File(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for HistoryError {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error.to_string())
+    }
+}
+
+/// How far the history is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryProgress {
+    /// The last position in it.
+    pub position: Position,
+    /// Why it does not go on, if it does not.
+    pub stopped: Option<String>,
+}
+
+/// How rebuilt history compares with what was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rebuilt {
+    /// Every row was the same.
+    Same,
+    /// Rows were wrong; they are right now.
+    Repaired,
+    /// It was called off; nothing was changed.
+    Cancelled,
+}
+
+/// The history of a ledger, kept up to date.
+#[derive(Debug)]
+pub struct History {
+    inner: Arc<Inner>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the follower and those who ask share.
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    generations: Generations,
+    /// What is asked; none before the first opening.
+    current: ArcSwapOption<File>,
+    progress: watch::Sender<HistoryProgress>,
+    is_closed: AtomicBool,
+    /// Held by whoever adds rows, or puts another file in force.
+    turn: Mutex<()>,
+}
+
+impl History {
+    /// Starts keeping the history of a store in a directory. Must be called within a Tokio runtime.
+    pub fn start(store: Arc<dyn Store>, dir: PathBuf) -> Arc<Self> {
+        let start = HistoryProgress { position: Position::START, stopped: None };
+        let inner = Arc::new(Inner {
+            store,
+            generations: Generations::new(dir),
+            current: ArcSwapOption::empty(),
+            progress: watch::Sender::new(start),
+            is_closed: AtomicBool::new(false),
+            turn: Mutex::default(),
+        });
+        let task = tokio::spawn(follow::run(Arc::clone(&inner)));
+        Arc::new(Self { inner, task: Mutex::new(Some(task)) })
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> HistoryProgress {
+        self.inner.progress.borrow().clone()
+    }
+
+    /// Waits until a position, which is in the ledger, is in the history too; for a few seconds at most.
+    ///
+    /// # Errors
+    /// If it is not there in time, or never will be.
+    pub async fn reached(&self, wanted: Position) -> Result<(), HistoryError> {
+        let mut progress = self.inner.progress.subscribe();
+        let reached = progress.wait_for(|now| now.position >= wanted || now.stopped.is_some());
+        let _ = tokio::time::timeout(REACHED_WITHIN, reached).await;
+        let now = self.progress();
+        match now.stopped {
+            _ if now.position >= wanted => Ok(()),
+            Some(why) => Err(HistoryError::Stopped(why)),
+            None => Err(HistoryError::Behind { at: now.position, wanted }),
+        }
+    }
+
+    /// Does something with the file on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&HistoryReader) -> Result<T, HistoryError> + Send + 'static,
+    ) -> Result<T, HistoryError> {
+        let reader = self.reader()?;
+        let asking = tokio::task::spawn_blocking(move || ask(&reader));
+        asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?
+    }
+
+    /// A look at the rows, for whoever reads many of them on a thread that may block.
+    ///
+    /// # Errors
+    /// If there is no file yet, or it cannot be opened.
+    pub fn reader(&self) -> Result<HistoryReader, HistoryError> {
+        let file = self.inner.current.load_full();
+        let file = file.ok_or_else(|| HistoryError::File("it is not open yet".to_owned()))?;
+        file.reader()
+    }
+
+    /// Where the history is, and a digest of all its rows.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn digest_at(&self) -> Result<(Position, StateDigest), HistoryError> {
+        self.ask(HistoryReader::state).await
+    }
+
+    /// Rows that pass a filter, at most so many.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn rows(
+        &self,
+        filter: Filter,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<HistoryRow>, HistoryError> {
+        self.ask(move |reader| reader.rows(&filter, order, limit)).await
+    }
+
+    /// The last position before the first event that was recorded after a time.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn last_until(&self, time: Timestamp) -> Result<Position, HistoryError> {
+        self.ask(move |reader| reader.last_until(time)).await
+    }
+
+    /// When the last event at or before a position was recorded; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, HistoryError> {
+        self.ask(move |reader| reader.recorded_at(position)).await
+    }
+
+    /// The row of the event that issued a token.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn issue_of(&self, token: TokenId) -> Result<Option<HistoryRow>, HistoryError> {
+        let filter =
+            Filter { token: Some(token), event_type: Some("code-exchanged".to_owned()), ..Filter::default() };
+        Ok(self.rows(filter, Order::OldestFirst, 1).await?.pop())
+    }
+
+    /// Builds the file again beside the one that is asked, and lets it take its place. `step` is told how many
+    /// events are in it and the last of them, and says whether to go on.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read or the file not be written; nothing was changed then.
+    pub async fn rebuild(
+        &self,
+        step: impl FnMut(u64, Position) -> bool + Send,
+    ) -> Result<Rebuilt, HistoryError> {
+        follow::rebuild(&self.inner, step).await
+    }
+
+    /// Stops following; what was committed stays.
+    pub async fn close(&self) {
+        self.inner.is_closed.store(true, std::sync::atomic::Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.abort();
+            // Cancelled, as it was told.
+            let _ = task.await;
+        }
+        if let Some(file) = self.inner.current.load_full() {
+            let closing = tokio::task::spawn_blocking(move || file.close());
+            if let Err(error) = closing.await {
+                tracing::warn!(%error, "the history file was left open");
+            }
+        }
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}

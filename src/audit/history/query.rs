@@ -1,0 +1,131 @@
+//! Which rows are wanted, and in which order. Knows: filters and the indexes that serve them. Must not know:
+//! who asks.
+
+use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
+use grantbook_projections::history::HistoryRow;
+use rusqlite::ToSql;
+
+use super::HistoryError;
+use super::file::HistoryReader;
+use super::rows::{COLUMNS, read};
+
+/// In which order rows are wanted: by position, one way or the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The last position first.
+    #[default]
+    NewestFirst,
+    /// The first position first.
+    OldestFirst,
+}
+
+/// Which rows are wanted: those that pass everything that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// About this token.
+    pub token: Option<TokenId>,
+    /// About this installation.
+    pub installation: Option<InstallationId>,
+    /// About a grant or token of this user.
+    pub user: Option<UserId>,
+    /// About this account.
+    pub account: Option<AccountId>,
+    /// About this app.
+    pub app: Option<ClientId>,
+    /// Done by this user, app, operator key or part of grantbook.
+    pub actor: Option<String>,
+    /// For this reason, word for word.
+    pub reason: Option<String>,
+    /// Of this stored type.
+    pub event_type: Option<String>,
+    /// Recorded at this time or later.
+    pub since: Option<Timestamp>,
+    /// Recorded at this time or earlier.
+    pub until: Option<Timestamp>,
+    /// Behind this position.
+    pub after: Option<Position>,
+    /// Before this position.
+    pub before: Option<Position>,
+    /// At this position or before it.
+    pub up_to: Option<Position>,
+}
+
+/// Conditions and their values.
+#[derive(Default)]
+struct Where {
+    conditions: Vec<String>,
+    values: Vec<Box<dyn ToSql>>,
+    /// Whether one of the columns leads to the rows already. The others are then only compared: an index
+    /// of theirs would lead to more rows.
+    is_led: bool,
+}
+
+impl Where {
+    fn equals(&mut self, column: &str, value: Option<impl ToSql + 'static>) {
+        let Some(value) = value else { return };
+        let plus = if std::mem::replace(&mut self.is_led, true) { "+" } else { "" };
+        self.values.push(Box::new(value));
+        self.conditions.push(format!("{plus}{column} = ?{}", self.values.len()));
+    }
+
+    fn compare(&mut self, condition: &str, value: Option<i64>) {
+        let Some(value) = value else { return };
+        self.values.push(Box::new(value));
+        self.conditions.push(format!("{condition} ?{}", self.values.len()));
+    }
+}
+
+impl HistoryReader {
+    /// Rows that pass a filter, at most so many.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn rows(&self, filter: &Filter, order: Order, limit: usize) -> Result<Vec<HistoryRow>, HistoryError> {
+        let mut wanted = Where::default();
+        if let Some(token) = filter.token {
+            wanted.values.push(Box::new(*token.as_uuid().as_bytes()));
+            let positions = "position IN (SELECT position FROM event_tokens WHERE token_id = ?1)";
+            wanted.conditions.push(positions.to_owned());
+            wanted.is_led = true;
+        }
+        // From what has the fewest rows to what has the most.
+        wanted.equals("installation_id", filter.installation.map(|id| *id.as_uuid().as_bytes()));
+        wanted.equals("user_id", filter.user.as_ref().map(ToString::to_string));
+        wanted.equals("account_id", filter.account.as_ref().map(ToString::to_string));
+        wanted.equals("actor_id", filter.actor.clone());
+        wanted.equals("reason", filter.reason.clone());
+        wanted.equals("client_id", filter.app.map(|id| *id.as_uuid().as_bytes()));
+        wanted.equals("type", filter.event_type.clone());
+        let number = |position: Option<Position>| position.map(|position| position.as_u64().cast_signed());
+        let mut after = number(filter.after);
+        if let Some(since) = filter.since {
+            // No row up to there is as late as that.
+            let earlier = self.last_until(Timestamp::from_micros(since.as_micros().saturating_sub(1)))?;
+            after = after.max(number(Some(earlier)));
+        }
+        wanted.compare("position >", after);
+        wanted.compare("position <", number(filter.before));
+        wanted.compare("position <=", number(filter.up_to));
+        wanted.compare("recorded_at >=", filter.since.map(Timestamp::as_micros));
+        wanted.compare("recorded_at <=", filter.until.map(Timestamp::as_micros));
+        let conditions = match wanted.conditions.as_slice() {
+            [] => "1".to_owned(),
+            conditions => conditions.join(" AND "),
+        };
+        let direction = match order {
+            Order::NewestFirst => "DESC",
+            Order::OldestFirst => "ASC",
+        };
+        let query = format!(
+            "SELECT {COLUMNS} FROM events WHERE {conditions} ORDER BY position {direction} LIMIT {limit}"
+        );
+        let mut select = self.conn()?.prepare_cached(&query)?;
+        let values: Vec<&dyn ToSql> = wanted.values.iter().map(|value| &**value).collect();
+        let mut found = select.query(values.as_slice())?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            rows.push(read(row)?);
+        }
+        Ok(rows)
+    }
+}

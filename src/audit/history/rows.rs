@@ -1,0 +1,262 @@
+//! Rows on their way into a file, and back. Knows: columns. Must not know: which file, or who asks.
+
+use std::collections::HashMap;
+
+use grantbook_events::{
+    AccountId, Actor, ActorKind, ClientId, EventId, InstallationId, Position, Revision, Timestamp, TokenId,
+    UserId,
+};
+use grantbook_projections::history::{Earlier, HistoryRow, Unreadable};
+use grantbook_projections::live::StateDigest;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+use uuid::Uuid;
+
+use super::HistoryError;
+use crate::ledger;
+use crate::store::Record;
+
+/// Installations whose app and account are remembered, so that an exchange soon after its grant looks nothing up.
+const REMEMBERED: usize = 65_536;
+
+/// Every column of a row, in the order of [`read`].
+pub(super) const COLUMNS: &str = "position, recorded_at, event_id, stream, revision, type, client_id, account_id, \
+                                  user_id, installation_id, token_ids, actor_kind, actor_id, reason, request_id";
+
+const INSERT: &str = "INSERT INTO events (position, recorded_at, latest_at, event_id, stream, revision, type, \
+                      client_id, account_id, user_id, installation_id, token_ids, actor_kind, actor_id, reason, \
+                      request_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+const INSERT_TOKEN: &str =
+    "INSERT INTO event_tokens (token_id, position, user_id, expires_at) VALUES (?1, ?2, ?3, ?4)";
+const END_TOKEN: &str = "UPDATE event_tokens SET user_id = NULL WHERE token_id = ?1 AND user_id IS NOT NULL";
+const ACCOUNT_OF: &str = "SELECT client_id, account_id FROM events WHERE installation_id = ?1 \
+                          AND account_id IS NOT NULL ORDER BY position LIMIT 1";
+const USER_OF: &str = "SELECT t.user_id FROM event_tokens t JOIN events e ON e.position = t.position \
+                       WHERE t.token_id = ?1 AND t.user_id IS NOT NULL AND e.installation_id = ?2 \
+                       AND (t.expires_at IS NULL OR t.expires_at > ?3) LIMIT 1";
+
+/// The connection that writes, and where its rows end.
+#[derive(Debug)]
+pub(super) struct Writer {
+    conn: Connection,
+    position: Position,
+    latest_at: i64,
+    digest: StateDigest,
+    places: HashMap<InstallationId, (ClientId, AccountId)>,
+}
+
+impl Writer {
+    pub(super) fn new(conn: Connection) -> Result<Self, HistoryError> {
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (position, latest_at, digest): (i64, i64, [u8; 32]) =
+            conn.query_row("SELECT position, latest_at, digest FROM state", (), read)?;
+        Ok(Self {
+            conn,
+            position: Position::new(position.cast_unsigned()),
+            latest_at,
+            digest: StateDigest::from_bytes(digest),
+            places: HashMap::new(),
+        })
+    }
+
+    /// Changes the file behind its back.
+    #[cfg(test)]
+    pub(super) fn tamper(&self, sql: &str) {
+        self.conn.execute_batch(sql).unwrap();
+    }
+
+    pub(super) const fn position(&self) -> Position {
+        self.position
+    }
+
+    pub(super) const fn digest(&self) -> StateDigest {
+        self.digest
+    }
+
+    /// Adds a row for each record that is not in yet, all of them or none.
+    pub(super) fn insert(&mut self, records: &[Record]) -> Result<(), HistoryError> {
+        let Self { conn, position, latest_at, digest, places } = self;
+        let new = &records[records.partition_point(|record| record.position <= *position)..];
+        let Some(last) = new.last() else { return Ok(()) };
+        if places.len() > REMEMBERED {
+            places.clear();
+        }
+        let transaction = conn.transaction()?;
+        let (mut latest, mut sum) = (*latest_at, *digest);
+        for record in new {
+            let row = row_of(record, &mut LookedUp { conn: &transaction, places })?;
+            latest = latest.max(row.recorded_at.as_micros());
+            row.digest(&mut sum);
+            write(&transaction, &row, latest)?;
+            write_tokens(&transaction, record, &row)?;
+        }
+        let previous = match new {
+            [.., before, _] => before.position,
+            _ => *position,
+        };
+        transaction
+            .prepare_cached(
+                "UPDATE state SET position = ?1, event_id = ?2, previous = ?3, latest_at = ?4, digest = ?5",
+            )?
+            .execute((
+                last.position.as_u64().cast_signed(),
+                last.event_id.as_uuid().as_bytes(),
+                previous.as_u64().cast_signed(),
+                latest,
+                sum.to_bytes(),
+            ))?;
+        transaction.commit()?;
+        (*position, *latest_at, *digest) = (last.position, latest, sum);
+        Ok(())
+    }
+}
+
+/// The row of a record, whether it can be read or not.
+pub(super) fn row_of<E: Earlier>(record: &Record, earlier: &mut E) -> Result<HistoryRow, E::Error> {
+    match ledger::read(record) {
+        Ok(recorded) => HistoryRow::of(&recorded, earlier),
+        Err(error) => {
+            let envelope = Unreadable {
+                position: record.position,
+                recorded_at: record.recorded_at,
+                event_id: record.event_id,
+                stream: &record.stream,
+                revision: record.revision,
+                event_type: &record.type_name,
+            };
+            HistoryRow::unreadable(envelope, format!("cannot be read: {}", error.source), earlier)
+        }
+    }
+}
+
+fn write(conn: &Connection, row: &HistoryRow, latest_at: i64) -> Result<(), rusqlite::Error> {
+    let tokens: Vec<u8> = row.token_ids.iter().flat_map(|token| *token.as_uuid().as_bytes()).collect();
+    conn.prepare_cached(INSERT)?.execute(rusqlite::params![
+        row.position.as_u64().cast_signed(),
+        row.recorded_at.as_micros(),
+        latest_at,
+        row.event_id.as_uuid().as_bytes(),
+        row.stream.as_str(),
+        row.revision.as_u64().cast_signed(),
+        row.event_type,
+        row.client_id.map(|id| *id.as_uuid().as_bytes()),
+        row.account_id.as_ref().map(AccountId::as_str),
+        row.user_id.as_ref().map(UserId::as_str),
+        row.installation_id.map(|id| *id.as_uuid().as_bytes()),
+        (!tokens.is_empty()).then_some(tokens),
+        row.actor.as_ref().map(|actor| kind_name(actor.kind)),
+        row.actor.as_ref().map(|actor| actor.id.as_str()),
+        row.reason,
+        row.request_id.as_ref().map(grantbook_events::RequestId::as_str),
+    ])?;
+    Ok(())
+}
+
+fn write_tokens(conn: &Connection, record: &Record, row: &HistoryRow) -> Result<(), rusqlite::Error> {
+    use grantbook_events::{Event, InstallationEvent};
+    if row.token_ids.is_empty() {
+        return Ok(());
+    }
+    let issued = match ledger::read(record).map(|recorded| recorded.event) {
+        Ok(Event::Installation(InstallationEvent::CodeExchanged(event))) => Some(event),
+        Ok(Event::Installation(_) | Event::App(_) | Event::OperatorKey(_)) | Err(_) => None,
+    };
+    let position = row.position.as_u64().cast_signed();
+    for token in &row.token_ids {
+        if issued.is_none() {
+            conn.prepare_cached(END_TOKEN)?.execute([token.as_uuid().as_bytes()])?;
+        }
+        let user = issued.as_ref().map(|event| event.user_id.as_str());
+        let expires_at = issued.as_ref().and_then(|event| event.expires_at).map(Timestamp::as_micros);
+        conn.prepare_cached(INSERT_TOKEN)?.execute((
+            token.as_uuid().as_bytes(),
+            position,
+            user,
+            expires_at,
+        ))?;
+    }
+    Ok(())
+}
+
+/// Looks up in the file what earlier events said.
+struct LookedUp<'a> {
+    conn: &'a Transaction<'a>,
+    places: &'a mut HashMap<InstallationId, (ClientId, AccountId)>,
+}
+
+impl Earlier for LookedUp<'_> {
+    type Error = HistoryError;
+
+    fn installation(&mut self, id: InstallationId) -> Result<Option<(ClientId, AccountId)>, HistoryError> {
+        if let Some(place) = self.places.get(&id) {
+            return Ok(Some(place.clone()));
+        }
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let found: Option<([u8; 16], String)> =
+            self.conn.prepare_cached(ACCOUNT_OF)?.query_row([id.as_uuid().as_bytes()], read).optional()?;
+        let Some((client_id, account_id)) = found else { return Ok(None) };
+        let place = (ClientId::new(Uuid::from_bytes(client_id)), opaque(account_id)?);
+        self.places.insert(id, place.clone());
+        Ok(Some(place))
+    }
+
+    fn user_of(
+        &mut self,
+        id: InstallationId,
+        token: TokenId,
+        at: Timestamp,
+    ) -> Result<Option<UserId>, HistoryError> {
+        let asked = (token.as_uuid().as_bytes(), id.as_uuid().as_bytes(), at.as_micros());
+        let found: Option<String> =
+            self.conn.prepare_cached(USER_OF)?.query_row(asked, |row| row.get(0)).optional()?;
+        found.map(opaque).transpose()
+    }
+}
+
+/// Reads a row back.
+pub(super) fn read(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
+    let id = |column: usize| -> Result<Option<Uuid>, HistoryError> {
+        Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
+    };
+    let kind: Option<String> = row.get(11)?;
+    let actor = match (kind, row.get::<_, Option<String>>(12)?) {
+        (Some(kind), Some(id)) => Some(Actor { kind: kind_of(&kind)?, id }),
+        _ => None,
+    };
+    let tokens: Option<Vec<u8>> = row.get(10)?;
+    let tokens = tokens.unwrap_or_default();
+    Ok(HistoryRow {
+        position: Position::new(row.get::<_, i64>(0)?.cast_unsigned()),
+        recorded_at: Timestamp::from_micros(row.get(1)?),
+        event_id: EventId::new(Uuid::from_bytes(row.get(2)?)),
+        stream: opaque(row.get::<_, String>(3)?)?,
+        revision: Revision::new(row.get::<_, i64>(4)?.cast_unsigned()),
+        event_type: row.get(5)?,
+        client_id: id(6)?.map(ClientId::new),
+        account_id: row.get::<_, Option<String>>(7)?.map(opaque).transpose()?,
+        user_id: row.get::<_, Option<String>>(8)?.map(opaque).transpose()?,
+        installation_id: id(9)?.map(InstallationId::new),
+        token_ids: tokens.as_chunks::<16>().0.iter().map(|id| TokenId::new(Uuid::from_bytes(*id))).collect(),
+        actor,
+        reason: row.get(13)?,
+        request_id: row.get::<_, Option<String>>(14)?.map(opaque).transpose()?,
+    })
+}
+
+fn opaque<T: std::str::FromStr<Err: std::fmt::Display>>(text: String) -> Result<T, HistoryError> {
+    text.parse().map_err(|error| HistoryError::File(format!("it has a field that is none: {error}")))
+}
+
+pub(super) const fn kind_name(kind: ActorKind) -> &'static str {
+    match kind {
+        ActorKind::User => "user",
+        ActorKind::App => "app",
+        ActorKind::Operator => "operator",
+        ActorKind::System => "system",
+    }
+}
+
+fn kind_of(name: &str) -> Result<ActorKind, HistoryError> {
+    let kinds = [ActorKind::User, ActorKind::App, ActorKind::Operator, ActorKind::System];
+    let found = kinds.into_iter().find(|kind| kind_name(*kind) == name);
+    found.ok_or_else(|| HistoryError::File(format!("it has an actor of kind {name:?}")))
+}

@@ -1,0 +1,308 @@
+//! `/audit/events`: the history, filtered, in pages or as a whole.
+
+use std::pin::Pin;
+use std::task::{Context as Task, Poll};
+
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_core::Stream;
+use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
+use grantbook_projections::history::HistoryRow;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use utoipa::{IntoParams, ToSchema};
+
+use super::log;
+use super::rows::{CSV_HEADER, EventJson, csv_line, csv_of, ndjson};
+use crate::audit::{Filter, HistoryReader, Order};
+use crate::http::context::Context;
+use crate::http::manage::paging::Limit;
+use crate::http::manage::reply;
+use crate::http::operator::Reader;
+use crate::http::problem::Problem;
+use crate::http::service::Service;
+
+/// Rows read at once for an answer without end.
+const ROWS_AT_ONCE: usize = 1000;
+/// How many such parts may wait for a slow reader.
+const PARTS_AHEAD: usize = 2;
+
+/// Which events, in which order and form.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// On this account.
+    #[param(value_type = Option<String>, nullable = false)]
+    account: Option<AccountId>,
+    /// About this app, by its client id.
+    #[param(value_type = Option<String>, nullable = false)]
+    app: Option<ClientId>,
+    /// About a grant or token of this user.
+    #[param(value_type = Option<String>, nullable = false)]
+    user: Option<UserId>,
+    /// Of this installation.
+    #[param(value_type = Option<String>, nullable = false)]
+    installation: Option<InstallationId>,
+    /// That issued or ended this token, by its id.
+    #[param(value_type = Option<String>, nullable = false)]
+    token: Option<TokenId>,
+    /// Done by this user id, client id, operator key id, or part of grantbook.
+    #[param(nullable = false)]
+    actor: Option<String>,
+    /// Of this type, such as `token-revoked`.
+    #[serde(rename = "type")]
+    #[param(nullable = false)]
+    event_type: Option<String>,
+    /// For this reason, word for word, such as `superseded`.
+    #[param(nullable = false)]
+    reason: Option<String>,
+    /// Recorded at this time (RFC 3339) or later.
+    #[param(value_type = Option<String>, nullable = false)]
+    since: Option<Timestamp>,
+    /// Recorded at this time (RFC 3339) or earlier.
+    #[param(value_type = Option<String>, nullable = false)]
+    until: Option<Timestamp>,
+    /// Behind this position.
+    #[param(nullable = false)]
+    after: Option<u64>,
+    /// Before this position.
+    #[param(nullable = false)]
+    before: Option<u64>,
+    /// `newest` first, which is the default, or `oldest` first.
+    #[param(value_type = Option<String>, nullable = false)]
+    order: Option<OrderName>,
+    /// `json`, a page; `ndjson` or `csv`, everything. Without it, what the Accept header asks for.
+    #[param(value_type = Option<String>, nullable = false)]
+    format: Option<Format>,
+    /// `next_cursor` of the page before, with everything else as it was there.
+    #[param(nullable = false)]
+    cursor: Option<String>,
+    /// The most items of a page: 1 to 200, 50 by default.
+    #[param(value_type = Option<u8>, nullable = false, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<Limit>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OrderName {
+    Newest,
+    Oldest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Json,
+    Ndjson,
+    Csv,
+}
+
+/// One page of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventsJson<'a> {
+    #[schema(value_type = Vec<serde_json::Value>)]
+    items: Vec<EventJson<'a>>,
+    /// Asks for the next page; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+impl Wanted {
+    fn order(&self) -> Order {
+        match self.order {
+            Some(OrderName::Newest) | None => Order::NewestFirst,
+            Some(OrderName::Oldest) => Order::OldestFirst,
+        }
+    }
+
+    fn filter(&self) -> Filter {
+        Filter {
+            token: self.token,
+            installation: self.installation,
+            user: self.user.clone(),
+            account: self.account.clone(),
+            app: self.app,
+            actor: self.actor.clone(),
+            reason: self.reason.clone(),
+            event_type: self.event_type.clone(),
+            since: self.since,
+            until: self.until,
+            after: self.after.map(Position::new),
+            before: self.before.map(Position::new),
+            up_to: None,
+        }
+    }
+
+    fn format(&self, request: &HttpRequest) -> Format {
+        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        self.format.unwrap_or(match accept {
+            Some(accept) if accept.contains("application/x-ndjson") => Format::Ndjson,
+            Some(accept) if accept.contains("text/csv") => Format::Csv,
+            _ => Format::Json,
+        })
+    }
+
+    /// Everything asked for by id.
+    fn about(&self) -> String {
+        fn one<T: std::fmt::Display>(name: &str, value: Option<&T>) -> Option<String> {
+            value.map(|value| format!("{name} {value}"))
+        }
+        let all = [
+            one("account", self.account.as_ref()),
+            one("app", self.app.as_ref()),
+            one("user", self.user.as_ref()),
+            one("installation", self.installation.as_ref()),
+            one("token", self.token.as_ref()),
+        ];
+        all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Where a page ended, and which list it was a page of: 8 bytes of position and 4 of a checksum of the filter.
+struct Cursor;
+
+impl Cursor {
+    fn checksum(filter: &Filter, order: Order) -> [u8; 4] {
+        crc32fast::hash(format!("{filter:?} {order:?}").as_bytes()).to_be_bytes()
+    }
+
+    fn write(position: Position, filter: &Filter, order: Order) -> String {
+        let position = position.as_u64().to_be_bytes();
+        URL_SAFE_NO_PAD.encode([&position[..], &Self::checksum(filter, order)].concat())
+    }
+
+    fn read(text: &str, filter: &Filter, order: Order) -> Result<Position, Problem> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+        let (position, checksum) = bytes
+            .split_first_chunk::<8>()
+            .ok_or_else(|| Problem::bad_request("cursor must be the next_cursor of the page before"))?;
+        if checksum != Self::checksum(filter, order) {
+            let detail =
+                "the cursor is of another list: ask with the filters and the order of the page before";
+            return Err(Problem::bad_request(detail));
+        }
+        Ok(Position::new(u64::from_be_bytes(*position)))
+    }
+}
+
+/// What is left of a list behind a position.
+fn behind(filter: &mut Filter, order: Order, last: Position) {
+    match order {
+        Order::NewestFirst => filter.before = Some(last),
+        Order::OldestFirst => filter.after = Some(last),
+    }
+}
+
+/// Read events, filtered, in pages (JSON) or all of them (NDJSON, CSV).
+#[utoipa::path(get, path = "/audit/events", operation_id = "list_audit_events", tag = "audit", security(("operator_key" = [])),
+    params(Wanted),
+    responses(
+        (status = 200, description = "One page, or everything, one event a line", content(
+            (EventsJson = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn list(
+    Reader(reader): Reader,
+    request: HttpRequest,
+    context: Context,
+    service: web::Data<Service>,
+    wanted: web::Query<Wanted>,
+) -> Result<HttpResponse, Problem> {
+    log(&reader, &request, &context, &wanted.about());
+    let (filter, order) = (wanted.filter(), wanted.order());
+    service.history.reached(service.ledger.live().position()).await?;
+    let (media_type, format) = match wanted.format(&request) {
+        Format::Json => return page(&service, &wanted, filter, order).await,
+        Format::Ndjson => ("application/x-ndjson", Format::Ndjson),
+        Format::Csv => ("text/csv; charset=utf-8; header=present", Format::Csv),
+    };
+    if wanted.cursor.is_some() || wanted.limit.is_some() {
+        return Err(Problem::bad_request("cursor and limit are for pages, which are JSON"));
+    }
+    // What is recorded from here on is for the next answer, or this one might never end.
+    let filter = Filter { up_to: Some(service.history.progress().position), ..filter };
+    let reader = service.history.reader()?;
+    let (parts, body) = mpsc::channel(PARTS_AHEAD);
+    tokio::task::spawn_blocking(move || write(&reader, filter, order, format, &parts));
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, media_type))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .streaming(Body(body)))
+}
+
+async fn page(
+    service: &Service,
+    wanted: &Wanted,
+    filter: Filter,
+    order: Order,
+) -> Result<HttpResponse, Problem> {
+    let limit = Limit::or_default(wanted.limit);
+    let mut from_here = filter.clone();
+    if let Some(cursor) = &wanted.cursor {
+        behind(&mut from_here, order, Cursor::read(cursor, &filter, order)?);
+    }
+    // One row more than fits tells whether there is a next page.
+    let mut rows = service.history.rows(from_here, order, limit + 1).await?;
+    let is_more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| is_more);
+    let next_cursor = last.map(|last| Cursor::write(last.position, &filter, order));
+    Ok(reply::ok(&EventsJson { items: rows.iter().map(EventJson::from).collect(), next_cursor }))
+}
+
+type Part = Result<Bytes, std::io::Error>;
+
+/// Writes everything, part by part, as fast as it is taken.
+fn write(
+    reader: &HistoryReader,
+    mut filter: Filter,
+    order: Order,
+    format: Format,
+    parts: &mpsc::Sender<Part>,
+) {
+    let mut is_first = true;
+    loop {
+        let rows = reader.rows(&filter, order, ROWS_AT_ONCE);
+        let last = rows.as_ref().ok().and_then(|rows| rows.last()).map(|row| row.position);
+        let part = rows.map_err(std::io::Error::other).and_then(|rows| form(&rows, format, is_first));
+        is_first = false;
+        let is_over = part.is_err() || last.is_none();
+        if let Err(error) = &part {
+            // The connection breaks off, so that nobody takes this for the whole.
+            tracing::error!(%error, "an answer broke off");
+        }
+        // Nobody reads any more if this fails.
+        if parts.blocking_send(part.map(Bytes::from)).is_err() || is_over {
+            return;
+        }
+        if let Some(last) = last {
+            behind(&mut filter, order, last);
+        }
+    }
+}
+
+fn form(rows: &[HistoryRow], format: Format, is_first: bool) -> Result<Vec<u8>, std::io::Error> {
+    match format {
+        Format::Json | Format::Ndjson => ndjson(rows),
+        Format::Csv => {
+            let header = is_first.then(|| CSV_HEADER.map(str::to_owned));
+            csv_of(header.into_iter().chain(rows.iter().map(csv_line)))
+        }
+    }
+}
+
+/// Parts as they come.
+struct Body(mpsc::Receiver<Part>);
+
+impl Stream for Body {
+    type Item = Part;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Part>> {
+        self.0.poll_recv(task)
+    }
+}

@@ -1,0 +1,157 @@
+//! Rows of history as JSON and as CSV. Knows: columns. Must not know: which rows are wanted.
+
+use grantbook_events::{
+    AccountId, Actor, ActorKind, ClientId, EventId, InstallationId, Position, RequestId, Revision,
+    StreamName, Timestamp, TokenId, UserId,
+};
+use grantbook_projections::history::HistoryRow;
+use serde::Serialize;
+
+/// One event.
+#[derive(Debug, Serialize)]
+pub(super) struct EventJson<'a> {
+    position: Position,
+    recorded_at: Timestamp,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    event_id: EventId,
+    stream: &'a StreamName,
+    revision: Revision,
+    client_id: Option<ClientId>,
+    account_id: Option<&'a AccountId>,
+    user_id: Option<&'a UserId>,
+    installation_id: Option<InstallationId>,
+    token_ids: &'a [TokenId],
+    actor: Option<&'a Actor>,
+    reason: Option<&'a str>,
+    request_id: Option<&'a RequestId>,
+}
+
+impl<'a> From<&'a HistoryRow> for EventJson<'a> {
+    fn from(row: &'a HistoryRow) -> Self {
+        Self {
+            position: row.position,
+            recorded_at: row.recorded_at,
+            event_type: &row.event_type,
+            event_id: row.event_id,
+            stream: &row.stream,
+            revision: row.revision,
+            client_id: row.client_id,
+            account_id: row.account_id.as_ref(),
+            user_id: row.user_id.as_ref(),
+            installation_id: row.installation_id,
+            token_ids: &row.token_ids,
+            actor: row.actor.as_ref(),
+            reason: row.reason.as_deref(),
+            request_id: row.request_id.as_ref(),
+        }
+    }
+}
+
+/// Rows as JSON, one object a line.
+pub(super) fn ndjson(rows: &[HistoryRow]) -> Result<Vec<u8>, std::io::Error> {
+    let mut text = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut text, &EventJson::from(row))?;
+        text.push(b'\n');
+    }
+    Ok(text)
+}
+
+/// The first line of CSV.
+pub(super) const CSV_HEADER: [&str; 15] = [
+    "position",
+    "recorded_at",
+    "type",
+    "event_id",
+    "stream",
+    "revision",
+    "client_id",
+    "account_id",
+    "user_id",
+    "installation_id",
+    "token_ids",
+    "actor_kind",
+    "actor_id",
+    "reason",
+    "request_id",
+];
+
+/// Lines of CSV (RFC 4180). A field that a spreadsheet would take for a formula begins with an apostrophe.
+pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; 15]>) -> Result<Vec<u8>, std::io::Error> {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    for line in lines {
+        writer.write_record(line.map(harmless))?;
+    }
+    writer.into_inner().map_err(csv::IntoInnerError::into_error)
+}
+
+/// A row as the fields of a line.
+pub(super) fn csv_line(row: &HistoryRow) -> [String; 15] {
+    fn text<T: ToString>(value: Option<&T>) -> String {
+        value.map(T::to_string).unwrap_or_default()
+    }
+    let kind = row.actor.as_ref().map(|actor| match actor.kind {
+        ActorKind::User => "user",
+        ActorKind::App => "app",
+        ActorKind::Operator => "operator",
+        ActorKind::System => "system",
+    });
+    let tokens: Vec<String> = row.token_ids.iter().map(ToString::to_string).collect();
+    [
+        row.position.to_string(),
+        row.recorded_at.to_string(),
+        row.event_type.clone(),
+        row.event_id.to_string(),
+        row.stream.to_string(),
+        row.revision.to_string(),
+        text(row.client_id.as_ref()),
+        text(row.account_id.as_ref()),
+        text(row.user_id.as_ref()),
+        text(row.installation_id.as_ref()),
+        tokens.join(" "),
+        kind.unwrap_or_default().to_owned(),
+        row.actor.as_ref().map(|actor| actor.id.clone()).unwrap_or_default(),
+        row.reason.clone().unwrap_or_default(),
+        text(row.request_id.as_ref()),
+    ]
+}
+
+/// Account ids, user ids and reasons are words of strangers: `=1+1` must stay what it says.
+fn harmless(field: String) -> String {
+    match field.as_bytes().first() {
+        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') => format!("'{field}"),
+        _ => field,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_text_and_what_csv_would_split_is_whole() {
+        let line = |field: &str| {
+            let mut line = [const { String::new() }; 15];
+            line[0] = field.to_owned();
+            let bytes = csv_of([line]).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let rest = ",".repeat(14);
+        for (field, written) in [
+            ("plain", "plain"),
+            ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@cmd", "'@cmd"),
+            ("\tx", "'\tx"),
+            ("\rx", "\"'\rx\""),
+            ("a=b", "a=b"),
+            ("a,b", "\"a,b\""),
+            ("say \"no\"", "\"say \"\"no\"\"\""),
+            ("two\r\nlines", "\"two\r\nlines\""),
+        ] {
+            assert_eq!(line(field), format!("{written}{rest}\r\n"), "{field:?}");
+        }
+    }
+}

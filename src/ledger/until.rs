@@ -1,0 +1,44 @@
+//! A point in the history of a ledger, as people name it. Knows: positions and times. Must not know: what is
+//! asked of it.
+
+use grantbook_events::{Position, Timestamp, TimestampError};
+
+/// How far a look at the ledger goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Until {
+    /// To the last event there is when it begins.
+    #[default]
+    Head,
+    /// To this position, or the last one below it.
+    Position(Position),
+    /// Up to the first event that was recorded after this time: the ledger as it stood then.
+    Time(Timestamp),
+}
+
+/// Neither a position nor a time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither a position, such as 1200, nor a time, such as 2026-01-31T12:00:00Z")]
+pub struct UntilError(String);
+
+impl std::str::FromStr for Until {
+    type Err = UntilError;
+
+    fn from_str(text: &str) -> Result<Self, UntilError> {
+        if let Ok(position) = text.parse() {
+            return Ok(Self::Position(Position::new(position)));
+        }
+        let time = text.parse().map_err(|_: TimestampError| UntilError(text.to_owned()))?;
+        Ok(Self::Time(time))
+    }
+}
+
+impl Until {
+    /// Whether an event still belongs to it.
+    pub fn takes(self, position: Position, recorded_at: Timestamp) -> bool {
+        match self {
+            Self::Head => true,
+            Self::Position(last) => position <= last,
+            Self::Time(time) => recorded_at <= time,
+        }
+    }
+}
