@@ -200,7 +200,7 @@ fn service(
     metrics: Arc<Metrics>,
 ) -> Service {
     Service {
-        rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger))),
+        rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger), Arc::clone(history))),
         history: Arc::clone(history),
         ledger: Arc::clone(ledger),
         issuer: config.issuer.as_str().to_owned(),

@@ -55,7 +55,7 @@ const ROOMS: &[Room] = &[
     ),
     room("ledger", &["clock", "decisions", "secrets", "store", "telemetry"], &[HTTP, "rusqlite"]),
     room("audit", &["clock", "ledger", "store"], &[HTTP]),
-    room("replay", &["clock", "ledger", "store"], &[HTTP, "rusqlite"]),
+    room("replay", &["audit", "clock", "ledger", "store"], &[HTTP, "rusqlite"]),
     room(
         "identity",
         &["clock", "secrets"],

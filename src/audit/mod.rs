@@ -3,10 +3,15 @@
 mod as_of;
 mod history;
 mod sentences;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 pub use as_of::{
     AccountThen, AuditError, Change, Changes, Cut, InstallationThen, Past, TokenAnswer, TokenThen,
 };
-pub use history::{Filter, History, HistoryError, HistoryProgress, HistoryReader, Order, Rebuilt};
+pub use history::{
+    Filter, HISTORY_VERSION, History, HistoryError, HistoryProgress, HistoryReader, Order, Rebuilt, ShownRow,
+    row_of,
+};
 pub use timeline::{Moment, timeline, token_timeline};

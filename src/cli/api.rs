@@ -1,12 +1,13 @@
 //! The management API, asked. Knows: HTTP, JSON and problems. Must not know: where the server was found,
 //! or any rule.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use ureq::Agent;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use ureq::http::{HeaderValue, Method, Request};
+use ureq::http::{HeaderValue, Method, Request, Response};
+use ureq::{Agent, Body};
 use url::Url;
 
 use super::failure::Failure;
@@ -19,6 +20,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Items asked for at once: the most a page has.
 const PAGE: &str = "200";
+
+/// Bytes passed on at once.
+const PART: usize = 64 * 1024;
 
 /// A query, by name and value.
 pub(super) type Query<'a> = &'a [(&'a str, &'a str)];
@@ -49,7 +53,6 @@ impl Api {
             // The key goes to the server and to nobody on the way.
             .proxy(None)
             .timeout_connect(Some(CONNECT_WITHIN))
-            .timeout_global(Some(ANSWER_WITHIN))
             // A connection that idles would hold up the server when it stops.
             .max_idle_connections(0)
             .build();
@@ -102,6 +105,17 @@ impl Api {
         query: Query<'_>,
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
+        answer(self.send(method, path, query, body, Some(ANSWER_WITHIN))?)
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        body: Option<&Value>,
+        within: Option<Duration>,
+    ) -> Result<Response<Body>, Failure> {
         let mut url = self.url.clone();
         url.set_path(path);
         if !query.is_empty() {
@@ -116,18 +130,39 @@ impl Api {
             .header(AUTHORIZATION, bearer)
             .header(ACCEPT, "application/json, application/problem+json");
         let response = match body {
-            None => self.agent.run(request.body(()).map_err(Failure::of)?),
+            None => {
+                let request = request.body(()).map_err(Failure::of)?;
+                self.agent.run(self.agent.configure_request(request).timeout_global(within).build())
+            }
             Some(body) => {
                 let request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
-                self.agent.run(request.map_err(Failure::of)?)
+                let request = request.map_err(Failure::of)?;
+                self.agent.run(self.agent.configure_request(request).timeout_global(within).build())
             }
         };
         let unreachable =
             |error| Failure::Failed(format!("the server at {} cannot be reached: {error}", self.url()));
-        let mut response = response.map_err(unreachable)?;
-        let text = response.body_mut().read_to_string().map_err(unreachable)?;
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::Object(Map::new()));
-        Ok(Answer { status: response.status().as_u16(), body })
+        response.map_err(unreachable)
+    }
+
+    /// Prints what is answered as it comes, however much that is and however long it takes.
+    pub(super) fn pass_on(&self, path: &str, query: Query<'_>) -> Result<(), Failure> {
+        let mut response = self.send(Method::GET, path, query, None, None)?;
+        if !response.status().is_success() {
+            return self.done(answer(response)).map(drop);
+        }
+        let mut body = response.body_mut().as_reader();
+        let mut part = vec![0; PART];
+        loop {
+            match body.read(&mut part) {
+                Ok(0) => return Ok(()),
+                Ok(count) => output::print_bytes(part.get(..count).unwrap_or_default())?,
+                Err(error) => {
+                    let why = format!("the answer broke off, so this is not all of it: {error}");
+                    return Err(Failure::Failed(why));
+                }
+            }
+        }
     }
 
     /// The body of an answer that is yes.
@@ -142,6 +177,13 @@ impl Api {
             _ => format!("{} answered {}: is this a grantbook server?", self.url(), answer.status),
         }))
     }
+}
+
+fn answer(mut response: Response<Body>) -> Result<Answer, Failure> {
+    let broke = |error| Failure::Failed(format!("the answer broke off: {error}"));
+    let text = response.body_mut().read_to_string().map_err(broke)?;
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::Object(Map::new()));
+    Ok(Answer { status: response.status().as_u16(), body })
 }
 
 fn bad_key() -> Failure {

@@ -1,12 +1,13 @@
-//! `grantbook audit`: questions about history.
+//! `grantbook audit`: questions about history. Knows: what the audit API answers. Must not know: how.
 
-use clap::Subcommand;
-use grantbook_events::InstallationId;
-use serde_json::Value;
+use clap::{Args, Subcommand, ValueEnum};
+use grantbook_events::{AccountId, ClientId, InstallationId, Timestamp, TokenId, UserId};
+use serde_json::{Value, json};
 
 use super::failure::{EXIT_CODES, Failure};
 use super::output::one_line;
 use super::reach::{Needs, Reach};
+use crate::ledger::Until;
 
 /// Ask what happened, when, and who did it.
 #[derive(Debug, clap::Args)]
@@ -20,29 +21,315 @@ pub(super) struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Tell in plain sentences what happened to one installation.
+    /// Tell in plain sentences what happened to one installation, or to one token.
     Explain {
-        /// The installation's id
-        installation_id: InstallationId,
+        /// The id of an installation or of a token
+        #[arg(value_name = "INSTALLATION|TOKEN")]
+        id: String,
     },
+    /// List events: the newest 50 for people, or everything for programs.
+    Events(Box<Events>),
+    /// Say what was installed on an account, with which scopes and tokens, since when.
+    Installations {
+        /// The account
+        #[arg(long)]
+        account: AccountId,
+        /// As of this position or time; now without
+        #[arg(long, value_name = "POSITION|TIME")]
+        as_of: Option<String>,
+    },
+    /// Say whether a token was valid, and why or why not.
+    Token {
+        /// The token's id
+        token_id: TokenId,
+        /// As of this position or time; now without
+        #[arg(long, value_name = "POSITION|TIME")]
+        as_of: Option<String>,
+    },
+    /// Say what changed on an account from one time to another.
+    Diff {
+        /// The account
+        #[arg(long)]
+        account: AccountId,
+        /// From this position or time
+        #[arg(long, value_name = "POSITION|TIME")]
+        from: String,
+        /// To this position or time; now without
+        #[arg(long, value_name = "POSITION|TIME")]
+        to: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Events {
+    /// On this account
+    #[arg(long)]
+    account: Option<AccountId>,
+    /// About this app, by its client id
+    #[arg(long)]
+    app: Option<ClientId>,
+    /// About a grant or token of this user
+    #[arg(long)]
+    user: Option<UserId>,
+    /// Of this installation
+    #[arg(long)]
+    installation: Option<InstallationId>,
+    /// That issued or ended this token
+    #[arg(long)]
+    token: Option<TokenId>,
+    /// Done by this user id, client id or operator key id
+    #[arg(long)]
+    actor: Option<String>,
+    /// Of this type, such as token-revoked
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// For this reason, word for word, such as superseded
+    #[arg(long)]
+    reason: Option<String>,
+    /// Recorded at this time or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Recorded at this time or earlier
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Behind this position
+    #[arg(long, value_name = "POSITION")]
+    after: Option<u64>,
+    /// Before this position
+    #[arg(long, value_name = "POSITION")]
+    before: Option<u64>,
+    /// Oldest first instead of newest first
+    #[arg(long)]
+    oldest_first: bool,
+    /// Lines for people, or everything as NDJSON or CSV
+    #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "json")]
+    format: Format,
+    /// How many, as text or with --json: 1 to 200
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Ndjson,
+    Csv,
 }
 
 impl Audit {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Command::Explain { installation_id } = self.command;
-        let path = format!("/audit/installations/{installation_id}/timeline");
-        self.reach.ask(Needs::Ledger, |api| api.get(&path, &[]), told)
+        let reach = &self.reach;
+        match self.command {
+            Command::Explain { id } => {
+                let path = explained(&id)?;
+                reach.ask(Needs::Ledger, |api| api.get(&path, &[]), told)
+            }
+            Command::Events(events) => events.run(reach),
+            Command::Installations { account, as_of } => {
+                let query = query([("account", Some(account.to_string())), ("as_of", point(as_of)?)]);
+                let ask = |path: &'static str| {
+                    reach.ask(Needs::Ledger, |api| api.get(path, &borrowed(&query)), installations)
+                };
+                ask("/audit/installations")
+            }
+            Command::Token { token_id, as_of } => {
+                let query = query([("as_of", point(as_of)?)]);
+                let path = format!("/audit/token/{token_id}");
+                reach.ask(Needs::Ledger, |api| api.get(&path, &borrowed(&query)), token)
+            }
+            Command::Diff { account, from, to } => {
+                let account = Some(account.to_string());
+                let query = query([("account", account), ("from", point(Some(from))?), ("to", point(to)?)]);
+                reach.ask(Needs::Ledger, |api| api.get("/audit/diff", &borrowed(&query)), changes)
+            }
+        }
     }
+}
+
+impl Events {
+    fn run(&self, reach: &Reach) -> Result<(), Failure> {
+        fn text<T: ToString>(value: Option<&T>) -> Option<String> {
+            value.map(T::to_string)
+        }
+        let mut asked = query([
+            ("account", text(self.account.as_ref())),
+            ("app", text(self.app.as_ref())),
+            ("user", text(self.user.as_ref())),
+            ("installation", text(self.installation.as_ref())),
+            ("token", text(self.token.as_ref())),
+            ("actor", self.actor.clone()),
+            ("type", self.event_type.clone()),
+            ("reason", self.reason.clone()),
+            ("since", text(self.since.as_ref())),
+            ("until", text(self.until.as_ref())),
+            ("after", text(self.after.as_ref())),
+            ("before", text(self.before.as_ref())),
+            ("order", self.oldest_first.then(|| "oldest".to_owned())),
+        ]);
+        match self.format {
+            Format::Text => {
+                asked.push(("limit", self.limit.to_string()));
+                reach.ask(Needs::Ledger, |api| api.get("/audit/events", &borrowed(&asked)), lines)
+            }
+            Format::Ndjson | Format::Csv => {
+                let name = if self.format == Format::Csv { "csv" } else { "ndjson" };
+                asked.push(("format", name.to_owned()));
+                reach.pass_on(Needs::Ledger, "/audit/events", &borrowed(&asked))
+            }
+        }
+    }
+}
+
+fn query<const N: usize>(pairs: [(&'static str, Option<String>); N]) -> Vec<(&'static str, String)> {
+    pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn borrowed<'a>(query: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    query.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+/// Checked here, so that a slip is a matter of usage.
+fn point(text: Option<String>) -> Result<Option<String>, Failure> {
+    if let Some(text) = &text {
+        text.parse::<Until>().map_err(|error| Failure::Usage(error.to_string()))?;
+    }
+    Ok(text)
+}
+
+/// Tokens and installations have ids of different versions, so an id says what it is of.
+fn explained(id: &str) -> Result<String, Failure> {
+    let wrong = || {
+        let right = "it takes the id of an installation or of a token, as the other commands show them";
+        Failure::Usage(format!("{id:?} is no id: {right}"))
+    };
+    let uuid: uuid::Uuid = id.parse().map_err(|_| wrong())?;
+    match uuid.get_version_num() {
+        5 => Ok(format!("/audit/installations/{uuid}/timeline")),
+        7 => Ok(format!("/audit/token/{uuid}/timeline")),
+        _ => Err(wrong()),
+    }
+}
+
+fn items(answer: &Value) -> &[Value] {
+    answer["items"].as_array().map_or(&[][..], Vec::as_slice)
+}
+
+fn text(item: &Value, name: &str) -> String {
+    match &item[name] {
+        Value::String(text) => one_line(text),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn words(item: &Value, name: &str) -> String {
+    let words = item[name].as_array().map_or(&[][..], Vec::as_slice);
+    words.iter().filter_map(Value::as_str).map(one_line).collect::<Vec<_>>().join(" ")
 }
 
 /// A paragraph an event.
 fn told(timeline: &Value) -> String {
-    let text = |item: &Value, name: &str| item[name].as_str().map(one_line).unwrap_or_default();
-    let items = timeline["items"].as_array().map_or(&[][..], Vec::as_slice);
     let paragraph = |item: &Value| {
         let (time, sentence) = (text(item, "recorded_at"), text(item, "sentence"));
         let (event, request) = (text(item, "event_id"), text(item, "request_id"));
         format!("{time}  {sentence}\n    event {event} at position {}, request {request}\n", item["position"])
     };
-    items.iter().map(paragraph).collect()
+    items(timeline).iter().map(paragraph).collect()
+}
+
+/// A line an event.
+fn lines(page: &Value) -> String {
+    let line = |item: &Value| {
+        let actor = match &item["actor"] {
+            Value::Null => "-".to_owned(),
+            actor => format!("{} {}", text(actor, "kind"), text(actor, "id")),
+        };
+        let mut line = format!(
+            "{:>8}  {}  {:<16}  account {}  user {}  by {actor}",
+            text(item, "position"),
+            text(item, "recorded_at"),
+            text(item, "type"),
+            text(item, "account_id"),
+            text(item, "user_id"),
+        );
+        if !item["reason"].is_null() {
+            line.push_str(&format!("  reason {}", text(item, "reason")));
+        }
+        line.push('\n');
+        line
+    };
+    let mut all: String = items(page).iter().map(line).collect();
+    if page["next_cursor"].is_string() {
+        all.push_str("there are more: --limit shows up to 200, --format ndjson or csv shows all\n");
+    }
+    all
+}
+
+fn as_of(cut: &Value) -> String {
+    format!("as of {} (position {})", text(cut, "time"), text(cut, "position"))
+}
+
+fn installations(answer: &Value) -> String {
+    let mut all = format!("account {}, {}\n", text(answer, "account_id"), as_of(&answer["as_of"]));
+    for item in items(answer) {
+        let state = match item["installed"].as_bool() {
+            Some(true) => {
+                format!("installed since {} with {}", text(item, "installed_since"), words(item, "scopes"))
+            }
+            _ => match &item["ended_at"] {
+                Value::Null => "approved, never installed".to_owned(),
+                _ => format!("not installed, ended {}", text(item, "ended_at")),
+            },
+        };
+        all.push_str(&format!("{}  {}: {state}\n", text(item, "installation_id"), text(item, "app_name")));
+        for token in item["tokens"].as_array().map_or(&[][..], Vec::as_slice) {
+            let (id, user) = (text(token, "token_id"), text(token, "user_id"));
+            let (issued, scopes) = (text(token, "issued_at"), words(token, "scopes"));
+            all.push_str(&format!("    token {id} of user {user}, issued {issued}: {scopes}\n"));
+        }
+    }
+    if items(answer).is_empty() {
+        all.push_str("no app had been approved\n");
+    }
+    all
+}
+
+fn token(answer: &Value) -> String {
+    let is = if answer["valid"] == json!(true) { "valid" } else { "not valid" };
+    let (id, cut) = (text(answer, "token_id"), as_of(&answer["as_of"]));
+    let mut all = format!("token {id}, {cut}: {is}\n{}\n", text(answer, "why"));
+    let (account, user) = (text(answer, "account_id"), text(answer, "user_id"));
+    all.push_str(&format!(
+        "installation {} of app {} on account {account}, user {user}\n",
+        text(answer, "installation_id"),
+        text(answer, "client_id"),
+    ));
+    if let event @ Value::Object(_) = &answer["event"] {
+        all.push_str(&format!("event {} at position {}\n", text(event, "event_id"), text(event, "position")));
+    }
+    all
+}
+
+fn changes(answer: &Value) -> String {
+    let (from, to) = (as_of(&answer["from"]), as_of(&answer["to"]));
+    let mut all = format!("account {}, from {} to {}\n", text(answer, "account_id"), &from[6..], &to[6..]);
+    for item in items(answer) {
+        let (id, app) = (text(item, "installation_id"), text(item, "app_name"));
+        all.push_str(&format!("{id}  {app}: {}\n", text(item, "change")));
+        for (label, name) in [
+            ("scopes added", "scopes_added"),
+            ("scopes removed", "scopes_removed"),
+            ("tokens added", "tokens_added"),
+            ("tokens ended", "tokens_ended"),
+        ] {
+            let words = words(item, name);
+            if !words.is_empty() {
+                all.push_str(&format!("    {label}: {words}\n"));
+            }
+        }
+    }
+    if items(answer).is_empty() {
+        all.push_str("nothing changed\n");
+    }
+    all
 }

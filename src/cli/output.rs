@@ -1,17 +1,26 @@
 //! The one place that writes to stdout and stderr. Knows: that a reader may go away. Must not know: what
 //! is written.
 
-use std::io::{ErrorKind, Write as _, stderr, stdout};
+use std::io::{self, ErrorKind, Write as _, stderr, stdout};
 
 use super::failure::Failure;
 
 /// Writes to stdout and flushes.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+    print_bytes(text.as_bytes())
+}
+
+fn cannot_write(error: &io::Error) -> Failure {
+    match error.kind() {
         ErrorKind::BrokenPipe => Failure::OutputClosed,
         _ => Failure::Failed(format!("the output cannot be written: {error}")),
-    })
+    }
+}
+
+/// Writes what may be cut anywhere to stdout.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| cannot_write(&error))
 }
 
 /// One line on stderr. If that cannot be written, nobody is there to be told.

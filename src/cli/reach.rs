@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use ureq::http::Method;
 use url::{Host, Url};
 
-use super::api::Api;
+use super::api::{Api, Query};
 use super::failure::Failure;
 use super::place::Place;
 use super::running::Running;
@@ -73,6 +73,11 @@ impl Reach {
             let answer = ask(api)?;
             if self.json { output::print(&format!("{answer}\n")) } else { output::print(&show(&answer)) }
         })
+    }
+
+    /// Prints what a server answers as it comes, however much that is.
+    pub(super) fn pass_on(&self, needs: Needs, path: &str, query: Query<'_>) -> Result<(), Failure> {
+        self.with_api(needs, |api| api.pass_on(path, query))
     }
 
     /// Where the ledger is, unless a server was named.

@@ -15,6 +15,7 @@ use super::manage::reply;
 use super::operator::{Admin, Reader};
 use super::problem::Problem;
 use super::service::Service;
+use crate::audit::HISTORY_VERSION;
 use crate::replay::{NotStarted, Outcome, Projection, Rebuild};
 
 /// Every projection.
@@ -34,8 +35,10 @@ struct ProjectionJson {
     position: Position,
     /// A digest of the state at that position, the same however it was built.
     digest: String,
-    /// Streams in quarantine.
-    quarantined: usize,
+    /// Streams in quarantine, of the live projection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    quarantined: Option<usize>,
     /// The last rebuild since the start, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -102,6 +105,7 @@ pub async fn list(_reader: Reader, service: web::Data<Service>) -> Result<HttpRe
         let rebuild = service.rebuilds.last(projection).map(RebuildJson::from);
         items.push(match projection {
             Projection::Live => live(&service, rebuild).await?,
+            Projection::History => history(&service, rebuild).await?,
         });
     }
     Ok(reply::ok(&ProjectionsJson { items }))
@@ -109,11 +113,17 @@ pub async fn list(_reader: Reader, service: web::Data<Service>) -> Result<HttpRe
 
 async fn live(service: &Service, rebuild: Option<RebuildJson>) -> Result<ProjectionJson, Problem> {
     let live = Arc::clone(&service.ledger.live());
-    let quarantined = live.counts().quarantined;
+    let quarantined = Some(live.counts().quarantined);
     let broke = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the digest broke off");
     let (position, digest) = web::block(move || live.digest_at()).await.map_err(broke)?;
     let (name, digest) = (Projection::Live.name(), digest.to_string());
     Ok(ProjectionJson { name, version: Live::VERSION, position, digest, quarantined, rebuild })
+}
+
+async fn history(service: &Service, rebuild: Option<RebuildJson>) -> Result<ProjectionJson, Problem> {
+    let (position, digest) = service.history.digest_at().await?;
+    let (name, digest) = (Projection::History.name(), digest.to_string());
+    Ok(ProjectionJson { name, version: HISTORY_VERSION, position, digest, quarantined: None, rebuild })
 }
 
 /// Build a projection again beside the one that is served, and let it take its place. Progress is in the list.

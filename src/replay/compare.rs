@@ -8,6 +8,7 @@ use grantbook_projections::live::Live;
 use uuid::Uuid;
 
 use super::Finding;
+use crate::audit::HistoryReader;
 use crate::ledger::{SnapshotError, Snapshots};
 
 /// What a verification is to hold its fold against.
@@ -17,6 +18,8 @@ pub struct Against {
     pub live: Option<Claim>,
     /// The snapshots.
     pub snapshots: Option<Snapshots>,
+    /// The stored history.
+    pub history: Option<HistoryReader>,
 }
 
 /// What somebody says of a projection.
@@ -59,11 +62,15 @@ pub(super) struct Points {
 impl Points {
     /// # Errors
     /// If the snapshots cannot be listed.
-    pub(super) fn new(against: Against, ledger: Uuid) -> std::io::Result<Self> {
+    pub(super) fn new(
+        live: Option<Claim>,
+        snapshots: Option<Snapshots>,
+        ledger: Uuid,
+    ) -> std::io::Result<Self> {
         let mut points =
             Self { ledger, due: Vec::new(), compared: Vec::new(), findings: Vec::new(), live_differs: false };
-        points.due.extend(against.live.map(|claim| (claim.position, Point::Live(claim))));
-        for path in against.snapshots.map_or_else(|| Ok(Vec::new()), |snapshots| snapshots.paths())? {
+        points.due.extend(live.map(|claim| (claim.position, Point::Live(claim))));
+        for path in snapshots.map_or_else(|| Ok(Vec::new()), |snapshots| snapshots.paths())? {
             match Snapshots::header(&path) {
                 Ok(header) => points.due.push((header.mark.position, Point::Snapshot(path))),
                 Err(why) => points.pass_over(&path, None, &why),

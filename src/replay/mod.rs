@@ -5,6 +5,7 @@
 //! replay beside a server changes nothing of it.
 
 mod compare;
+mod history;
 mod plan;
 mod rebuild;
 mod run;
@@ -18,6 +19,7 @@ mod what_if;
 use grantbook_events::Position;
 
 pub use compare::{Against, Claim, Compared};
+pub use history::run_history;
 pub use plan::{Plan, plan};
 pub use rebuild::{NotStarted, Outcome, Projection, ProjectionError, Rebuild, Rebuilds};
 pub use run::{Replayed, run};
@@ -25,6 +27,7 @@ pub use shown::ShownState;
 pub use verify::{Finding, Verified, difference_from, verify};
 pub use what_if::{Consequence, Without, what_if};
 
+use crate::audit::HistoryError;
 pub use crate::ledger::{Until, UntilError};
 use crate::store::StoreError;
 
@@ -48,6 +51,9 @@ pub enum ReplayError {
     /// The snapshots cannot be listed.
     #[error("the snapshots cannot be listed: {0}")]
     Snapshots(std::io::Error),
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// There is no room for what must be remembered on the way.
     #[error("the temporary file of the replay cannot be used: {0}")]
     Temporary(#[from] std::io::Error),

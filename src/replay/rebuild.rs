@@ -17,6 +17,7 @@ use grantbook_projections::live::{Live, StateDigest};
 use tokio::runtime::Handle;
 
 use super::Step;
+use crate::audit::{History, Rebuilt};
 use crate::ledger::{Ledger, fold};
 use crate::store::{Record, Signal, StoreError, Subscription};
 
@@ -25,23 +26,26 @@ use crate::store::{Record, Signal, StoreError, Subscription};
 pub enum Projection {
     /// What every request asks, in memory.
     Live,
+    /// What auditors ask, in a file.
+    History,
 }
 
 impl Projection {
     /// Every projection.
-    pub const ALL: [Self; 1] = [Self::Live];
+    pub const ALL: [Self; 2] = [Self::Live, Self::History];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::History => "history",
         }
     }
 }
 
 /// A text that names no projection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no projection; there are: live")]
+#[error("`{0}` is no projection; there are: live, history")]
 pub struct ProjectionError(String);
 
 impl FromStr for Projection {
@@ -100,14 +104,15 @@ pub enum NotStarted {
 #[derive(Debug)]
 pub struct Rebuilds {
     ledger: Arc<Ledger>,
+    history: Arc<History>,
     runtime: Handle,
     jobs: Mutex<BTreeMap<Projection, Arc<Job>>>,
 }
 
 impl Rebuilds {
     /// Rebuilds of the projections of a ledger, on the current Tokio runtime.
-    pub fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, runtime: Handle::current(), jobs: Mutex::default() }
+    pub fn new(ledger: Arc<Ledger>, history: Arc<History>) -> Self {
+        Self { ledger, history, runtime: Handle::current(), jobs: Mutex::default() }
     }
 
     /// Begins one.
@@ -125,11 +130,12 @@ impl Rebuilds {
         }
         jobs.insert(projection, Arc::clone(&job));
         drop(jobs);
-        let ledger = Arc::clone(&self.ledger);
+        let (ledger, history) = (Arc::clone(&self.ledger), Arc::clone(&self.history));
         self.runtime.spawn(async move {
             tracing::info!(%projection, "a rebuild begins");
             let outcome = match projection {
                 Projection::Live => rebuild_live(&ledger, &job).await,
+                Projection::History => rebuild_history(&ledger, &history, &job).await,
             };
             let outcome = outcome.unwrap_or_else(|stopped| match stopped {
                 Stopped::Cancelled => Outcome::Cancelled,
@@ -195,6 +201,17 @@ impl Job {
 
     fn end(&self, now: Timestamp, outcome: Outcome) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = Some((now, outcome));
+    }
+}
+
+async fn rebuild_history(ledger: &Ledger, history: &History, job: &Job) -> Result<Outcome, Stopped> {
+    let head = ledger.store().head().await?.position;
+    let step = |events, position| job.step(Step { events, position, head }).is_ok();
+    match history.rebuild(step).await {
+        Ok(Rebuilt::Same) => Ok(Outcome::Same),
+        Ok(Rebuilt::Repaired) => Ok(Outcome::Repaired),
+        Ok(Rebuilt::Cancelled) => Err(Stopped::Cancelled),
+        Err(error) => Err(Stopped::Failed(error.to_string())),
     }
 }
 

@@ -8,6 +8,7 @@ use grantbook_events::{Position, Revision, StreamName};
 use grantbook_projections::live::Live;
 
 use super::compare::{Against, Compared, Points, in_words};
+use super::history::Stored;
 use super::run::{each, run};
 use super::twins::Twins;
 use super::{ReplayError, Step, Until};
@@ -62,8 +63,10 @@ pub async fn verify(
     against: Against,
     mut progress: impl FnMut(Step),
 ) -> Result<Verified, ReplayError> {
-    let points = Points::new(against, store.head().await?.identity).map_err(ReplayError::Snapshots)?;
-    let mut verifier = Verifier::new(points);
+    let Against { live, snapshots, history } = against;
+    let identity = store.head().await?.identity;
+    let points = Points::new(live, snapshots, identity).map_err(ReplayError::Snapshots)?;
+    let mut verifier = Verifier::new(points, history.map(Stored::new).transpose()?);
     verifier.points.reached(Position::START, &verifier.verified.live);
     let head = each(store, |records, head| {
         for record in records {
@@ -115,10 +118,11 @@ struct Verifier {
     streams: HashMap<StreamName, End>,
     twins: Twins,
     points: Points,
+    history: Option<Stored>,
 }
 
 impl Verifier {
-    fn new(points: Points) -> Self {
+    fn new(points: Points, history: Option<Stored>) -> Self {
         let verified = Verified {
             live: Live::new(),
             events: 0,
@@ -127,10 +131,11 @@ impl Verifier {
             compared: Vec::new(),
             live_differs: false,
         };
-        Self { verified, position: Position::START, streams: HashMap::new(), twins: Twins::new(), points }
+        let (position, streams, twins) = (Position::START, HashMap::new(), Twins::new());
+        Self { verified, position, streams, twins, points, history }
     }
 
-    fn take(&mut self, record: &Record) -> std::io::Result<()> {
+    fn take(&mut self, record: &Record) -> Result<(), ReplayError> {
         self.verified.events += 1;
         if record.position <= self.position {
             self.find(record.position, format!("it comes after position {}", self.position));
@@ -142,7 +147,12 @@ impl Verifier {
         self.follow(record);
         self.fold(record);
         self.points.reached(record.position, &self.verified.live);
-        self.twins.see(record.event_id, record.position)
+        if let Some(history) = &mut self.history {
+            for finding in history.take(record)? {
+                self.found(finding);
+            }
+        }
+        Ok(self.twins.see(record.event_id, record.position)?)
     }
 
     /// Whether the record follows the one before it in its stream.
@@ -185,9 +195,13 @@ impl Verifier {
     }
 
     fn find(&mut self, position: Position, what: String) {
+        self.found(Finding { position: Some(position), what });
+    }
+
+    fn found(&mut self, finding: Finding) {
         self.verified.found += 1;
         if self.verified.findings.len() < TOLD {
-            self.verified.findings.push(Finding { position: Some(position), what });
+            self.verified.findings.push(finding);
         }
     }
 
@@ -198,6 +212,11 @@ impl Verifier {
         let twins = std::mem::replace(&mut self.twins, Twins::new()).find()?;
         if let Some((one, other)) = twins {
             self.find(other, format!("the event has the id of the event at position {one}"));
+        }
+        match self.history.take().map(Stored::end).transpose()? {
+            None => {}
+            Some(Ok(same)) => self.points.compared.push(same),
+            Some(Err(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
         }
         // The ledger itself comes first: what was folded from a damaged one differs for that reason.
         self.points.end();

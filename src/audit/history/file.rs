@@ -19,7 +19,7 @@ use super::rows::{COLUMNS, Writer, read};
 use crate::store::private;
 
 /// What is in a file: another number for every release that writes other rows.
-pub(super) const VERSION: i64 = 1;
+pub const VERSION: u32 = 1;
 
 const SCHEMA: &str = "
 CREATE TABLE state (
@@ -230,7 +230,7 @@ impl File {
         // What a power cut takes is followed again; the ledger is what must not be lost.
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.pragma_update(None, "cache_size", -65_536)?;
-        let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {
             return Err(HistoryError::File(format!(
                 "it has version {version}, and version {VERSION} is wanted"
@@ -292,7 +292,7 @@ impl HistoryReader {
         let generations = Generations::new(dir.to_owned());
         let Some(newest) = generations.there()?.first().copied() else { return Ok(None) };
         let conn = open_to_read(&generations.path(newest))?;
-        let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {
             return Ok(None);
         }

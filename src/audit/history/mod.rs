@@ -9,6 +9,7 @@ mod file;
 mod follow;
 mod query;
 mod rows;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +25,11 @@ use grantbook_projections::live::StateDigest;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use file::HistoryReader;
 use file::{File, Generations};
+pub use file::{HistoryReader, VERSION as HISTORY_VERSION};
 pub use query::{Filter, Order};
+pub use rows::row_of;
+pub use shown::ShownRow;
 
 use crate::store::{Store, StoreError};
 

@@ -111,7 +111,10 @@ impl Writer {
 }
 
 /// The row of a record, whether it can be read or not.
-pub(super) fn row_of<E: Earlier>(record: &Record, earlier: &mut E) -> Result<HistoryRow, E::Error> {
+///
+/// # Errors
+/// If it cannot be told what earlier events said.
+pub fn row_of<E: Earlier>(record: &Record, earlier: &mut E) -> Result<HistoryRow, E::Error> {
     match ledger::read(record) {
         Ok(recorded) => HistoryRow::of(&recorded, earlier),
         Err(error) => {

@@ -121,6 +121,13 @@ async fn answer(task: Task, store: Arc<SqliteStore>, config: &Config, as_json: b
                 output::print(&shown::counts(&replayed?, as_json))
             }
         }
+        Task::Run { projection: Projection::History, until, dump } => {
+            let print = |row: &_| if dump { output::print(&shown::history_row(row)?) } else { Ok(()) };
+            let folded = replay::run_history(&*store, until.unwrap_or_default(), tell, print).await;
+            progress.end();
+            let (events, position, digest) = folded?;
+            if dump { Ok(()) } else { output::print(&shown::history(events, position, digest, as_json)) }
+        }
         Task::Quarantine => {
             let replayed = replay::run(&*store, Until::Head, tell).await;
             progress.end();

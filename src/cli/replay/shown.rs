@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantbook_events::Position;
-use grantbook_projections::live::Poison;
+use grantbook_projections::history::HistoryRow;
+use grantbook_projections::live::{Poison, StateDigest};
 use serde_json::{Map, Value, json};
 
 use super::super::failure::Failure;
 use super::super::output;
+use crate::audit::ShownRow;
 use crate::clock::{Clock as _, SystemClock};
 use crate::replay::{Consequence, Plan, Replayed, ShownState, Until};
 
@@ -167,4 +169,18 @@ pub(super) fn quarantine(poisons: &[Arc<Poison>], as_json: bool) -> Result<Strin
 
 fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10.0).ceil() / 10.0
+}
+
+/// A row of history, as the audit API shows it, on a line.
+pub(super) fn history_row(row: &HistoryRow) -> Result<String, Failure> {
+    Ok(format!("{}\n", serde_json::to_string(&ShownRow::from(row))?))
+}
+
+pub(super) fn history(events: u64, position: Position, digest: StateDigest, as_json: bool) -> String {
+    let digest = digest.to_string();
+    if as_json {
+        let done = json!({ "events": events, "position": position, "history": { "rows": events, "digest": digest } });
+        return format!("{done}\n");
+    }
+    format!("{events} events folded, up to position {position}\nhistory: {events} rows\ndigest {digest}\n")
 }

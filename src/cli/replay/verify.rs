@@ -9,6 +9,7 @@ use super::super::failure::Failure;
 use super::super::output::{self, one_line};
 use super::super::progress::Progress;
 use super::super::reach;
+use crate::audit::HistoryReader;
 use crate::config::Config;
 use crate::ledger::Snapshots;
 use crate::replay::{self, Against, Claim, Compared, Finding, Step, Verified};
@@ -25,7 +26,9 @@ pub(super) async fn run(
     let live = server.as_ref().map(claim).transpose()?;
     let mut progress = Progress::new("verify");
     let mut tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
-    let against = Against { live: live.clone(), snapshots: Some(snapshots.clone()) };
+    let history = HistoryReader::open(&config.data_dir, store.head().await?.identity).map_err(Failure::of)?;
+    let has_history = history.is_some();
+    let against = Against { live, snapshots: Some(snapshots.clone()), history };
     let mut verified = replay::verify(store, against, &mut tell).await?;
     if verified.live_differs
         && let Some(api) = &server
@@ -38,7 +41,8 @@ pub(super) async fn run(
         verified.findings.extend(difference);
     }
     progress.end();
-    print(&verified, server.is_some(), as_json)
+    let missing = Missing { server: server.is_none(), history: !has_history };
+    print(&verified, &missing, as_json)
 }
 
 /// What a running server says of its live projection.
@@ -52,8 +56,14 @@ fn claim(api: &Api) -> Result<Claim, Failure> {
     Ok(Claim { position: Position::new(position), digest: digest.to_owned() })
 }
 
+/// What could not be compared, because it is not there.
+struct Missing {
+    server: bool,
+    history: bool,
+}
+
 /// Says what is wrong, if anything is; then the command has failed.
-fn print(verified: &Verified, is_served: bool, as_json: bool) -> Result<(), Failure> {
+fn print(verified: &Verified, missing: &Missing, as_json: bool) -> Result<(), Failure> {
     let digest = verified.live.digest().to_string();
     let (events, position) = (verified.events, verified.live.position());
     let findings = &verified.findings;
@@ -65,7 +75,7 @@ fn print(verified: &Verified, is_served: bool, as_json: bool) -> Result<(), Fail
             "events": events,
             "position": position,
             "digest": digest,
-            "served": is_served,
+            "served": !missing.server,
             "compared": verified.compared.iter().map(compared).collect::<Vec<_>>(),
             "found": verified.found,
             "findings": findings.iter().map(finding).collect::<Vec<_>>(),
@@ -82,8 +92,11 @@ fn print(verified: &Verified, is_served: bool, as_json: bool) -> Result<(), Fail
         for same in &verified.compared {
             text.push_str(&format!("the same at position {}: {}\n", same.position, same.what));
         }
-        if !is_served {
+        if missing.server {
             text.push_str("no server serves this ledger here, so no live projection was compared\n");
+        }
+        if missing.history {
+            text.push_str("there is no history file of this ledger here, so none was compared\n");
         }
         output::print(&text)?;
     }

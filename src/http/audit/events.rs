@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 
 use super::log;
-use super::rows::{CSV_HEADER, EventJson, csv_line, csv_of, ndjson};
-use crate::audit::{Filter, HistoryReader, Order};
+use super::rows::{CSV_HEADER, csv_line, csv_of, ndjson};
+use crate::audit::{Filter, HistoryReader, Order, ShownRow};
 use crate::http::context::Context;
 use crate::http::manage::paging::Limit;
 use crate::http::manage::reply;
@@ -105,7 +105,7 @@ enum Format {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventsJson<'a> {
     #[schema(value_type = Vec<serde_json::Value>)]
-    items: Vec<EventJson<'a>>,
+    items: Vec<ShownRow<'a>>,
     /// Asks for the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -252,7 +252,7 @@ async fn page(
     rows.truncate(limit);
     let last = rows.last().filter(|_| is_more);
     let next_cursor = last.map(|last| Cursor::write(last.position, &filter, order));
-    Ok(reply::ok(&EventsJson { items: rows.iter().map(EventJson::from).collect(), next_cursor }))
+    Ok(reply::ok(&EventsJson { items: rows.iter().map(ShownRow::from).collect(), next_cursor }))
 }
 
 type Part = Result<Bytes, std::io::Error>;

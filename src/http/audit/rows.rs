@@ -1,58 +1,15 @@
 //! Rows of history as JSON and as CSV. Knows: columns. Must not know: which rows are wanted.
 
-use grantbook_events::{
-    AccountId, Actor, ActorKind, ClientId, EventId, InstallationId, Position, RequestId, Revision,
-    StreamName, Timestamp, TokenId, UserId,
-};
+use grantbook_events::ActorKind;
 use grantbook_projections::history::HistoryRow;
-use serde::Serialize;
 
-/// One event.
-#[derive(Debug, Serialize)]
-pub(super) struct EventJson<'a> {
-    position: Position,
-    recorded_at: Timestamp,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    event_id: EventId,
-    stream: &'a StreamName,
-    revision: Revision,
-    client_id: Option<ClientId>,
-    account_id: Option<&'a AccountId>,
-    user_id: Option<&'a UserId>,
-    installation_id: Option<InstallationId>,
-    token_ids: &'a [TokenId],
-    actor: Option<&'a Actor>,
-    reason: Option<&'a str>,
-    request_id: Option<&'a RequestId>,
-}
-
-impl<'a> From<&'a HistoryRow> for EventJson<'a> {
-    fn from(row: &'a HistoryRow) -> Self {
-        Self {
-            position: row.position,
-            recorded_at: row.recorded_at,
-            event_type: &row.event_type,
-            event_id: row.event_id,
-            stream: &row.stream,
-            revision: row.revision,
-            client_id: row.client_id,
-            account_id: row.account_id.as_ref(),
-            user_id: row.user_id.as_ref(),
-            installation_id: row.installation_id,
-            token_ids: &row.token_ids,
-            actor: row.actor.as_ref(),
-            reason: row.reason.as_deref(),
-            request_id: row.request_id.as_ref(),
-        }
-    }
-}
+use crate::audit::ShownRow;
 
 /// Rows as JSON, one object a line.
 pub(super) fn ndjson(rows: &[HistoryRow]) -> Result<Vec<u8>, std::io::Error> {
     let mut text = Vec::new();
     for row in rows {
-        serde_json::to_writer(&mut text, &EventJson::from(row))?;
+        serde_json::to_writer(&mut text, &ShownRow::from(row))?;
         text.push(b'\n');
     }
     Ok(text)

@@ -147,9 +147,10 @@ impl Given {
             .collect();
         let metrics = Arc::new(Metrics::new(clock.now()));
         let dir = tempfile::tempdir().unwrap();
+        let history = History::start(Arc::clone(&store) as _, dir.path().to_owned());
         let service = web::Data::new(Service {
-            history: History::start(Arc::clone(&store) as _, dir.path().to_owned()),
-            rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger))),
+            rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&history))),
+            history,
             ledger,
             issuer: "https://grantbook.example".to_owned(),
             scopes: ScopeCatalogue::default(),
@@ -168,7 +169,7 @@ impl Given {
     pub fn with_ledger(&mut self, ledger: Arc<Ledger>) {
         let old: &Service = &self.service;
         self.service = web::Data::new(Service {
-            rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger))),
+            rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&old.history))),
             history: Arc::clone(&old.history),
             ledger,
             issuer: old.issuer.clone(),

@@ -7,6 +7,7 @@ use grantbook_projections::live::Live;
 use tempfile::TempDir;
 
 use super::*;
+use crate::audit::{History, HistoryReader};
 use crate::ledger::fold;
 
 fn snapshots(dir: &TempDir) -> Snapshots {
@@ -47,7 +48,7 @@ async fn what_is_the_same_is_said_to_be_the_same() {
     let half = folded(&records[..records.len() / 2], |_| {});
     snapshots(&dir).write(&half, identity);
     snapshots(&dir).write(&ledger.live(), identity);
-    let against = Against { live: claim(&half), snapshots: Some(snapshots(&dir)) };
+    let against = Against { live: claim(&half), snapshots: Some(snapshots(&dir)), history: None };
     let verified = verify(&*store, against, |_| {}).await.unwrap();
     assert!(verified.is_sound(), "{:?}", said(&verified));
     let positions: Vec<_> = verified.compared.iter().map(|compared| compared.position).collect();
@@ -60,7 +61,7 @@ async fn a_live_projection_that_differs_is_found_and_its_snapshot_says_where() {
     let (_, store) = history(32).await;
     let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
     let wrong = folded(&records, widened);
-    let against = Against { live: claim(&wrong), snapshots: None };
+    let against = Against { live: claim(&wrong), snapshots: None, history: None };
     let verified = verify(&*store, against, |_| {}).await.unwrap();
     assert!(!verified.is_sound() && verified.live_differs);
     assert!(said(&verified)[0].contains("the live projection of the running server has digest"));
@@ -80,7 +81,7 @@ async fn a_flipped_field_in_a_snapshot_is_found_and_named() {
     let cut = &records[..records.len() * 2 / 3];
     let identity = store.head().await.unwrap().identity;
     snapshots(&dir).write(&folded(cut, widened), identity);
-    let against = || Against { live: None, snapshots: Some(snapshots(&dir)) };
+    let against = || Against { live: None, snapshots: Some(snapshots(&dir)), history: None };
     let verified = verify(&*store, against(), |_| {}).await.unwrap();
     assert_eq!(verified.found, 1, "{:?}", said(&verified));
     let found = &said(&verified)[0];
@@ -108,7 +109,7 @@ async fn what_is_beyond_the_ledger_is_found() {
     let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
     let shorter = ledger_of(&records[..records.len() - 5]).await;
     snapshots(&dir).write(&ledger.live(), shorter.head().await.unwrap().identity);
-    let against = Against { live: claim(&ledger.live()), snapshots: Some(snapshots(&dir)) };
+    let against = Against { live: claim(&ledger.live()), snapshots: Some(snapshots(&dir)), history: None };
     let verified = verify(&*shorter, against, |_| {}).await.unwrap();
     assert_eq!(verified.found, 2, "{:?}", said(&verified));
     assert!(said(&verified).iter().all(|said| said.contains("which the ledger does not have")));
@@ -123,7 +124,7 @@ async fn a_snapshot_of_other_events_is_found() {
     let identity = store.head().await.unwrap().identity;
     let foreign = folded(&everything(&**other.store()).await[..records.len() / 2], |_| {});
     snapshots(&dir).write(&foreign, identity);
-    let against = Against { live: None, snapshots: Some(snapshots(&dir)) };
+    let against = Against { live: None, snapshots: Some(snapshots(&dir)), history: None };
     let verified = verify(&*store, against, |_| {}).await.unwrap();
     assert!(
         said(&verified)[0].contains("an event that the ledger does not have there"),
@@ -155,8 +156,80 @@ async fn a_quarantined_stream_is_a_finding_also_if_the_server_agrees() {
     store.append(&stream, expected, vec![crate::ledger::tests::poison::foreign()]).await.unwrap();
     let replayed = replay(&*store, Until::Head).await;
     assert_eq!(replayed.live.quarantined().len(), 1);
-    let against = Against { live: claim(&replayed.live), snapshots: None };
+    let against = Against { live: claim(&replayed.live), snapshots: None, history: None };
     let verified = verify(&*store, against, |_| {}).await.unwrap();
     assert_eq!((verified.found, verified.compared.len()), (1, 1));
     assert!(said(&verified)[0].contains("app-teleported"), "{:?}", said(&verified));
+}
+
+/// The stored history of a ledger, changed behind its back.
+async fn history_with(store: &Arc<MemoryStore>, dir: &TempDir, sql: &str) -> Against {
+    let head = store.head().await.unwrap();
+    let history = History::start(Arc::clone(store) as _, dir.path().to_owned());
+    history.reached(head.position).await.unwrap();
+    history.close().await;
+    let file = dir.path().join("history-1.db");
+    rusqlite::Connection::open(file).unwrap().execute_batch(sql).unwrap();
+    let reader = HistoryReader::open(dir.path(), head.identity).unwrap();
+    Against { live: None, snapshots: None, history: Some(reader.unwrap()) }
+}
+
+#[tokio::test]
+async fn every_fault_in_the_history_is_found_and_named() {
+    let (_, store) = history(39).await;
+    let last = store.head().await.unwrap().position;
+    let cases = [
+        ("", None),
+        (
+            "DELETE FROM events WHERE position = 9",
+            Some("position 9: history: the row of this event is missing"),
+        ),
+        ("UPDATE events SET reason = 'boredom' WHERE position = 9", Some("position 9: history: reason is")),
+        ("UPDATE events SET account_id = 'initech' WHERE account_id = 'acme'", Some("history: account is")),
+        ("UPDATE events SET actor_id = 'eve' WHERE position = 3", Some("position 3: history: actor is")),
+        (
+            "INSERT INTO events SELECT 100000, recorded_at, latest_at, event_id, stream, revision, type, client_id, \
+             account_id, user_id, installation_id, token_ids, actor_kind, actor_id, reason, request_id FROM events \
+             WHERE position = 9; UPDATE state SET position = 100000",
+            Some("position 100000: history: there is a row of this position, which the ledger does not have"),
+        ),
+        ("UPDATE state SET digest = zeroblob(32)", Some("the digest kept with them is not")),
+        (
+            "DELETE FROM events WHERE position > 20",
+            Some("position 21: history: the row of this event is missing"),
+        ),
+    ];
+    for (sql, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let against = history_with(&store, &dir, sql).await;
+        let verified = verify(&*store, against, |_| {}).await.unwrap();
+        let said = said(&verified);
+        match expected {
+            None => {
+                assert!(verified.is_sound(), "{said:?}");
+                let same = Compared { what: "the history, row by row".to_owned(), position: last };
+                assert_eq!(verified.compared, [same]);
+            }
+            Some(words) => {
+                assert!(!verified.is_sound() && verified.compared.is_empty(), "{sql}");
+                assert!(said.iter().any(|said| said.contains(words)), "{sql}: {said:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_history_folded_again_is_the_one_that_is_kept() {
+    let (ledger, store) = history(48).await;
+    let dir = tempfile::tempdir().unwrap();
+    let kept = History::start(Arc::clone(ledger.store()), dir.path().to_owned());
+    kept.reached(ledger.live().position()).await.unwrap();
+    let mut rows = 0;
+    let take = |_: &_| -> Result<(), ReplayError> {
+        rows += 1;
+        Ok(())
+    };
+    let (events, position, digest) = run_history(&*store, Until::Head, |_| {}, take).await.unwrap();
+    assert_eq!((position, digest), kept.digest_at().await.unwrap());
+    assert_eq!((events, rows), (everything(&*store).await.len() as u64, events));
 }

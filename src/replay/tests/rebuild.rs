@@ -8,6 +8,7 @@ use grantbook_projections::live::Live;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::audit::History;
 use crate::clock::SystemClock;
 use crate::ledger::{Ledger, fold};
 use crate::store::{Head, Signal, Subscription};
@@ -47,11 +48,21 @@ impl Store for Gated {
     }
 }
 
-/// Waits until a rebuild is over.
+fn rebuilds_of(ledger: &Arc<Ledger>) -> Rebuilds {
+    // The directory is not there: only what rebuilds the history may notice.
+    let history = History::start(Arc::clone(ledger.store()), "/dev/null/no-history".into());
+    Rebuilds::new(Arc::clone(ledger), history)
+}
+
 async fn ended(rebuilds: &Rebuilds) -> Outcome {
+    ended_of(rebuilds, Projection::Live).await
+}
+
+/// Waits until a rebuild is over.
+async fn ended_of(rebuilds: &Rebuilds, projection: Projection) -> Outcome {
     let over = async {
         loop {
-            if let Some((_, outcome)) = rebuilds.last(Projection::Live).and_then(|rebuild| rebuild.ended) {
+            if let Some((_, outcome)) = rebuilds.last(projection).and_then(|rebuild| rebuild.ended) {
                 return outcome;
             }
             tokio::task::yield_now().await;
@@ -80,7 +91,7 @@ async fn what_was_right_is_the_same_again() {
     for seed in 40..43 {
         let (ledger, _) = history(seed).await;
         let (before, old) = (ledger.live().digest(), Arc::as_ptr(&ledger.live()));
-        let rebuilds = Rebuilds::new(Arc::clone(&ledger));
+        let rebuilds = rebuilds_of(&ledger);
         assert!(rebuilds.last(Projection::Live).is_none() && !rebuilds.cancel(Projection::Live));
         rebuilds.start(Projection::Live).unwrap();
         assert_eq!(ended(&rebuilds).await, Outcome::Same);
@@ -96,7 +107,7 @@ async fn what_was_wrong_is_repaired() {
     let (_, store) = history(44).await;
     let (ledger, right) = wrong(&store).await;
     assert_ne!(ledger.live().digest(), right.digest());
-    let rebuilds = Rebuilds::new(Arc::clone(&ledger));
+    let rebuilds = rebuilds_of(&ledger);
     rebuilds.start(Projection::Live).unwrap();
     assert_eq!(ended(&rebuilds).await, Outcome::Repaired);
     assert_eq!(ledger.live().difference(&right), None);
@@ -107,7 +118,7 @@ async fn commands_are_settled_meanwhile() {
     let store = MemoryStore::new(Uuid::from_u128(45));
     let given = Arc::new(Given::over(Arc::clone(&store) as _).await);
     let app = given.app().await;
-    let rebuilds = Rebuilds::new(Arc::clone(&given.ledger));
+    let rebuilds = rebuilds_of(&given.ledger);
     for round in 0..5 {
         let busy = tokio::spawn({
             let given = Arc::clone(&given);
@@ -137,7 +148,7 @@ async fn one_that_is_called_off_or_breaks_changes_nothing() {
     let ledger = Ledger::open(Arc::clone(&gated) as _, Arc::new(SystemClock));
     ledger.caught_up().await.unwrap();
     let served = Arc::as_ptr(&ledger.live());
-    let rebuilds = Rebuilds::new(Arc::clone(&ledger));
+    let rebuilds = rebuilds_of(&ledger);
     let records = everything(&*store).await;
 
     let (feed, gate) = mpsc::channel(8);
@@ -173,6 +184,23 @@ async fn a_ledger_that_is_not_folded_is_not_rebuilt() {
     let (feed, gate) = mpsc::channel(1);
     let gated = Arc::new(Gated(store, Mutex::new(Some(gate))));
     let ledger = Ledger::open(gated, Arc::new(SystemClock));
-    assert_eq!(Rebuilds::new(ledger).start(Projection::Live), Err(NotStarted::NotReady));
+    assert_eq!(rebuilds_of(&ledger).start(Projection::Live), Err(NotStarted::NotReady));
     drop(feed);
+}
+
+#[tokio::test]
+async fn the_history_is_built_again_too() {
+    let (ledger, _) = history(49).await;
+    let dir = tempfile::tempdir().unwrap();
+    let kept = History::start(Arc::clone(ledger.store()), dir.path().to_owned());
+    kept.reached(ledger.live().position()).await.unwrap();
+    let before = kept.digest_at().await.unwrap();
+    let rebuilds = Rebuilds::new(Arc::clone(&ledger), Arc::clone(&kept));
+    rebuilds.start(Projection::History).unwrap();
+    assert_eq!(ended_of(&rebuilds, Projection::History).await, Outcome::Same);
+    assert_eq!(kept.digest_at().await.unwrap(), before);
+    assert_eq!(rebuilds.last(Projection::History).unwrap().step.position, ledger.live().position());
+    let broken = rebuilds_of(&ledger);
+    broken.start(Projection::History).unwrap();
+    assert!(matches!(ended_of(&broken, Projection::History).await, Outcome::Failed(_)));
 }

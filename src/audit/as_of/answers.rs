@@ -1,0 +1,197 @@
+//! What is said of the past. Knows: facts, as the fold gives them. Must not know: where they come from.
+
+use std::collections::BTreeSet;
+
+use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
+use grantbook_projections::live::{InstallationFacts, Live, TokenFacts};
+use serde::Serialize;
+
+use super::super::timeline::Moment;
+
+/// Where the ledger was cut, and the time that expiry is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Cut {
+    /// Events up to here count.
+    pub position: Position,
+    /// What had expired by then did not count.
+    pub time: Timestamp,
+}
+
+/// One app on the account, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstallationThen {
+    /// Names the installation.
+    pub installation_id: InstallationId,
+    /// The app.
+    pub client_id: ClientId,
+    /// What the app was called.
+    pub app_name: String,
+    /// Whether at least one token was valid.
+    pub installed: bool,
+    /// Since when, without a break.
+    pub installed_since: Option<Timestamp>,
+    /// When the last token had ended, if none was left.
+    pub ended_at: Option<Timestamp>,
+    /// When a user of the account first approved the app.
+    pub first_granted_at: Timestamp,
+    /// What its valid tokens could do, taken together.
+    pub scopes: Vec<String>,
+    /// Its valid tokens, oldest first.
+    pub tokens: Vec<TokenThen>,
+    /// Why nothing was known of it, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
+}
+
+/// A token that was valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenThen {
+    /// Names the token.
+    pub token_id: TokenId,
+    /// Who had approved.
+    pub user_id: UserId,
+    /// What it could do.
+    pub scopes: Vec<String>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// From when on it is refused; none never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<&TokenFacts> for TokenThen {
+    fn from(facts: &TokenFacts) -> Self {
+        Self {
+            token_id: facts.token_id,
+            user_id: facts.user_id.clone(),
+            scopes: facts.scopes.to_vec(),
+            issued_at: facts.issued_at,
+            expires_at: facts.expires_at,
+        }
+    }
+}
+
+/// The installations on an account, as they were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountThen {
+    /// The account.
+    pub account_id: AccountId,
+    /// As of when.
+    pub as_of: Cut,
+    /// Those that anybody had approved by then, in the order of first approval.
+    pub items: Vec<InstallationThen>,
+}
+
+/// Whether a token was valid, and why or why not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenAnswer {
+    /// Names the token.
+    pub token_id: TokenId,
+    /// The installation it belongs to.
+    pub installation_id: InstallationId,
+    /// The app it was issued to.
+    pub client_id: Option<ClientId>,
+    /// The account.
+    pub account_id: Option<AccountId>,
+    /// Who had approved.
+    pub user_id: Option<UserId>,
+    /// As of when.
+    pub as_of: Cut,
+    /// Whether it was valid.
+    pub valid: bool,
+    /// In one word: `valid`, `not_issued`, `ended`, `expired`, `app_inactive` or `quarantined`.
+    pub state: &'static str,
+    /// Why or why not, in a sentence.
+    pub why: String,
+    /// The event that says so, if it is one event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Moment>,
+}
+
+/// What changed on an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// The account.
+    pub account_id: AccountId,
+    /// From when.
+    pub from: Cut,
+    /// To when.
+    pub to: Cut,
+    /// What is different, in the order of first approval.
+    pub items: Vec<Change>,
+}
+
+/// What changed of one installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Names the installation.
+    pub installation_id: InstallationId,
+    /// The app.
+    pub client_id: ClientId,
+    /// What the app was called in the end.
+    pub app_name: String,
+    /// `installed`, `ended`, or `changed` if it was installed before and after, or neither.
+    pub change: &'static str,
+    /// What it could do in the end and not in the beginning.
+    pub scopes_added: Vec<String>,
+    /// What it could do in the beginning and not in the end.
+    pub scopes_removed: Vec<String>,
+    /// Tokens that were valid in the end and not in the beginning.
+    pub tokens_added: Vec<TokenId>,
+    /// Tokens that were valid in the beginning and not in the end.
+    pub tokens_ended: Vec<TokenId>,
+}
+
+impl InstallationThen {
+    pub(super) fn of(facts: &InstallationFacts, live: &Live) -> Self {
+        let scopes: BTreeSet<String> =
+            facts.tokens.iter().flat_map(|token| token.scopes.iter().cloned()).collect();
+        Self {
+            installation_id: facts.installation_id,
+            client_id: facts.client_id,
+            app_name: live.app(&facts.client_id).map(|app| app.name.clone()).unwrap_or_default(),
+            installed: facts.is_installed(),
+            installed_since: facts.installed_since,
+            ended_at: facts.ended_at,
+            first_granted_at: facts.first_granted_at,
+            scopes: scopes.into_iter().collect(),
+            tokens: facts.tokens.iter().map(TokenThen::from).collect(),
+            quarantined: facts.quarantined.as_ref().map(|poison| poison.reason.clone()),
+        }
+    }
+}
+
+impl Change {
+    /// What changed of one installation; `None` if nothing did.
+    pub(super) fn between(
+        one: &InstallationThen,
+        before: Option<&InstallationThen>,
+        after: Option<&InstallationThen>,
+    ) -> Option<Self> {
+        let scopes = |then: Option<&InstallationThen>| -> BTreeSet<String> {
+            then.map(|then| then.scopes.iter().cloned().collect()).unwrap_or_default()
+        };
+        let tokens = |then: Option<&InstallationThen>| -> BTreeSet<TokenId> {
+            then.map(|then| then.tokens.iter().map(|token| token.token_id).collect()).unwrap_or_default()
+        };
+        let (scopes_before, scopes_after) = (scopes(before), scopes(after));
+        let (tokens_before, tokens_after) = (tokens(before), tokens(after));
+        if scopes_before == scopes_after && tokens_before == tokens_after {
+            return None;
+        }
+        let was = |then: Option<&InstallationThen>| then.is_some_and(|then| then.installed);
+        Some(Self {
+            installation_id: one.installation_id,
+            client_id: one.client_id,
+            app_name: one.app_name.clone(),
+            change: match (was(before), was(after)) {
+                (false, true) => "installed",
+                (true, false) => "ended",
+                (true, true) | (false, false) => "changed",
+            },
+            scopes_added: scopes_after.difference(&scopes_before).cloned().collect(),
+            scopes_removed: scopes_before.difference(&scopes_after).cloned().collect(),
+            tokens_added: tokens_after.difference(&tokens_before).copied().collect(),
+            tokens_ended: tokens_before.difference(&tokens_after).copied().collect(),
+        })
+    }
+}

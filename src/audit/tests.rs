@@ -1,0 +1,221 @@
+//! What was true then is what a ledger that ends there comes to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantbook_events::{AccountId, Event, InstallationEvent, Position, Timestamp, TokenId, UninstallReason};
+use grantbook_projections::live::Live;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::decisions::{ResumeApp, SuspendApp, TokenRules, UninstallApp};
+use crate::ledger::tests::simulation::history as random_history;
+use crate::ledger::tests::{Given, START, exchange, grant, installation, revoke};
+use crate::ledger::{Ledger, Until, fold, read};
+use crate::store::{MemoryStore, Record, Store};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn kept(ledger: &Ledger) -> (Arc<History>, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::start(Arc::clone(ledger.store()), dir.path().to_owned());
+    (history, dir)
+}
+
+fn folded(records: &[Record]) -> Live {
+    let live = Live::new();
+    records.iter().for_each(|record| drop(fold(&live, record)));
+    live
+}
+
+fn tokens_of(records: &[Record]) -> BTreeSet<TokenId> {
+    let events = records.iter().filter_map(|record| read(record).ok());
+    let token = |recorded: grantbook_events::Recorded| match recorded.event {
+        Event::Installation(InstallationEvent::CodeExchanged(event)) => Some(event.token_id),
+        _ => None,
+    };
+    events.filter_map(token).collect()
+}
+
+/// What is asked of the past, held against a ledger that ends there.
+async fn hold(past: &Past<'_>, cut: &[Record], as_of: Until, now: Timestamp, tokens: &BTreeSet<TokenId>) {
+    let live = folded(cut);
+    let end = cut.last().map_or(Position::START, |last| last.position);
+    for account in ["acme", "globex", "nobody"] {
+        let account: AccountId = account.parse().unwrap();
+        let answer = past.account(&account, as_of).await.unwrap();
+        assert_eq!((answer.as_of.position, answer.as_of.time), (end, now));
+        let expected = live.installations_on_account(&account, 0, usize::MAX, now);
+        assert_eq!(answer.items.len(), expected.len(), "{account} at {as_of:?}");
+        for (then, facts) in answer.items.iter().zip(&expected) {
+            assert_eq!(then.installation_id, facts.installation_id);
+            assert_eq!(
+                (then.installed, then.installed_since, then.ended_at, then.first_granted_at),
+                (facts.is_installed(), facts.installed_since, facts.ended_at, facts.first_granted_at)
+            );
+            let expected: Vec<_> = facts.tokens.iter().map(TokenThen::from).collect();
+            assert_eq!(then.tokens, expected);
+        }
+    }
+    for token in tokens {
+        let answer = past.token(*token, as_of).await.unwrap().unwrap();
+        let is_valid = live.token_by_id(token, now).is_some();
+        assert_eq!(answer.valid, is_valid, "{token} at {as_of:?}: {answer:?}");
+        let is_issued = tokens_of(cut).contains(token);
+        assert_eq!(answer.state == "not_issued", !is_issued, "{answer:?}");
+        assert_eq!(answer.state == "valid", is_valid);
+    }
+}
+
+#[tokio::test]
+async fn as_of_is_a_ledger_that_ends_there() {
+    for seed in 80..83 {
+        let (ledger, store) = random_history(seed).await;
+        let records = store.read_all(Position::START, usize::MAX).await.unwrap();
+        let (history, _dir) = kept(&ledger).await;
+        let (past, tokens) = (Past::new(&ledger, &history), tokens_of(&records));
+        for end in (0..=records.len()).step_by(11) {
+            let cut = &records[..end];
+            let last = cut.last();
+            let as_of = Until::Position(last.map_or(Position::START, |last| last.position));
+            let now = last.map_or(Timestamp::EPOCH, |last| last.recorded_at);
+            hold(&past, cut, as_of, now, &tokens).await;
+        }
+    }
+}
+
+/// A ledger over some hours, with tokens that expire, an uninstall, a suspension and a replay.
+async fn some_hours() -> (Given, Vec<Record>) {
+    let store = MemoryStore::new(Uuid::from_u128(9));
+    let given = Given::over(Arc::clone(&store) as _).await;
+    let apps = [given.app().await, given.app().await];
+    let mut hour = 0;
+    for account in ["acme", "globex"] {
+        let account: AccountId = account.parse().unwrap();
+        for app in apps {
+            for lifetime in [None, Some(HOUR + HOUR / 2)] {
+                hour += 1;
+                given.clock.set(START.plus(HOUR * hour));
+                let granted = grant(app, &account);
+                given.settle(&granted).await.unwrap().unwrap();
+                let rules = TokenRules { lifetime, max_live_per_user: 10 };
+                let exchanged = crate::decisions::ExchangeCode { rules, ..exchange(&granted) };
+                given.settle(&exchanged).await.unwrap().unwrap();
+                if lifetime.is_none() && app == apps[1] {
+                    // A stolen code.
+                    given.settle(&exchange(&granted)).await.unwrap().unwrap_err();
+                } else if lifetime.is_none() && account.as_str() == "globex" {
+                    given
+                        .settle(&revoke(exchanged.installation_id, exchanged.token_id))
+                        .await
+                        .unwrap()
+                        .unwrap();
+                }
+            }
+        }
+        hour += 1;
+        given.clock.set(START.plus(HOUR * hour));
+        let installation_id = installation(apps[0], &account);
+        let uninstall = UninstallApp { installation_id, reason: UninstallReason::User };
+        given.settle(&uninstall).await.unwrap().unwrap();
+        let reason = "review".to_owned();
+        given.settle(&SuspendApp { client_id: apps[1], reason: reason.clone() }).await.unwrap().unwrap();
+        given.clock.set(START.plus(HOUR * hour + HOUR / 3));
+        given.settle(&ResumeApp { client_id: apps[1], reason }).await.unwrap().unwrap();
+    }
+    let records = store.read_all(Position::START, usize::MAX).await.unwrap();
+    (given, records)
+}
+
+#[tokio::test]
+async fn as_of_a_time_is_the_ledger_as_it_stood_then_with_what_had_expired() {
+    let (given, records) = some_hours().await;
+    let (history, _dir) = kept(&given.ledger).await;
+    let (past, tokens) = (Past::new(&given.ledger, &history), tokens_of(&records));
+    let mut states = BTreeSet::new();
+    for quarter in 0..60 {
+        let time = START.plus(HOUR * quarter / 4);
+        let cut = &records[..records.partition_point(|record| record.recorded_at <= time)];
+        hold(&past, cut, Until::Time(time), time, &tokens).await;
+        for token in &tokens {
+            states.insert(past.token(*token, Until::Time(time)).await.unwrap().unwrap().state);
+        }
+    }
+    let every: Vec<_> = states.into_iter().collect();
+    assert_eq!(every, ["app_inactive", "ended", "expired", "not_issued", "valid"]);
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_valid_says_why() {
+    let (given, records) = some_hours().await;
+    let (history, _dir) = kept(&given.ledger).await;
+    let past = Past::new(&given.ledger, &history);
+    let mut said = BTreeSet::new();
+    for token in tokens_of(&records) {
+        let answer = past.token(token, Until::Head).await.unwrap().unwrap();
+        for words in ["presented once more", "was revoked by", "was uninstalled by", "had expired at"] {
+            if answer.why.contains(words) {
+                said.insert(words);
+                assert_eq!(answer.event.is_some(), answer.state == "ended", "{answer:?}");
+            }
+        }
+        assert_eq!(answer.user_id.unwrap().as_str(), "ana");
+        let told = token_timeline(&given.ledger, answer.installation_id, token).await.unwrap();
+        let sentences: Vec<_> = told.iter().map(|moment| moment.sentence.as_str()).collect();
+        assert!(sentences[0].contains("was registered by"), "{sentences:?}");
+        assert_eq!(
+            sentences.iter().filter(|said| said.contains("was exchanged by")).count(),
+            1,
+            "{sentences:?}"
+        );
+        assert_eq!(sentences.iter().filter(|said| said.starts_with("Access to")).count(), 1, "{sentences:?}");
+        if let Some(event) = answer.event {
+            assert!(told.iter().any(|moment| moment.event_id == event.event_id), "{sentences:?}");
+        }
+    }
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(past.token(crate::secrets::new_token_id(START), Until::Head).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_changed_is_the_difference_of_two_answers() {
+    let (given, records) = some_hours().await;
+    let (history, _dir) = kept(&given.ledger).await;
+    let past = Past::new(&given.ledger, &history);
+    let account: AccountId = "acme".parse().unwrap();
+    let mut kinds = BTreeSet::new();
+    for from in (0..records.len()).step_by(5) {
+        for to in (0..records.len()).step_by(7) {
+            let [from, to] = [from, to].map(|at| Until::Position(records[at].position));
+            let changes = past.changes(&account, from, to).await.unwrap();
+            let (before, after) =
+                (past.account(&account, from).await.unwrap(), past.account(&account, to).await.unwrap());
+            let tokens = |then: &AccountThen| -> BTreeSet<TokenId> {
+                then.items.iter().flat_map(|one| &one.tokens).map(|token| token.token_id).collect()
+            };
+            let added: BTreeSet<_> = changes.items.iter().flat_map(|one| one.tokens_added.clone()).collect();
+            let ended: BTreeSet<_> = changes.items.iter().flat_map(|one| one.tokens_ended.clone()).collect();
+            assert_eq!(added, tokens(&after).difference(&tokens(&before)).copied().collect());
+            assert_eq!(ended, tokens(&before).difference(&tokens(&after)).copied().collect());
+            kinds.extend(changes.items.iter().map(|one| one.change));
+        }
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["changed", "ended", "installed"]);
+}
+
+#[tokio::test]
+async fn a_position_beyond_the_end_is_refused_and_a_time_is_not() {
+    let (given, records) = some_hours().await;
+    let (history, _dir) = kept(&given.ledger).await;
+    let past = Past::new(&given.ledger, &history);
+    let end = records[records.len() - 1].position;
+    let refused = past.cut(Until::Position(Position::new(end.as_u64() + 1))).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!("the ledger ends at position {end}, before {}", end.as_u64() + 1)
+    );
+    let later = given.ledger.now().plus(HOUR * 1000);
+    assert_eq!(past.cut(Until::Time(later)).await.unwrap(), Cut { position: end, time: later });
+}
