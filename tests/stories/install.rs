@@ -272,3 +272,59 @@ fn an_auditor_is_told_what_happened_and_the_asking_is_logged() {
     let read = log.lines().filter(|line| line.contains("history was read")).count();
     assert_eq!(read, 3, "{log}");
 }
+
+/// An auditor asks the past on the command line, with a server and without; nothing is appended by that.
+#[test]
+fn an_auditor_asks_what_was_true_then_and_what_changed() {
+    let place = Place::empty();
+    let serving = place.serve();
+    let app = App::register(&serving);
+    let installed = app.install();
+    let before =
+        serving.ask("GET", "/projections", None).expect(200).json()["items"][0]["position"].to_string();
+    serving.ask("DELETE", &format!("/tokens/{}", installed.token_id), None);
+    let events = place.ok(&["events"]);
+
+    let ask = || {
+        let token = installed.token_id.as_str();
+        let then = place.ok(&["audit", "installations", "--account", "acme", "--as-of", &before]);
+        assert!(then.contains("Story App: installed since") && then.contains(token), "{then}");
+        let now = place.ok(&["audit", "installations", "--account", "acme"]);
+        assert!(now.contains("not installed, ended"), "{now}");
+        let valid = place.ok(&["audit", "token", token, "--as-of", &before]);
+        assert!(valid.contains(": valid\n"), "{valid}");
+        let ended = place.ok(&["audit", "token", token]);
+        assert!(ended.contains(": not valid\n") && ended.contains("was revoked by operator"), "{ended}");
+        let changed = place.ok(&["audit", "diff", "--account", "acme", "--from", &before]);
+        assert!(
+            changed.contains("ended") && changed.contains(&format!("tokens ended: {token}")),
+            "{changed}"
+        );
+        let explained = place.ok(&["audit", "explain", token]);
+        assert_eq!(explained.lines().count(), 8, "registered, granted, exchanged, revoked: {explained}");
+        let listed = place.ok(&["audit", "events", "--token", token, "--oldest-first"]);
+        let types: Vec<_> = listed.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+        assert_eq!(types, ["code-exchanged", "token-revoked"], "{listed}");
+        assert!(listed.contains("reason operator"), "{listed}");
+        let all = place.ok(&["audit", "events", "--format", "ndjson"]);
+        assert_eq!(all.lines().count(), events.lines().count());
+        let csv = place.ok(&["audit", "events", "--format", "csv", "--type", "token-revoked"]);
+        assert_eq!(csv.split("\r\n").count(), 3, "a header, a line, and the end: {csv}");
+        let page = place.json(&["audit", "events", "--limit", "1", "--json"]);
+        assert_eq!(page["items"][0]["type"], "token-revoked");
+    };
+    ask();
+    serving.stop();
+    ask();
+    let (code, said) = place.fails(&["audit", "explain", "acme"]);
+    assert!(code == 2 && said.contains("the id of an installation or of a token"), "{code}: {said}");
+    let (code, said) = place.fails(&["audit", "installations", "--account", "acme", "--as-of", "then"]);
+    assert!(code == 2 && said.contains("neither a position"), "{code}: {said}");
+    assert_eq!(place.ok(&["events"]), events, "asking changes nothing");
+    let verified = place.ok(&["replay", "verify"]);
+    assert!(verified.contains("the history, row by row"), "{verified}");
+    let rebuilt = place.ok(&["replay", "rebuild", "--projection", "history"]);
+    assert!(rebuilt.starts_with("history is rebuilt of") && rebuilt.contains("was the same"), "{rebuilt}");
+    let folded = place.ok(&["replay", "run", "--projection", "history", "--dump"]);
+    assert_eq!(folded, place.ok(&["audit", "events", "--format", "ndjson", "--oldest-first"]));
+}

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use grantbook_events::{
-    AccountId, Actor, ActorKind, ClientId, EventId, InstallationId, Position, Revision, Timestamp, TokenId,
-    UserId,
+    AccountId, Actor, ActorKind, ClientId, Event, EventId, InstallationEvent, InstallationId, Position,
+    Revision, Timestamp, TokenId, UserId,
 };
 use grantbook_projections::history::{Earlier, HistoryRow, Unreadable};
 use grantbook_projections::live::StateDigest;
@@ -83,11 +83,11 @@ impl Writer {
         let transaction = conn.transaction()?;
         let (mut latest, mut sum) = (*latest_at, *digest);
         for record in new {
-            let row = row_of(record, &mut LookedUp { conn: &transaction, places })?;
+            let (row, event) = row_and_event(record, &mut LookedUp { conn: &transaction, places })?;
             latest = latest.max(row.recorded_at.as_micros());
             row.digest(&mut sum);
             write(&transaction, &row, latest)?;
-            write_tokens(&transaction, record, &row)?;
+            write_tokens(&transaction, &row, event.as_ref())?;
         }
         let previous = match new {
             [.., before, _] => before.position,
@@ -115,8 +115,16 @@ impl Writer {
 /// # Errors
 /// If it cannot be told what earlier events said.
 pub fn row_of<E: Earlier>(record: &Record, earlier: &mut E) -> Result<HistoryRow, E::Error> {
+    Ok(row_and_event(record, earlier)?.0)
+}
+
+/// The row of a record, and the event, if it can be read.
+fn row_and_event<E: Earlier>(
+    record: &Record,
+    earlier: &mut E,
+) -> Result<(HistoryRow, Option<Event>), E::Error> {
     match ledger::read(record) {
-        Ok(recorded) => HistoryRow::of(&recorded, earlier),
+        Ok(recorded) => Ok((HistoryRow::of(&recorded, earlier)?, Some(recorded.event))),
         Err(error) => {
             let envelope = Unreadable {
                 position: record.position,
@@ -126,7 +134,8 @@ pub fn row_of<E: Earlier>(record: &Record, earlier: &mut E) -> Result<HistoryRow
                 revision: record.revision,
                 event_type: &record.type_name,
             };
-            HistoryRow::unreadable(envelope, format!("cannot be read: {}", error.source), earlier)
+            let why = format!("cannot be read: {}", error.source);
+            Ok((HistoryRow::unreadable(envelope, why, earlier)?, None))
         }
     }
 }
@@ -154,14 +163,10 @@ fn write(conn: &Connection, row: &HistoryRow, latest_at: i64) -> Result<(), rusq
     Ok(())
 }
 
-fn write_tokens(conn: &Connection, record: &Record, row: &HistoryRow) -> Result<(), rusqlite::Error> {
-    use grantbook_events::{Event, InstallationEvent};
-    if row.token_ids.is_empty() {
-        return Ok(());
-    }
-    let issued = match ledger::read(record).map(|recorded| recorded.event) {
-        Ok(Event::Installation(InstallationEvent::CodeExchanged(event))) => Some(event),
-        Ok(Event::Installation(_) | Event::App(_) | Event::OperatorKey(_)) | Err(_) => None,
+fn write_tokens(conn: &Connection, row: &HistoryRow, event: Option<&Event>) -> Result<(), rusqlite::Error> {
+    let issued = match event {
+        Some(Event::Installation(InstallationEvent::CodeExchanged(event))) => Some(event),
+        Some(Event::Installation(_) | Event::App(_) | Event::OperatorKey(_)) | None => None,
     };
     let position = row.position.as_u64().cast_signed();
     for token in &row.token_ids {

@@ -4,6 +4,8 @@
 pub mod events;
 pub mod past;
 mod rows;
+#[cfg(test)]
+mod tests;
 pub mod timeline;
 
 use actix_web::HttpRequest;

@@ -1,0 +1,169 @@
+//! The audit API over a server in this process.
+
+use actix_web::http::header;
+use actix_web::test::TestRequest;
+use grantbook_events::Role;
+use serde_json::{Value, json};
+
+use crate::http::manage::given::{Given, count_of};
+
+/// Every item of a list, page by page; `between` happens after each page.
+async fn pages(given: &Given, query: &str, between: impl AsyncFn()) -> Vec<Value> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = given.get(&format!("/audit/events?limit=3{query}{cursor}")).await.json(200);
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 3);
+        all.extend(items.iter().cloned());
+        let Some(next) = page["next_cursor"].as_str() else { return all };
+        cursor = format!("&cursor={next}");
+        between().await;
+    }
+}
+
+fn positions(items: &[Value]) -> Vec<u64> {
+    items.iter().map(|item| item["position"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn pages_neither_repeat_nor_miss_an_event_while_others_arrive() {
+    let given = Given::server().await;
+    let app = given.register("One").await;
+    for account in ["a", "b", "c", "d"] {
+        given.install(&app, account).await;
+    }
+    let arrive = async || {
+        given.register("Another").await;
+    };
+    // From the newest back: what arrives is newer than all of it.
+    assert_eq!(positions(&pages(&given, "", arrive).await), (1..=9).rev().collect::<Vec<_>>());
+    let filtered = pages(&given, "&type=access-granted&order=oldest", arrive).await;
+    assert_eq!(positions(&filtered), [2, 4, 6, 8]);
+    // From the oldest on: what arrives is at the end, and is seen when the end is reached.
+    let before = positions(&pages(&given, "&order=oldest", async || {}).await).len() as u64;
+    let arrived = std::cell::Cell::new(0);
+    let seen = pages(&given, "&order=oldest", async || {
+        if arrived.get() < 2 {
+            given.register("Another").await;
+            arrived.set(arrived.get() + 1);
+        }
+    });
+    assert_eq!(positions(&seen.await), (1..=before + 2).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_cursor_is_for_the_list_that_it_is_of() {
+    let given = Given::server().await;
+    let app = given.register("One").await;
+    given.install(&app, "acme").await;
+    let page = given.get("/audit/events?limit=1").await.json(200);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    for other in ["&order=oldest", "&account=acme", "&type=app-registered", "&after=0"] {
+        let detail = given.get(&format!("/audit/events?limit=1&cursor={cursor}{other}")).await.problem(400);
+        assert!(detail.contains("of another list"), "{other}: {detail}");
+    }
+    let detail = given.get("/audit/events?cursor=abc").await.problem(400);
+    assert!(detail.contains("next_cursor of the page before"), "{detail}");
+}
+
+#[tokio::test]
+async fn everything_comes_as_lines_or_as_csv() {
+    let given = Given::server().await;
+    let app = given.register("One").await;
+    let installed = given.install(&app, "=cmd|'/C'!A0").await;
+    // More than is read at once.
+    for number in 0..600 {
+        given.install(&app, &format!("account-{number}")).await;
+    }
+    let last = 2 * 601 + 1;
+    let lines = given.get("/audit/events?format=ndjson").await;
+    assert_eq!(lines.header(header::CONTENT_TYPE), "application/x-ndjson");
+    let items: Vec<Value> = lines.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(positions(&items), (1..=last).rev().collect::<Vec<_>>());
+
+    let key = format!("Bearer {}", given.key(Role::Auditor));
+    let request = TestRequest::with_uri("/audit/events?order=oldest&until=2099-01-01T00:00:00Z");
+    let request =
+        request.insert_header((header::AUTHORIZATION, key)).insert_header((header::ACCEPT, "text/csv"));
+    let csv = given.send(request).await;
+    assert_eq!(csv.header(header::CONTENT_TYPE), "text/csv; charset=utf-8; header=present");
+    assert_eq!(csv.header(header::CACHE_CONTROL), "no-store");
+    let mut reader = csv::Reader::from_reader(csv.text.as_bytes());
+    let names = reader.headers().unwrap().clone();
+    assert_eq!((names.get(0), names.get(14)), (Some("position"), Some("request_id")));
+    let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    let found: Vec<u64> = records.iter().map(|record| record[0].parse().unwrap()).collect();
+    assert_eq!(found, (1..=last).collect::<Vec<_>>());
+    assert_eq!(&records[1][7], "'=cmd|'/C'!A0", "{:?}", records[1]);
+    assert!(csv.text.lines().count() > 1000 && csv.text.contains("\r\n"));
+    assert_eq!(records[2][10], installed.token_id.to_string());
+    // Nothing that is secret is in it.
+    for secret in [&installed.token, &installed.code] {
+        assert_eq!(count_of(&given.answers(), secret.expose()), 0);
+    }
+    let detail = given.get("/audit/events?format=csv&limit=3").await.problem(400);
+    assert!(detail.contains("for pages"), "{detail}");
+}
+
+#[tokio::test]
+async fn what_was_true_then_is_told() {
+    let given = Given::server().await;
+    let app = given.register("One").await;
+    let installed = given.install(&app, "acme").await;
+    let other = given.install(&app, "globex").await;
+    let token = |at: &str| format!("/audit/token/{}{at}", installed.token_id);
+    given.delete(&format!("/installations/{}", installed.installation_id)).await.json(200);
+
+    let then = given.get("/audit/installations?account=acme&as_of=3").await.json(200);
+    assert_eq!(then["as_of"]["position"], 3);
+    assert_eq!(
+        (&then["items"][0]["installed"], &then["items"][0]["app_name"]),
+        (&json!(true), &json!("One"))
+    );
+    assert_eq!(then["items"][0]["tokens"][0]["token_id"], installed.token_id.to_string());
+    let now = given.get("/audit/installations?account=acme").await.json(200);
+    assert_eq!((&now["items"][0]["installed"], &now["items"][0]["scopes"]), (&json!(false), &json!([])));
+
+    assert_eq!(given.get(&token("?as_of=2")).await.json(200)["state"], "not_issued");
+    assert_eq!(given.get(&token("?as_of=3")).await.json(200)["valid"], true);
+    let ended = given.get(&token("")).await.json(200);
+    assert_eq!((&ended["state"], &ended["event"]["position"]), (&json!("ended"), &json!(6)));
+    assert!(ended["why"].as_str().unwrap().contains("was uninstalled by operator"), "{ended}");
+
+    let changed = given.get("/audit/diff?account=acme&from=3").await.json(200);
+    assert_eq!(changed["items"][0]["change"], "ended");
+    assert_eq!(changed["items"][0]["tokens_ended"], json!([installed.token_id.to_string()]));
+    assert_eq!(given.get("/audit/diff?account=globex&from=5").await.json(200)["items"], json!([]));
+
+    let told = given.get(&format!("/audit/token/{}/timeline", other.token_id)).await.json(200);
+    let sentences: Vec<_> =
+        told["items"].as_array().unwrap().iter().map(|item| item["sentence"].as_str().unwrap()).collect();
+    assert_eq!(sentences.len(), 3, "{sentences:?}");
+    assert!(sentences[2].contains("was exchanged by"), "{sentences:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_question_gets_what_would_be_right() {
+    let given = Given::server().await;
+    given.register("One").await;
+    for (uri, words) in [
+        ("/audit/installations", "account is required"),
+        ("/audit/installations?account=a%20b", "account_id"),
+        ("/audit/installations?account=acme&as_of=yesterday", "neither a position"),
+        ("/audit/installations?account=acme&as_of=99", "the ledger ends at position 1, before 99"),
+        ("/audit/diff?account=acme", "from is required"),
+        ("/audit/diff?account=acme&from=now", "neither a position"),
+        ("/audit/events?since=yesterday", "RFC 3339"),
+        ("/audit/events?limit=201", "limit must be"),
+        ("/audit/events?order=up", "`newest` or `oldest`"),
+        ("/audit/events?format=xml", "`ndjson`"),
+        ("/audit/events?colour=red", "colour"),
+        ("/audit/events?token=gbt_secret", "token_id"),
+    ] {
+        let detail = given.get(uri).await.problem(400);
+        assert!(detail.contains(words), "{uri}: {detail}");
+    }
+    let unknown = crate::secrets::new_token_id(grantbook_events::Timestamp::EPOCH);
+    assert_eq!(given.get(&format!("/audit/token/{unknown}")).await.problem(404), "no such token");
+    assert_eq!(given.get(&format!("/audit/token/{unknown}/timeline")).await.problem(404), "no such token");
+}
