@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use grantbook_events::{
-    AccountId, Actor, AppEvent, ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId,
+    AccountId, Actor, AppEvent, ClientId, Event, EventId, InstallationEvent, InstallationId,
     OperatorKeyEvent, Position, Recorded, RequestId, Revision, RevocationReason, StreamKind, StreamName,
     Timestamp, TokenId, UninstallReason, UserId, codec,
 };
@@ -81,7 +81,14 @@ impl HistoryRow {
         let mut row = Self {
             actor: Some(envelope.actor.clone()),
             request_id: Some(envelope.request_id.clone()),
-            ..Self::bare(envelope, codec::type_name(&recorded.event))
+            ..Self::begun(Bare {
+                position: envelope.position,
+                recorded_at: envelope.recorded_at,
+                event_id: envelope.event_id,
+                stream: &envelope.stream,
+                revision: envelope.revision,
+                event_type: codec::type_name(&recorded.event),
+            })
         };
         match &recorded.event {
             Event::App(event) => row.reason = reason_of_app(event),
@@ -93,62 +100,39 @@ impl HistoryRow {
     }
 
     /// The row of an event that cannot be read.
-    pub fn unreadable<E: Earlier>(
-        envelope: Unreadable<'_>,
-        why: String,
-        earlier: &mut E,
-    ) -> Result<Self, E::Error> {
-        let Unreadable { position, recorded_at, event_id, stream, revision, event_type } = envelope;
-        let mut row = Self {
-            position,
-            recorded_at,
-            event_id,
-            stream: stream.clone(),
-            revision,
-            event_type: event_type.to_owned(),
-            client_id: None,
-            account_id: None,
-            user_id: None,
-            installation_id: None,
-            token_ids: Vec::new(),
-            actor: None,
-            reason: Some(why),
-            request_id: None,
-        };
-        row.find_place();
+    ///
+    /// # Errors
+    /// If it cannot be told what earlier events said.
+    pub fn unreadable<E: Earlier>(known: Bare<'_>, why: String, earlier: &mut E) -> Result<Self, E::Error> {
+        let mut row = Self { reason: Some(why), ..Self::begun(known) };
         if let Some(id) = row.installation_id {
             row.find_account(id, earlier)?;
         }
         Ok(row)
     }
 
-    fn bare(envelope: &Envelope, event_type: &str) -> Self {
-        let mut row = Self {
-            position: envelope.position,
-            recorded_at: envelope.recorded_at,
-            event_id: envelope.event_id,
-            stream: envelope.stream.clone(),
-            revision: envelope.revision,
-            event_type: event_type.to_owned(),
-            client_id: None,
+    /// What is known of every event, and what the name of its stream says.
+    fn begun(known: Bare<'_>) -> Self {
+        let (client_id, installation_id) = match known.stream.kind() {
+            Ok(StreamKind::App(id)) => (Some(id), None),
+            Ok(StreamKind::Installation(id)) => (None, Some(id)),
+            Ok(StreamKind::OperatorKey(_)) | Err(_) => (None, None),
+        };
+        Self {
+            position: known.position,
+            recorded_at: known.recorded_at,
+            event_id: known.event_id,
+            stream: known.stream.clone(),
+            revision: known.revision,
+            event_type: known.event_type.to_owned(),
+            client_id,
             account_id: None,
             user_id: None,
-            installation_id: None,
+            installation_id,
             token_ids: Vec::new(),
             actor: None,
             reason: None,
             request_id: None,
-        };
-        row.find_place();
-        row
-    }
-
-    /// What the name of the stream says.
-    fn find_place(&mut self) {
-        match self.stream.kind() {
-            Ok(StreamKind::App(id)) => self.client_id = Some(id),
-            Ok(StreamKind::Installation(id)) => self.installation_id = Some(id),
-            Ok(StreamKind::OperatorKey(_)) | Err(_) => {}
         }
     }
 
@@ -241,9 +225,9 @@ impl HistoryRow {
     }
 }
 
-/// What is known of an event that cannot be read.
+/// What is known of an event whether it can be read or not.
 #[derive(Debug, Clone, Copy)]
-pub struct Unreadable<'a> {
+pub struct Bare<'a> {
     /// Its place among all events.
     pub position: Position,
     /// When it was recorded.

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use grantbook_events::{
     Actor, ClientId, Event, EventId, InstallationEvent, InstallationId, Position, Recorded, RequestId,
-    StreamKind, Timestamp, TokenId,
+    Revision, StreamKind, Timestamp, TokenId,
 };
 use serde::Serialize;
 
 use super::as_of::ends;
 use super::sentences;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, UnreadableError, read};
+use crate::store::Record;
 
 /// One event, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,12 +22,27 @@ pub struct Moment {
     pub event_id: EventId,
     /// When it was recorded.
     pub recorded_at: Timestamp,
-    /// Who did it.
-    pub actor: Actor,
-    /// Through which request.
-    pub request_id: RequestId,
+    /// Who did it; unknown if the event cannot be read.
+    pub actor: Option<Actor>,
+    /// Through which request; unknown if the event cannot be read.
+    pub request_id: Option<RequestId>,
     /// What happened.
     pub sentence: String,
+}
+
+/// An event, or the record of one that cannot be read and why.
+type Told = Result<Recorded, Box<(Record, UnreadableError)>>;
+
+fn position(told: &Told) -> Position {
+    match told {
+        Ok(recorded) => recorded.envelope.position,
+        Err(unread) => unread.0.position,
+    }
+}
+
+async fn stream(ledger: &Ledger, stream: StreamKind) -> Result<Vec<Told>, LedgerError> {
+    let records = ledger.store().read_stream(&stream.into(), Revision::FIRST).await?;
+    Ok(records.into_iter().map(|record| read(&record).map_err(|error| Box::new((record, error)))).collect())
 }
 
 /// The timeline of an installation, oldest first: from the registration of its app on. `None` if there was
@@ -35,12 +51,20 @@ pub struct Moment {
 /// # Errors
 /// If its streams cannot be read.
 pub async fn timeline(ledger: &Ledger, id: InstallationId) -> Result<Option<Vec<Moment>>, LedgerError> {
-    let mut events = ledger.events_of(&StreamKind::Installation(id).into()).await?;
-    let Some(client_id) = events.iter().find_map(client_of) else { return Ok(None) };
-    events.extend(ledger.events_of(&StreamKind::App(client_id).into()).await?);
-    events.sort_by_key(|recorded| recorded.envelope.position);
+    let mut events = stream(ledger, StreamKind::Installation(id)).await?;
+    if events.is_empty() {
+        return Ok(None);
+    }
+    if let Some(client_id) = events.iter().flatten().find_map(client_of) {
+        events.extend(stream(ledger, StreamKind::App(client_id)).await?);
+    }
+    events.sort_by_key(position);
     let mut tokens = Tokens::default();
-    Ok(Some(events.iter().filter_map(|recorded| moment(recorded, &mut tokens)).collect()))
+    let moments = events.iter().filter_map(|told| match told {
+        Ok(recorded) => moment(recorded, &mut tokens),
+        Err(unread) => Some(unreadable(&unread.0, &unread.1)),
+    });
+    Ok(Some(moments.collect()))
 }
 
 /// What happened to one token, oldest first: its approval, its issue and its end, and what became of its app.
@@ -52,23 +76,49 @@ pub async fn token_timeline(
     installation_id: InstallationId,
     token_id: TokenId,
 ) -> Result<Vec<Moment>, LedgerError> {
-    let mut events = ledger.events_of(&StreamKind::Installation(installation_id).into()).await?;
-    let grant = events.iter().find_map(|recorded| match &recorded.event {
+    let mut events = stream(ledger, StreamKind::Installation(installation_id)).await?;
+    let grant = events.iter().flatten().find_map(|recorded| match &recorded.event {
         Event::Installation(InstallationEvent::CodeExchanged(event)) if event.token_id == token_id => {
             Some(event.grant_id)
         }
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
     });
-    let Some(client_id) = events.iter().find_map(client_of) else { return Ok(Vec::new()) };
-    events.retain(|recorded| match &recorded.event {
-        Event::Installation(InstallationEvent::AccessGranted(event)) => Some(event.grant_id) == grant,
-        Event::Installation(InstallationEvent::CodeExchanged(event)) => event.token_id == token_id,
-        Event::Installation(InstallationEvent::CodeReplayed(event)) => Some(event.grant_id) == grant,
-        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => ends(recorded, token_id),
+    let client_id = events.iter().flatten().find_map(client_of);
+    events.retain(|told| match told.as_ref().map(|recorded| (recorded, &recorded.event)) {
+        Ok((_, Event::Installation(InstallationEvent::AccessGranted(event)))) => {
+            Some(event.grant_id) == grant
+        }
+        Ok((_, Event::Installation(InstallationEvent::CodeExchanged(event)))) => event.token_id == token_id,
+        Ok((_, Event::Installation(InstallationEvent::CodeReplayed(event)))) => Some(event.grant_id) == grant,
+        Ok((recorded, Event::Installation(_) | Event::App(_) | Event::OperatorKey(_))) => {
+            ends(recorded, token_id)
+        }
+        // It may have been about the token.
+        Err(_) => true,
     });
-    events.extend(ledger.events_of(&StreamKind::App(client_id).into()).await?);
-    events.sort_by_key(|recorded| recorded.envelope.position);
-    Ok(events.iter().filter_map(moment_of).collect())
+    if let Some(client_id) = client_id {
+        events.extend(stream(ledger, StreamKind::App(client_id)).await?);
+    }
+    events.sort_by_key(position);
+    let moment = |told: &Told| match told {
+        Ok(recorded) => moment_of(recorded),
+        Err(unread) => Some(unreadable(&unread.0, &unread.1)),
+    };
+    Ok(events.iter().filter_map(moment).collect())
+}
+
+fn unreadable(record: &Record, error: &UnreadableError) -> Moment {
+    Moment {
+        position: record.position,
+        event_id: record.event_id,
+        recorded_at: record.recorded_at,
+        actor: None,
+        request_id: None,
+        sentence: format!(
+            "An event of type {} cannot be read, and nothing in its stream counts since: {}.",
+            record.type_name, error.source
+        ),
+    }
 }
 
 fn client_of(recorded: &Recorded) -> Option<ClientId> {
@@ -101,8 +151,8 @@ pub(super) fn moment_of(recorded: &Recorded) -> Option<Moment> {
         position: envelope.position,
         event_id: envelope.event_id,
         recorded_at: envelope.recorded_at,
-        actor: envelope.actor.clone(),
-        request_id: envelope.request_id.clone(),
+        actor: Some(envelope.actor.clone()),
+        request_id: Some(envelope.request_id.clone()),
         sentence,
     })
 }
@@ -153,8 +203,9 @@ mod tests {
 
     use super::*;
     use crate::decisions::{SuspendApp, UninstallApp};
+    use crate::ledger::tests::poison::foreign;
     use crate::ledger::tests::{Given, exchange, grant, installation, revoke};
-    use crate::store::MemoryStore;
+    use crate::store::{Expected, MemoryStore, Store as _};
 
     async fn told(given: &Given, id: InstallationId) -> Vec<String> {
         let moments = timeline(&given.ledger, id).await.unwrap().unwrap();
@@ -204,6 +255,27 @@ mod tests {
         assert_eq!(told.len(), 11, "{told:#?}");
         assert!(told[10].contains("suspended") && told[10].contains("Reason: abuse."), "{}", told[10]);
         assert!(!told[4].contains("installed"), "a second token changes nothing: {}", told[4]);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_cannot_be_read_is_told_too() {
+        let store = MemoryStore::new(Uuid::from_u128(3));
+        let given = Given::over(Arc::clone(&store) as _).await;
+        let (app, account) = (given.app().await, "acme".parse().unwrap());
+        let granted = grant(app, &account);
+        let exchanged = exchange(&granted);
+        given.settle(&granted).await.unwrap().unwrap();
+        given.settle(&exchanged).await.unwrap().unwrap();
+        let stream = StreamKind::Installation(exchanged.installation_id).into();
+        let after = Expected::Exactly(Revision::new(1));
+        store.append(&stream, after, vec![foreign()]).await.unwrap();
+        let told = told(&given, exchanged.installation_id).await;
+        assert_eq!(told.len(), 4);
+        assert!(told[3].contains("app-teleported cannot be read"), "{}", told[3]);
+        let of_token =
+            token_timeline(&given.ledger, exchanged.installation_id, exchanged.token_id).await.unwrap();
+        assert_eq!(of_token.len(), 4);
+        assert_eq!(of_token[3].actor, None);
     }
 
     #[tokio::test]

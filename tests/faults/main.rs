@@ -25,6 +25,7 @@ mod access;
 mod clock;
 mod crowding;
 mod damage;
+mod derived;
 mod full_disk;
 mod killed;
 mod logs;

@@ -6,7 +6,7 @@ use grantbook_events::{
     AccountId, Actor, ActorKind, ClientId, Event, EventId, InstallationEvent, InstallationId, Position,
     Revision, Timestamp, TokenId, UserId,
 };
-use grantbook_projections::history::{Earlier, HistoryRow, Unreadable};
+use grantbook_projections::history::{Bare, Earlier, HistoryRow};
 use grantbook_projections::live::StateDigest;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use uuid::Uuid;
@@ -126,7 +126,7 @@ fn row_and_event<E: Earlier>(
     match ledger::read(record) {
         Ok(recorded) => Ok((HistoryRow::of(&recorded, earlier)?, Some(recorded.event))),
         Err(error) => {
-            let envelope = Unreadable {
+            let known = Bare {
                 position: record.position,
                 recorded_at: record.recorded_at,
                 event_id: record.event_id,
@@ -135,7 +135,7 @@ fn row_and_event<E: Earlier>(
                 event_type: &record.type_name,
             };
             let why = format!("cannot be read: {}", error.source);
-            Ok((HistoryRow::unreadable(envelope, why, earlier)?, None))
+            Ok((HistoryRow::unreadable(known, why, earlier)?, None))
         }
     }
 }
