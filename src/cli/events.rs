@@ -8,6 +8,7 @@ use grantbook_events::{Position, Revision, ShownEvent, StreamName};
 use super::failure::{EXIT_CODES, Failure};
 use super::output;
 use super::place::Place;
+use super::runtime::block_on;
 use super::signals::Signals;
 use crate::ledger;
 use crate::store::{Record, Signal, SqliteStore, Store, StoreError};
@@ -36,9 +37,7 @@ impl Events {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.place.load()?;
         let store = SqliteStore::open_read_only(&config.data_dir)?;
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
-        let outcome = runtime.block_on(async {
+        block_on(async {
             let mut signals = Signals::listen().map_err(Failure::of)?;
             // On a task of its own: a reader that does not read must not keep a signal from being heard.
             let printing = tokio::spawn(self.print(store));
@@ -46,9 +45,7 @@ impl Events {
                 printed = printing => printed.map_err(Failure::of)?,
                 () = signals.next() => Ok(()),
             }
-        });
-        runtime.shutdown_background();
-        outcome
+        })
     }
 
     async fn print(self, store: Arc<SqliteStore>) -> Result<(), Failure> {

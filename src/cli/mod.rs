@@ -25,6 +25,7 @@ mod render;
 mod replay;
 mod restore;
 mod running;
+mod runtime;
 mod serve;
 mod signals;
 mod token;

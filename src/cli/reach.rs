@@ -17,6 +17,7 @@ use super::api::{Api, Query};
 use super::failure::Failure;
 use super::place::Place;
 use super::running::Running;
+use super::runtime::runtime;
 use super::{control, output};
 use crate::config::{Config, KEY_VARIABLE, Remote, SERVER_VARIABLE};
 use crate::secrets::PlainSecret;
@@ -198,7 +199,7 @@ struct Here {
 impl Here {
     fn start(config: &Config) -> Result<Self, Refused> {
         let failed = |error: std::io::Error| Refused::Other(Failure::of(error));
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        let runtime = runtime().map_err(failed)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
         let server =
             runtime.block_on(Running::start(config, listener, Vec::new())).map_err(|error| match error {

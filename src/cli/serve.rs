@@ -6,6 +6,7 @@ use super::control::ControlFile;
 use super::failure::{EXIT_CODES, Failure};
 use super::output;
 use super::running::Running;
+use super::runtime::block_on;
 use super::signals::Signals;
 use crate::config::{self, Config, ConfigFlags, Sources};
 use crate::dev::{SampleApp, SampleError, SampleOptions};
@@ -39,12 +40,7 @@ impl Serve {
             config::LogFormat::Json => telemetry::LogFormat::Json,
         };
         telemetry::init(format, &config.log.filter).map_err(Failure::of)?;
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
-        let outcome = runtime.block_on(serve(config, dev));
-        // A server that stopped has nothing left to do; one that was told twice must not be waited for.
-        runtime.shutdown_background();
-        outcome
+        block_on(serve(config, dev))
     }
 }
 

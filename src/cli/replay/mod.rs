@@ -13,6 +13,7 @@ use super::failure::{EXIT_CODES, Failure};
 use super::output;
 use super::progress::Progress;
 use super::reach::Reach;
+use super::runtime::block_on;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::decisions::scopes::ScopeCatalogue;
@@ -83,11 +84,7 @@ impl Replay {
         })?;
         let config = config.load()?;
         let store = SqliteStore::open_read_only(&config.data_dir)?;
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::of)?;
-        let outcome = runtime.block_on(answer(task, store, &config, reach.is_json()));
-        runtime.shutdown_background();
-        outcome
+        block_on(answer(task, store, &config, reach.is_json()))
     }
 }
 
