@@ -11,13 +11,15 @@ use uuid::Uuid;
 
 use super::file::{End, File};
 use super::{HistoryError, Inner, Rebuilt};
-use crate::store::{Record, Signal, Store, StoreError};
+use crate::store::{Record, Signal, Store, StoreError, Subscription};
 
 /// The pause before the ledger is followed again, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The most records of one transaction.
-const BATCH: usize = 4096;
+/// About how many records are written at once, at the most.
+const BATCH: usize = 16_384;
+/// How long records that nobody asks for wait for others to be written with.
+const GATHER: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut pause = FIRST_PAUSE;
@@ -52,11 +54,47 @@ async fn follow(inner: &Arc<Inner>, pause: &mut Duration) -> Result<Infallible, 
             Signal::Lost(error) => return Err(error.into()),
             Signal::Records(records) => {
                 *pause = FIRST_PAUSE;
+                let (batches, lost) = gather(inner, &mut subscription, records).await;
                 let shared = Arc::clone(inner);
-                blocking(move || shared.insert(&records)).await?;
+                blocking(move || shared.insert(&batches)).await?;
+                if let Some(lost) = lost {
+                    return Err(lost.into());
+                }
             }
         }
     }
+}
+
+/// Waits for more to write at once, unless somebody waits for what there is: a page that many rows change is
+/// then written once. Also says if that was the last there is.
+async fn gather(
+    inner: &Inner,
+    subscription: &mut Subscription,
+    first: Arc<Vec<Record>>,
+) -> (Vec<Arc<Vec<Record>>>, Option<StoreError>) {
+    let mut count = first.len();
+    let mut batches = vec![first];
+    let enough = async {
+        tokio::select! {
+            () = tokio::time::sleep(GATHER) => {}
+            () = inner.wanted.notified() => {}
+        }
+    };
+    tokio::pin!(enough);
+    while count < BATCH {
+        tokio::select! {
+            () = &mut enough => break,
+            signal = subscription.next() => match signal {
+                Signal::CaughtUp => {}
+                Signal::Lost(error) => return (batches, Some(error)),
+                Signal::Records(records) => {
+                    count += records.len();
+                    batches.push(records);
+                }
+            },
+        }
+    }
+    (batches, None)
 }
 
 /// Opens the file in force, or makes one; one that does not fit the ledger is begun anew.
@@ -89,7 +127,7 @@ async fn is_in_ledger(store: &dyn Store, end: End) -> Result<bool, StoreError> {
 }
 
 impl Inner {
-    fn insert(&self, records: &[Record]) -> Result<(), HistoryError> {
+    fn insert(&self, batches: &[Arc<Vec<Record>>]) -> Result<(), HistoryError> {
         if self.is_closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed.into());
         }
@@ -98,9 +136,7 @@ impl Inner {
         let file = file.ok_or_else(|| HistoryError::File("it is not open".to_owned()))?;
         let mut guard = file.writer();
         let Some(writer) = guard.as_mut() else { return Err(StoreError::Closed.into()) };
-        for batch in records.chunks(BATCH) {
-            writer.insert(batch)?;
-        }
+        writer.insert(batches.iter().flat_map(|records| records.iter()))?;
         let position = writer.position();
         self.progress.send_modify(|progress| progress.position = position);
         Ok(())

@@ -22,7 +22,7 @@ use arc_swap::ArcSwapOption;
 use grantbook_events::{Position, Timestamp, TokenId};
 use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::StateDigest;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use file::{File, Generations};
@@ -105,6 +105,8 @@ struct Inner {
     /// What is asked; none before the first opening.
     current: ArcSwapOption<File>,
     progress: watch::Sender<HistoryProgress>,
+    /// Somebody waits for what was not written yet.
+    wanted: Notify,
     is_closed: AtomicBool,
     /// Held by whoever adds rows, or puts another file in force.
     turn: Mutex<()>,
@@ -119,6 +121,7 @@ impl History {
             generations: Generations::new(dir),
             current: ArcSwapOption::empty(),
             progress: watch::Sender::new(start),
+            wanted: Notify::new(),
             is_closed: AtomicBool::new(false),
             turn: Mutex::default(),
         });
@@ -137,7 +140,16 @@ impl History {
     /// If it is not there in time, or never will be.
     pub async fn reached(&self, wanted: Position) -> Result<(), HistoryError> {
         let mut progress = self.inner.progress.subscribe();
-        let reached = progress.wait_for(|now| now.position >= wanted || now.stopped.is_some());
+        let is_there = |now: &HistoryProgress| now.position >= wanted || now.stopped.is_some();
+        let reached = async {
+            // One notification lets one batch go; there may be more before the position.
+            while !is_there(&progress.borrow_and_update()) {
+                self.inner.wanted.notify_one();
+                if progress.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
         let _ = tokio::time::timeout(REACHED_WITHIN, reached).await;
         let now = self.progress();
         match now.stopped {

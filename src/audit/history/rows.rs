@@ -73,23 +73,27 @@ impl Writer {
     }
 
     /// Adds a row for each record that is not in yet, all of them or none.
-    pub(super) fn insert(&mut self, records: &[Record]) -> Result<(), HistoryError> {
+    pub(super) fn insert<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<(), HistoryError> {
         let Self { conn, position, latest_at, digest, places } = self;
-        let new = &records[records.partition_point(|record| record.position <= *position)..];
+        let new: Vec<&Record> =
+            records.into_iter().skip_while(|record| record.position <= *position).collect();
         let Some(last) = new.last() else { return Ok(()) };
         if places.len() > REMEMBERED {
             places.clear();
         }
         let transaction = conn.transaction()?;
         let (mut latest, mut sum) = (*latest_at, *digest);
-        for record in new {
+        for record in &new {
             let (row, event) = row_and_event(record, &mut LookedUp { conn: &transaction, places })?;
             latest = latest.max(row.recorded_at.as_micros());
             row.digest(&mut sum);
             write(&transaction, &row, latest)?;
             write_tokens(&transaction, &row, event.as_ref())?;
         }
-        let previous = match new {
+        let previous = match new.as_slice() {
             [.., before, _] => before.position,
             _ => *position,
         };
