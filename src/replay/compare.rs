@@ -142,6 +142,7 @@ impl Points {
         let is_fault = match why {
             SnapshotError::OtherFormat { .. }
             | SnapshotError::OtherVersion { .. }
+            | SnapshotError::Quarantined { .. }
             | SnapshotError::Foreign { .. } => false,
             SnapshotError::Io(_)
             | SnapshotError::NotASnapshot

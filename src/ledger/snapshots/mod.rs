@@ -70,6 +70,12 @@ pub enum SnapshotError {
         /// This ledger.
         expected: Uuid,
     },
+    /// Taken while something could not be folded, which this grantbook may be able to.
+    #[error("it has {streams} streams in quarantine, and a start looks at them anew")]
+    Quarantined {
+        /// How many.
+        streams: usize,
+    },
     /// The ledger has something else where the snapshot ends.
     #[error("it ends with event {event_id} at position {position}, and the ledger does not have that there")]
     NotInLedger {
@@ -152,7 +158,7 @@ impl Snapshots {
         file::write(&self.dir, &state.image().unwrap(), ledger, now).unwrap()
     }
 
-    /// Reads one snapshot and asks the ledger whether it is one of its own.
+    /// Reads one snapshot and asks the ledger whether a start can begin with it.
     pub async fn check(&self, path: PathBuf, store: &dyn Store) -> CheckedSnapshot {
         let outcome = read(path.clone(), store).await;
         CheckedSnapshot { path, outcome }
@@ -208,7 +214,10 @@ async fn read(path: PathBuf, store: &dyn Store) -> Result<(SnapshotHeader, Live)
     if !there.iter().any(|record| record.position == mark.position && record.event_id == mark.event_id) {
         return Err(SnapshotError::NotInLedger { position: mark.position, event_id: mark.event_id });
     }
-    Ok((header, live))
+    match live.counts().quarantined {
+        0 => Ok((header, live)),
+        streams => Err(SnapshotError::Quarantined { streams }),
+    }
 }
 
 /// Decides when a snapshot is taken, and takes it beside the folding.
