@@ -34,7 +34,13 @@ struct ProjectionJson {
     #[schema(value_type = u64)]
     position: Position,
     /// A digest of the state at that position, the same however it was built.
-    digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    digest: Option<String>,
+    /// Why there is no digest, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    unavailable: Option<String>,
     /// Streams in quarantine, of the live projection.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -105,7 +111,7 @@ pub async fn list(_reader: Reader, service: web::Data<Service>) -> Result<HttpRe
         let rebuild = service.rebuilds.last(projection).map(RebuildJson::from);
         items.push(match projection {
             Projection::Live => live(&service, rebuild).await?,
-            Projection::History => history(&service, rebuild).await?,
+            Projection::History => history(&service, rebuild).await,
         });
     }
     Ok(reply::ok(&ProjectionsJson { items }))
@@ -116,14 +122,18 @@ async fn live(service: &Service, rebuild: Option<RebuildJson>) -> Result<Project
     let quarantined = Some(live.counts().quarantined);
     let broke = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the digest broke off");
     let (position, digest) = web::block(move || live.digest_at()).await.map_err(broke)?;
-    let (name, digest) = (Projection::Live.name(), digest.to_string());
-    Ok(ProjectionJson { name, version: Live::VERSION, position, digest, quarantined, rebuild })
+    let (name, digest) = (Projection::Live.name(), Some(digest.to_string()));
+    let version = Live::VERSION;
+    Ok(ProjectionJson { name, version, position, digest, unavailable: None, quarantined, rebuild })
 }
 
-async fn history(service: &Service, rebuild: Option<RebuildJson>) -> Result<ProjectionJson, Problem> {
-    let (position, digest) = service.history.digest_at().await?;
-    let (name, digest) = (Projection::History.name(), digest.to_string());
-    Ok(ProjectionJson { name, version: HISTORY_VERSION, position, digest, quarantined: None, rebuild })
+async fn history(service: &Service, rebuild: Option<RebuildJson>) -> ProjectionJson {
+    let (position, digest, unavailable) = match service.history.digest_at().await {
+        Ok((position, digest)) => (position, Some(digest.to_string()), None),
+        Err(why) => (service.history.progress().position, None, Some(why.to_string())),
+    };
+    let (name, version) = (Projection::History.name(), HISTORY_VERSION);
+    ProjectionJson { name, version, position, digest, unavailable, quarantined: None, rebuild }
 }
 
 /// Build a projection again beside the one that is served, and let it take its place. Progress is in the list.
