@@ -29,6 +29,9 @@ const INSTALLATION: &str = "installation-";
 const OPERATOR_KEY: &str = "key-";
 
 impl StreamName {
+    /// What the names of grantbook's streams begin with.
+    pub const PREFIXES: [&str; 3] = [APP, INSTALLATION, OPERATOR_KEY];
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

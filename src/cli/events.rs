@@ -73,7 +73,7 @@ impl Events {
         loop {
             match subscription.next().await {
                 Signal::Records(records) => self.write(&records)?,
-                Signal::CaughtUp => {}
+                Signal::CaughtUp | Signal::UpTo(_) => {}
                 Signal::Lost(StoreError::Closed) => return Ok(()),
                 Signal::Lost(error) => return Err(error.into()),
             }

@@ -1,10 +1,11 @@
 //! The one that folds records into the live projection: each once and in order, whoever brings them. Knows:
 //! the live projection, its snapshots, how far it is. Must not know: where records come from.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use grantbook_events::Position;
+use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::Live;
 use tokio::sync::watch;
 
@@ -28,6 +29,8 @@ pub(super) struct Folder {
     live: ArcSwap<Live>,
     turn: Mutex<()>,
     progress: watch::Sender<Progress>,
+    /// Everything that was acknowledged before this time is folded, in microseconds since 1970.
+    up_to: AtomicI64,
     /// Whether an event that cannot be folded ends the folding, rather than putting its stream in
     /// quarantine.
     strict: bool,
@@ -41,6 +44,7 @@ impl Folder {
             live: ArcSwap::from_pointee(Live::new()),
             turn: Mutex::default(),
             progress: watch::Sender::new(start),
+            up_to: AtomicI64::new(i64::MIN),
             strict,
             keeper: keeper.map(Arc::new),
         }
@@ -65,6 +69,16 @@ impl Folder {
 
     pub(super) fn caught_up(&self) {
         self.progress.send_modify(|progress| progress.caught_up = true);
+    }
+
+    /// Everything that was acknowledged before this time is folded.
+    pub(super) fn up_to(&self, time: Timestamp) {
+        self.up_to.fetch_max(time.as_micros(), Ordering::AcqRel);
+    }
+
+    /// Up to which time everything that was acknowledged is folded.
+    pub(super) fn is_up_to(&self) -> Timestamp {
+        Timestamp::from_micros(self.up_to.load(Ordering::Acquire))
     }
 
     /// Begins with the newest snapshot that can be used, if there is one.

@@ -112,6 +112,7 @@ async fn follow(
     loop {
         match subscription.next().await {
             Signal::CaughtUp => folder.caught_up(),
+            Signal::UpTo(time) => folder.up_to(time),
             Signal::Lost(error) => return Some(error),
             Signal::Records(records) => {
                 *pause = FIRST_PAUSE;

@@ -232,6 +232,7 @@ impl Copy<'_> {
     async fn advance(&mut self) -> Result<bool, Stopped> {
         match self.subscription.next().await {
             Signal::CaughtUp => Ok(true),
+            Signal::UpTo(_) => Ok(false),
             Signal::Lost(error) => Err(error.into()),
             Signal::Records(records) => {
                 records.iter().for_each(|record| self.fold(record));

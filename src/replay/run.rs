@@ -81,6 +81,7 @@ pub(super) async fn each(
     loop {
         match subscription.next().await {
             Signal::CaughtUp => return Ok(head),
+            Signal::UpTo(_) => {}
             Signal::Lost(error) => return Err(error.into()),
             Signal::Records(records) => {
                 // Records that were appended meanwhile belong to the next replay.

@@ -120,6 +120,7 @@ async fn take(subscription: &mut Subscription, stream: &StreamName, count: usize
                 taken.extend(records.iter().filter(|record| record.stream == *stream).cloned());
             }
             Signal::CaughtUp => caught_up += 1,
+            Signal::UpTo(_) => {}
             Signal::Lost(error) => panic!("lost: {error}"),
         }
     }

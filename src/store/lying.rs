@@ -297,7 +297,7 @@ mod tests {
                         seen.extend(records.iter().cloned());
                         after = seen[seen.len() - 1].position;
                     }
-                    Signal::CaughtUp => {}
+                    Signal::CaughtUp | Signal::UpTo(_) => {}
                     Signal::Lost(_) => subscription = None,
                 }
             }

@@ -12,12 +12,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use grantbook_events::{Position, Revision, StreamName};
+use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod eventstore;
 mod follow;
 #[cfg(test)]
 pub(crate) mod lying;
@@ -26,6 +27,9 @@ pub mod private;
 mod record;
 mod sqlite;
 
+pub use self::eventstore::{
+    EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
+};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};
 pub use sqlite::{Options as SqliteOptions, SqliteStore, backup, restore};
@@ -75,6 +79,17 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Finishes what is queued, closes cleanly, and refuses appends from then on.
     async fn close(&self) -> Result<(), StoreError>;
+
+    /// Whether other processes append here, too. Then a subscription says every now and then how old what
+    /// it has handed over is ([`Signal::UpTo`]).
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// What the store had to do again.
+    fn counts(&self) -> StoreCounts {
+        StoreCounts::default()
+    }
 }
 
 /// Where a stream must be for an append to be accepted.
@@ -143,8 +158,20 @@ pub enum Signal {
     Records(Arc<Vec<Record>>),
     /// Everything that was there when the subscription began has been handed over. Said once.
     CaughtUp,
+    /// Everything that was acknowledged before this time has been handed over. Only a store that others append to
+    /// says so; the time is that of whoever appended.
+    UpTo(Timestamp),
     /// The subscription is over; subscribe again after the last position seen.
     Lost(StoreError),
+}
+
+/// What a store had to do again since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreCounts {
+    /// Connections to the store that were made anew.
+    pub reconnected: u64,
+    /// Subscriptions that broke off and were taken up again.
+    pub resubscribed: u64,
 }
 
 /// A running subscription. Dropping it ends it.

@@ -50,7 +50,7 @@ async fn follow(inner: &Arc<Inner>, pause: &mut Duration) -> Result<Infallible, 
     let mut subscription = inner.store.subscribe(position).await?;
     loop {
         match subscription.next().await {
-            Signal::CaughtUp => {}
+            Signal::CaughtUp | Signal::UpTo(_) => {}
             Signal::Lost(error) => return Err(error.into()),
             Signal::Records(records) => {
                 *pause = FIRST_PAUSE;
@@ -85,7 +85,7 @@ async fn gather(
         tokio::select! {
             () = &mut enough => break,
             signal = subscription.next() => match signal {
-                Signal::CaughtUp => {}
+                Signal::CaughtUp | Signal::UpTo(_) => {}
                 Signal::Lost(error) => return (batches, Some(error)),
                 Signal::Records(records) => {
                     count += records.len();

@@ -131,7 +131,7 @@ pub(crate) async fn closed_refuses_appends(store: Arc<dyn Store>) {
             Signal::Records(records) => {
                 seen += records.iter().filter(|record| record.stream == stream).count();
             }
-            Signal::CaughtUp => {}
+            Signal::CaughtUp | Signal::UpTo(_) => {}
             Signal::Lost(error) => break error,
         }
     };

@@ -13,6 +13,7 @@ pub(crate) async fn subscription_hands_over_history_then_live(store: Arc<dyn Sto
     loop {
         match subscription.next().await {
             Signal::CaughtUp => break,
+            Signal::UpTo(_) => {}
             // Others may write to a shared store.
             Signal::Records(records) => assert!(records.iter().all(|record| record.stream != stream)),
             Signal::Lost(error) => panic!("lost: {error}"),
@@ -63,7 +64,7 @@ pub(crate) async fn slow_subscriber_loses_nothing(store: Arc<dyn Store>) {
                     }
                 }
             }
-            Signal::CaughtUp => {}
+            Signal::CaughtUp | Signal::UpTo(_) => {}
             // A store may give up on a slow subscriber, which then goes on where it was.
             Signal::Lost(_) => subscription = store.subscribe(after).await.unwrap(),
         }

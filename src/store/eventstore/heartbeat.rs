@@ -1,0 +1,126 @@
+//! Heartbeats: events on a stream of their own by which every node knows how old what it has folded is. Knows:
+//! when the next is due, and who writes it. Must not know: who looks at them.
+//!
+//! A heartbeat says when it was about to be written. Whoever has been handed it has been handed everything that
+//! was acknowledged before that time, for it stands before the heartbeat in `$all`. One node at a time is
+//! enough: each writes when none has been seen for a while, at the revision it saw last, so that of those
+//! who try at once one succeeds. The stream keeps the last few ([`KEPT`]); the cluster's scavenging removes the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::{AppendToStreamOptions, EventData, ExpectedRevision, StreamMetadataBuilder};
+use grantbook_events::{Revision, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::failure::Failure;
+
+/// The stream that heartbeats are in.
+pub(super) const STREAM: &str = "grantbook-heartbeat";
+/// The type of a heartbeat.
+const TYPE: &str = "heartbeat";
+/// How many heartbeats the stream keeps.
+const KEPT: u64 = 16;
+/// How long after the last heartbeat the next is due.
+const EVERY: Duration = Duration::from_secs(1);
+/// How much later a node that did not write the last one tries.
+const GRACE: Duration = Duration::from_millis(250);
+
+#[derive(Serialize, Deserialize)]
+struct Heartbeat {
+    at: Timestamp,
+}
+
+/// When a heartbeat was about to be written.
+pub(super) fn time_of(data: &[u8]) -> Option<Timestamp> {
+    Some(serde_json::from_slice::<Heartbeat>(data).ok()?.at)
+}
+
+/// The last heartbeat that came here.
+#[derive(Debug)]
+pub(super) struct Heartbeats(watch::Sender<Option<u64>>);
+
+impl Default for Heartbeats {
+    fn default() -> Self {
+        Self(watch::Sender::new(None))
+    }
+}
+
+impl Heartbeats {
+    /// A heartbeat of this revision came.
+    pub(super) fn saw(&self, revision: u64) {
+        self.0.send_if_modified(|seen| match seen {
+            Some(last) if *last >= revision => false,
+            _ => {
+                *seen = Some(revision);
+                true
+            }
+        });
+    }
+}
+
+/// Writes heartbeats for as long as it is let, when nobody else does.
+pub(super) async fn beat(shared: Arc<Shared>) {
+    let mut seen = shared.heartbeats.0.subscribe();
+    let mut is_bounded = false;
+    let mut last = None;
+    let mut due = Instant::now();
+    loop {
+        // One that somebody else wrote puts ours off.
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => {}
+            changed = seen.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let revision = *seen.borrow_and_update();
+                if revision > last {
+                    last = revision;
+                    due = Instant::now() + EVERY + GRACE;
+                }
+                continue;
+            }
+        }
+        due = Instant::now() + EVERY;
+        if !is_bounded {
+            is_bounded = bound(&shared).await;
+        }
+        match write(&shared, last).await {
+            Ok(revision) => last = Some(revision),
+            Err(Failure::Conflict(actual)) => {
+                last = actual.map(Revision::as_u64);
+                due += GRACE;
+            }
+            Err(failure) => {
+                let why = failure.into_error();
+                tracing::debug!(%why, "no heartbeat could be written");
+            }
+        }
+    }
+}
+
+/// Lets the cluster drop old heartbeats, unless somebody has said what it is to keep.
+async fn bound(shared: &Shared) -> bool {
+    let metadata = StreamMetadataBuilder::new().max_count(KEPT).build();
+    let options = shared.append_options(ExpectedRevision::NoStream);
+    let outcome = shared.clients.call(move |lease| async move {
+        lease.client.set_stream_metadata(STREAM, &options, &metadata).await
+    });
+    matches!(outcome.await, Ok(_) | Err(Failure::Conflict(_)))
+}
+
+async fn write(shared: &Shared, last: Option<u64>) -> Result<u64, Failure> {
+    let heartbeat = Heartbeat { at: shared.clock.now() };
+    let event = EventData::json(TYPE, &heartbeat).map_err(|error| Failure::Refused(error.to_string()))?;
+    let event = event.id(*crate::secrets::new_event_id().as_uuid());
+    let expected = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
+    let options: AppendToStreamOptions = shared.append_options(expected);
+    let written = shared
+        .clients
+        .call(move |lease| async move { lease.client.append_to_stream(STREAM, &options, event).await })
+        .await?;
+    Ok(written.next_expected_version)
+}

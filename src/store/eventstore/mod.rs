@@ -1,0 +1,273 @@
+//! The store for many nodes: a cluster of EventStoreDB or KurrentDB. Knows: the cluster's streams, and what it
+//! promises. Must not know: what an event means.
+//!
+//! | in the cluster | what it is |
+//! |---|---|
+//! | `app-…`, `installation-…`, `key-…` | the ledger's streams, under their own names |
+//! | `grantbook-ledger` | one event: which ledger this is |
+//! | `grantbook-heartbeat` | an event each second, of which the last few are kept |
+//!
+//! Positions are those of `$all`. Appends, and reads of one stream, go through the client crate, which is
+//! supervised ([`clients`]); `$all` is read by calls of our own ([`nodes`] says why).
+
+mod all;
+mod appending;
+mod clients;
+mod failure;
+mod following;
+mod heads;
+mod heartbeat;
+mod identity;
+mod nodes;
+mod record;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod wire;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use eventstore::{AppendToStreamOptions, ExpectedRevision, ReadStreamOptions, StreamPosition};
+use grantbook_events::{Position, Revision, StreamName};
+use tokio::sync::{OnceCell, RwLock, watch};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+pub use self::target::{Target, TargetError, without_password};
+use self::all::All;
+use self::clients::{CALL_WITHIN, Clients};
+use self::failure::Failure;
+use self::heads::StreamHeads;
+use self::heartbeat::Heartbeats;
+use self::tls::Tls;
+use super::{
+    Append, ChainDigest, Expected, Head, NewRecord, Record, Store, StoreCounts, StoreError, Subscription,
+    check_limits,
+};
+use crate::clock::Clock;
+
+/// The largest revision a stream can have: the cluster counts with a sign.
+const LAST_REVISION: u64 = i64::MAX as u64;
+
+/// What a ledger in a cluster is opened for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// To serve: the identity that a ledger which has none is given, and heartbeats. `None`: only to read.
+    pub serve: Option<Uuid>,
+    /// For heartbeats.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The ledger in a cluster.
+#[derive(Debug)]
+pub struct EventStore {
+    shared: Arc<Shared>,
+    minted: Option<Uuid>,
+    /// Whether appends are taken. Held by each that is under way.
+    is_open: RwLock<bool>,
+    beating: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clients: Arc<Clients>,
+    all: All,
+    heads: StreamHeads,
+    heartbeats: Heartbeats,
+    clock: Arc<dyn Clock>,
+    identity: OnceCell<Uuid>,
+    closing: watch::Sender<bool>,
+    resubscribed: AtomicU64,
+}
+
+impl EventStore {
+    /// Gets ready to ask a cluster. Nothing is asked yet, so a cluster that cannot be reached is found out
+    /// later. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// `Unavailable` if a file that the target names cannot be used.
+    pub fn open(target: Target, options: Options) -> Result<Arc<Self>, StoreError> {
+        let tls = Tls::load(target.tls.as_ref())?;
+        let clients = Arc::new(Clients::new(target, tls));
+        let shared = Arc::new(Shared {
+            all: All::new(Arc::clone(&clients)),
+            clients,
+            heads: StreamHeads::default(),
+            heartbeats: Heartbeats::default(),
+            clock: options.clock,
+            identity: OnceCell::new(),
+            closing: watch::Sender::new(false),
+            resubscribed: AtomicU64::new(0),
+        });
+        let beating = options.serve.map(|_| tokio::spawn(heartbeat::beat(Arc::clone(&shared))));
+        Ok(Arc::new(Self {
+            shared,
+            minted: options.serve,
+            is_open: RwLock::new(true),
+            beating: Mutex::new(beating),
+        }))
+    }
+
+    async fn identity(&self) -> Result<Uuid, StoreError> {
+        let shared = &self.shared;
+        shared.identity.get_or_try_init(|| identity::find_or_make(shared, self.minted)).await.copied()
+    }
+
+    fn stop_beating(&self) {
+        if let Some(beating) = self.beating.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            beating.abort();
+        }
+    }
+}
+
+impl Drop for EventStore {
+    fn drop(&mut self) {
+        self.stop_beating();
+        self.shared.clients.close();
+    }
+}
+
+impl Shared {
+    fn append_options(&self, expected: ExpectedRevision) -> AppendToStreamOptions {
+        let options = AppendToStreamOptions::default()
+            .expected_revision(expected)
+            .requires_leader(true)
+            .deadline(CALL_WITHIN);
+        match self.clients.credentials() {
+            Some(credentials) => options.authenticated(credentials),
+            None => options,
+        }
+    }
+
+    /// Events of one stream from a revision on, as the leader has them.
+    async fn read_events(
+        &self,
+        stream: &str,
+        from: u64,
+        count: usize,
+    ) -> Result<Vec<eventstore::RecordedEvent>, Failure> {
+        let options = ReadStreamOptions::default()
+            .position(StreamPosition::Position(from))
+            .forwards()
+            .max_count(count)
+            .requires_leader(true)
+            .deadline(CALL_WITHIN);
+        let options = match self.clients.credentials() {
+            Some(credentials) => options.authenticated(credentials),
+            None => options,
+        };
+        self.clients
+            .call_again(|lease| {
+                let (stream, options) = (stream.to_owned(), options.clone());
+                async move {
+                    let mut events = lease.client.read_stream(stream, &options).await?;
+                    let mut read = Vec::new();
+                    while let Some(event) = events.next().await? {
+                        read.extend(event.event);
+                    }
+                    Ok(read)
+                }
+            })
+            .await
+    }
+
+    /// Records of one stream from a revision on: contiguous, intact, and chained.
+    async fn read_records(
+        &self,
+        stream: &StreamName,
+        from: Revision,
+        count: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        if from.as_u64() > LAST_REVISION {
+            return Ok(Vec::new());
+        }
+        let events = match self.read_events(stream.as_str(), from.as_u64(), count).await {
+            Ok(events) => events,
+            Err(Failure::NotFound) => return Ok(Vec::new()),
+            Err(failure) => return Err(failure.into_error()),
+        };
+        let records: Result<Vec<_>, _> =
+            events.iter().filter_map(|event| record::from_crate(event).transpose()).collect();
+        let records = records?;
+        check_chain(from, &records)?;
+        if let Some(last) = records.last() {
+            self.heads.remember(last);
+        }
+        Ok(records)
+    }
+}
+
+/// Nothing is missing between the records of one stream, read from a revision on.
+fn check_chain(from: Revision, records: &[Record]) -> Result<(), StoreError> {
+    let mut next = from;
+    let mut previous = (from == Revision::FIRST).then_some(ChainDigest::NONE);
+    for record in records {
+        let damaged = |what: &str| {
+            let detail = format!("stream {} {what} before revision {}", record.stream, record.revision);
+            Err(StoreError::Damaged { position: record.position, detail })
+        };
+        if record.revision != next {
+            return damaged("has a hole");
+        }
+        if previous.is_some_and(|digest| digest != record.previous_digest) {
+            return damaged("is another than was written");
+        }
+        (next, previous) = (record.revision.next(), Some(record.digest));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Store for EventStore {
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        records: Vec<NewRecord>,
+    ) -> Result<Append, StoreError> {
+        check_limits(&records)?;
+        let is_open = self.is_open.read().await;
+        match *is_open {
+            true => self.shared.append(stream, expected, records).await,
+            false => Err(StoreError::Closed),
+        }
+    }
+
+    async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
+        self.shared.read_records(stream, from, usize::MAX).await
+    }
+
+    async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.shared.all.after(after, limit).await
+    }
+
+    async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
+        following::follow(Arc::clone(&self.shared), after).await
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(Head { position: self.shared.all.last().await?, identity: self.identity().await? })
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        // Waits for the appends under way.
+        *self.is_open.write().await = false;
+        self.stop_beating();
+        self.shared.closing.send_replace(true);
+        Ok(())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn counts(&self) -> StoreCounts {
+        StoreCounts {
+            reconnected: self.shared.clients.rebuilt(),
+            resubscribed: self.shared.resubscribed.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Connections of our own to the cluster's nodes. Knows: which node is asked, and how a reading call is made.
+//! Must not know: what is read.
+//!
+//! `$all` is read here and not by the client crate, for three reasons: the crate cannot filter what it reads of
+//! `$all` once; it takes a subscription up again where its last event was, and not where its last checkpoint
+//! was; and when a node ends a subscription in order, as nodes do that stop, the crate asks the ended stream
+//! again and again within one poll, for ever: a spin that no timeout and no cancelling ends.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tonic::body::BoxBody;
+use tonic::client::Grpc;
+use tonic::codec::ProstCodec;
+use tonic::codegen::http::Uri;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::{Request, Status, Streaming};
+use zeroize::Zeroizing;
+
+use super::clients::{CALL_WITHIN, Clients};
+use super::failure::Failure;
+use super::target::{Endpoint, Target};
+use super::wire::{self, ClusterInfo, Empty, NodeState, ReadReq, ReadResp};
+
+/// How often a silent connection is asked whether it lives, and how long it may take to say so.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// How long connecting may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, BoxBody>;
+
+/// Connections to the cluster's nodes.
+pub(super) struct Nodes {
+    clients: Arc<Clients>,
+    http: HttpClient,
+    authorization: Option<AsciiMetadataValue>,
+    /// The node that is asked, until it fails.
+    chosen: Mutex<Option<Endpoint>>,
+    /// Which of the named nodes is asked first who is in the cluster.
+    turn: AtomicUsize,
+}
+
+impl std::fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nodes").field("chosen", &self.chosen).finish_non_exhaustive()
+    }
+}
+
+impl Nodes {
+    pub(super) fn new(clients: Arc<Clients>) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_WITHIN));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(clients.tls().config.clone())
+            .https_or_http()
+            .enable_http2()
+            .wrap_connector(tcp);
+        let http = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .http2_only(true)
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_EVERY)
+            .http2_keep_alive_while_idle(true)
+            .build(connector);
+        let authorization = authorization(clients.target());
+        Self { clients, http, authorization, chosen: Mutex::default(), turn: AtomicUsize::default() }
+    }
+
+    /// Starts a reading call. A node that fails is not asked again before the cluster was.
+    pub(super) async fn read(
+        &self,
+        options: wire::Options,
+        requires_leader: bool,
+    ) -> Result<Streaming<ReadResp>, Failure> {
+        let started = tokio::time::timeout(CALL_WITHIN, self.start(options, requires_leader)).await;
+        started.unwrap_or_else(|_| {
+            self.forget();
+            Err(Failure::Broken("the node did not answer in time".to_owned()))
+        })
+    }
+
+    /// The next message of a reading call, if it comes within a time; `None` if the node ended it in order.
+    pub(super) async fn next(
+        &self,
+        replies: &mut Streaming<ReadResp>,
+        within: Duration,
+    ) -> Result<Option<ReadResp>, Failure> {
+        match tokio::time::timeout(within, replies.message()).await {
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(status)) => {
+                self.forget();
+                Err(status.into())
+            }
+            Err(_) => {
+                self.forget();
+                Err(Failure::Broken(format!("the node was silent for {} s", within.as_secs())))
+            }
+        }
+    }
+
+    /// Asks the cluster anew which node to ask.
+    pub(super) fn forget(&self) {
+        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn start(
+        &self,
+        options: wire::Options,
+        requires_leader: bool,
+    ) -> Result<Streaming<ReadResp>, Failure> {
+        let endpoint = self.choose().await?;
+        let mut request = self.request(ReadReq { options: Some(options) });
+        if requires_leader {
+            request.metadata_mut().insert("requires-leader", AsciiMetadataValue::from_static("true"));
+        }
+        let mut grpc = self.grpc(&endpoint)?;
+        let path = PathAndQuery::from_static(wire::READ);
+        let read = async {
+            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            grpc.server_streaming(request, path, ProstCodec::<ReadReq, ReadResp>::default()).await
+        };
+        match read.await {
+            Ok(reply) => Ok(reply.into_inner()),
+            Err(status) => {
+                self.forget();
+                Err(status.into())
+            }
+        }
+    }
+
+    async fn choose(&self) -> Result<Endpoint, Failure> {
+        let target = self.clients.target();
+        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(endpoint) = chosen {
+            return Ok(endpoint);
+        }
+        let endpoint = match target.is_cluster() {
+            true => self.discover().await?,
+            false => target.endpoints.first().cloned().ok_or_else(no_node)?,
+        };
+        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// The best node of those that the first one to answer names.
+    async fn discover(&self) -> Result<Endpoint, Failure> {
+        let target = self.clients.target();
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let seeds = target.endpoints.iter().cycle().skip(first % target.endpoints.len().max(1));
+        let mut failure = no_node();
+        for seed in seeds.take(target.endpoints.len()) {
+            match tokio::time::timeout(target.gossip_within, self.gossip(seed)).await {
+                Ok(Ok(info)) => match best(info) {
+                    Some(endpoint) => return Ok(endpoint),
+                    None => failure = no_node(),
+                },
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = Failure::Broken(format!("{} did not answer", seed.authority())),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn gossip(&self, seed: &Endpoint) -> Result<ClusterInfo, Failure> {
+        let mut grpc = self.grpc(seed)?;
+        grpc.ready().await.map_err(|error| Failure::Broken(error.to_string()))?;
+        let path = PathAndQuery::from_static(wire::GOSSIP);
+        let request = self.request(Empty {});
+        let reply = grpc.unary(request, path, ProstCodec::<Empty, ClusterInfo>::default()).await;
+        Ok(reply.map_err(Failure::from)?.into_inner())
+    }
+
+    fn grpc(&self, endpoint: &Endpoint) -> Result<Grpc<HttpClient>, Failure> {
+        let scheme = if self.clients.target().tls.is_some() { "https" } else { "http" };
+        let origin: Uri = format!("{scheme}://{}", endpoint.authority())
+            .parse()
+            .map_err(|_| Failure::Broken(format!("{} is no address", endpoint.authority())))?;
+        Ok(Grpc::with_origin(self.http.clone(), origin))
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        if let Some(authorization) = &self.authorization {
+            metadata.insert("authorization", authorization.clone());
+        }
+        if let Ok(name) = AsciiMetadataValue::try_from(self.clients.target().connection_name.as_str()) {
+            metadata.insert("connection-name", name);
+        }
+        request
+    }
+}
+
+fn no_node() -> Failure {
+    Failure::Broken("no node of the cluster can be read from".to_owned())
+}
+
+fn authorization(target: &Target) -> Option<AsciiMetadataValue> {
+    let login = target.login.as_ref()?;
+    let plain = Zeroizing::new(format!("{}:{}", login.user, login.password.expose()));
+    let basic = Zeroizing::new(format!("Basic {}", STANDARD.encode(plain.as_bytes())));
+    let mut value = AsciiMetadataValue::try_from(basic.as_str()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The leader, if there is one, else who follows it.
+fn best(info: ClusterInfo) -> Option<Endpoint> {
+    let rank = |state| match state {
+        NodeState::Leader => Some(0),
+        NodeState::Follower => Some(1),
+        NodeState::ReadOnlyReplica => Some(2),
+        NodeState::Initializing => None,
+    };
+    let alive = info.members.into_iter().filter(|member| member.is_alive);
+    let ranked = alive.filter_map(|member| {
+        let rank = NodeState::try_from(member.state).ok().and_then(rank)?;
+        let endpoint = member.http_end_point?;
+        let port = u16::try_from(endpoint.port).ok()?;
+        Some((rank, Endpoint { host: endpoint.address, port }))
+    });
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, endpoint)| endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::eventstore::wire::{Member, WireEndpoint};
+
+    fn member(state: i32, is_alive: bool, port: u32) -> Member {
+        let http_end_point = Some(WireEndpoint { address: "node".to_owned(), port });
+        Member { state, is_alive, http_end_point }
+    }
+
+    fn port_of_best(members: Vec<Member>) -> Option<u16> {
+        best(ClusterInfo { members }).map(|endpoint| endpoint.port)
+    }
+
+    #[test]
+    fn the_leader_is_asked_if_it_lives() {
+        let (leader, follower, catching_up) = (8, 6, 4);
+        let others = || vec![member(catching_up, true, 1), member(follower, true, 2)];
+        assert_eq!(port_of_best([others(), vec![member(leader, true, 3)]].concat()), Some(3));
+        assert_eq!(port_of_best([others(), vec![member(leader, false, 3)]].concat()), Some(2));
+        assert_eq!(port_of_best(vec![member(catching_up, true, 1), member(99, true, 4)]), None);
+        assert_eq!(port_of_best(vec![member(leader, true, 70_000)]), None);
+    }
+}

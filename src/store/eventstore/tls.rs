@@ -1,0 +1,208 @@
+//! Whom a node is believed to be, and who we say we are. Knows: certificates. Must not know: what crosses the
+//! connection.
+//!
+//! The client crate panics over a file that is not there, over one bad certificate among the system's, and over
+//! a TLS provider that somebody else has installed. So everything it would read is read here first, and it is
+//! given one file of certificates that are known to be good: none without TLS.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tempfile::NamedTempFile;
+
+use super::target::TlsChoices;
+use crate::store::StoreError;
+
+/// Characters of a line of PEM (RFC 7468 section 2).
+const PEM_LINE: usize = 64;
+
+/// What connections are made with.
+#[derive(Debug)]
+pub(super) struct Tls {
+    /// For connections of our own; also for plain ones, which do not look at it.
+    pub config: ClientConfig,
+    /// The file of certificates that the crate is given.
+    pub bundle: NamedTempFile,
+}
+
+impl Tls {
+    /// Reads every file there is to read.
+    ///
+    /// # Errors
+    /// `Unavailable`, naming the file and what is wrong with it.
+    pub(super) fn load(choices: Option<&TlsChoices>) -> Result<Self, StoreError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let roots = match choices {
+            None => Vec::new(),
+            Some(TlsChoices { ca_file: Some(path), .. }) => certificates(path)?,
+            Some(TlsChoices { verify: false, .. }) => Vec::new(),
+            Some(TlsChoices { ca_file: None, .. }) => system_certificates()?,
+        };
+        let mut store = RootCertStore::empty();
+        let roots: Vec<_> = roots.into_iter().filter(|root| store.add(root.clone()).is_ok()).collect();
+        if let Some(TlsChoices { ca_file: Some(path), .. }) = choices
+            && roots.is_empty()
+        {
+            return Err(unusable(path, "holds no certificate that can be believed"));
+        }
+        let failed = |error: rustls::Error| StoreError::Unavailable(format!("TLS cannot be used: {error}"));
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?
+            .with_root_certificates(store);
+        let mut config = match choices.and_then(|choices| choices.user_files.as_ref()) {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain = certificates(cert)?;
+                let private =
+                    PrivateKeyDer::from_pem_file(key).map_err(|_| unusable(key, "holds no private key"))?;
+                builder
+                    .with_client_auth_cert(chain, private)
+                    .map_err(|_| unusable(key, "is not the key of the user certificate"))?
+            }
+        };
+        if choices.is_some_and(|choices| !choices.verify) {
+            config.dangerous().set_certificate_verifier(Arc::new(Anybody(provider)));
+        }
+        Ok(Self { config, bundle: bundle(&roots)? })
+    }
+}
+
+/// The crate installs a TLS provider for the whole process when it is first used, and panics if another is
+/// there.
+///
+/// # Errors
+/// If another is there.
+pub(super) fn check_provider() -> Result<(), StoreError> {
+    static IS_FREE: OnceLock<bool> = OnceLock::new();
+    match IS_FREE.get_or_init(|| CryptoProvider::get_default().is_none()) {
+        true => Ok(()),
+        false => Err(StoreError::Unavailable(
+            "another part of this process has installed a TLS provider, beside which the client of \
+             EventStoreDB cannot work: use the ledger first"
+                .to_owned(),
+        )),
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+    let read = CertificateDer::pem_file_iter(path).map_err(|error| unusable(path, &error.to_string()))?;
+    let found: Result<Vec<_>, _> = read.collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(unusable(path, "holds no certificate")),
+        Err(error) => Err(unusable(path, &error.to_string())),
+    }
+}
+
+/// The good ones among what the system believes.
+fn system_certificates() -> Result<Vec<CertificateDer<'static>>, StoreError> {
+    let loaded = rustls_native_certs::load_native_certs();
+    for error in &loaded.errors {
+        tracing::warn!(%error, "a certificate of this system cannot be read and is passed over");
+    }
+    if loaded.certs.is_empty() {
+        return Err(StoreError::Unavailable(
+            "this system has no certificates to believe a node by: name the cluster's with tlsCaFile=… in \
+             store.url"
+                .to_owned(),
+        ));
+    }
+    Ok(loaded.certs)
+}
+
+fn unusable(path: &Path, why: &str) -> StoreError {
+    StoreError::Unavailable(format!("the file {} of store.url cannot be used: {why}", path.display()))
+}
+
+fn bundle(roots: &[CertificateDer<'_>]) -> Result<NamedTempFile, StoreError> {
+    let failed = |error| StoreError::Unavailable(format!("no file for certificates: {error}"));
+    let mut file = tempfile::Builder::new().prefix("grantbook-").suffix(".pem").tempfile().map_err(failed)?;
+    let mut text = String::new();
+    for root in roots {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let encoded = STANDARD.encode(root);
+        for line in encoded.as_bytes().chunks(PEM_LINE) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(failed)?;
+    Ok(file)
+}
+
+/// `tlsVerifyCert=false`: whoever answers is believed, if the handshake is sound.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: TlsChoices = TlsChoices { ca_file: None, user_files: None, verify: true };
+
+    #[test]
+    fn files_that_are_wrong_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (missing, text) = (dir.path().join("missing.pem"), dir.path().join("text.pem"));
+        std::fs::write(&text, "this is no PEM\n").unwrap();
+        for (choices, says) in [
+            (TlsChoices { ca_file: Some(missing.clone()), ..EMPTY }, "missing.pem"),
+            (TlsChoices { ca_file: Some(text.clone()), ..EMPTY }, "holds no certificate"),
+            (TlsChoices { user_files: Some((text, missing)), verify: false, ..EMPTY }, "text.pem"),
+        ] {
+            let error = Tls::load(Some(&choices)).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_tls_nothing_is_believed_and_nothing_read() {
+        let tls = Tls::load(None).unwrap();
+        assert_eq!(std::fs::read(tls.bundle.path()).unwrap(), b"");
+    }
+}
