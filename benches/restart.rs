@@ -72,7 +72,7 @@ async fn main() -> Result<(), Failure> {
 async fn ready(dir: &Path, snapshots: Option<&Path>) -> Result<(Arc<Ledger>, Duration), Failure> {
     let started = Instant::now();
     let snapshots = snapshots.map(|dir| SnapshotOptions { dir: dir.to_owned(), every: u64::MAX });
-    let options = LedgerOptions { strict: false, snapshots };
+    let options = LedgerOptions { snapshots, ..LedgerOptions::default() };
     let ledger = Ledger::open_with(open(dir)?, Arc::new(SystemClock), options);
     ledger.caught_up().await.map_err(|progress| format!("{progress:?}"))?;
     Ok((ledger, started.elapsed()))

@@ -7,12 +7,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::handoff::{HandoffAlgorithm, HandoffKey};
 use tracing_subscriber::EnvFilter;
 
 use crate::decisions::scopes::ScopeCatalogue;
+use crate::store::{EventStoreTarget, without_password};
 use settings::Setting;
 use sources::Layers;
 use values::Why;
@@ -58,6 +60,12 @@ pub struct Config {
     /// Whether a ledger with an event that cannot be read or folded is refused, rather than the event's
     /// stream put in quarantine.
     pub strict: bool,
+    /// The cluster that the ledger is in; in the data directory if there is none.
+    pub store: Option<Arc<EventStoreTarget>>,
+    /// How old what this node has folded may be for answers that let something pass, if others append, too.
+    pub max_staleness: Duration,
+    /// Whether such answers are refused beyond that, rather than read from the cluster.
+    pub refuse_when_stale: bool,
     /// What one caller may take of the server.
     pub limits: Limits,
     /// What is logged, and how.
@@ -161,6 +169,11 @@ impl Config {
             strict: layers.required(&settings::LEDGER_UNREADABLE, |text| {
                 word(text, &settings::LEDGER_UNREADABLE).map(|word| word == "refuse")
             })?,
+            store: layers.store()?,
+            max_staleness: layers.duration(&settings::STORE_MAX_STALENESS)?,
+            refuse_when_stale: layers.required(&settings::STORE_BEYOND_STALENESS, |text| {
+                word(text, &settings::STORE_BEYOND_STALENESS).map(|word| word == "refuse")
+            })?,
             limits: layers.limits()?,
             log: layers.log()?,
             layers,
@@ -211,6 +224,19 @@ impl Layers {
         })?;
         self.set(&settings::ISSUER, issuer.as_str(), Place::Default);
         Ok(issuer)
+    }
+
+    /// The cluster. From here on its address is known without the password.
+    fn store(&mut self) -> Result<Option<Arc<EventStoreTarget>>, ConfigError> {
+        let Some(given) = self.get(&settings::STORE_URL).cloned() else { return Ok(None) };
+        let target = EventStoreTarget::parse(&given.text).map_err(|error| {
+            // Not quoted: it may hold a password.
+            let Setting { key, takes, .. } = settings::STORE_URL;
+            let message = format!("{key} is no connection string: {}; it takes {takes}", error.what());
+            ConfigError::new(given.place.clone(), message)
+        })?;
+        self.set(&settings::STORE_URL, without_password(&given.text), given.place);
+        Ok(Some(Arc::new(target)))
     }
 
     fn sign_in(&self, listen: SocketAddr) -> Result<SignIn, ConfigError> {

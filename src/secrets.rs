@@ -132,15 +132,22 @@ fn spell(prefix: &str, bytes: &[u8]) -> PlainSecret {
     PlainSecret(text)
 }
 
-fn locate(prefix: &str, presented: &str) -> Option<InstallationId> {
+/// Whether this may be an operator key; garbage is not.
+pub fn is_operator_key(presented: &str) -> bool {
+    checked(OPERATOR_KEY, presented, RANDOM_BYTES).is_some()
+}
+
+/// What is spelt behind a prefix, if the checksum is right.
+fn checked<'a>(prefix: &str, presented: &'a str, bytes: usize) -> Option<&'a str> {
     let (body, checksum) = presented.split_at_checked(presented.len().checked_sub(CHECKSUM_CHARS)?)?;
     let encoded = body.strip_prefix(prefix)?;
-    if encoded.len() != base62::width(LOCATED_BYTES) {
-        return None;
-    }
-    if *base62::decode(checksum, 4)? != crc32fast::hash(body.as_bytes()).to_be_bytes() {
-        return None;
-    }
+    let is_right = encoded.len() == base62::width(bytes)
+        && *base62::decode(checksum, 4)? == crc32fast::hash(body.as_bytes()).to_be_bytes();
+    is_right.then_some(encoded)
+}
+
+fn locate(prefix: &str, presented: &str) -> Option<InstallationId> {
+    let encoded = checked(prefix, presented, LOCATED_BYTES)?;
     let bytes = base62::decode(encoded, LOCATED_BYTES)?;
     let (&layout, rest) = bytes.split_first()?;
     let installation: [u8; 16] = rest.get(..16)?.try_into().ok()?;
@@ -226,6 +233,9 @@ mod tests {
         assert_eq!(locate_code(token.expose()), None);
         assert_eq!(locate_token(code.expose()), None);
         assert_eq!(locate_code(mint_client_secret().expose()), None);
+        let key = mint_operator_key();
+        assert!(is_operator_key(key.expose()));
+        assert!(!is_operator_key(&key.expose()[1..]) && !is_operator_key(token.expose()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::identity::handoff::{Handoff, HandoffOptions, HandoffSetupError};
 use crate::identity::session::{CookieOptions, middleware};
 use crate::identity::tickets::Tickets;
 use crate::identity::{SessionKey, SessionKeyError};
-use crate::ledger::{Ledger, LedgerOptions, SnapshotOptions};
+use crate::ledger::{Beyond, Freshness, Ledger, LedgerOptions, SnapshotOptions};
 use crate::replay::Rebuilds;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
@@ -108,7 +108,14 @@ impl Server {
             web::Data::new(Browser { sign_in: sign_in(config)?, tickets: Tickets::new(&session_key) });
         let metrics = Arc::new(Metrics::new(parts.clock.now()));
         let snapshots = SnapshotOptions { dir: config.data_dir.join(SNAPSHOT_DIR), every: SNAPSHOT_EVERY };
-        let options = LedgerOptions { strict: config.strict, snapshots: Some(snapshots) };
+        let options = LedgerOptions {
+            strict: config.strict,
+            snapshots: Some(snapshots),
+            freshness: Freshness {
+                max_staleness: config.max_staleness,
+                beyond: if config.refuse_when_stale { Beyond::Refuse } else { Beyond::Read },
+            },
+        };
         let ledger = Ledger::open_with(parts.store, parts.clock, options);
         let history = History::start(Arc::clone(ledger.store()), config.data_dir.clone());
         let service =

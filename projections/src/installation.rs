@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use grantbook_events::{
-    AccessGranted, AccountId, ClientId, CodeExchanged, Event, GrantId, InstallationEvent, Recorded,
-    SecretDigest, Timestamp, TokenId, UserId,
+    AccessGranted, AccountId, ClientId, CodeExchanged, Event, GrantId, InstallationEvent, InstallationId,
+    Recorded, SecretDigest, Timestamp, TokenId, UserId,
 };
 
+use crate::app::RegisteredApp;
 use crate::fold::{FoldError, StreamState};
+use crate::live::TokenFacts;
 
 /// How long a grant is remembered although nothing can come of it any more: longer than any code or
 /// consent form lives, so that the same form cannot be sent twice.
@@ -118,6 +120,34 @@ impl InstalledApp {
     /// The grant whose code has this digest.
     pub fn grant_of_code(&self, digest: &SecretDigest) -> Option<&Grant> {
         self.grants.iter().find(|grant| grant.code_digest == *digest)
+    }
+
+    /// Whether a token with this digest was neither revoked nor ended by an uninstall.
+    pub fn has_token(&self, digest: &SecretDigest) -> bool {
+        self.tokens.iter().any(|token| token.digest == *digest)
+    }
+
+    /// What is true of the token with this digest, if it is valid: what the live projection says once it has
+    /// folded this installation and its app.
+    pub fn token_facts(
+        &self,
+        installation_id: InstallationId,
+        app: &RegisteredApp,
+        digest: &SecretDigest,
+        now: Timestamp,
+    ) -> Option<TokenFacts> {
+        let token = self.tokens.iter().find(|token| token.digest == *digest)?;
+        let grant = self.grants.iter().find(|grant| grant.grant_id == token.grant_id)?;
+        (app.is_active() && token.is_unexpired(now)).then(|| TokenFacts {
+            token_id: token.token_id,
+            client_id: self.client_id,
+            installation_id,
+            account_id: self.account_id.clone(),
+            user_id: token.user_id.clone(),
+            scopes: grant.scopes.as_slice().into(),
+            issued_at: token.issued_at,
+            expires_at: token.expires_at,
+        })
     }
 
     /// The live tokens that came from one grant.

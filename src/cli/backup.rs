@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::failure::{EXIT_CODES, Failure};
+use super::ledger_place::only_embedded;
 use super::output;
 use super::place::Place;
 use crate::store;
@@ -28,6 +29,7 @@ pub(super) struct Backup {
 impl Backup {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.place.load()?;
+        only_embedded(&config, "use the cluster's own backups, or grantbook ledger copy")?;
         let head = store::backup(&config.data_dir, &self.file, |_, _| {})?;
         let file = self.file.display();
         if self.json {

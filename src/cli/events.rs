@@ -6,12 +6,13 @@ use std::sync::Arc;
 use grantbook_events::{Position, Revision, ShownEvent, StreamName};
 
 use super::failure::{EXIT_CODES, Failure};
+use super::ledger_place::open_to_read;
 use super::output;
 use super::place::Place;
 use super::runtime::block_on;
 use super::signals::Signals;
 use crate::ledger;
-use crate::store::{Record, Signal, SqliteStore, Store, StoreError};
+use crate::store::{Record, Signal, Store, StoreError};
 
 /// Records read at once.
 const PAGE: usize = 1024;
@@ -36,8 +37,8 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.place.load()?;
-        let store = SqliteStore::open_read_only(&config.data_dir)?;
         block_on(async {
+            let store = open_to_read(&config).await?;
             let mut signals = Signals::listen().map_err(Failure::of)?;
             // On a task of its own: a reader that does not read must not keep a signal from being heard.
             let printing = tokio::spawn(self.print(store));
@@ -48,7 +49,7 @@ impl Events {
         })
     }
 
-    async fn print(self, store: Arc<SqliteStore>) -> Result<(), Failure> {
+    async fn print(self, store: Arc<dyn Store>) -> Result<(), Failure> {
         let after = Position::new(self.after);
         if self.follow {
             return self.follow(&*store, after).await;

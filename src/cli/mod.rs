@@ -17,6 +17,7 @@ mod events;
 mod failure;
 mod installation;
 mod key;
+mod ledger_place;
 mod output;
 mod place;
 mod progress;

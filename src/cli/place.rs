@@ -1,4 +1,4 @@
-//! Where the ledger is, as the commands that need no other setting are told. Knows: two flags. Must not
+//! Where the ledger is, as the commands that need no other setting are told. Knows: three flags. Must not
 //! know: what is done there.
 
 use std::path::PathBuf;
@@ -15,18 +15,25 @@ pub(super) struct Place {
     /// The directory the ledger rests in
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<String>,
+    /// The cluster the ledger is in, if it is not in the directory
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<String>,
 }
 
 impl Place {
     /// The configuration that says so.
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        let flags =
-            ConfigFlags { config: self.config.clone(), data: self.data.clone(), ..ConfigFlags::default() };
+        let flags = ConfigFlags {
+            config: self.config.clone(),
+            data: self.data.clone(),
+            store: self.store.clone(),
+            ..ConfigFlags::default()
+        };
         Ok(Config::load(Sources::from_process(flags)?)?)
     }
 
     /// Whether a flag said anything.
     pub(super) fn is_given(&self) -> bool {
-        self.config.is_some() || self.data.is_some()
+        self.config.is_some() || self.data.is_some() || self.store.is_some()
     }
 }

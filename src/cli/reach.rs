@@ -110,7 +110,7 @@ impl Reach {
             if let Some(api) = serving(&config)? {
                 return act(&api);
             }
-            if needs == Needs::Ledger {
+            if needs == Needs::Ledger && config.store.is_none() {
                 SqliteStore::open_read_only(&config.data_dir)?;
             }
             match Here::start(&config) {

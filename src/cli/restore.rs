@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::failure::{EXIT_CODES, Failure};
+use super::ledger_place::only_embedded;
 use super::output;
 use super::place::Place;
 use crate::store;
@@ -27,6 +28,7 @@ pub(super) struct Restore {
 impl Restore {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.place.load()?;
+        only_embedded(&config, "restore into a directory, then use grantbook ledger copy")?;
         let head = store::restore(&self.file, &config.data_dir, |_, _| {})?;
         if self.json {
             let done = json!({ "ledger": head.identity, "position": head.position });

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use grantbook_events::Role;
 
 use super::failure::Failure;
-use crate::clock::{Clock, SystemClock};
+use super::ledger_place::{self, Opened};
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::secrets::{self, PlainSecret};
 use crate::server::{Parts, ProcessKey, Server, StartError};
-use crate::store::{SqliteOptions, SqliteStore};
+use crate::store::Lock;
 
 /// The name of the key, which is the actor of its events.
 const KEY_NAME: &str = "command line";
@@ -24,6 +25,8 @@ pub(super) struct Running {
     pub(super) key: PlainSecret,
     /// Where this machine reaches it, without a trailing slash.
     pub(super) url: String,
+    /// Given back when the server is gone.
+    _lock: Option<Lock>,
 }
 
 impl Running {
@@ -33,18 +36,14 @@ impl Running {
         listener: TcpListener,
         others: Vec<ProcessKey>,
     ) -> Result<Self, StartError> {
-        let clock = SystemClock;
-        let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: clock.now() };
-        let data_dir = config.data_dir.clone();
-        let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&data_dir, options));
-        let store = opening.await.map_err(|broke| StartError::Server(broke.into()))??;
+        let Opened { store, lock } = ledger_place::open(config).await?;
         let key = secrets::mint_operator_key();
         let process_key = ProcessKey { name: KEY_NAME, role: Role::Admin, digest: key.digest() };
         let process_keys = others.into_iter().chain([process_key]).collect();
-        let parts = Parts { listener, store, clock: Arc::new(clock), process_keys };
+        let parts = Parts { listener, store, clock: Arc::new(SystemClock), process_keys };
         let server = Server::start(config, parts)?;
         let url = format!("http://{}", reached_at(server.address()));
-        Ok(Self { server, key, url })
+        Ok(Self { server, key, url, _lock: lock })
     }
 
     /// Waits until the ledger is folded.

@@ -146,6 +146,19 @@ pub(super) const SECRETS_ROTATION_OVERLAP: Setting =
 pub(super) const LEDGER_UNREADABLE: Setting =
     setting("ledger.unreadable", Some("quarantine"), Word(&["quarantine", "refuse"])).flag("--strict");
 
+pub(super) const STORE_URL: Setting = setting(
+    "store.url",
+    None,
+    Other(
+        "the connection string of an EventStoreDB or KurrentDB cluster, such as \"esdb://node1:2113,node2:2113,node3:2113\"",
+    ),
+)
+.flag("--store");
+pub(super) const STORE_MAX_STALENESS: Setting =
+    setting("store.max_staleness", Some("5s"), Duration(2 * SECOND, HOUR));
+pub(super) const STORE_BEYOND_STALENESS: Setting =
+    setting("store.beyond_staleness", Some("read"), Word(&["read", "refuse"]));
+
 pub(super) const LIMITS_BODY: Setting = setting("limits.body", Some("64KiB"), Bytes(KIB, 16 * MIB));
 pub(super) const LIMITS_HEAD: Setting = setting("limits.head", Some("32KiB"), Bytes(KIB, 128 * KIB));
 pub(super) const LIMITS_REQUEST_TIMEOUT: Setting =
@@ -170,7 +183,7 @@ pub(super) const LOG_FILTER: Setting = setting(
 );
 
 /// Every key, in the order they are shown in: the top level first, then section by section.
-pub(super) const ALL: [&Setting; 24] = [
+pub(super) const ALL: [&Setting; 27] = [
     &LISTEN,
     &ISSUER,
     &DATA_DIR,
@@ -186,6 +199,9 @@ pub(super) const ALL: [&Setting; 24] = [
     &TOKENS_MAX_LIVE_PER_USER,
     &SECRETS_ROTATION_OVERLAP,
     &LEDGER_UNREADABLE,
+    &STORE_URL,
+    &STORE_MAX_STALENESS,
+    &STORE_BEYOND_STALENESS,
     &LIMITS_BODY,
     &LIMITS_HEAD,
     &LIMITS_REQUEST_TIMEOUT,

@@ -42,6 +42,10 @@ pub struct ConfigFlags {
     /// quarantine
     #[arg(long)]
     pub strict: bool,
+    /// Keep the ledger in an EventStoreDB or KurrentDB cluster (a password is better kept in the file or in
+    /// GRANTBOOK_STORE_URL)
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -57,6 +61,7 @@ impl ConfigFlags {
             (&settings::DATA_DIR, self.data.as_deref()),
             (&settings::SIGN_IN_MODE, dev),
             (&settings::LEDGER_UNREADABLE, strict),
+            (&settings::STORE_URL, self.store.as_deref()),
             (&settings::LOG_FORMAT, self.log_format.as_deref()),
         ]
         .into_iter()

@@ -94,6 +94,7 @@ fn every_flag_reaches_its_key() {
         data: Some("/srv/grantbook".into()),
         dev: true,
         strict: true,
+        store: Some("esdb://node:2113?tls=false".into()),
         log_format: Some("json".into()),
     };
     let config = Setup::new("").flags(given).load();
@@ -102,7 +103,25 @@ fn every_flag_reaches_its_key() {
     assert_eq!(config.data_dir, Path::new("/srv/grantbook"));
     assert!(matches!(config.sign_in, SignIn::Dev));
     assert!(config.strict && !Setup::new("").load().strict);
+    assert!(config.store.is_some() && Setup::new("").load().store.is_none());
     assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn the_password_of_a_cluster_is_never_shown() {
+    let file = "[store]\nurl = 'esdb://admin:hunter2@node:2113?tls=false'\nmax_staleness = '10s'\n";
+    let config = Setup::new(file).load();
+    assert_eq!(config.max_staleness, Duration::from_secs(10));
+    assert!(!config.refuse_when_stale);
+    let shown = config.render();
+    assert!(shown.contains("url = \"esdb://admin:…@node:2113?tls=false\""), "{shown}");
+    for text in [shown, format!("{config:?}"), mistake("[store]\nurl = 'esdb://u:hunter2@node:x'\n")] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    assert_eq!(
+        mistake("[store]\nurl = 'http://node'\n").split(';').next().unwrap(),
+        "grantbook.toml:2:7: store.url is no connection string: its scheme is not one of EventStoreDB or KurrentDB"
+    );
 }
 
 #[test]
@@ -114,7 +133,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_keys_there_are() {
     assert_eq!(
         mistake("\n[sesion]\nlifetime = '1h'\n"),
         "grantbook.toml:2:2: unknown key \"sesion\": did you mean session? the top level takes listen, issuer, \
-         data_dir, sign_in, session, codes, tokens, secrets, ledger, limits, log, scopes"
+         data_dir, sign_in, session, codes, tokens, secrets, ledger, store, limits, log, scopes"
     );
     assert_eq!(
         mistake("[sign_in]\nclient_secret = 'hunter2'\n"),

@@ -43,17 +43,27 @@ impl Fault {
     }
 }
 
-impl From<LedgerError> for Fault {
-    fn from(error: LedgerError) -> Self {
-        let fault = match &error {
+impl Fault {
+    fn of(error: &LedgerError) -> Self {
+        match error {
             LedgerError::Store(_) if !error.may_pass() => Self::Broken,
-            LedgerError::Store(_) | LedgerError::Contended(_) => Self::Unavailable,
+            LedgerError::Store(_)
+            | LedgerError::Contended(_)
+            | LedgerError::Stale { .. }
+            | LedgerError::TooManyReads => Self::Unavailable,
             LedgerError::OutcomeUnknown(_) | LedgerError::NotVisible(_) => Self::OutcomeUnknown,
             LedgerError::Unreadable(_)
             | LedgerError::Fold(_)
             | LedgerError::Encode(_)
             | LedgerError::Quarantined(_) => Self::Broken,
-        };
+            LedgerError::Shared(error) => Self::of(error),
+        }
+    }
+}
+
+impl From<LedgerError> for Fault {
+    fn from(error: LedgerError) -> Self {
+        let fault = Self::of(&error);
         tracing::error!(error = %error, ?fault, "a request could not be settled");
         fault
     }

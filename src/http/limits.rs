@@ -8,6 +8,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{ResponseError, web};
 
+use super::node;
 use super::problem::Problem;
 use super::service::Service;
 use super::unread::Unread;
@@ -26,7 +27,7 @@ pub struct RequestLimits {
 }
 
 /// The paths that answer before the ledger is folded.
-const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
+pub(super) const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
 
 /// Passes a request on, or says why not.
 pub async fn guard(
@@ -36,7 +37,11 @@ pub async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
     let unread = Unread::of(&mut request);
-    if let Some(problem) = refusal(&limits, &service, &request) {
+    let refused = match refusal(&limits, &service, &request) {
+        None => node::catch_up(&service, request.request()).await,
+        refused => refused,
+    };
+    if let Some(problem) = refused {
         let refused = request.into_response(problem.error_response());
         return Ok(unread.held_by(refused).map_body(|_, body| EitherBody::right(BoxBody::new(body))));
     }

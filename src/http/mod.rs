@@ -9,6 +9,7 @@ pub mod fault;
 pub mod form;
 pub mod limits;
 pub mod manage;
+pub mod node;
 pub mod oauth;
 pub mod observe;
 pub mod openapi;

@@ -36,12 +36,13 @@ impl Operator {
         let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "invalid_key", detail);
         let presented = bearer(request)
             .ok_or_else(|| unauthorized("send an operator key: Authorization: Bearer gbk_…"))?;
-        Self::with_key(request, presented)
+        let service = request.app_data::<web::Data<Service>>();
+        service
+            .and_then(|service| Self::with_key(service, presented))
             .ok_or_else(|| unauthorized("the operator key is unknown or was retired"))
     }
 
-    fn with_key(request: &HttpRequest, presented: &str) -> Option<Self> {
-        let service = request.app_data::<web::Data<Service>>()?;
+    fn with_key(service: &Service, presented: &str) -> Option<Self> {
         let digest = secrets::digest(presented);
         if let Some(key) = service.ledger.live().operator_key(&digest) {
             return Some(Self { key: KeyName::Recorded(key.key_id), role: key.role });
@@ -69,6 +70,11 @@ impl Operator {
             "the role of this operator key does not allow this",
         ))
     }
+}
+
+/// Whether a key is accepted, as far as this node knows.
+pub(super) fn is_known(service: &Service, presented: &str) -> bool {
+    Operator::with_key(service, presented).is_some()
 }
 
 /// The token of an `Authorization: Bearer` header.

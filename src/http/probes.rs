@@ -11,7 +11,7 @@ use super::service::Service;
 use crate::telemetry::{Gauges, Metrics};
 
 /// Whether the server can answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Readiness {
     ready: bool,
     /// The last position folded.
@@ -22,6 +22,10 @@ pub struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     head: Option<u64>,
+    /// How old what is folded here is, in seconds; absent if no other node appends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    staleness: Option<f64>,
     /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false)]
@@ -48,6 +52,7 @@ pub async fn readyz(service: web::Data<Service>) -> HttpResponse {
     let reason = match (&progress.stopped, progress.caught_up) {
         (Some(_), _) => Some("folding the ledger has stopped: the log says why"),
         (None, false) => Some("the ledger is still being folded"),
+        (None, true) if service.ledger.is_stale() => Some("this node is too far behind the ledger"),
         (None, true) => None,
     };
     let mut response = if reason.is_none() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
@@ -60,6 +65,7 @@ pub async fn readyz(service: web::Data<Service>) -> HttpResponse {
         position,
         quarantined: service.ledger.live().counts().quarantined,
         head,
+        staleness: service.ledger.staleness().map(|behind| behind.as_secs_f64()),
         reason,
     })
 }
@@ -73,7 +79,15 @@ pub async fn metrics(
     metrics: web::Data<Metrics>,
 ) -> Result<HttpResponse, Problem> {
     let (counts, progress) = (service.ledger.live().counts(), service.ledger.progress());
+    let (strong, store) = (service.ledger.strong_counts(), service.ledger.store().counts());
     let gauges = Gauges {
+        staleness: service.ledger.staleness().map_or(0.0, |behind| behind.as_secs_f64()),
+        strong_reads: strong.reads,
+        strong_shared: strong.shared,
+        strong_refused: strong.refused,
+        strong_running: strong.running,
+        reconnected: store.reconnected,
+        resubscribed: store.resubscribed,
         apps: counts.apps,
         installations: counts.installations,
         live_tokens: counts.tokens,

@@ -9,6 +9,7 @@ mod projector;
 mod recorded;
 mod snapshots;
 mod states;
+mod strong;
 #[cfg(test)]
 pub(crate) mod tests;
 mod until;
@@ -35,6 +36,8 @@ pub use recorded::{UnreadableError, fold, read};
 use snapshots::Keeper;
 pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
 use states::{Loaded, States};
+use strong::Strong;
+pub use strong::{Beyond, Freshness, StrongCounts};
 pub use until::{Until, UntilError};
 
 /// How often a command is decided again because its stream moved on meanwhile.
@@ -82,6 +85,18 @@ pub enum LedgerError {
     /// The events are durable, but the live projection does not get to them.
     #[error("the live projection has not reached position {0}")]
     NotVisible(Position),
+    /// Others append, too, and what is folded here is too old to let anything pass by it.
+    #[error("this node is {} s behind the ledger", behind.as_secs())]
+    Stale {
+        /// How long ago what is folded here was all there was.
+        behind: Duration,
+    },
+    /// Too many streams are being read at once.
+    #[error("too many streams are being read at once")]
+    TooManyReads,
+    /// What broke while somebody else waited for the same.
+    #[error(transparent)]
+    Shared(Arc<LedgerError>),
 }
 
 fn quarantined(poison: &Poison) -> String {
@@ -103,7 +118,12 @@ impl LedgerError {
                 | StoreError::NewerFormat { .. }
                 | StoreError::Damaged { .. } => false,
             },
-            Self::OutcomeUnknown(_) | Self::Contended(_) | Self::NotVisible(_) => true,
+            Self::OutcomeUnknown(_)
+            | Self::Contended(_)
+            | Self::NotVisible(_)
+            | Self::Stale { .. }
+            | Self::TooManyReads => true,
+            Self::Shared(error) => error.may_pass(),
             Self::Unreadable(_) | Self::Fold(_) | Self::Encode(_) | Self::Quarantined(_) => false,
         }
     }
@@ -117,6 +137,7 @@ pub struct Ledger {
     folder: Arc<Folder>,
     projector: Projector,
     states: States,
+    strong: Strong,
 }
 
 /// How a ledger is folded.
@@ -127,6 +148,8 @@ pub struct LedgerOptions {
     pub strict: bool,
     /// Where snapshots of the live projection are kept; none are without.
     pub snapshots: Option<SnapshotOptions>,
+    /// How far behind others this node may be, if others append, too.
+    pub freshness: Freshness,
 }
 
 /// Where snapshots of the live projection are kept, and how many events apart.
@@ -151,7 +174,8 @@ impl Ledger {
         let keeper = options.snapshots.map(|options| Keeper::new(options, Arc::clone(&clock)));
         let folder = Arc::new(Folder::new(options.strict, keeper));
         let projector = Projector::start(Arc::clone(&store), Arc::clone(&folder));
-        Arc::new(Self { store, clock, folder, projector, states: States::default() })
+        let strong = Strong::new(options.freshness);
+        Arc::new(Self { store, clock, folder, projector, states: States::default(), strong })
     }
 
     /// What is true now, as far as this node has folded. Not to be kept: a rebuilt copy may take its place.
@@ -333,9 +357,12 @@ impl Ledger {
     }
 
     async fn wait_until_visible(&self, position: Position) -> Result<(), LedgerError> {
-        let visible = tokio::time::timeout(VISIBLE_WITHIN, self.projector.reached(position)).await;
-        match visible {
+        // Once this node is too stale, nothing passes by what is folded here: then there is nothing to wait for.
+        let is_shared = self.store.is_shared();
+        let within = if is_shared { self.strong.freshness().max_staleness } else { VISIBLE_WITHIN };
+        match tokio::time::timeout(within, self.projector.reached(position)).await {
             Ok(true) => Ok(()),
+            Err(_) if is_shared => Ok(()),
             Ok(false) | Err(_) => Err(LedgerError::NotVisible(position)),
         }
     }

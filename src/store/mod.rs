@@ -22,6 +22,7 @@ mod eventstore;
 mod follow;
 #[cfg(test)]
 pub(crate) mod lying;
+mod lock;
 mod memory;
 pub mod private;
 mod record;
@@ -30,6 +31,7 @@ mod sqlite;
 pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
 };
+pub use lock::Lock;
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};
 pub use sqlite::{Options as SqliteOptions, SqliteStore, backup, restore};

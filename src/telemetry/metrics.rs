@@ -51,12 +51,31 @@ pub struct Metrics {
     position: Count,
     caught_up: Count,
     history_position: Count,
+    staleness: Gauge<f64, AtomicU64>,
+    strong: StrongGauges,
+    store: StoreGauges,
+}
+
+/// Reads on the word of the store.
+#[derive(Debug)]
+struct StrongGauges {
+    reads: Count,
+    shared: Count,
+    refused: Count,
+    running: Count,
+}
+
+/// What the store had to do again.
+#[derive(Debug)]
+struct StoreGauges {
+    reconnected: Count,
+    resubscribed: Count,
 }
 
 type Count = Gauge<u64, AtomicU64>;
 
 /// What is read off the ledger when somebody asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gauges {
     /// Apps, deleted ones too.
     pub apps: usize,
@@ -74,6 +93,20 @@ pub struct Gauges {
     pub caught_up: bool,
     /// The last position in the history.
     pub history_position: u64,
+    /// How old what is folded here is, in seconds; 0 if nobody else appends.
+    pub staleness: f64,
+    /// Streams that were read strongly.
+    pub strong_reads: u64,
+    /// Answers from a strong read that another had asked for.
+    pub strong_shared: u64,
+    /// Strong reads that were refused because too many ran.
+    pub strong_refused: u64,
+    /// Strong reads that run now.
+    pub strong_running: u64,
+    /// Connections to the store that were made anew.
+    pub reconnected: u64,
+    /// Subscriptions to the store that were taken up again.
+    pub resubscribed: u64,
 }
 
 impl Metrics {
@@ -106,6 +139,19 @@ impl Metrics {
         let position = gauge("position", "The last position folded into the live projection");
         let caught_up = gauge("caught_up", "1 once the ledger as of the start is folded, else 0");
         let history_position = gauge("history_position", "The last position in the history file");
+        let strong = StrongGauges {
+            reads: gauge("strong_reads", "Streams read from the store for one answer since the start"),
+            shared: gauge("strong_reads_shared", "Answers that came from such a read of another's"),
+            refused: gauge("strong_reads_refused", "Such reads refused because too many ran"),
+            running: gauge("strong_reads_running", "Such reads that run now"),
+        };
+        let store = StoreGauges {
+            reconnected: gauge("store_reconnected", "Connections to the store that were made anew"),
+            resubscribed: gauge("store_resubscribed", "Subscriptions that were taken up again"),
+        };
+        let staleness = Gauge::default();
+        let help = "How old what this node has folded is; 0 if it is the only one";
+        registry.register_with_unit("staleness", help, Unit::Seconds, staleness.clone());
         Self {
             registry,
             requests,
@@ -119,6 +165,9 @@ impl Metrics {
             position,
             caught_up,
             history_position,
+            staleness,
+            strong,
+            store,
         }
     }
 
@@ -147,6 +196,13 @@ impl Metrics {
         self.position.set(gauges.position);
         self.caught_up.set(u64::from(gauges.caught_up));
         self.history_position.set(gauges.history_position);
+        self.staleness.set(gauges.staleness);
+        self.strong.reads.set(gauges.strong_reads);
+        self.strong.shared.set(gauges.strong_shared);
+        self.strong.refused.set(gauges.strong_refused);
+        self.strong.running.set(gauges.strong_running);
+        self.store.reconnected.set(gauges.reconnected);
+        self.store.resubscribed.set(gauges.resubscribed);
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)
@@ -182,6 +238,13 @@ mod tests {
             position: 5,
             caught_up: true,
             history_position: 8,
+            staleness: 0.25,
+            strong_reads: 9,
+            strong_shared: 10,
+            strong_refused: 11,
+            strong_running: 12,
+            reconnected: 13,
+            resubscribed: 14,
         };
         let text = metrics.render(&gauges).unwrap();
         for line in [
@@ -199,6 +262,13 @@ mod tests {
             "grantbook_position 5",
             "grantbook_caught_up 1",
             "grantbook_history_position 8",
+            "grantbook_staleness_seconds 0.25",
+            "grantbook_strong_reads 9",
+            "grantbook_strong_reads_shared 10",
+            "grantbook_strong_reads_refused 11",
+            "grantbook_strong_reads_running 12",
+            "grantbook_store_reconnected 13",
+            "grantbook_store_resubscribed 14",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");

@@ -210,6 +210,11 @@ impl Live {
         self.tokens.is_valid(digest, now)
     }
 
+    /// Whether a token with this digest is known, valid or not.
+    pub fn has_token(&self, digest: &SecretDigest) -> bool {
+        self.tokens.has(digest)
+    }
+
     /// What is true of the token with this digest, if it is valid.
     pub fn token(&self, digest: &SecretDigest, now: Timestamp) -> Option<TokenFacts> {
         let found = self.tokens.find_valid(digest, now)?;

@@ -168,6 +168,11 @@ impl Tokens {
         entry.is_some_and(|entry| now < entry.expires_at && entry.app.is_active())
     }
 
+    pub(super) fn has(&self, digest: &SecretDigest) -> bool {
+        let shard = self.shards.read(shard_of(digest));
+        shard.entries.find(hash_of(digest), |entry| entry.digest == *digest).is_some()
+    }
+
     pub(super) fn find_valid(&self, digest: &SecretDigest, now: Timestamp) -> Option<Found> {
         let shard = self.shards.read(shard_of(digest));
         let entry = shard.entries.find(hash_of(digest), |entry| entry.digest == *digest)?;

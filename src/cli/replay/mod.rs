@@ -10,6 +10,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::failure::{EXIT_CODES, Failure};
+use super::ledger_place::open_to_read;
 use super::output;
 use super::progress::Progress;
 use super::reach::Reach;
@@ -20,7 +21,7 @@ use crate::decisions::scopes::ScopeCatalogue;
 use crate::ledger::Snapshots;
 use crate::replay::{self, Projection, ReplayError, Step, Until, Without};
 use crate::server::SNAPSHOT_DIR;
-use crate::store::SqliteStore;
+use crate::store::Store;
 
 /// Fold the ledger again, beside whoever serves it; nothing is changed.
 #[derive(Debug, clap::Args)]
@@ -83,12 +84,14 @@ impl Replay {
             Failure::Usage(why.to_owned())
         })?;
         let config = config.load()?;
-        let store = SqliteStore::open_read_only(&config.data_dir)?;
-        block_on(answer(task, store, &config, reach.is_json()))
+        block_on(async {
+            let store = open_to_read(&config).await?;
+            answer(task, store, &config, reach.is_json()).await
+        })
     }
 }
 
-async fn answer(task: Task, store: Arc<SqliteStore>, config: &Config, as_json: bool) -> Result<(), Failure> {
+async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: bool) -> Result<(), Failure> {
     let mut progress = Progress::new("replay");
     let tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
     let snapshots = Snapshots::new(config.data_dir.join(SNAPSHOT_DIR));

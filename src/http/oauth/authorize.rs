@@ -71,7 +71,7 @@ pub async fn ask(
     session: Session,
 ) -> Result<HttpResponse, PageError> {
     let query = request.query_string();
-    let checked = check(&service, query).map_err(|sentence| PageError::bad_request(&context, sentence))?;
+    let checked = check(&service, &context, query).await?;
     // Nothing redirects to an app before the person is known, or this endpoint would be a way to send
     // strangers anywhere an app likes (A7).
     let now = service.ledger.now();
@@ -121,9 +121,7 @@ pub async fn decide(
     if (&ticket.user, &ticket.account) != (&person.user, &person.account) {
         return Err(stale("This form was made for somebody else."));
     }
-    let checked =
-        check(&service, &ticket.query).map_err(|sentence| PageError::bad_request(&context, sentence))?;
-    let wanted = match checked {
+    let wanted = match check(&service, &context, &ticket.query).await? {
         Checked::Good(wanted) => wanted,
         Checked::Bad(target, error) => return Ok(refuse(&service, &target, &error)),
     };
@@ -166,9 +164,10 @@ async fn approve(
     }
 }
 
-/// Checks a raw query. `Err` is for the person: there is nowhere to send an answer to (A2).
-fn check(service: &Service, query: &str) -> Result<Checked, String> {
-    let form = Form::parse(query).map_err(|error| error.to_string())?;
+/// Checks a raw query. A refusal is for the person: there is nowhere to send an answer to (A2).
+async fn check(service: &Service, context: &Context, query: &str) -> Result<Checked, PageError> {
+    let refused = |sentence: String| PageError::bad_request(context, sentence);
+    let form = Form::parse(query).map_err(|error| refused(error.to_string()))?;
     let value = |name| form.get(name).map(str::to_owned);
     let parameters = Parameters {
         response_type: value("response_type"),
@@ -180,10 +179,14 @@ fn check(service: &Service, query: &str) -> Result<Checked, String> {
         repeated: form.repeated(KNOWN).map(str::to_owned),
     };
     let client_id: Option<ClientId> = form.get("client_id").and_then(|id| id.parse().ok());
-    let app = client_id.and_then(|id| service.ledger.live().app(&id));
-    let target = redirect_target(app.as_deref(), &parameters).map_err(|error| format!("{error}."))?;
+    let app = match client_id {
+        Some(id) => service.ledger.app(&id).await.map_err(|error| PageError::ledger(context, error))?,
+        None => None,
+    };
+    let target =
+        redirect_target(app.as_deref(), &parameters).map_err(|error| refused(format!("{error}.")))?;
     // A target was found, so there is an app.
-    let app = app.ok_or("the app that sent you here is not registered.")?;
+    let app = app.ok_or_else(|| refused("the app that sent you here is not registered.".to_owned()))?;
     Ok(match check_request(app, target.clone(), &parameters, &service.scopes) {
         Ok(wanted) => Checked::Good(wanted),
         Err(error) => Checked::Bad(target, error),

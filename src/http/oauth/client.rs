@@ -31,14 +31,17 @@ struct Presented {
 }
 
 /// Authenticates the client of a request.
-pub(super) fn authenticate(
+pub(super) async fn authenticate(
     request: &HttpRequest,
     form: &Form,
     service: &Service,
 ) -> Result<Client, OAuthError> {
     let presented = presented(request, form)?;
     let client_id: Option<ClientId> = presented.client_id.parse().ok();
-    let app = client_id.and_then(|id| service.ledger.live().app(&id));
+    let app = match client_id {
+        Some(id) => service.ledger.app(&id).await?,
+        None => None,
+    };
     let now = service.ledger.now();
     match client_authentication::authenticate(app.as_deref(), presented.secret.as_ref(), now) {
         Ok(secret_id) => {
@@ -52,12 +55,12 @@ pub(super) fn authenticate(
 
 /// Authenticates a client that has a secret. What a public client says of itself proves nothing: its id is
 /// known to everybody who has the app.
-pub(super) fn authenticate_by_secret(
+pub(super) async fn authenticate_by_secret(
     request: &HttpRequest,
     form: &Form,
     service: &Service,
 ) -> Result<Client, OAuthError> {
-    let client = authenticate(request, form, service)?;
+    let client = authenticate(request, form, service).await?;
     if client.secret_id.is_none() {
         return Err(OAuthError::invalid_client(request.headers().contains_key(header::AUTHORIZATION)));
     }

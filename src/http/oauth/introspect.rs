@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::error::{OAuthError, OAuthErrorBody, no_store};
 use super::{client, posted};
+use crate::http::node;
 use crate::http::operator::{self, Operator};
 use crate::http::service::Service;
 use crate::secrets;
@@ -74,13 +75,16 @@ pub async fn introspect(
         Operator::of(&request).map_err(|problem| OAuthError::invalid_key(problem.detail))?;
         None
     } else {
-        Some(client::authenticate_by_secret(&request, &form, &service)?.app.client_id)
+        Some(client::authenticate_by_secret(&request, &form, &service).await?.app.client_id)
     };
     let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
-    let facts = service.ledger.live().token(&secrets::digest(token), service.ledger.now());
+    let facts = service.ledger.token(&secrets::digest(token), secrets::locate_token(token)).await?;
     let facts = facts.filter(|facts| only_of.is_none_or(|client_id| facts.client_id == client_id));
     let mut reply = HttpResponse::Ok();
     no_store(&mut reply);
+    if let Some(behind) = service.ledger.staleness() {
+        reply.insert_header((node::STALENESS_HEADER, format!("{:.3}", behind.as_secs_f64())));
+    }
     Ok(reply.json(match &facts {
         Some(facts) => Introspection::Active(ActiveToken::of(facts, &service.issuer)),
         None => Introspection::Inactive { active: false },

@@ -24,7 +24,7 @@ pub async fn revoke(
     payload: web::Payload,
 ) -> Result<HttpResponse, OAuthError> {
     let form = posted::read(&request, payload).await?;
-    let client = client::authenticate(&request, &form, &service)?;
+    let client = client::authenticate(&request, &form, &service).await?;
     let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
     if let Some(installation_id) = secrets::locate_token(token) {
         let command = RevokeToken {

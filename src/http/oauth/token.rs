@@ -51,7 +51,7 @@ pub async fn token(
     if form.get("grant_type").is_some_and(|kind| kind != "authorization_code") {
         return Err(OAuthError::unsupported_grant_type());
     }
-    let client = client::authenticate(&request, &form, &service)?;
+    let client = client::authenticate(&request, &form, &service).await?;
     let code = form.get("code").ok_or_else(|| OAuthError::invalid_request("code is required"))?;
     let installation_id = secrets::locate_code(code)
         .ok_or_else(|| OAuthError::invalid_grant("the code is unknown, expired, used or ended"))?;

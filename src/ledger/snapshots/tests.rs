@@ -47,7 +47,7 @@ impl Store for Watched {
 
 fn options(dir: &TempDir, every: u64) -> LedgerOptions {
     let snapshots = SnapshotOptions { dir: dir.path().join("snapshots"), every };
-    LedgerOptions { strict: false, snapshots: Some(snapshots) }
+    LedgerOptions { snapshots: Some(snapshots), ..LedgerOptions::default() }
 }
 
 fn paths(dir: &TempDir) -> Vec<PathBuf> {

@@ -85,7 +85,7 @@ async fn a_poisoned_app_takes_its_installations_out_of_the_count() {
 #[tokio::test]
 async fn strictly_it_stops_the_fold_and_names_its_position() {
     let (store, _) = poisoned().await;
-    let options = LedgerOptions { strict: true, snapshots: None };
+    let options = LedgerOptions { strict: true, ..LedgerOptions::default() };
     let again = Ledger::open_with(store, Arc::new(ManualClock::at(START)), options);
     let stopped = again.caught_up().await.unwrap_err().stopped.unwrap();
     assert!(stopped.contains("position 6") && stopped.contains("app-teleported"), "{stopped}");

@@ -41,7 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The client in use, and its successors.
 #[derive(Debug)]
 pub(super) struct Clients {
-    target: Target,
+    target: Arc<Target>,
     tls: Tls,
     state: Mutex<State>,
     /// How many clients were made after the first.
@@ -80,7 +80,7 @@ impl Drop for Lease {
 }
 
 impl Clients {
-    pub(super) fn new(target: Target, tls: Tls) -> Self {
+    pub(super) fn new(target: Arc<Target>, tls: Tls) -> Self {
         let state = State {
             lease: None,
             made: 0,

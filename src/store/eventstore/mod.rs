@@ -89,7 +89,7 @@ impl EventStore {
     ///
     /// # Errors
     /// `Unavailable` if a file that the target names cannot be used.
-    pub fn open(target: Target, options: Options) -> Result<Arc<Self>, StoreError> {
+    pub fn open(target: Arc<Target>, options: Options) -> Result<Arc<Self>, StoreError> {
         let tls = Tls::load(target.tls.as_ref())?;
         let clients = Arc::new(Clients::new(target, tls));
         let shared = Arc::new(Shared {

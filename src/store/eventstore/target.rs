@@ -36,6 +36,13 @@ pub struct TargetError {
     what: String,
 }
 
+impl TargetError {
+    /// What is wrong, without what would be right.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+}
+
 /// One node, as it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::heads::Heads;
 use super::heads_file;
-use super::lock::Lock;
+use crate::store::lock::Lock;
 use super::schema::{self, Access, Meta, cannot_write};
 use super::{Files, UpTo, check_not_empty, open_and_look, rows};
 use crate::store::private;

@@ -1,4 +1,4 @@
-//! One server to a ledger. Knows: the lock file. Must not know: what it guards.
+//! One server to a directory. Knows: the lock file. Must not know: what it guards.
 //!
 //! The lock is the operating system's, on an open file: it ends with the process, however that ends, and
 //! a left-over file locks nothing.
@@ -7,17 +7,20 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use crate::store::StoreError;
-use crate::store::private;
+use super::{StoreError, private};
 
 /// Held for as long as the ledger is served.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+    /// Takes the lock in a file, which is made if it is not there.
+    ///
+    /// # Errors
+    /// `InUse` if another process holds it, `CannotWrite` if the file cannot be locked.
+    pub fn take(path: &Path) -> Result<Self, StoreError> {
         let cannot = |error: std::io::Error| {
             StoreError::CannotWrite(format!("{} cannot be locked: {error}", path.display()))
         };

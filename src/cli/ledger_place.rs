@@ -1,0 +1,79 @@
+//! Where records rest, as the configuration says. Knows: the stores there are. Must not know: what is done with
+//! one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::failure::Failure;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::secrets;
+use crate::store::{
+    EventStore, EventStoreOptions, EventStoreTarget, Lock, SqliteOptions, SqliteStore, Store, StoreError,
+};
+
+/// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
+const LOCK_FILE: &str = "node.lock";
+
+/// A store that takes appends, and what is held while it is open.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub store: Arc<dyn Store>,
+    /// Held for as long as the node's own files are kept.
+    pub lock: Option<Lock>,
+}
+
+/// Opens the ledger to serve it, and makes it if there is none.
+pub(super) async fn open(config: &Config) -> Result<Opened, StoreError> {
+    match &config.store {
+        Some(target) => {
+            crate::store::private::create_dir_all(&config.data_dir).map_err(|error| {
+                StoreError::CannotWrite(format!("{}: {error}", config.data_dir.display()))
+            })?;
+            let lock = Lock::take(&config.data_dir.join(LOCK_FILE))?;
+            Ok(Opened { store: in_cluster(target, true)?, lock: Some(lock) })
+        }
+        None => Ok(Opened { store: in_directory(&config.data_dir).await?, lock: None }),
+    }
+}
+
+/// Opens the ledger to read it, also while it is served.
+pub(super) async fn open_to_read(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    match &config.store {
+        Some(target) => in_cluster(target, false),
+        None => read_directory(&config.data_dir).await,
+    }
+}
+
+/// Opens the ledger in a cluster.
+pub(super) fn in_cluster(
+    target: &Arc<EventStoreTarget>,
+    to_serve: bool,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let serve = to_serve.then(secrets::new_ledger_identity);
+    let options = EventStoreOptions { serve, clock: Arc::new(SystemClock) };
+    Ok(EventStore::open(Arc::clone(target), options)?)
+}
+
+/// Opens the ledger in a directory, and makes it if there is none.
+pub(super) async fn in_directory(dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: SystemClock.now() };
+    let dir = dir.to_owned();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, options));
+    Ok(opening.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??)
+}
+
+/// Opens the ledger in a directory to read it.
+pub(super) async fn read_directory(dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    let dir = dir.to_owned();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_read_only(&dir));
+    Ok(opening.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??)
+}
+
+/// What only the embedded ledger can do.
+pub(super) fn only_embedded(config: &Config, instead: &str) -> Result<(), Failure> {
+    match &config.store {
+        None => Ok(()),
+        Some(_) => Err(Failure::Usage(format!("this ledger is in a cluster: {instead}"))),
+    }
+}
