@@ -242,7 +242,7 @@ impl Layers {
     fn sign_in(&self, listen: SocketAddr) -> Result<SignIn, ConfigError> {
         // The handoff's own keys are checked whatever the mode, so that `--dev` hides no mistake in a file.
         let login_url = self.optional(&settings::SIGN_IN_LOGIN_URL, LoginUrl::parse)?;
-        let issuer = self.optional(&settings::SIGN_IN_ISSUER, issuer_claim)?;
+        let issuer = self.optional(&settings::SIGN_IN_ISSUER, values::issuer_claim)?;
         let algorithm = self.optional(&settings::SIGN_IN_ALGORITHM, algorithm)?;
         let max_age = self.duration(&settings::SIGN_IN_MAX_AGE)?;
         let mode = self.required(&settings::SIGN_IN_MODE, |text| word(text, &settings::SIGN_IN_MODE))?;
@@ -380,15 +380,6 @@ impl Layers {
 fn word(text: &str, setting: &Setting) -> Result<&'static str, Why> {
     let settings::Takes::Word(words) = setting.takes else { return Err("is no word".to_owned()) };
     words.iter().copied().find(|word| *word == text).ok_or_else(|| "is none of them".to_owned())
-}
-
-fn issuer_claim(text: &str) -> Result<String, Why> {
-    const MAX_CHARS: usize = 255;
-    if text.len() <= MAX_CHARS && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(text.to_owned())
-    } else {
-        Err("is too long or holds other characters".to_owned())
-    }
 }
 
 fn algorithm(text: &str) -> Result<HandoffAlgorithm, Why> {

@@ -211,12 +211,12 @@ fn words(source: &Source) -> Complaints {
         None => return vec![],
     };
     // A library may use the same word for something of its own.
-    let is_librarys = |at: usize| {
-        source.tokens[at.saturating_sub(3)..at].iter().any(|before| before.text == "tonic")
-    };
+    let is_librarys =
+        |at: usize| source.tokens[at.saturating_sub(3)..at].iter().any(|before| before.text == "tonic");
     let said = source.tokens.iter().enumerate();
     let said = said.filter(|(at, token)| forbidden.contains(&token.text.as_str()) && !is_librarys(*at));
-    said.map(|(_, token)| complaint(source, token.line, format!("{here} must not say {}", token.text))).collect()
+    said.map(|(_, token)| complaint(source, token.line, format!("{here} must not say {}", token.text)))
+        .collect()
 }
 
 fn is_in_crate(source: &Source) -> bool {

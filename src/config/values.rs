@@ -105,6 +105,16 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{shown:?}")
 }
 
+/// An `iss` claim.
+pub(super) fn issuer_claim(text: &str) -> Result<String, Why> {
+    const MAX_CHARS: usize = 255;
+    if text.len() <= MAX_CHARS && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("is too long or holds other characters".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

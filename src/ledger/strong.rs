@@ -17,9 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use grantbook_events::{
-    ClientId, InstallationId, SecretDigest, StreamKind, StreamName,
-};
+use grantbook_events::{ClientId, InstallationId, SecretDigest, StreamKind, StreamName};
 use grantbook_projections::live::TokenFacts;
 use grantbook_projections::{App, Installation, RegisteredApp, StreamState};
 use tokio::sync::Semaphore;

@@ -20,9 +20,9 @@ use uuid::Uuid;
 pub(crate) mod contract;
 mod eventstore;
 mod follow;
+mod lock;
 #[cfg(test)]
 pub(crate) mod lying;
-mod lock;
 mod memory;
 pub mod private;
 mod record;

@@ -106,14 +106,9 @@ impl All {
     }
 
     /// Starts a subscription behind a position. Streams named here come, too.
-    pub(super) async fn subscribe(
-        &self,
-        after: Position,
-        and: &str,
-    ) -> Result<Streaming<ReadResp>, Failure> {
+    pub(super) async fn subscribe(&self, after: Position, and: &str) -> Result<Streaming<ReadResp>, Failure> {
         let mut options = options(at(after.as_u64()), Direction::Forwards, Count::Subscription(Empty {}));
-        if let Some(expression) =
-            options.filter.as_mut().and_then(|filter| filter.stream_identifier.as_mut())
+        if let Some(expression) = options.filter.as_mut().and_then(|filter| filter.stream_identifier.as_mut())
         {
             expression.prefix.push(and.to_owned());
         }

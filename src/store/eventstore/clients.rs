@@ -81,14 +81,8 @@ impl Drop for Lease {
 
 impl Clients {
     pub(super) fn new(target: Arc<Target>, tls: Tls) -> Self {
-        let state = State {
-            lease: None,
-            made: 0,
-            broken: 0,
-            not_before: None,
-            pause: FIRST_PAUSE,
-            is_closed: false,
-        };
+        let state =
+            State { lease: None, made: 0, broken: 0, not_before: None, pause: FIRST_PAUSE, is_closed: false };
         Self { target, tls, state: Mutex::new(state), rebuilt: AtomicU64::new(0) }
     }
 
@@ -119,10 +113,7 @@ impl Clients {
     }
 
     /// Makes one call. `Broken` leaves open whether it was done.
-    pub(super) async fn call<T, F>(
-        &self,
-        call: impl FnOnce(Arc<Lease>) -> F + Send,
-    ) -> Result<T, Failure>
+    pub(super) async fn call<T, F>(&self, call: impl FnOnce(Arc<Lease>) -> F + Send) -> Result<T, Failure>
     where
         F: Future<Output = eventstore::Result<T>> + Send + 'static,
         T: Send + 'static,
@@ -194,8 +185,9 @@ impl Clients {
         check_provider().map_err(|error| Failure::Dead(error.to_string()))?;
         let url = self.target.crate_url(&self.tls.bundle.path().to_string_lossy());
         // What the crate says of a wrong one holds the password.
-        let settings: ClientSettings =
-            url.parse().map_err(|_| Failure::Dead("the client cannot be told where the cluster is".to_owned()))?;
+        let settings: ClientSettings = url
+            .parse()
+            .map_err(|_| Failure::Dead("the client cannot be told where the cluster is".to_owned()))?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("ledger-client")

@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn only_what_surely_was_not_done_is_said_not_to_be() {
         let of = |code| Failure::from(Error::from_grpc(Status::new(code, "x")));
-        for open in [Code::Unavailable, Code::Unknown, Code::Internal, Code::DeadlineExceeded, Code::Cancelled]
+        for open in
+            [Code::Unavailable, Code::Unknown, Code::Internal, Code::DeadlineExceeded, Code::Cancelled]
         {
             assert!(matches!(of(open), Failure::Broken(_)), "{open:?}");
         }

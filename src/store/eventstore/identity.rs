@@ -47,9 +47,9 @@ pub(super) async fn find_or_make(shared: &Arc<Shared>, minted: Option<Uuid>) -> 
         Ok(_) | Err(Failure::Conflict(_)) => {}
         Err(failure) => return Err(failure.into_error()),
     }
-    find(shared).await?.ok_or_else(|| {
-        StoreError::Unavailable("the identity of the ledger cannot be read yet".to_owned())
-    })
+    find(shared)
+        .await?
+        .ok_or_else(|| StoreError::Unavailable("the identity of the ledger cannot be read yet".to_owned()))
 }
 
 async fn find(shared: &Arc<Shared>) -> Result<Option<Uuid>, StoreError> {

@@ -36,12 +36,12 @@ use tokio::sync::{OnceCell, RwLock, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-pub use self::target::{Target, TargetError, without_password};
 use self::all::All;
 use self::clients::{CALL_WITHIN, Clients};
 use self::failure::Failure;
 use self::heads::StreamHeads;
 use self::heartbeat::Heartbeats;
+pub use self::target::{Target, TargetError, without_password};
 use self::tls::Tls;
 use super::{
     Append, ChainDigest, Expected, Head, NewRecord, Record, Store, StoreCounts, StoreError, Subscription,

@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn the_reserved_names_say_what_caused_an_event() {
         let mut new = new_record("{}");
-        new.metadata = r#"{"actor":{"kind":"user","id":"ana"},"request_id":"r1","caused_by":"5f"}"#.to_owned();
+        new.metadata =
+            r#"{"actor":{"kind":"user","id":"ana"},"request_id":"r1","caused_by":"5f"}"#.to_owned();
         let record = new.place(fresh_stream(), Revision::FIRST, Position::START, ChainDigest::NONE);
         let (event, size) = to_event(&record).unwrap();
         let shown = format!("{event:?}");

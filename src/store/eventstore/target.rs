@@ -147,7 +147,9 @@ impl Target {
                         self.passed_on.push((known, value.into()));
                     }
                     _ => {
-                        return Err(wrong("nodePreference takes leader, follower, random or readOnlyReplica"));
+                        return Err(wrong(
+                            "nodePreference takes leader, follower, random or readOnlyReplica",
+                        ));
                     }
                 },
                 _ if WITHOUT_MEANING.contains(&known) => {}

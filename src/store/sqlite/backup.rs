@@ -13,9 +13,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::heads::Heads;
 use super::heads_file;
-use crate::store::lock::Lock;
 use super::schema::{self, Access, Meta, cannot_write};
 use super::{Files, UpTo, check_not_empty, open_and_look, rows};
+use crate::store::lock::Lock;
 use crate::store::private;
 use crate::store::{Head, MAX_PAGE, StoreError};
 
