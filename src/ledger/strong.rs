@@ -26,7 +26,9 @@ use super::{Ledger, LedgerError};
 
 /// How many reads run at once.
 const MAX_READS: usize = 32;
-/// How long a read waits for its turn and its answer.
+/// How long a read waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
+/// How long a read waits for its answer.
 const READ_WITHIN: Duration = Duration::from_secs(2);
 /// How many things that are nowhere are remembered; when they are that many, the older half goes.
 const MAX_ABSENT: usize = 65_536;
@@ -294,7 +296,7 @@ impl Ledger {
     }
 
     async fn strong_turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, LedgerError> {
-        match tokio::time::timeout(READ_WITHIN, self.strong.turns.acquire()).await {
+        match tokio::time::timeout(TURN_WITHIN, self.strong.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => {
                 self.strong.refused.fetch_add(1, Ordering::Relaxed);
@@ -346,6 +348,20 @@ impl Ledger {
             Err(crate::store::StoreError::Unavailable(late).into())
         })?;
         Ok(Found(Arc::new(loaded.state.clone())))
+    }
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// How many wait for a read of an installation, or run it.
+    pub(super) fn strong_waiting(&self, installation_id: InstallationId) -> usize {
+        let stream = StreamName::from(StreamKind::Installation(installation_id));
+        lock(&self.strong.lanes).get(&stream).map_or(0, |lane| Arc::strong_count(lane) - 1)
+    }
+
+    /// How many streams are read, or waited for.
+    pub(super) fn strong_lanes(&self) -> usize {
+        lock(&self.strong.lanes).len()
     }
 }
 

@@ -20,6 +20,8 @@ use uuid::Uuid;
 pub(crate) mod contract;
 mod eventstore;
 mod follow;
+#[cfg(test)]
+pub(crate) mod lagging;
 mod lock;
 #[cfg(test)]
 pub(crate) mod lying;

@@ -4,6 +4,7 @@
 pub(crate) mod poison;
 mod settle;
 pub(crate) mod simulation;
+mod strong;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use grantbook_events::{
 };
 
 use super::{Ledger, LedgerError, LedgerOptions, Origin};
-use crate::clock::ManualClock;
+use crate::clock::{Clock as _, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{
     Command, ExchangeCode, GrantAccess, Refusal, RegisterApp, Registration, RevokeToken, TokenHolder,
