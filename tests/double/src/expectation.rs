@@ -21,6 +21,8 @@ pub(crate) enum Expected {
 pub(crate) enum Outcome {
     /// Its last event is there, newly or since an earlier try. Revision and position.
     Written { revision: u64, position: u64 },
+    /// Its last event is there since an earlier try, and nobody says where.
+    Replayed { revision: u64 },
     /// It had no events. The revision that the stream ends with.
     Nothing { current: Option<u64> },
     /// The stream is elsewhere. The revision that it ends with.

@@ -11,6 +11,8 @@ pub enum AppendFault {
     Unavailable,
     /// Status `DeadlineExceeded`. Nothing is written.
     Deadline,
+    /// Status `Aborted`, which the server says when too few nodes take part in time. Nothing is written.
+    TimedOut,
     /// Status `NotFound` with trailers that name the current leader. Nothing is written.
     NotLeader,
     /// The connection is torn down. Nothing is written.
@@ -21,6 +23,8 @@ pub enum AppendFault {
     CommitThenUnavailable,
     /// It is written, and the status is `DeadlineExceeded`.
     CommitThenDeadline,
+    /// It is written, and the status is `Aborted`.
+    CommitThenTimedOut,
     /// It is written, and the reply is a success that says neither revision nor position. (The `eventstore` client
     /// 4.0.0 panics on it.)
     Malformed,

@@ -19,6 +19,8 @@ pub struct Options {
     pub credentials: Option<(String, String)>,
     /// How many events a live subscription may be behind before it has fallen behind.
     pub live_buffer: usize,
+    /// Whether an append that was made before is answered with its position. Some versions say none then.
+    pub replays_say_position: bool,
     /// What tells the time of events, and their age.
     pub clock: Clock,
 }
@@ -31,6 +33,7 @@ impl Default for Options {
             version: "23.10.0".to_owned(),
             credentials: None,
             live_buffer: 1000,
+            replays_say_position: true,
             clock: Clock::default(),
         }
     }

@@ -72,6 +72,7 @@ impl Seat {
         match fault {
             Some(AppendFault::Unavailable) => return Reply::Failed(Status::unavailable("unavailable")),
             Some(AppendFault::Deadline) => return Reply::Failed(deadline()),
+            Some(AppendFault::TimedOut) => return Reply::Failed(timed_out()),
             Some(AppendFault::NotLeader) => {
                 return Reply::Failed(self.cluster.leader().map_or_else(not_ready, not_leader));
             }
@@ -80,6 +81,7 @@ impl Seat {
                 AppendFault::CommitThenBreak
                 | AppendFault::CommitThenUnavailable
                 | AppendFault::CommitThenDeadline
+                | AppendFault::CommitThenTimedOut
                 | AppendFault::Malformed,
             )
             | None => {}
@@ -94,6 +96,7 @@ impl Seat {
             Some(AppendFault::CommitThenBreak) => Reply::Cut,
             Some(AppendFault::CommitThenUnavailable) => Reply::Failed(Status::unavailable("unavailable")),
             Some(AppendFault::CommitThenDeadline) => Reply::Failed(deadline()),
+            Some(AppendFault::CommitThenTimedOut) => Reply::Failed(timed_out()),
             Some(AppendFault::Malformed) => {
                 let success = Success { current_revision_option: None, position_option: None };
                 Reply::Said(AppendResp { result: Some(Answer::Success(success)) })
@@ -162,6 +165,7 @@ fn answer(outcome: Outcome, expected: Expected) -> Answer {
             let position = Position { commit_position: position, prepare_position: position };
             (Some(revision), PositionOption::Position(position))
         }
+        Outcome::Replayed { revision } => (Some(revision), PositionOption::NoPosition(Empty {})),
         Outcome::Nothing { current } => (current, PositionOption::NoPosition(Empty {})),
         Outcome::Conflict { current } => return Answer::WrongExpectedVersion(conflict(current, expected)),
     };
@@ -200,7 +204,11 @@ fn conflict(current: Option<u64>, expected: Expected) -> WrongExpectedVersion {
 }
 
 fn deadline() -> Status {
-    Status::deadline_exceeded("Operation timed out")
+    Status::deadline_exceeded("Deadline Exceeded")
+}
+
+fn timed_out() -> Status {
+    Status::aborted("Operation timed out: Prepare phase timeout.")
 }
 
 fn too_large() -> Status {

@@ -22,6 +22,7 @@ use crate::protocol::streams::read_req::options::stream_options::RevisionOption;
 use crate::protocol::streams::read_req::options::{
     CountOption, FilterOption, ReadDirection, StreamOption, StreamOptions,
 };
+use crate::protocol::streams::read_resp::Content;
 
 /// How many events are looked at before others may look at the log.
 pub(super) const PAGE: usize = 64;
@@ -32,6 +33,8 @@ struct Read {
     is_forwards: bool,
     count: u64,
     ids: Ids,
+    /// Whether the client understands a message that says where a stream ends.
+    says_last: bool,
 }
 
 impl Seat {
@@ -66,7 +69,7 @@ impl Seat {
         line: Option<Line>,
         fault: Option<ReadFault>,
     ) -> Result<Replies, Status> {
-        let ids = Ids::wanted(options.uuid_option.as_ref());
+        let ids = Ids::wanted(options.uuid_option.as_ref())?;
         let is_forwards = options.read_direction() == ReadDirection::Forwards;
         let filter = match options.filter_option {
             Some(FilterOption::Filter(filter)) => Some(Filter::parse(filter)?),
@@ -80,6 +83,7 @@ impl Seat {
             Some(CountOption::Count(count)) => count,
             Some(CountOption::Subscription(_)) | None => u64::MAX,
         };
+        let says_last = options.control_option.is_some_and(|control| control.compatibility >= 1);
         let (hand, replies) = Hand::new(line, passage, fault);
         match (kind, options.stream_option) {
             (ReadKind::Subscription, Some(StreamOption::All(all))) => {
@@ -87,12 +91,12 @@ impl Seat {
                 hand.spawn(|hand| subscription.run(hand));
             }
             (_, Some(StreamOption::All(all))) => {
-                let read = Read { seat: self, is_forwards, count, ids };
+                let read = Read { seat: self, is_forwards, count, ids, says_last };
                 hand.spawn(|hand| read.all(all.all_option, filter, hand));
             }
             (_, Some(StreamOption::Stream(stream))) => {
                 let name = wire::stream_name(stream.stream_identifier.clone())?;
-                let read = Read { seat: self, is_forwards, count, ids };
+                let read = Read { seat: self, is_forwards, count, ids, says_last };
                 hand.spawn(|hand| read.stream(name, stream, hand));
             }
             (_, None) => return Err(nothing_named()),
@@ -105,7 +109,15 @@ fn nothing_named() -> Status {
     Status::invalid_argument("a read of nothing")
 }
 
+/// What is to be read. The server does not guess: a request says in all cases whether it has a filter.
 fn kind(options: &Options) -> Result<ReadKind, Status> {
+    let has_filter = matches!(options.filter_option, Some(FilterOption::Filter(_)));
+    let is_of_stream = matches!(options.stream_option, Some(StreamOption::Stream(_)));
+    let is_for_ever = matches!(options.count_option, Some(CountOption::Subscription(_)));
+    let is_backwards = options.read_direction() == ReadDirection::Backwards;
+    if options.filter_option.is_none() || is_of_stream && has_filter || is_for_ever && is_backwards {
+        return Err(Status::invalid_argument("The combination of options is invalid."));
+    }
     match (&options.stream_option, &options.count_option) {
         (None, _) => Err(nothing_named()),
         (_, None) => Err(Status::invalid_argument("a read of nobody knows how much")),
@@ -135,7 +147,7 @@ fn take_part(range: &mut Range<usize>, is_forwards: bool) -> Range<usize> {
 impl Read {
     async fn stream(self, name: String, options: StreamOptions, mut hand: Hand) -> Result<(), Stopped> {
         hand.begin().await?;
-        let Some(mut revisions) = self.revisions(&name, &options) else {
+        let Some((mut revisions, last)) = self.revisions(&name, &options) else {
             hand.message(wire::stream_not_found(&name)).await?;
             return hand.end().await;
         };
@@ -145,25 +157,30 @@ impl Read {
             let page = self.page_of_stream(&name, part);
             self.send(page, &mut left, &mut hand).await?;
         }
+        if self.says_last {
+            hand.message(wire::content(Content::LastStreamPosition(last))).await?;
+        }
         hand.end().await
     }
 
-    /// The revisions that can be read; `None` if there is no such stream.
-    fn revisions(&self, name: &str, options: &StreamOptions) -> Option<Range<usize>> {
+    /// The revisions that can be read, and the last one there is; `None` if there is no such stream.
+    fn revisions(&self, name: &str, options: &StreamOptions) -> Option<(Range<usize>, u64)> {
         let log = self.seat.cluster.log();
         let end = log.places(name, *self.seat.node().visible.borrow())?.len();
-        let first = log.retention(name).first_revision(end as u64 - 1);
+        let last = end as u64 - 1;
+        let first = log.retention(name).first_revision(last);
         let first = usize::try_from(first).unwrap_or(end).min(end);
         let named = match options.revision_option {
             Some(RevisionOption::Revision(revision)) => usize::try_from(revision).unwrap_or(usize::MAX),
             Some(RevisionOption::Start(_)) | None => 0,
             Some(RevisionOption::End(_)) => usize::MAX,
         };
-        Some(if self.is_forwards {
+        let revisions = if self.is_forwards {
             named.clamp(first, end)..end
         } else {
             first..named.saturating_add(1).clamp(first, end)
-        })
+        };
+        Some((revisions, last))
     }
 
     fn page_of_stream(&self, name: &str, revisions: Range<usize>) -> Vec<Arc<Event>> {

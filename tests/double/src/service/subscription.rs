@@ -30,6 +30,8 @@ pub(super) struct Subscription {
     next: usize,
     /// How many events were passed over since the last checkpoint.
     passed_over: u64,
+    /// The place up to which was looked at the last checkpoint, or at the beginning.
+    last_checkpoint: usize,
     is_live: bool,
 }
 
@@ -49,7 +51,7 @@ impl Subscription {
             Some(AllOption::Start(_)) | None => 0,
             Some(AllOption::End(_)) => *visible.borrow(),
         };
-        Ok(Self { seat, filter, ids, visible, next, passed_over: 0, is_live: false })
+        Ok(Self { seat, filter, ids, visible, next, passed_over: 0, last_checkpoint: next, is_live: false })
     }
 
     #[expect(clippy::disallowed_methods, reason = "nothing depends on which id a subscription has")]
@@ -64,6 +66,7 @@ impl Subscription {
             if self.is_live && end.saturating_sub(self.next) > cluster.live_buffer {
                 self.is_live = false;
                 hand.message(wire::content(Content::FellBehind(FellBehind {}))).await?;
+                self.checkpoint(&mut hand).await?;
             }
             if self.next < end {
                 let page = cluster.log().page(self.next..end, PAGE).to_vec();
@@ -99,17 +102,19 @@ impl Subscription {
             return Ok(());
         }
         self.is_live = true;
-        if self.filter.is_some() {
-            self.checkpoint(hand).await?;
-        }
+        self.checkpoint(hand).await?;
         hand.message(wire::content(Content::CaughtUp(CaughtUp {}))).await?;
         self.seat.cluster.counters.count(self.seat.index, |node| node.caught_up += 1);
         Ok(())
     }
 
-    /// Says how far was looked: up to the event before the next one.
+    /// Says how far was looked: up to the event before the next one. That is said once.
     async fn checkpoint(&mut self, hand: &mut Hand) -> Result<(), Stopped> {
         self.passed_over = 0;
+        if self.filter.is_none() || self.last_checkpoint == self.next {
+            return Ok(());
+        }
+        self.last_checkpoint = self.next;
         let last = self.next.checked_sub(1).and_then(|last| self.seat.cluster.log().position(last));
         match last {
             Some(position) => hand.message(wire::checkpoint(position)).await,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::event::{Event, Proposed};
+use crate::event::{Event, JSON, NOT_JSON, Proposed};
 use crate::protocol::streams::append_req::ProposedMessage;
 use crate::protocol::streams::read_req::options::UuidOption;
 use crate::protocol::streams::read_req::options::uuid_option;
@@ -28,10 +28,12 @@ pub(super) enum Ids {
 }
 
 impl Ids {
-    pub fn wanted(option: Option<&UuidOption>) -> Self {
-        match option.and_then(|option| option.content) {
-            Some(uuid_option::Content::String(_)) => Self::Text,
-            Some(uuid_option::Content::Structured(_)) | None => Self::Structured,
+    /// A request that says nothing of ids at all is too much for the server.
+    pub fn wanted(option: Option<&UuidOption>) -> Result<Self, Status> {
+        let missing = || Status::unknown("Exception was thrown by handler.");
+        match option.ok_or_else(missing)?.content {
+            Some(uuid_option::Content::String(_)) => Ok(Self::Text),
+            Some(uuid_option::Content::Structured(_)) | None => Ok(Self::Structured),
         }
     }
 
@@ -78,6 +80,7 @@ pub(super) fn proposed(message: ProposedMessage) -> Result<Proposed, Status> {
         metadata.remove(name).filter(|value| !value.is_empty()).ok_or_else(missing)
     };
     let (event_type, content_type) = (required(TYPE)?, required(CONTENT_TYPE)?);
+    let content_type = if content_type == JSON { JSON } else { NOT_JSON };
     let (data, custom_metadata) = (message.data, message.custom_metadata);
     Ok(Proposed { id, event_type, content_type, data, custom_metadata })
 }
@@ -87,7 +90,7 @@ pub(super) fn event(event: &Event, ids: Ids) -> ReadResp {
     let metadata = HashMap::from([
         (TYPE.to_owned(), event.event_type.clone()),
         (CREATED.to_owned(), event.created.to_string()),
-        (CONTENT_TYPE.to_owned(), event.content_type.clone()),
+        (CONTENT_TYPE.to_owned(), event.content_type.to_owned()),
     ]);
     let recorded = RecordedEvent {
         id: Some(ids.send(event.id)),

@@ -72,13 +72,25 @@ async fn an_append_made_before_is_answered_as_it_was() {
 }
 
 #[tokio::test]
+async fn an_append_made_before_may_be_answered_without_its_position() {
+    let options = Options { replays_say_position: false, ..Options::default() };
+    let double = Double::start(options).await.unwrap();
+    let client = client(&double.url());
+    for is_new in [true, false] {
+        let answer = append(&client, "s", ExpectedRevision::NoStream, vec![numbered(0)]).await.unwrap();
+        assert_eq!((answer.next_expected_version, answer.position.commit > 0), (0, is_new));
+    }
+}
+
+#[tokio::test]
 async fn an_append_has_a_limit() {
     const LIMIT: usize = 1024 * 1024;
     let double = quiet().await;
     let client = client(&double.url());
-    let sized = |size: usize| EventData::binary("sized", vec![b'x'; size].into());
+    // What the type takes counts, too.
+    let sized = |size: usize| EventData::binary("sized", vec![b'x'; size - 2 * "sized".len()].into());
     append(&client, "s", ExpectedRevision::Any, vec![sized(LIMIT / 2), sized(LIMIT / 2)]).await.unwrap();
-    for events in [vec![sized(LIMIT + 1)], vec![sized(LIMIT), sized(1)], vec![sized(5 * LIMIT)]] {
+    for events in [vec![sized(LIMIT + 1)], vec![sized(LIMIT), sized(10)], vec![sized(5 * LIMIT)]] {
         let error = append(&client, "s", ExpectedRevision::Any, events).await.unwrap_err();
         assert!(matches!(error, Error::Grpc { code: tonic::Code::InvalidArgument, .. }), "{error}");
     }

@@ -118,6 +118,7 @@ pub fn read_stream(stream: &str) -> ReadReq {
     request(read_req::Options {
         stream_option: Some(StreamOption::Stream(StreamOptions { stream_identifier, revision_option })),
         count_option: Some(CountOption::Count(u64::MAX)),
+        filter_option: Some(FilterOption::NoFilter(Empty {})),
         ..Default::default()
     })
 }
@@ -142,6 +143,7 @@ pub enum Said {
     CaughtUp,
     FellBehind,
     NotFound,
+    Last(u64),
     Nothing,
 }
 
@@ -161,6 +163,7 @@ impl From<ReadResp> for Said {
             Some(Content::Checkpoint(at)) => Self::Checkpoint(at.commit_position),
             Some(Content::StreamNotFound(_)) => Self::NotFound,
             Some(Content::CaughtUp(_)) => Self::CaughtUp,
+            Some(Content::LastStreamPosition(last)) => Self::Last(last),
             Some(Content::FellBehind(_)) => Self::FellBehind,
             None => Self::Nothing,
         }

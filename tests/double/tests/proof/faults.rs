@@ -17,10 +17,14 @@ use crate::asking::{
 async fn an_append_fails_and_is_written_or_not() {
     let is_open: fn(&Error) -> bool = |error| matches!(error, Error::ServerError(_));
     let is_late: fn(&Error) -> bool = |error| matches!(error, Error::DeadlineExceeded);
+    let is_aborted: fn(&Error) -> bool =
+        |error| matches!(error, Error::Grpc { code: tonic::Code::Aborted, .. });
     let cases = [
         (AppendFault::Unavailable, 0, is_open),
         (AppendFault::BreakBefore, 0, is_open),
         (AppendFault::Deadline, 0, is_late),
+        (AppendFault::TimedOut, 0, is_aborted),
+        (AppendFault::CommitThenTimedOut, 1, is_aborted),
         (AppendFault::CommitThenBreak, 1, is_open),
         (AppendFault::CommitThenUnavailable, 1, is_open),
         (AppendFault::CommitThenDeadline, 1, is_late),

@@ -5,7 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use eventstore::{Error, ExpectedRevision, ReadAllOptions, ReadStreamOptions, StreamPosition};
-use grantbook_eventstore_double::{Clock, Double, Options};
+use grantbook_eventstore_double::protocol::streams::ReadReq;
+use grantbook_eventstore_double::protocol::streams::read_req::Options;
+use grantbook_eventstore_double::protocol::streams::read_req::options::{ControlOption, CountOption};
+use grantbook_eventstore_double::{Clock, Double, Options as DoubleOptions};
+use tonic::Code;
 use uuid::Uuid;
 
 use crate::asking::{self, Said, append, bare, client, event, forwards, numbered, plant, quiet, read, rest};
@@ -40,7 +44,7 @@ async fn a_stream_is_read_in_both_directions() {
 async fn an_event_is_read_as_it_was_written() {
     let now = UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
     let double =
-        Double::start(Options { clock: Clock::new(move || now), ..Options::default() }).await.unwrap();
+        Double::start(DoubleOptions { clock: Clock::new(move || now), ..Default::default() }).await.unwrap();
     let client = client(&double.url());
     let new = numbered(7).metadata("beside".into());
     let written = append(&client, "s", ExpectedRevision::Any, vec![new]).await.unwrap();
@@ -68,7 +72,7 @@ async fn an_event_is_read_as_it_was_written() {
 
 #[tokio::test]
 async fn all_is_read_in_both_directions_with_what_the_system_writes() {
-    let double = Double::start(Options { stats_every: 2, ..Options::default() }).await.unwrap();
+    let double = Double::start(DoubleOptions { stats_every: 2, ..Default::default() }).await.unwrap();
     let client = client(&double.url());
     plant(&double, "s", 0..150);
     let everything: Vec<_> = double.all().iter().map(|event| event.position).collect();
@@ -117,6 +121,34 @@ async fn all_is_read_through_a_filter() {
 }
 
 #[tokio::test]
+async fn who_understands_it_is_told_where_a_stream_ends() {
+    let double = quiet().await;
+    plant(&double, "s", 0..3);
+    let mut request = asking::read_stream("s");
+    let options = request.options.as_mut().unwrap();
+    options.count_option = Some(CountOption::Count(1));
+    options.control_option = Some(ControlOption { compatibility: 1 });
+    let mut replies = bare(&double, 0).read(request).await.unwrap().into_inner();
+    assert_eq!(rest(&mut replies).await.0, [event(0), Said::Last(2)]);
+}
+
+#[tokio::test]
+async fn a_request_that_leaves_something_open_is_refused() {
+    let double = quiet().await;
+    let whole = asking::read_all(None, 1).options.unwrap();
+    let parts = [
+        Options { filter_option: None, ..whole.clone() },
+        Options { count_option: None, ..whole.clone() },
+        Options { stream_option: None, ..whole.clone() },
+        Options { uuid_option: None, ..whole.clone() },
+    ];
+    for options in parts {
+        let status = bare(&double, 0).read(ReadReq { options: Some(options) }).await.unwrap_err();
+        assert!(matches!(status.code(), Code::InvalidArgument | Code::Unknown), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_is_not_there_is_said_in_a_message() {
     let double = quiet().await;
     let mut replies = bare(&double, 0).read(asking::read_stream("absent")).await.unwrap().into_inner();
@@ -130,7 +162,7 @@ async fn metadata_hides_old_events_from_a_stream() {
     let seconds = Arc::new(AtomicU64::new(1000));
     let told = Arc::clone(&seconds);
     let clock = Clock::new(move || UNIX_EPOCH + Duration::from_secs(told.load(Ordering::SeqCst)));
-    let double = Double::start(Options { clock, stats_every: 0, ..Options::default() }).await.unwrap();
+    let double = Double::start(DoubleOptions { clock, stats_every: 0, ..Default::default() }).await.unwrap();
     let client = client(&double.url());
     let backwards = || ReadStreamOptions::default().backwards().position(StreamPosition::End);
     plant(&double, "s", 0..5);

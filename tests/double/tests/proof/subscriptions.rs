@@ -72,20 +72,28 @@ async fn a_subscription_from_the_end_has_no_history() {
 }
 
 #[tokio::test]
+async fn a_subscription_behind_the_last_event_has_nothing_to_say_but_that() {
+    let double = quiet().await;
+    let last = plant(&double, "s", 0..3)[2];
+    let mut replies = bare(&double, 0).read(subscription(Some(last), "s", 1)).await.unwrap().into_inner();
+    assert_eq!(until(&mut replies, Said::CaughtUp).await, [Said::Confirmed, Said::CaughtUp]);
+}
+
+#[tokio::test]
 async fn who_falls_behind_is_told_so_and_loses_nothing() {
     let double =
         Double::start(Options { live_buffer: 20, stats_every: 0, ..Options::default() }).await.unwrap();
     let mut replies = bare(&double, 0).read(subscription(None, "s", 1000)).await.unwrap().into_inner();
     until(&mut replies, Said::CaughtUp).await;
     let gate = double.hold_subscriptions(0);
-    plant(&double, "s", 0..20);
+    let seen = plant(&double, "s", 0..20)[19];
     gate.open();
     let within: Vec<_> = (0..20).map(event).collect();
     assert_eq!(until(&mut replies, event(19)).await, within, "the buffer holds that many");
     let gate = double.hold_subscriptions(0);
     let last = plant(&double, "s", 20..41)[20];
     gate.open();
-    let mut wanted = vec![Said::FellBehind];
+    let mut wanted = vec![Said::FellBehind, Said::Checkpoint(seen)];
     wanted.extend((20..41).map(event));
     wanted.extend([Said::Checkpoint(last), Said::CaughtUp]);
     assert_eq!(until(&mut replies, Said::CaughtUp).await, wanted);
