@@ -33,6 +33,7 @@ pub(crate) struct Cluster {
     /// What a request must send as `authorization`, if anything.
     pub authorization: Option<String>,
     pub live_buffer: usize,
+    pub acknowledges_at_once: bool,
     replays_say_position: bool,
     pub clock: Clock,
     /// Closed while appends wait to be written.
@@ -63,6 +64,7 @@ impl Cluster {
             version: options.version,
             authorization: options.credentials.map(basic),
             live_buffer: options.live_buffer,
+            acknowledges_at_once: options.acknowledges_at_once,
             replays_say_position: options.replays_say_position,
             clock: options.clock,
             appends: Passage::default(),

@@ -57,14 +57,26 @@ pub(crate) struct Connection {
     stream: TcpStream,
     line: Line,
     is_cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    acknowledges_at_once: bool,
 }
 
 impl Connection {
-    pub fn new(stream: TcpStream, line: Line) -> Self {
+    pub fn new(stream: TcpStream, line: Line, acknowledges_at_once: bool) -> Self {
         let is_cut = Box::pin(line.is_cut.clone().cancelled_owned());
-        Self { stream, line, is_cut }
+        Self { stream, line, is_cut, acknowledges_at_once }
     }
 }
+
+/// Acknowledges what has been read. The system forgets that it is to do so, so it is told again and again.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn acknowledge(stream: &TcpStream) {
+    // If it cannot be done, calls take longer, and nothing else.
+    let _ = stream.set_quickack(true);
+}
+
+/// Other systems do as they like.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn acknowledge(_: &TcpStream) {}
 
 fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "the connection was torn down")
@@ -87,7 +99,11 @@ impl AsyncRead for Connection {
         if self.is_cut.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(broken()));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if self.acknowledges_at_once {
+            acknowledge(&self.stream);
+        }
+        read
     }
 }
 

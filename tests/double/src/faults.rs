@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What goes wrong with an append. It is taken when the append has arrived in whole.
+/// What goes wrong with an append. It is taken when the append has arrived in whole. A connection that is torn down
+/// takes everything else with it that goes on over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendFault {
     /// Status `Unavailable`. Nothing is written.

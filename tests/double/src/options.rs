@@ -19,6 +19,10 @@ pub struct Options {
     pub credentials: Option<(String, String)>,
     /// How many events a live subscription may be behind before it has fallen behind.
     pub live_buffer: usize,
+    /// Whether what a client sends is acknowledged at once, and not up to 40 ms later as a system may decide. It
+    /// matters to clients that wait for that before they send the rest of a request, as the `eventstore` client 4.0.0
+    /// does, which leaves Nagle's algorithm on. Nothing makes the real server's system do it: measure with `false`.
+    pub acknowledges_at_once: bool,
     /// Whether an append that was made before is answered with its position. Some versions say none then.
     pub replays_say_position: bool,
     /// What tells the time of events, and their age.
@@ -33,6 +37,7 @@ impl Default for Options {
             version: "23.10.0".to_owned(),
             credentials: None,
             live_buffer: 1000,
+            acknowledges_at_once: true,
             replays_say_position: true,
             clock: Clock::default(),
         }

@@ -62,7 +62,8 @@ impl Stream for Incoming {
         Poll::Ready(Some(accepted.and_then(|(stream, _)| {
             stream.set_nodelay(true)?;
             self.seat.cluster.counters.count(self.seat.index, |node| node.connections += 1);
-            Ok(Connection::new(stream, Line::below(&self.run)))
+            let line = Line::below(&self.run);
+            Ok(Connection::new(stream, line, self.seat.cluster.acknowledges_at_once))
         })))
     }
 }
