@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
@@ -18,6 +18,8 @@ pub(crate) const MARK: &str = "the connection breaks here: 4f8a2c9e61d7";
 /// What tears a connection down.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
+    /// Cancelled when the node stops.
+    run: CancellationToken,
     is_cut: CancellationToken,
     breaks_at_mark: Arc<AtomicBool>,
 }
@@ -25,7 +27,7 @@ pub(crate) struct Line {
 impl Line {
     /// A line that is cut when another token says so, too.
     pub fn below(run: &CancellationToken) -> Self {
-        Self { is_cut: run.child_token(), breaks_at_mark: Arc::default() }
+        Self { run: run.clone(), is_cut: run.child_token(), breaks_at_mark: Arc::default() }
     }
 
     /// Tears the connection down at once.
@@ -54,7 +56,8 @@ impl Line {
 /// A connection with a line that can be cut.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    /// Until it has broken.
+    stream: Option<TcpStream>,
     line: Line,
     is_cut: Pin<Box<WaitForCancellationFutureOwned>>,
     acknowledges_at_once: bool,
@@ -63,7 +66,37 @@ pub(crate) struct Connection {
 impl Connection {
     pub fn new(stream: TcpStream, line: Line, acknowledges_at_once: bool) -> Self {
         let is_cut = Box::pin(line.is_cut.clone().cancelled_owned());
-        Self { stream, line, is_cut, acknowledges_at_once }
+        Self { stream: Some(stream), line, is_cut, acknowledges_at_once }
+    }
+
+    /// The socket, for as long as it is to be used.
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(broken)
+    }
+
+    /// Breaks off, and lets what was written before still arrive.
+    fn break_off(&mut self) -> io::Error {
+        if let Some(stream) = self.stream.take().filter(|_| !self.line.is_cut.is_cancelled()) {
+            tokio::spawn(leave(stream, self.line.run.clone()));
+        }
+        self.line.cut();
+        broken()
+    }
+}
+
+/// Says that nothing more comes, and waits until the client has gone, too: a socket that is closed while there is
+/// something to be read from it drops what is still to be sent.
+async fn leave(mut stream: TcpStream, run: CancellationToken) {
+    let gone = async {
+        let mut ignored = [0; 4096];
+        let mut is_there = stream.shutdown().await.is_ok();
+        while is_there {
+            is_there = stream.read(&mut ignored).await.is_ok_and(|length| length > 0);
+        }
+    };
+    tokio::select! {
+        () = run.cancelled() => {}
+        () = gone => {}
     }
 }
 
@@ -99,9 +132,11 @@ impl AsyncRead for Connection {
         if self.is_cut.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(broken()));
         }
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if self.acknowledges_at_once {
-            acknowledge(&self.stream);
+        let acknowledges_at_once = self.acknowledges_at_once;
+        let mut stream = self.stream()?;
+        let read = stream.as_mut().poll_read(context, buffer);
+        if acknowledges_at_once {
+            acknowledge(&stream);
         }
         read
     }
@@ -114,17 +149,16 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let Some(length) = self.line.may_write(bytes) else {
-            self.line.cut();
-            return Poll::Ready(Err(broken()));
+            return Poll::Ready(Err(self.break_off()));
         };
-        Pin::new(&mut self.stream).poll_write(context, &bytes[..length])
+        self.stream()?.poll_write(context, &bytes[..length])
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.stream()?.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.stream()?.poll_shutdown(context)
     }
 }

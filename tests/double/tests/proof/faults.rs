@@ -13,7 +13,7 @@ use crate::asking::{
     subscription, three, until,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_fails_and_is_written_or_not() {
     let is_open: fn(&Error) -> bool = |error| matches!(error, Error::ServerError(_));
     let is_late: fn(&Error) -> bool = |error| matches!(error, Error::DeadlineExceeded);
@@ -110,7 +110,7 @@ async fn with_events(events: usize) -> (Double, u64) {
     (double, first)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_breaks_or_ends_behind_so_many_events() {
     // Enough for several pages, buffers and frames.
     for after in [0, 1, 63, 64, 65, 2500] {
@@ -133,7 +133,7 @@ async fn a_read_breaks_or_ends_behind_so_many_events() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_with_large_events_breaks_behind_them_all_the_same() {
     let double = quiet().await;
     let large = "x".repeat(300_000);

@@ -66,7 +66,7 @@ async fn a_follower_hands_appends_on_to_the_leader_while_there_is_one() {
     assert_eq!(read(&follower, "s", &forwards()).await.unwrap(), [0, 1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_killed_breaks_off_and_comes_back_with_what_it_had() {
     let double = quiet().await;
     plant(&double, "s", 0..3);
@@ -116,4 +116,46 @@ async fn a_follower_that_lags_answers_from_what_it_has() {
     gate.open();
     assert_eq!(next(&mut replies).await.unwrap(), Some(event(2)));
     assert_eq!(read(&lagging, "s", &forwards()).await.unwrap(), [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_outlives_any_number_of_kills() {
+    let double = quiet().await;
+    let (url, mut acknowledged) = (double.url(), 0);
+    let appending = tokio::spawn(async move {
+        let mut numbers = vec![];
+        let mut leader = client(&url);
+        for number in 0..200 {
+            match append(&leader, "s", ExpectedRevision::Any, vec![numbered(number)]).await {
+                Ok(_) => numbers.push(number),
+                // The client crate gives up for good when it cannot reconnect.
+                Err(_) => leader = client(&url),
+            }
+        }
+        numbers
+    });
+    for _ in 0..10 {
+        let before = double.counts().nodes[0].appends;
+        double.wait_for(|counts| counts.nodes[0].appends >= (before + 5).min(150)).await;
+        double.stop_node(0).await;
+        double.start_node(0).await.unwrap();
+    }
+    let stored = double.events_of("s");
+    for number in appending.await.unwrap() {
+        let id = uuid::Uuid::from_u128(number as u128 + 1);
+        assert_eq!(double.events_of("s").iter().filter(|event| event.id == id).count(), 1, "{number}");
+        acknowledged += 1;
+    }
+    assert!(acknowledged > 0 && stored.len() <= 200);
+}
+
+#[tokio::test]
+async fn nothing_listens_once_the_double_is_gone() {
+    let double = three().await;
+    let mut replies = bare(&double, 1).read(subscription(None, "s", 10)).await.unwrap().into_inner();
+    until(&mut replies, Said::CaughtUp).await;
+    let mut late = bare(&double, 1);
+    drop(double);
+    assert!(rest(&mut replies).await.1.is_err());
+    assert_eq!(late.read(asking::read_stream("s")).await.unwrap_err().code(), tonic::Code::Unavailable);
 }

@@ -99,7 +99,7 @@ async fn who_falls_behind_is_told_so_and_loses_nothing() {
     assert_eq!(until(&mut replies, Said::CaughtUp).await, wanted);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_listen_at_once_and_leave() {
     let double = quiet().await;
     plant(&double, "s", 0..10_000);
