@@ -1,0 +1,164 @@
+//! Connections that can be torn down at any moment. Knows: sockets. Must not know: what is said over them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+/// A text that tells a connection to break in front of it. It is sent in a message of its own, so it stands in one
+/// piece in what is written, and behind everything that was to arrive.
+pub(crate) const MARK: &str = "the connection breaks here: 4f8a2c9e61d7";
+
+/// What tears a connection down.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    /// Cancelled when the node stops.
+    run: CancellationToken,
+    is_cut: CancellationToken,
+    breaks_at_mark: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// A line that is cut when another token says so, too.
+    pub fn below(run: &CancellationToken) -> Self {
+        Self { run: run.clone(), is_cut: run.child_token(), breaks_at_mark: Arc::default() }
+    }
+
+    /// Tears the connection down at once.
+    pub fn cut(&self) {
+        self.is_cut.cancel();
+    }
+
+    /// Tears the connection down once all that is in front of the next mark is written.
+    pub fn cut_at_mark(&self) {
+        self.breaks_at_mark.store(true, Ordering::SeqCst);
+    }
+
+    /// How much of this may be written: `None` if the connection is to break here.
+    fn may_write(&self, bytes: &[u8]) -> Option<usize> {
+        if self.is_cut.is_cancelled() {
+            return None;
+        }
+        if !self.breaks_at_mark.load(Ordering::SeqCst) {
+            return Some(bytes.len());
+        }
+        let mark = bytes.windows(MARK.len()).position(|window| window == MARK.as_bytes());
+        mark.map_or(Some(bytes.len()), |before| (before > 0).then_some(before))
+    }
+}
+
+/// A connection with a line that can be cut.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Until it has broken.
+    stream: Option<TcpStream>,
+    line: Line,
+    is_cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    acknowledges_at_once: bool,
+}
+
+impl Connection {
+    pub fn new(stream: TcpStream, line: Line, acknowledges_at_once: bool) -> Self {
+        let is_cut = Box::pin(line.is_cut.clone().cancelled_owned());
+        Self { stream: Some(stream), line, is_cut, acknowledges_at_once }
+    }
+
+    /// The socket, for as long as it is to be used.
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(broken)
+    }
+
+    /// Breaks off, and lets what was written before still arrive.
+    fn break_off(&mut self) -> io::Error {
+        if let Some(stream) = self.stream.take().filter(|_| !self.line.is_cut.is_cancelled()) {
+            tokio::spawn(leave(stream, self.line.run.clone()));
+        }
+        self.line.cut();
+        broken()
+    }
+}
+
+/// Says that nothing more comes, and waits until the client has gone, too: a socket that is closed while there is
+/// something to be read from it drops what is still to be sent.
+async fn leave(mut stream: TcpStream, run: CancellationToken) {
+    let gone = async {
+        let mut ignored = [0; 4096];
+        let mut is_there = stream.shutdown().await.is_ok();
+        while is_there {
+            is_there = stream.read(&mut ignored).await.is_ok_and(|length| length > 0);
+        }
+    };
+    tokio::select! {
+        () = run.cancelled() => {}
+        () = gone => {}
+    }
+}
+
+/// Acknowledges what has been read. The system forgets that it is to do so, so it is told again and again.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn acknowledge(stream: &TcpStream) {
+    // If it cannot be done, calls take longer, and nothing else.
+    let _ = stream.set_quickack(true);
+}
+
+/// Other systems do as they like.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn acknowledge(_: &TcpStream) {}
+
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "the connection was torn down")
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Line;
+
+    fn connect_info(&self) -> Line {
+        self.line.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_cut.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(broken()));
+        }
+        let acknowledges_at_once = self.acknowledges_at_once;
+        let mut stream = self.stream()?;
+        let read = stream.as_mut().poll_read(context, buffer);
+        if acknowledges_at_once {
+            acknowledge(&stream);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(length) = self.line.may_write(bytes) else {
+            return Poll::Ready(Err(self.break_off()));
+        };
+        self.stream()?.poll_write(context, &bytes[..length])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(context)
+    }
+}

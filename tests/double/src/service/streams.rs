@@ -1,0 +1,42 @@
+//! The service of streams: what is asked, and who answers it. Knows: the methods. Must not know: the answers.
+
+use std::pin::Pin;
+
+use futures_core::Stream;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::Seat;
+use super::replies::Replies;
+use crate::protocol::streams::streams_server::Streams;
+use crate::protocol::streams::{
+    AppendReq, AppendResp, BatchAppendReq, BatchAppendResp, DeleteReq, DeleteResp, ReadReq, TombstoneReq,
+    TombstoneResp,
+};
+
+type Batches = Pin<Box<dyn Stream<Item = Result<BatchAppendResp, Status>> + Send>>;
+
+#[async_trait]
+impl Streams for Seat {
+    type ReadStream = Replies;
+    type BatchAppendStream = Batches;
+
+    async fn read(&self, request: Request<ReadReq>) -> Result<Response<Replies>, Status> {
+        self.answer_read(request).await.map(Response::new)
+    }
+
+    async fn append(&self, request: Request<Streaming<AppendReq>>) -> Result<Response<AppendResp>, Status> {
+        self.answer_append(request).await.map(Response::new)
+    }
+
+    async fn delete(&self, _: Request<DeleteReq>) -> Result<Response<DeleteResp>, Status> {
+        Err(Status::unimplemented("this double deletes nothing"))
+    }
+
+    async fn tombstone(&self, _: Request<TombstoneReq>) -> Result<Response<TombstoneResp>, Status> {
+        Err(Status::unimplemented("this double deletes nothing"))
+    }
+
+    async fn batch_append(&self, _: Request<Streaming<BatchAppendReq>>) -> Result<Response<Batches>, Status> {
+        Err(Status::unimplemented("this double appends one by one"))
+    }
+}

@@ -1,0 +1,10 @@
+//! What the double does, seen by the `eventstore` client, and by a bare one where that client sees too little.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod appends;
+mod asking;
+mod faults;
+mod gates;
+mod nodes;
+mod reads;
+mod subscriptions;
