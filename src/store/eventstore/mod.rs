@@ -22,7 +22,7 @@ mod nodes;
 mod record;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 mod wire;
 
