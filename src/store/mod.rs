@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) mod contract;
-mod eventstore;
+pub(crate) mod eventstore;
 mod follow;
 #[cfg(test)]
 pub(crate) mod lagging;

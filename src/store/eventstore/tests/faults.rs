@@ -199,6 +199,20 @@ async fn a_cluster_goes_on_without_its_leader() {
 }
 
 #[tokio::test]
+async fn a_follower_that_is_named_alone_leads_to_the_leader() {
+    let double = double(3).await;
+    let store = open_at(&double.node_url(2));
+    let stream = fresh_stream();
+    append_surely(&store, &stream, Expected::NoStream).await;
+    let there = store.read_all(Position::START, 10).await.unwrap();
+    assert_eq!(there.len(), 1);
+    assert_eq!(store.head().await.unwrap().position, there[0].position);
+    double.elect(1);
+    assert_eq!(store.read_stream(&stream, Revision::FIRST).await.unwrap(), there);
+    assert_eq!(store.read_all(Position::START, 10).await.unwrap(), there);
+}
+
+#[tokio::test]
 async fn a_cluster_that_was_not_there_is_found_when_it_comes() {
     let double = double(3).await;
     for node in 0..3 {
