@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod copy;
 pub(crate) mod eventstore;
 mod follow;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod sqlite;
 pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
 };
+pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
 pub use lock::Lock;
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};

@@ -2,6 +2,7 @@
 //! is. With `GRANTBOOK_TEST_EVENTSTORE=esdb://…` on that cluster, as far as a test need not hold it back.
 
 use std::collections::BTreeMap;
+use std::process::{Command, Output};
 use std::sync::Barrier;
 use std::thread;
 
@@ -330,4 +331,52 @@ fn two_processes_do_not_keep_one_nodes_files() {
     assert!(ended.stderr.contains("in a cluster"), "{}", ended.stderr);
     first.stop();
     site.serve().stop();
+}
+
+/// `grantbook ledger copy`, which is told where by its own arguments.
+fn copy(from: &str, to: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grantbook"));
+    command.env_clear().args(["ledger", "copy", "--from", from, "--to", to]);
+    command.output().unwrap()
+}
+
+#[test]
+fn a_ledger_moves_into_a_cluster_and_back() {
+    let cluster = Cluster::double(3);
+    let (here, back) = (Site::new(), Site::new());
+    let dir = |site: &Site| site.data().to_str().unwrap().to_owned();
+    let serving = here.serve();
+    let app = serving.app();
+    let tokens = [serving.token(&app), serving.token(&app)];
+    serving.stop();
+    let moved = copy(&dir(&here), cluster.url());
+    let said = String::from_utf8_lossy(&moved.stdout).into_owned();
+    assert!(moved.status.success() && said.contains(": 5 events copied, 0 were there already"), "{moved:?}");
+
+    let node = Site::with(&[("STORE_URL", cluster.url())]);
+    let serving = node.serve();
+    assert!(tokens.iter().all(|token| serving.lets_pass(token)));
+    let third = serving.token(&app);
+    serving.stop();
+    // What went on there is not the source's any more.
+    let refused = copy(&dir(&here), cluster.url());
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("the source has nothing more"), "{why}");
+
+    let moved = copy(cluster.url(), &dir(&back));
+    assert!(moved.status.success(), "{moved:?}");
+    let again = copy(cluster.url(), &dir(&back));
+    let said = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(said.contains(": 0 events copied, 7 were there already"), "{again:?}");
+    let serving = back.serve();
+    assert!(tokens.iter().chain([&third]).all(|token| serving.lets_pass(token)));
+    serving.stop();
+    let other = Site::new();
+    other.serve().stop();
+    let refused = copy(cluster.url(), &dir(&other));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another ledger"), "{refused:?}");
+    let mistaken = copy("esdb://u:hunter2@host:x", &dir(&other));
+    assert_eq!(mistaken.status.code(), Some(2));
+    assert!(!String::from_utf8_lossy(&mistaken.stderr).contains("hunter2"), "{mistaken:?}");
 }
