@@ -56,7 +56,7 @@ pub(super) fn in_cluster(
     target: &Arc<EventStoreTarget>,
     serve: Option<Uuid>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let options = EventStoreOptions { serve, clock: Arc::new(SystemClock) };
+    let options = EventStoreOptions::new(serve, Arc::new(SystemClock));
     Ok(EventStore::open(Arc::clone(target), options)?)
 }
 

@@ -5,6 +5,7 @@
 //! of its own, and nothing is assumed to be empty.
 
 mod faults;
+mod tls;
 
 use std::io::Write as _;
 use std::sync::Once;
@@ -27,7 +28,7 @@ fn real() -> Option<String> {
 pub(crate) fn open_at(url: &str) -> Arc<EventStore> {
     let target = Arc::new(Target::parse(url).unwrap());
     let serve = Some(crate::secrets::new_ledger_identity());
-    EventStore::open(target, Options { serve, clock: Arc::new(SystemClock) }).unwrap()
+    EventStore::open(target, Options::new(serve, Arc::new(SystemClock))).unwrap()
 }
 
 async fn fresh() -> (Arc<dyn Store>, Option<Double>) {

@@ -19,7 +19,7 @@ fn url_of(double: &Double) -> String {
 /// Opens the ledger without heartbeats, which would meet faults that are meant for others.
 fn open_without_heartbeats(double: &Double) -> Arc<EventStore> {
     let target = Arc::new(Target::parse(&url_of(double)).unwrap());
-    EventStore::open(target, Options { serve: None, clock: Arc::new(SystemClock) }).unwrap()
+    EventStore::open(target, Options::new(None, Arc::new(SystemClock))).unwrap()
 }
 
 /// Appends as whoever needs an answer does: until it is known.
@@ -149,6 +149,29 @@ async fn what_comes_after_a_checkpoint_is_not_lost() {
         }
     }
     assert_eq!(seen, records.iter().map(|record| record.event_id).collect::<Vec<_>>());
+}
+
+/// A node that says nothing and does not end it either.
+#[tokio::test]
+async fn a_subscription_that_falls_silent_is_taken_up_elsewhere() {
+    let double = double(2).await;
+    let target = Arc::new(Target::parse(&url_of(&double)).unwrap());
+    let silent_for = std::time::Duration::from_millis(50);
+    let options = Options { silent_for, ..Options::new(None, Arc::new(SystemClock)) };
+    let store = EventStore::open(target, options).unwrap();
+    let stream = fresh_stream();
+    let mut subscription = store.subscribe(Position::START).await.unwrap();
+    let _silent = double.hold_subscriptions(0);
+    append_surely(&store, &stream, Expected::NoStream).await;
+    double.elect(1);
+    loop {
+        match subscription.next().await {
+            Signal::Records(records) if records.iter().any(|record| record.stream == stream) => break,
+            Signal::Records(_) | Signal::CaughtUp | Signal::UpTo(_) => {}
+            Signal::Lost(error) => panic!("{error}"),
+        }
+    }
+    assert!(store.counts().resubscribed > 0);
 }
 
 #[tokio::test]
@@ -290,7 +313,7 @@ async fn what_is_not_what_was_written_is_not_read() {
 async fn one_ledger_has_one_identity_and_readers_make_none() {
     let double = double(1).await;
     let target = Arc::new(Target::parse(&url_of(&double)).unwrap());
-    let options = Options { serve: None, clock: Arc::new(SystemClock) };
+    let options = Options::new(None, Arc::new(SystemClock));
     let reader = EventStore::open(Arc::clone(&target), options.clone()).unwrap();
     let error = reader.head().await.unwrap_err().to_string();
     assert!(error.contains("no ledger in this cluster"), "{error}");
