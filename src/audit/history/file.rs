@@ -69,6 +69,9 @@ CREATE TABLE event_tokens (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// The most connections kept for the next who read: each has a cache of up to 2 MB.
+const IDLE: usize = 4;
+
 /// The files in a directory.
 #[derive(Debug)]
 pub(super) struct Generations {
@@ -366,7 +369,10 @@ impl Drop for HistoryReader {
         if let (Some(conn), Some(file)) = (self.conn.take(), &self.file)
             && !file.is_closed.load(Ordering::Acquire)
         {
-            file.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            let mut idle = file.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE {
+                idle.push(conn);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use arc_swap::ArcSwapOption;
 use grantbook_events::{Position, Timestamp, TokenId};
 use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::StateDigest;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use file::{File, Generations};
@@ -35,6 +35,9 @@ use crate::store::{Store, StoreError};
 
 /// How long a question waits for the history to reach the events it is about.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many may read at once; the others wait for their turn.
+const READS_AT_ONCE: usize = 16;
 
 /// Why history does not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -108,6 +111,8 @@ struct Inner {
     /// Somebody waits for what was not written yet.
     wanted: Notify,
     is_closed: AtomicBool,
+    /// For those who read: each holds a thread and a connection.
+    room: Arc<Semaphore>,
     /// Held by whoever adds rows, or puts another file in force.
     turn: Mutex<()>,
 }
@@ -123,6 +128,7 @@ impl History {
             progress: watch::Sender::new(start),
             wanted: Notify::new(),
             is_closed: AtomicBool::new(false),
+            room: Arc::new(Semaphore::new(READS_AT_ONCE)),
             turn: Mutex::default(),
         });
         let task = tokio::spawn(follow::run(Arc::clone(&inner)));
@@ -164,19 +170,15 @@ impl History {
         &self,
         ask: impl FnOnce(&HistoryReader) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, HistoryError> {
-        let reader = self.reader()?;
-        let asking = tokio::task::spawn_blocking(move || ask(&reader));
-        asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?
-    }
-
-    /// A look at the rows, for whoever reads many of them on a thread that may block.
-    ///
-    /// # Errors
-    /// If there is no file yet, or it cannot be opened.
-    pub fn reader(&self) -> Result<HistoryReader, HistoryError> {
+        let room = Arc::clone(&self.inner.room).acquire_owned().await;
+        let room = room.map_err(|closed| HistoryError::File(closed.to_string()))?;
         let file = self.inner.current.load_full();
         let file = file.ok_or_else(|| HistoryError::File("it is not open yet".to_owned()))?;
-        file.reader()
+        let asking = tokio::task::spawn_blocking(move || {
+            let _room = room;
+            ask(&file.reader()?)
+        });
+        asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?
     }
 
     /// Where the history is, and a digest of all its rows.

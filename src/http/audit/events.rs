@@ -1,34 +1,25 @@
 //! `/audit/events`: the history, filtered, in pages or as a whole.
 
-use std::pin::Pin;
-use std::task::{Context as Task, Poll};
+use std::sync::Arc;
 
 use actix_web::http::header;
-use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_core::Stream;
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
-use grantbook_projections::history::HistoryRow;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 
+use super::export::{Export, Lines, behind};
 use super::log;
-use super::rows::{CSV_HEADER, csv_line, csv_of, ndjson};
-use crate::audit::{Filter, HistoryReader, Order, ShownRow};
+use crate::audit::{Filter, Order, ShownRow};
+use crate::http::connection::Connection;
 use crate::http::context::Context;
 use crate::http::manage::paging::Limit;
 use crate::http::manage::reply;
 use crate::http::operator::Reader;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
-
-/// Rows read at once for an answer without end.
-const ROWS_AT_ONCE: usize = 1000;
-/// How many such parts may wait for a slow reader.
-const PARTS_AHEAD: usize = 2;
 
 /// Which events, in which order and form.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -190,14 +181,6 @@ impl Cursor {
     }
 }
 
-/// What is left of a list behind a position.
-fn behind(filter: &mut Filter, order: Order, last: Position) {
-    match order {
-        Order::NewestFirst => filter.before = Some(last),
-        Order::OldestFirst => filter.after = Some(last),
-    }
-}
-
 /// Read events, filtered, in pages (JSON) or all of them (NDJSON, CSV).
 #[utoipa::path(get, path = "/audit/events", operation_id = "list_audit_events", tag = "audit", security(("operator_key" = [])),
     params(Wanted),
@@ -216,23 +199,22 @@ pub async fn list(
     log(&reader, &request, &context, &wanted.about());
     let (filter, order) = (wanted.filter(), wanted.order());
     service.history.reached(service.ledger.live().position()).await?;
-    let (media_type, format) = match wanted.format(&request) {
+    let (media_type, lines) = match wanted.format(&request) {
         Format::Json => return page(&service, &wanted, filter, order).await,
-        Format::Ndjson => ("application/x-ndjson", Format::Ndjson),
-        Format::Csv => ("text/csv; charset=utf-8; header=present", Format::Csv),
+        Format::Ndjson => ("application/x-ndjson", Lines::Ndjson),
+        Format::Csv => ("text/csv; charset=utf-8; header=present", Lines::Csv),
     };
     if wanted.cursor.is_some() || wanted.limit.is_some() {
         return Err(Problem::bad_request("cursor and limit are for pages, which are JSON"));
     }
     // What is recorded from here on is for the next answer, or this one might never end.
     let filter = Filter { up_to: Some(service.history.progress().position), ..filter };
-    let reader = service.history.reader()?;
-    let (parts, body) = mpsc::channel(PARTS_AHEAD);
-    tokio::task::spawn_blocking(move || write(&reader, filter, order, format, &parts));
+    let export = Export { history: Arc::clone(&service.history), filter, order, lines };
+    let body = export.start(&service.exports, Connection::of(&request))?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, media_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .streaming(Body(body)))
+        .streaming(body))
 }
 
 async fn page(
@@ -253,56 +235,4 @@ async fn page(
     let last = rows.last().filter(|_| is_more);
     let next_cursor = last.map(|last| Cursor::write(last.position, &filter, order));
     Ok(reply::ok(&EventsJson { items: rows.iter().map(ShownRow::from).collect(), next_cursor }))
-}
-
-type Part = Result<Bytes, std::io::Error>;
-
-/// Writes everything, part by part, as fast as it is taken.
-fn write(
-    reader: &HistoryReader,
-    mut filter: Filter,
-    order: Order,
-    format: Format,
-    parts: &mpsc::Sender<Part>,
-) {
-    let mut is_first = true;
-    loop {
-        let rows = reader.rows(&filter, order, ROWS_AT_ONCE);
-        let last = rows.as_ref().ok().and_then(|rows| rows.last()).map(|row| row.position);
-        let part = rows.map_err(std::io::Error::other).and_then(|rows| form(&rows, format, is_first));
-        is_first = false;
-        let is_over = part.is_err() || last.is_none();
-        if let Err(error) = &part {
-            // The connection breaks off, so that nobody takes this for the whole.
-            tracing::error!(%error, "an answer broke off");
-        }
-        // Nobody reads any more if this fails.
-        if parts.blocking_send(part.map(Bytes::from)).is_err() || is_over {
-            return;
-        }
-        if let Some(last) = last {
-            behind(&mut filter, order, last);
-        }
-    }
-}
-
-fn form(rows: &[HistoryRow], format: Format, is_first: bool) -> Result<Vec<u8>, std::io::Error> {
-    match format {
-        Format::Json | Format::Ndjson => ndjson(rows),
-        Format::Csv => {
-            let header = is_first.then(|| CSV_HEADER.map(str::to_owned));
-            csv_of(header.into_iter().chain(rows.iter().map(csv_line)))
-        }
-    }
-}
-
-/// Parts as they come.
-struct Body(mpsc::Receiver<Part>);
-
-impl Stream for Body {
-    type Item = Part;
-
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Part>> {
-        self.0.poll_recv(task)
-    }
 }

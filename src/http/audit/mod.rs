@@ -2,6 +2,7 @@
 //! request, and about what.
 
 pub mod events;
+pub mod export;
 pub mod past;
 mod rows;
 #[cfg(test)]
