@@ -66,7 +66,9 @@ pub async fn verify(
     let Against { live, snapshots, history } = against;
     let identity = store.head().await?.identity;
     let points = Points::new(live, snapshots, identity).map_err(ReplayError::Snapshots)?;
-    let mut verifier = Verifier::new(points, history.map(Stored::new).transpose()?);
+    let (history, findings) = history.map(Stored::new).transpose()?.unzip();
+    let mut verifier = Verifier::new(points, history);
+    findings.into_iter().flatten().for_each(|finding| verifier.found(finding));
     verifier.points.reached(Position::START, &verifier.verified.live);
     let head = each(store, |records, head| {
         for record in records {

@@ -15,11 +15,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use uuid::Uuid;
 
 use super::HistoryError;
-use super::rows::{COLUMNS, Writer, read};
+use super::rows::Writer;
 use crate::store::private;
 
 /// What is in a file: another number for every release that writes other rows.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE state (
@@ -45,6 +45,8 @@ CREATE TABLE events (
     user_id TEXT,
     installation_id BLOB,
     token_ids BLOB,
+    -- A JSON array.
+    token_users TEXT,
     actor_kind TEXT,
     actor_id TEXT,
     reason TEXT,
@@ -55,17 +57,22 @@ CREATE INDEX by_time ON events (latest_at);
 CREATE INDEX by_type ON events (type);
 CREATE INDEX by_app ON events (client_id) WHERE client_id IS NOT NULL;
 CREATE INDEX by_account ON events (account_id) WHERE account_id IS NOT NULL;
-CREATE INDEX by_user ON events (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX by_installation ON events (installation_id) WHERE installation_id IS NOT NULL;
 CREATE INDEX by_actor ON events (actor_id) WHERE actor_id IS NOT NULL;
 CREATE INDEX by_reason ON events (reason) WHERE reason IS NOT NULL;
 CREATE TABLE event_tokens (
     token_id BLOB NOT NULL,
     position INTEGER NOT NULL,
-    -- Whose token it is and until when, on the row of its issue, until it ends.
+    -- Whose token it is and until when, on the row of its issue.
     user_id TEXT,
     expires_at INTEGER,
     PRIMARY KEY (token_id, position)
+) STRICT, WITHOUT ROWID;
+-- Whose grant or tokens an event is about.
+CREATE TABLE event_users (
+    user_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (user_id, position)
 ) STRICT, WITHOUT ROWID;
 ";
 
@@ -330,18 +337,6 @@ impl HistoryReader {
             })
         };
         Ok(self.conn()?.query_row("SELECT position, event_id, previous FROM state", (), read)?)
-    }
-
-    /// What the rows up to a position come to.
-    pub(super) fn sum_up_to(&self, position: Position) -> Result<StateDigest, HistoryError> {
-        let query = format!("SELECT {COLUMNS} FROM events WHERE position <= ?1 ORDER BY position");
-        let mut select = self.conn()?.prepare(&query)?;
-        let mut rows = select.query([position.as_u64().cast_signed()])?;
-        let mut sum = StateDigest::default();
-        while let Some(row) = rows.next()? {
-            read(row)?.digest(&mut sum);
-        }
-        Ok(sum)
     }
 
     /// The last position before the first event that was recorded after a time.

@@ -5,6 +5,7 @@
 //! committed with its rows. A file that is of another ledger, of another version, damaged, or ahead of the
 //! ledger is put aside and built anew.
 
+mod check;
 mod file;
 mod follow;
 mod query;
@@ -25,10 +26,11 @@ use grantbook_projections::live::StateDigest;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+pub use check::KeptRow;
 use file::{File, Generations};
 pub use file::{HistoryReader, VERSION as HISTORY_VERSION};
 pub use query::{Filter, Order};
-pub use rows::row_of;
+pub use rows::{KeptToken, row_and_tokens, row_of};
 pub use shown::ShownRow;
 
 use crate::store::{Store, StoreError};

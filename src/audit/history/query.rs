@@ -68,6 +68,21 @@ impl Where {
         self.conditions.push(format!("{plus}{column} = ?{}", self.values.len()));
     }
 
+    /// Several users may be in one row.
+    fn about_user(&mut self, user: Option<&UserId>) {
+        let Some(user) = user else { return };
+        self.values.push(Box::new(user.to_string()));
+        let value = self.values.len();
+        self.conditions.push(if std::mem::replace(&mut self.is_led, true) {
+            format!(
+                "EXISTS (SELECT 1 FROM event_users AS of \
+                 WHERE of.user_id = ?{value} AND of.position = events.position)"
+            )
+        } else {
+            format!("position IN (SELECT position FROM event_users WHERE user_id = ?{value})")
+        });
+    }
+
     fn compare(&mut self, condition: &str, value: Option<i64>) {
         let Some(value) = value else { return };
         self.values.push(Box::new(value));
@@ -90,7 +105,7 @@ impl HistoryReader {
         }
         // From what has the fewest rows to what has the most.
         wanted.equals("installation_id", filter.installation.map(|id| *id.as_uuid().as_bytes()));
-        wanted.equals("user_id", filter.user.as_ref().map(ToString::to_string));
+        wanted.about_user(filter.user.as_ref());
         wanted.equals("account_id", filter.account.as_ref().map(ToString::to_string));
         wanted.equals("actor_id", filter.actor.clone());
         wanted.equals("reason", filter.reason.clone());

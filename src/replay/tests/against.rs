@@ -189,11 +189,32 @@ async fn every_fault_in_the_history_is_found_and_named() {
         ("UPDATE events SET actor_id = 'eve' WHERE position = 3", Some("position 3: history: actor is")),
         (
             "INSERT INTO events SELECT 100000, recorded_at, latest_at, event_id, stream, revision, type, client_id, \
-             account_id, user_id, installation_id, token_ids, actor_kind, actor_id, reason, request_id FROM events \
+             account_id, user_id, installation_id, token_ids, token_users, actor_kind, actor_id, reason, request_id FROM events \
              WHERE position = 9; UPDATE state SET position = 100000",
             Some("position 100000: history: there is a row of this position, which the ledger does not have"),
         ),
         ("UPDATE state SET digest = zeroblob(32)", Some("the digest kept with them is not")),
+        ("DELETE FROM event_tokens", Some("does not lead to the row of this event")),
+        (
+            "UPDATE event_tokens SET user_id = 'eve' WHERE user_id IS NOT NULL",
+            Some("is kept with user eve and end"),
+        ),
+        ("UPDATE event_tokens SET expires_at = 7", Some("end 1970-01-01T00:00:00.000007Z, and has user")),
+        ("INSERT INTO event_tokens VALUES (zeroblob(16), 9, NULL, NULL)", Some("tokens lead to rows, and")),
+        ("DELETE FROM event_users WHERE position > 5", Some("does not lead to the row of this event")),
+        ("INSERT INTO event_users VALUES ('eve', 9)", Some("users lead to rows, and")),
+        (
+            "UPDATE events SET latest_at = latest_at + 1 WHERE position = 9",
+            Some("position 9: history: the latest time is"),
+        ),
+        ("UPDATE state SET latest_at = 0", Some("the latest time kept with its end is 1970-01-01T00:00:00")),
+        ("UPDATE events SET token_users = '[\"eve\"]' WHERE position = 9", Some("users of the tokens is")),
+        // An index of other columns than are in it.
+        (
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX by_type ON events (reason)' \
+             WHERE name = 'by_type'",
+            Some("history: its file is damaged: "),
+        ),
         (
             "DELETE FROM events WHERE position > 20",
             Some("position 21: history: the row of this event is missing"),
