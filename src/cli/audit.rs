@@ -276,9 +276,13 @@ fn installations(answer: &Value) -> String {
             Some(true) => {
                 format!("installed since {} with {}", text(item, "installed_since"), words(item, "scopes"))
             }
-            _ => match &item["ended_at"] {
-                Value::Null => "approved, never installed".to_owned(),
-                _ => format!("not installed, ended {}", text(item, "ended_at")),
+            _ => match (&item["ended_at"], &item["reason"]) {
+                (Value::Null, Value::Null) => "approved, never installed".to_owned(),
+                (Value::Null, _) => format!("not installed: {}", text(item, "reason")),
+                (_, Value::Null) => format!("not installed, ended {}", text(item, "ended_at")),
+                (_, _) => {
+                    format!("not installed, ended {}; {}", text(item, "ended_at"), text(item, "reason"))
+                }
             },
         };
         all.push_str(&format!("{}  {}: {state}\n", text(item, "installation_id"), text(item, "app_name")));
@@ -315,7 +319,11 @@ fn changes(answer: &Value) -> String {
     let mut all = format!("account {}, from {} to {}\n", text(answer, "account_id"), &from[6..], &to[6..]);
     for item in items(answer) {
         let (id, app) = (text(item, "installation_id"), text(item, "app_name"));
-        all.push_str(&format!("{id}  {app}: {}\n", text(item, "change")));
+        let reason = match &item["reason"] {
+            Value::Null => String::new(),
+            _ => format!(" ({})", text(item, "reason")),
+        };
+        all.push_str(&format!("{id}  {app}: {}{reason}\n", text(item, "change")));
         for (label, name) in [
             ("scopes added", "scopes_added"),
             ("scopes removed", "scopes_removed"),

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use grantbook_events::{Position, Timestamp, TokenId};
+use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId};
 use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::StateDigest;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -218,6 +218,18 @@ impl History {
     /// If the file cannot be read.
     pub async fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, HistoryError> {
         self.ask(move |reader| reader.recorded_at(position)).await
+    }
+
+    /// The installations on an account that any event up to a position was about, and their apps.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn installations_on(
+        &self,
+        account: AccountId,
+        up_to: Position,
+    ) -> Result<Vec<(InstallationId, Option<ClientId>)>, HistoryError> {
+        self.ask(move |reader| reader.installations_on(&account, up_to)).await
     }
 
     /// The row of the event that issued a token.

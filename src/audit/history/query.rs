@@ -4,6 +4,7 @@
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
 use grantbook_projections::history::HistoryRow;
 use rusqlite::ToSql;
+use uuid::Uuid;
 
 use super::HistoryError;
 use super::file::HistoryReader;
@@ -91,6 +92,25 @@ impl Where {
 }
 
 impl HistoryReader {
+    /// The installations on an account that any event up to a position was about, and their apps.
+    pub(super) fn installations_on(
+        &self,
+        account: &AccountId,
+        up_to: Position,
+    ) -> Result<Vec<(InstallationId, Option<ClientId>)>, HistoryError> {
+        let query = "SELECT DISTINCT installation_id, client_id FROM events \
+                     WHERE account_id = ?1 AND position <= ?2 AND installation_id IS NOT NULL";
+        let mut select = self.conn()?.prepare_cached(query)?;
+        let mut rows = select.query((account.as_str(), up_to.as_u64().cast_signed()))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (installation, app): ([u8; 16], Option<[u8; 16]>) = (row.get(0)?, row.get(1)?);
+            let app = app.map(|app| ClientId::new(Uuid::from_bytes(app)));
+            found.push((InstallationId::new(Uuid::from_bytes(installation)), app));
+        }
+        Ok(found)
+    }
+
     /// Rows that pass a filter, at most so many.
     ///
     /// # Errors
