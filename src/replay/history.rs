@@ -176,7 +176,7 @@ impl Stored {
                     ),
                 )),
                 None => {
-                    findings.push(wrong(at, format!("token {id} does not lead to the row of this event")))
+                    findings.push(wrong(at, format!("token {id} does not lead to the row of this event")));
                 }
             }
         }
