@@ -33,7 +33,7 @@ mod sqlite;
 pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
 };
-pub use lock::Lock;
+pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};
 pub use sqlite::{Options as SqliteOptions, SqliteStore, backup, restore};

@@ -240,15 +240,8 @@ impl File {
         // What a power cut takes is followed again; the ledger is what must not be lost.
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.pragma_update(None, "cache_size", -65_536)?;
-        let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version != VERSION {
-            return Err(HistoryError::File(format!(
-                "it has version {version}, and version {VERSION} is wanted"
-            )));
-        }
-        let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
-        if of != ledger.as_bytes() {
-            return Err(HistoryError::File("it is of another ledger".to_owned()));
+        if let Some(why) = is_of(&conn, ledger)? {
+            return Err(HistoryError::File(why));
         }
         let writer = Mutex::new(Some(Writer::new(conn)?));
         Ok(Self { path, writer, idle: Mutex::default(), is_closed: AtomicBool::new(false) })
@@ -286,6 +279,32 @@ fn open_to_read(path: &Path) -> Result<Connection, HistoryError> {
     Ok(Connection::open_with_flags(path, flags)?)
 }
 
+/// Why a file is of no use for a ledger, if it is not.
+fn is_of(conn: &Connection, ledger: Uuid) -> Result<Option<String>, HistoryError> {
+    let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version != VERSION {
+        return Ok(Some(format!("it has version {version}, and version {VERSION} is wanted")));
+    }
+    let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
+    Ok((of != ledger.as_bytes()).then(|| "it is of another ledger".to_owned()))
+}
+
+/// What history there is in a directory.
+#[derive(Debug)]
+pub enum StoredHistory {
+    /// None.
+    None,
+    /// One of the ledger.
+    Here(HistoryReader),
+    /// One that is of no use.
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Why it is of no use.
+        why: String,
+    },
+}
+
 /// A look at the rows.
 #[derive(Debug)]
 pub struct HistoryReader {
@@ -294,20 +313,19 @@ pub struct HistoryReader {
 }
 
 impl HistoryReader {
-    /// The history in a directory, beside whoever keeps it; `None` if there is none of this ledger.
+    /// The history in a directory, beside whoever keeps it.
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub fn open(dir: &Path, ledger: Uuid) -> Result<Option<Self>, HistoryError> {
+    pub fn open(dir: &Path, ledger: Uuid) -> Result<StoredHistory, HistoryError> {
         let generations = Generations::new(dir.to_owned());
-        let Some(newest) = generations.there()?.first().copied() else { return Ok(None) };
-        let conn = open_to_read(&generations.path(newest))?;
-        let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version != VERSION {
-            return Ok(None);
+        let Some(newest) = generations.there()?.first().copied() else { return Ok(StoredHistory::None) };
+        let path = generations.path(newest);
+        let conn = open_to_read(&path)?;
+        match is_of(&conn, ledger)? {
+            None => Ok(StoredHistory::Here(Self { conn: Some(conn), file: None })),
+            Some(why) => Ok(StoredHistory::Other { path, why }),
         }
-        let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
-        Ok((of == ledger.as_bytes()).then_some(Self { conn: Some(conn), file: None }))
     }
 
     pub(super) fn conn(&self) -> Result<&Connection, HistoryError> {

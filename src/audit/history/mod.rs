@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 
 pub use check::KeptRow;
 use file::{File, Generations};
-pub use file::{HistoryReader, VERSION as HISTORY_VERSION};
+pub use file::{HistoryReader, StoredHistory, VERSION as HISTORY_VERSION};
 pub use query::{Filter, Order};
 pub use rows::{KeptToken, row_and_tokens, row_of};
 pub use shown::ShownRow;
