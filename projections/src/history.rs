@@ -283,6 +283,9 @@ fn reason_of_app(event: &AppEvent) -> Option<String> {
     }
 }
 
+/// Every reason of an end of tokens; the others are words of operators.
+pub const REASONS: &[&str] = &["user", "app", "operator", "superseded", "leaked"];
+
 const fn reason_of_revocation(reason: RevocationReason) -> &'static str {
     match reason {
         RevocationReason::User => "user",

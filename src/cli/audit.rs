@@ -104,9 +104,12 @@ struct Events {
     /// Lines for people, or everything as NDJSON or CSV
     #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "json")]
     format: Format,
-    /// How many, as text or with --json: 1 to 200
-    #[arg(long, default_value_t = 50)]
-    limit: u32,
+    /// How many: 1 to 200; without it, 50 as text or with --json, and everything as NDJSON or CSV
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=200))]
+    limit: Option<u32>,
+    /// Go on behind a page: its next_cursor, with everything else as it was there
+    #[arg(long)]
+    cursor: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -165,10 +168,11 @@ impl Events {
             ("after", text(self.after.as_ref())),
             ("before", text(self.before.as_ref())),
             ("order", self.oldest_first.then(|| "oldest".to_owned())),
+            ("limit", text(self.limit.as_ref())),
+            ("cursor", self.cursor.clone()),
         ]);
         match self.format {
             Format::Text => {
-                asked.push(("limit", self.limit.to_string()));
                 reach.ask(Needs::Ledger, |api| api.get("/audit/events", &borrowed(&asked)), lines)
             }
             Format::Ndjson | Format::Csv => {
@@ -260,7 +264,10 @@ fn lines(page: &Value) -> String {
     };
     let mut all: String = items(page).iter().map(line).collect();
     if page["next_cursor"].is_string() {
-        all.push_str("there are more: --limit shows up to 200, --format ndjson or csv shows all\n");
+        all.push_str(&format!(
+            "there are more: --cursor {} goes on, --limit shows up to 200, --format ndjson or csv shows all\n",
+            text(page, "next_cursor")
+        ));
     }
     all
 }

@@ -7,17 +7,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::asked::Asked;
 use super::export::{Export, Lines, behind};
-use super::log;
+use super::known;
 use crate::audit::{Filter, Order, ShownRow};
 use crate::http::connection::Connection;
-use crate::http::context::Context;
 use crate::http::manage::paging::Limit;
 use crate::http::manage::reply;
-use crate::http::operator::Reader;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
 
@@ -44,11 +44,11 @@ pub struct Wanted {
     /// Done by this user id, client id, operator key id, or part of grantbook.
     #[param(nullable = false)]
     actor: Option<String>,
-    /// Of this type, such as `token-revoked`.
+    /// Of this type, such as `token-revoked`: one that grantbook knows, or one that is in the ledger.
     #[serde(rename = "type")]
     #[param(nullable = false)]
     event_type: Option<String>,
-    /// For this reason, word for word, such as `superseded`.
+    /// For this reason, word for word, such as `superseded`: one that grantbook gives, or one that is in the ledger.
     #[param(nullable = false)]
     reason: Option<String>,
     /// Recorded at this time (RFC 3339) or later.
@@ -58,9 +58,11 @@ pub struct Wanted {
     #[param(value_type = Option<String>, nullable = false)]
     until: Option<Timestamp>,
     /// Behind this position.
+    #[serde(default, deserialize_with = "after")]
     #[param(nullable = false)]
     after: Option<u64>,
     /// Before this position.
+    #[serde(default, deserialize_with = "before")]
     #[param(nullable = false)]
     before: Option<u64>,
     /// `newest` first, which is the default, or `oldest` first.
@@ -72,9 +74,24 @@ pub struct Wanted {
     /// `next_cursor` of the page before, with everything else as it was there.
     #[param(nullable = false)]
     cursor: Option<String>,
-    /// The most items of a page: 1 to 200, 50 by default.
+    /// The most items: 1 to 200. Without it, 50 of a page, and all lines.
     #[param(value_type = Option<u8>, nullable = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<Limit>,
+}
+
+fn after<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
+    position(text, "after")
+}
+
+fn before<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
+    position(text, "before")
+}
+
+/// What is wrong with it is said with its name.
+fn position<'de, D: Deserializer<'de>>(text: D, name: &str) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(text)?;
+    let wrong = |_| D::Error::custom(format!("{name} must be a position, such as 42, and is {text:?}"));
+    text.parse().map(Some).map_err(wrong)
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -137,21 +154,6 @@ impl Wanted {
             _ => Format::Json,
         })
     }
-
-    /// Everything asked for by id.
-    fn about(&self) -> String {
-        fn one<T: std::fmt::Display>(name: &str, value: Option<&T>) -> Option<String> {
-            value.map(|value| format!("{name} {value}"))
-        }
-        let all = [
-            one("account", self.account.as_ref()),
-            one("app", self.app.as_ref()),
-            one("user", self.user.as_ref()),
-            one("installation", self.installation.as_ref()),
-            one("token", self.token.as_ref()),
-        ];
-        all.into_iter().flatten().collect::<Vec<_>>().join(", ")
-    }
 }
 
 /// Where a page ended, and which list it was a page of: 8 bytes of position and 4 of a checksum of the filter.
@@ -190,26 +192,27 @@ impl Cursor {
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn list(
-    Reader(reader): Reader,
+    _asked: Asked,
     request: HttpRequest,
-    context: Context,
     service: web::Data<Service>,
     wanted: web::Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
-    log(&reader, &request, &context, &wanted.about());
     let (filter, order) = (wanted.filter(), wanted.order());
     service.history.reached(service.ledger.live().position()).await?;
+    known::must_be(&service.history, &filter).await?;
     let (media_type, lines) = match wanted.format(&request) {
         Format::Json => return page(&service, &wanted, filter, order).await,
         Format::Ndjson => ("application/x-ndjson", Lines::Ndjson),
         Format::Csv => ("text/csv; charset=utf-8; header=present", Lines::Csv),
     };
-    if wanted.cursor.is_some() || wanted.limit.is_some() {
-        return Err(Problem::bad_request("cursor and limit are for pages, which are JSON"));
+    let mut from_here = filter.clone();
+    if let Some(cursor) = &wanted.cursor {
+        behind(&mut from_here, order, Cursor::read(cursor, &filter, order)?);
     }
     // What is recorded from here on is for the next answer, or this one might never end.
-    let filter = Filter { up_to: Some(service.history.progress().position), ..filter };
-    let export = Export { history: Arc::clone(&service.history), filter, order, lines };
+    let filter = Filter { up_to: Some(service.history.progress().position), ..from_here };
+    let most = wanted.limit.map(|limit| Limit::or_default(Some(limit)));
+    let export = Export { history: Arc::clone(&service.history), filter, order, lines, most };
     let body = export.start(&service.exports, Connection::of(&request))?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, media_type))

@@ -84,6 +84,8 @@ pub(super) struct Export {
     pub filter: Filter,
     pub order: Order,
     pub lines: Lines,
+    /// The most lines, at least one; `None` is all.
+    pub most: Option<usize>,
 }
 
 impl Export {
@@ -139,11 +141,13 @@ impl Export {
             };
             // The reader went away, if there is no channel any more.
             let Ok(room) = room.map_err(|_| BrokenOff::NobodyReads(patience))? else { return Ok(()) };
-            let rows = self.history.rows(self.filter.clone(), self.order, ROWS_AT_ONCE).await?;
+            let at_once = self.most.map_or(ROWS_AT_ONCE, |most| most.min(ROWS_AT_ONCE));
+            let rows = self.history.rows(self.filter.clone(), self.order, at_once).await?;
+            self.most = self.most.map(|most| most - rows.len().min(most));
             room.send(Bytes::from(self.form(&rows, is_first)?));
             is_first = false;
             match rows.last() {
-                Some(last) if rows.len() == ROWS_AT_ONCE => {
+                Some(last) if rows.len() == ROWS_AT_ONCE && self.most != Some(0) => {
                     behind(&mut self.filter, self.order, last.position);
                 }
                 Some(_) | None => return Ok(()),
@@ -210,6 +214,7 @@ mod tests {
             filter: Filter::default(),
             order: Order::OldestFirst,
             lines: Lines::Ndjson,
+            most: None,
         };
         (given, export)
     }
