@@ -42,6 +42,11 @@ const LOCATED_BYTES: usize = 1 + 16 + RANDOM_BYTES;
 /// Base62 characters of a CRC-32.
 const CHECKSUM_CHARS: usize = 6;
 
+/// Whether something in a text begins as secrets do.
+pub fn is_like_one(text: &str) -> bool {
+    [TOKEN, CODE, CLIENT_SECRET, OPERATOR_KEY].iter().any(|prefix| text.contains(prefix))
+}
+
 /// A secret in plain form: it has no Display and no Serialize, its Debug is opaque, and its memory is
 /// wiped when it goes.
 pub struct PlainSecret(Zeroizing<String>);

@@ -13,7 +13,9 @@ use crate::audit::History;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::http;
+use crate::http::audit::export::Exports;
 use crate::http::browser::{Browser, SignIn};
+use crate::http::connection::Connection;
 use crate::http::limits::RequestLimits;
 pub use crate::http::service::ProcessKey;
 use crate::http::service::Service;
@@ -70,6 +72,7 @@ pub struct Server {
     address: SocketAddr,
     ledger: Arc<Ledger>,
     history: Arc<History>,
+    exports: Arc<Exports>,
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -121,6 +124,7 @@ impl Server {
         let service =
             web::Data::new(service(config, (&ledger, &history), parts.process_keys, Arc::clone(&metrics)));
         let metrics = web::Data::from(metrics);
+        let exports = Arc::clone(&service.exports);
         let cookies = CookieOptions {
             https: config.issuer.is_https(),
             lifetime: config.session.lifetime,
@@ -152,6 +156,7 @@ impl Server {
                 )
         });
         let server = server
+            .on_connect(Connection::remember)
             .client_request_timeout(limits.client_head_timeout)
             .keep_alive(limits.keep_alive)
             .max_connections(limits.max_connections)
@@ -162,7 +167,7 @@ impl Server {
             .map_err(StartError::Server)?
             .run();
         let handle = server.handle();
-        Ok(Self { address, ledger, history, handle, task: tokio::spawn(server) })
+        Ok(Self { address, ledger, history, exports, handle, task: tokio::spawn(server) })
     }
 
     /// What it listens on.
@@ -177,6 +182,8 @@ impl Server {
 
     /// Takes no more requests, lets those under way finish, then closes the ledger.
     pub async fn stop(self) -> Result<(), StoreError> {
+        // They may have no end, whoever reads them.
+        self.exports.stop();
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.task.await {
             tracing::error!(%error, "the web server ended with an error");
@@ -209,6 +216,7 @@ fn service(
     Service {
         rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger), Arc::clone(history))),
         history: Arc::clone(history),
+        exports: Arc::default(),
         ledger: Arc::clone(ledger),
         issuer: config.issuer.as_str().to_owned(),
         scopes: config.scopes.clone(),

@@ -5,7 +5,7 @@
 //! so. What an event does not carry, such as the account of a revocation, is taken from the events before it
 //! in its stream.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use grantbook_events::{
     AccountId, Actor, AppEvent, ClientId, Event, EventId, InstallationEvent, InstallationId,
@@ -40,6 +40,8 @@ pub struct HistoryRow {
     pub installation_id: Option<InstallationId>,
     /// The tokens it issued or ended.
     pub token_ids: Vec<TokenId>,
+    /// Whose tokens it ended, if it may have ended those of several users.
+    pub token_users: Vec<UserId>,
     /// Who did it; unknown if the event cannot be read.
     pub actor: Option<Actor>,
     /// Why, if it says so.
@@ -130,6 +132,7 @@ impl HistoryRow {
             user_id: None,
             installation_id,
             token_ids: Vec::new(),
+            token_users: Vec::new(),
             actor: None,
             reason: None,
             request_id: None,
@@ -156,7 +159,11 @@ impl HistoryRow {
                 self.user_id = Some(event.user_id.clone());
                 self.token_ids = vec![event.token_id];
             }
-            InstallationEvent::CodeReplayed(event) => self.token_ids.clone_from(&event.token_ids),
+            InstallationEvent::CodeReplayed(event) => {
+                self.token_ids.clone_from(&event.token_ids);
+                // They are all of one grant.
+                self.user_id = self.users_of_tokens(id, earlier)?.into_iter().next();
+            }
             InstallationEvent::TokenRevoked(event) => {
                 self.token_ids = vec![event.token_id];
                 self.user_id = earlier.user_of(id, event.token_id, self.recorded_at)?;
@@ -164,10 +171,28 @@ impl HistoryRow {
             }
             InstallationEvent::Uninstalled(event) => {
                 self.token_ids.clone_from(&event.token_ids);
+                self.token_users = self.users_of_tokens(id, earlier)?.into_iter().collect();
                 self.reason = Some(reason_of_uninstall(event.reason).to_owned());
             }
         }
         self.find_account(id, earlier)
+    }
+
+    fn users_of_tokens<E: Earlier>(
+        &self,
+        id: InstallationId,
+        earlier: &mut E,
+    ) -> Result<BTreeSet<UserId>, E::Error> {
+        let mut users = BTreeSet::new();
+        for token in &self.token_ids {
+            users.extend(earlier.user_of(id, *token, self.recorded_at)?);
+        }
+        Ok(users)
+    }
+
+    /// Everybody whose grant or tokens it is about.
+    pub fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.user_id.iter().chain(&self.token_users)
     }
 
     /// Adds the row to a digest of rows.
@@ -176,6 +201,8 @@ impl HistoryRow {
         let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
         let actor = self.actor.as_ref().map(|actor| format!("{:?} {}", actor.kind, actor.id));
         let tokens: Vec<u8> = self.token_ids.iter().flat_map(|token| *token.as_uuid().as_bytes()).collect();
+        let users: Vec<u8> =
+            self.token_users.iter().flat_map(|user| [user.as_str(), "\0"].concat().into_bytes()).collect();
         digest.add(
             "history",
             &[
@@ -190,6 +217,7 @@ impl HistoryRow {
                 &text(self.user_id.as_ref().map(UserId::as_str)),
                 &id(self.installation_id.map(|id| *id.as_uuid())),
                 &tokens,
+                &users,
                 &text(actor.as_deref()),
                 &text(self.reason.as_deref()),
                 &text(self.request_id.as_ref().map(RequestId::as_str)),
@@ -205,7 +233,7 @@ impl HistoryRow {
             .find_map(|((name, ours), (_, theirs))| (ours != theirs).then_some((name, ours, theirs)))
     }
 
-    fn fields(&self) -> [(&'static str, String); 14] {
+    fn fields(&self) -> [(&'static str, String); 15] {
         [
             ("position", self.position.to_string()),
             ("event id", self.event_id.to_string()),
@@ -218,6 +246,7 @@ impl HistoryRow {
             ("user", format!("{:?}", self.user_id)),
             ("installation", format!("{:?}", self.installation_id)),
             ("tokens", format!("{:?}", self.token_ids)),
+            ("users of the tokens", format!("{:?}", self.token_users)),
             ("actor", format!("{:?}", self.actor)),
             ("reason", format!("{:?}", self.reason)),
             ("request", format!("{:?}", self.request_id)),
@@ -253,6 +282,9 @@ fn reason_of_app(event: &AppEvent) -> Option<String> {
         | AppEvent::SecretRetired(_) => None,
     }
 }
+
+/// Every reason of an end of tokens; the others are words of operators.
+pub const REASONS: &[&str] = &["user", "app", "operator", "superseded", "leaked"];
 
 const fn reason_of_revocation(reason: RevocationReason) -> &'static str {
     match reason {

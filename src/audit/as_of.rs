@@ -12,9 +12,9 @@ use grantbook_events::{
     AccountId, ClientId, Event, InstallationEvent, InstallationId, Position, Recorded, Revision, StreamKind,
     Timestamp, TokenId,
 };
-use grantbook_projections::AppStatus;
 use grantbook_projections::live::Live;
 
+use answers::app_then;
 pub use answers::{AccountThen, Change, Changes, Cut, InstallationThen, TokenAnswer, TokenThen};
 
 use super::history::{History, HistoryError};
@@ -115,10 +115,9 @@ impl<'a> Past<'a> {
         account: &AccountId,
         cut: Cut,
     ) -> Result<Vec<InstallationThen>, AuditError> {
-        // Installations stay in the live projection for ever, ended ones too.
-        let known = self.ledger.live().installations_on_account(account, 0, usize::MAX, cut.time);
-        let installations = known.iter().map(|facts| facts.installation_id);
-        let apps: BTreeSet<ClientId> = known.iter().map(|facts| facts.client_id).collect();
+        let known = self.history.installations_on(account.clone(), cut.position).await?;
+        let installations = known.iter().map(|(installation, _)| *installation);
+        let apps: BTreeSet<ClientId> = known.iter().filter_map(|(_, app)| *app).collect();
         let (live, _) = self.folded(installations, apps, cut).await?;
         let then = live.installations_on_account(account, 0, usize::MAX, cut.time);
         Ok(then.iter().map(|facts| InstallationThen::of(facts, &live)).collect())
@@ -192,12 +191,10 @@ impl<'a> Past<'a> {
             let why = format!("Nothing was known of its installation: {}.", poison.reason);
             return Ok(Some(answer("quarantined", why, None)));
         }
-        let status = issue.client_id.and_then(|app| live.app(&app)).map(|app| app.status.clone());
-        let why = match status {
-            Some(AppStatus::Suspended { reason }) => format!("Its app was suspended: {reason}."),
-            Some(AppStatus::Deleted { reason }) => format!("Its app was deleted: {reason}."),
-            Some(AppStatus::Quarantined { reason }) => format!("Nothing was known of its app: {reason}."),
-            Some(AppStatus::Active) | None => "Its app was not active.".to_owned(),
+        let app = issue.client_id.and_then(|app| live.app(&app));
+        let why = match app_then(app.as_ref().map(|app| &app.status)).1 {
+            Some(reason) => sentence(&reason),
+            None => "Its app was not active.".to_owned(),
         };
         Ok(Some(answer("app_inactive", why, None)))
     }
@@ -210,6 +207,13 @@ impl<'a> Past<'a> {
         self.history.reached(self.ledger.live().position()).await?;
         Ok(self.history.issue_of(token_id).await?.and_then(|row| row.installation_id))
     }
+}
+
+/// Words as a sentence.
+fn sentence(words: &str) -> String {
+    let mut rest = words.chars();
+    let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", rest.as_str())
 }
 
 fn issues(recorded: &Recorded, token_id: TokenId) -> Option<&grantbook_events::CodeExchanged> {

@@ -11,7 +11,7 @@ pub use as_of::{
     AccountThen, AuditError, Change, Changes, Cut, InstallationThen, Past, TokenAnswer, TokenThen,
 };
 pub use history::{
-    Filter, HISTORY_VERSION, History, HistoryError, HistoryProgress, HistoryReader, Order, Rebuilt, ShownRow,
-    row_of,
+    Filter, HISTORY_VERSION, History, HistoryError, HistoryProgress, HistoryReader, KeptRow, KeptToken,
+    Order, Rebuilt, ShownRow, StoredHistory, row_and_tokens, row_of,
 };
 pub use timeline::{Moment, timeline, token_timeline};

@@ -4,17 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantbook_events::{AccountId, Event, InstallationEvent, Position, Timestamp, TokenId, UninstallReason};
+use grantbook_events::{
+    AccountId, Event, InstallationEvent, Position, StreamKind, Timestamp, TokenId, UninstallReason,
+};
 use grantbook_projections::live::Live;
+use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
 use crate::decisions::{ResumeApp, SuspendApp, TokenRules, UninstallApp};
+use crate::ledger::tests::poison::foreign;
 use crate::ledger::tests::simulation::history as random_history;
 use crate::ledger::tests::{Given, START, exchange, grant, installation, revoke};
 use crate::ledger::{Ledger, Until, fold, read};
-use crate::store::{MemoryStore, Record, Store};
+use crate::store::{Expected, MemoryStore, NewRecord, Record, Store};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -83,6 +87,112 @@ async fn as_of_is_a_ledger_that_ends_there() {
             let now = last.map_or(Timestamp::EPOCH, |last| last.recorded_at);
             hold(&past, cut, as_of, now, &tokens).await;
         }
+    }
+}
+
+/// The ledger with the recorded times of its events changed, so that times and positions are in different
+/// orders.
+async fn with_odd_clocks(records: &[Record], seconds: &[u64]) -> (Given, Vec<Record>) {
+    let store = MemoryStore::new(Uuid::from_u128(10));
+    for (record, seconds) in records.iter().cloned().zip(seconds.iter().cycle()) {
+        let expected = match record.revision.as_u64().checked_sub(1) {
+            None => Expected::NoStream,
+            Some(last) => Expected::Exactly(grantbook_events::Revision::new(last)),
+        };
+        let new = NewRecord {
+            event_id: record.event_id,
+            type_name: record.type_name,
+            version: record.version,
+            recorded_at: record.recorded_at.plus(Duration::from_secs(*seconds)),
+            metadata: record.metadata,
+            payload: record.payload,
+        };
+        store.append(&record.stream, expected, vec![new]).await.unwrap();
+    }
+    let records = store.read_all(Position::START, usize::MAX).await.unwrap();
+    (Given::over(store as _).await, records)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn as_of_any_position_or_time_is_a_ledger_that_ends_there(
+        seed in 0_u64..1000,
+        seconds in prop::collection::vec(0_u64..20_000, 1..60),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), 0_u64..3), 1..12),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (_, store) = random_history(seed).await;
+            let all = store.read_all(Position::START, usize::MAX).await.unwrap();
+            let (given, records) = with_odd_clocks(&all, &seconds).await;
+            let (history, _dir) = kept(&given.ledger).await;
+            let (past, tokens) = (Past::new(&given.ledger, &history), tokens_of(&records));
+            for (index, is_time, micros) in cuts {
+                let at = index.index(records.len());
+                let (as_of, end, now) = if is_time {
+                    // Just before an event, with it, and just after it.
+                    let time = Timestamp::from_micros(records[at].recorded_at.as_micros() + micros as i64 - 1);
+                    let later = records.iter().position(|record| record.recorded_at > time);
+                    (Until::Time(time), later.unwrap_or(records.len()), time)
+                } else {
+                    (Until::Position(records[at].position), at + 1, records[at].recorded_at)
+                };
+                hold(&past, &records[..end], as_of, now, &tokens).await;
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_tokens_from_being_valid_is_said_in_words() {
+    let (given, _) = some_hours().await;
+    let (history, _dir) = kept(&given.ledger).await;
+    let past = Past::new(&given.ledger, &history);
+    let (acme, app) = ("acme".parse().unwrap(), given.app().await);
+    let granted = grant(app, &acme);
+    given.settle(&granted).await.unwrap().unwrap();
+    given.settle(&exchange(&granted)).await.unwrap().unwrap();
+    let installed = past.account(&acme, Until::Head).await.unwrap().as_of.position;
+    let of_app = |then: AccountThen| then.items.into_iter().find(|one| one.client_id == app).unwrap();
+    let suspend = SuspendApp { client_id: app, reason: "under review".to_owned() };
+    given.settle(&suspend).await.unwrap().unwrap();
+    let then = of_app(past.account(&acme, Until::Head).await.unwrap());
+    assert_eq!((then.installed, then.app_status), (false, "suspended"));
+    assert_eq!(then.reason.as_deref(), Some("its app was suspended: under review"));
+    let changes = past.changes(&acme, Until::Position(installed), Until::Head).await.unwrap();
+    assert_eq!((changes.items.len(), changes.items[0].change), (1, "ended"));
+    assert_eq!(changes.items[0].reason, then.reason);
+    let before = of_app(past.account(&acme, Until::Position(installed)).await.unwrap());
+    assert_eq!((before.installed, before.app_status, before.reason), (true, "active", None));
+
+    // An event that nobody understands.
+    let installation_id = installation(app, &acme);
+    let stream = StreamKind::Installation(installation_id).into();
+    let expected = Expected::Exactly(grantbook_events::Revision::new(1));
+    given.ledger.store().append(&stream, expected, vec![foreign()]).await.unwrap();
+    given.ledger.caught_up().await.unwrap();
+    let head = given.ledger.store().head().await.unwrap().position;
+    history.reached(head).await.unwrap();
+    let then = of_app(past.account(&acme, Until::Time(given.ledger.now())).await.unwrap());
+    assert!(!then.installed && then.quarantined.is_some());
+    assert!(then.reason.as_ref().unwrap().starts_with("nothing was known of it: "), "{:?}", then.reason);
+}
+
+#[tokio::test]
+async fn the_history_knows_which_installations_there_were() {
+    let (given, records) = some_hours().await;
+    let (history, _dir) = kept(&given.ledger).await;
+    history.reached(given.ledger.live().position()).await.unwrap();
+    let acme: AccountId = "acme".parse().unwrap();
+    for record in &records {
+        let cut: Vec<_> = records.iter().filter(|one| one.position <= record.position).cloned().collect();
+        let known = folded(&cut).installations_on_account(&acme, 0, usize::MAX, given.ledger.now());
+        let expected: BTreeSet<_> =
+            known.iter().map(|facts| (facts.installation_id, Some(facts.client_id))).collect();
+        let found = history.installations_on(acme.clone(), record.position).await.unwrap();
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
     }
 }
 

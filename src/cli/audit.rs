@@ -104,9 +104,12 @@ struct Events {
     /// Lines for people, or everything as NDJSON or CSV
     #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "json")]
     format: Format,
-    /// How many, as text or with --json: 1 to 200
-    #[arg(long, default_value_t = 50)]
-    limit: u32,
+    /// How many: 1 to 200; without it, 50 as text or with --json, and everything as NDJSON or CSV
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=200))]
+    limit: Option<u32>,
+    /// Go on behind a page: its next_cursor, with everything else as it was there
+    #[arg(long)]
+    cursor: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -165,10 +168,11 @@ impl Events {
             ("after", text(self.after.as_ref())),
             ("before", text(self.before.as_ref())),
             ("order", self.oldest_first.then(|| "oldest".to_owned())),
+            ("limit", text(self.limit.as_ref())),
+            ("cursor", self.cursor.clone()),
         ]);
         match self.format {
             Format::Text => {
-                asked.push(("limit", self.limit.to_string()));
                 reach.ask(Needs::Ledger, |api| api.get("/audit/events", &borrowed(&asked)), lines)
             }
             Format::Ndjson | Format::Csv => {
@@ -260,7 +264,10 @@ fn lines(page: &Value) -> String {
     };
     let mut all: String = items(page).iter().map(line).collect();
     if page["next_cursor"].is_string() {
-        all.push_str("there are more: --limit shows up to 200, --format ndjson or csv shows all\n");
+        all.push_str(&format!(
+            "there are more: --cursor {} goes on, --limit shows up to 200, --format ndjson or csv shows all\n",
+            text(page, "next_cursor")
+        ));
     }
     all
 }
@@ -276,9 +283,13 @@ fn installations(answer: &Value) -> String {
             Some(true) => {
                 format!("installed since {} with {}", text(item, "installed_since"), words(item, "scopes"))
             }
-            _ => match &item["ended_at"] {
-                Value::Null => "approved, never installed".to_owned(),
-                _ => format!("not installed, ended {}", text(item, "ended_at")),
+            _ => match (&item["ended_at"], &item["reason"]) {
+                (Value::Null, Value::Null) => "approved, never installed".to_owned(),
+                (Value::Null, _) => format!("not installed: {}", text(item, "reason")),
+                (_, Value::Null) => format!("not installed, ended {}", text(item, "ended_at")),
+                (_, _) => {
+                    format!("not installed, ended {}; {}", text(item, "ended_at"), text(item, "reason"))
+                }
             },
         };
         all.push_str(&format!("{}  {}: {state}\n", text(item, "installation_id"), text(item, "app_name")));
@@ -315,7 +326,11 @@ fn changes(answer: &Value) -> String {
     let mut all = format!("account {}, from {} to {}\n", text(answer, "account_id"), &from[6..], &to[6..]);
     for item in items(answer) {
         let (id, app) = (text(item, "installation_id"), text(item, "app_name"));
-        all.push_str(&format!("{id}  {app}: {}\n", text(item, "change")));
+        let reason = match &item["reason"] {
+            Value::Null => String::new(),
+            _ => format!(" ({})", text(item, "reason")),
+        };
+        all.push_str(&format!("{id}  {app}: {}{reason}\n", text(item, "change")));
         for (label, name) in [
             ("scopes added", "scopes_added"),
             ("scopes removed", "scopes_removed"),

@@ -15,6 +15,7 @@ use url::{Host, Url};
 
 use super::api::{Api, Query};
 use super::failure::Failure;
+use super::ledger_place::served_by;
 use super::place::Place;
 use super::running::Running;
 use super::runtime::runtime;
@@ -169,6 +170,30 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
+    }
+}
+
+/// The server that serves the ledger on this machine, or none if really none does: one that has the ledger,
+/// and cannot be asked, is a failure.
+pub(super) fn serving_if_served(config: &Config) -> Result<Option<Api>, Failure> {
+    let mut tries = 0;
+    loop {
+        if let Some(api) = serving(config)? {
+            return Ok(Some(api));
+        }
+        match served_by(config)? {
+            None => return Ok(None),
+            // It may be starting, or stopping.
+            Some(_) if tries < TRIES => thread::sleep(PAUSE),
+            Some(why) => {
+                let file = control::path(&config.data_dir);
+                return Err(Failure::Failed(format!(
+                    "{why}; {} does not lead to it, so what it serves cannot be compared",
+                    file.display()
+                )));
+            }
+        }
+        tries += 1;
     }
 }
 

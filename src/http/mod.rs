@@ -4,6 +4,7 @@
 pub mod account;
 pub mod audit;
 pub mod browser;
+pub mod connection;
 pub mod context;
 pub mod fault;
 pub mod form;

@@ -7,8 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::Live;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::context::Context;
 use super::manage::reply;
@@ -73,6 +73,17 @@ struct RebuildJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<String>,
+}
+
+/// What a snapshot is for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SnapshotWanted {
+    /// Whether a start may load it, which is the default. One that is not kept is written in the directory
+    /// `compared` beside the others, in place of the one before it, and only to be compared.
+    #[param(nullable = false)]
+    kept: Option<bool>,
 }
 
 /// A snapshot that was written.
@@ -197,12 +208,21 @@ pub async fn cancel(
 
 /// Write a snapshot of the live projection now.
 #[utoipa::path(post, path = "/projections/live/snapshots", operation_id = "take_snapshot", tag = "projections", security(("operator_key" = [])),
+    params(SnapshotWanted),
     responses(
         (status = 201, description = "It is written", body = SnapshotJson),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn snapshot(_admin: Admin, service: web::Data<Service>) -> Result<HttpResponse, Problem> {
-    match service.ledger.take_snapshot().await {
+pub async fn snapshot(
+    _admin: Admin,
+    service: web::Data<Service>,
+    wanted: web::Query<SnapshotWanted>,
+) -> Result<HttpResponse, Problem> {
+    let written = match wanted.kept {
+        Some(false) => service.ledger.take_snapshot_apart().await,
+        Some(true) | None => service.ledger.take_snapshot().await,
+    };
+    match written {
         Ok(Some(position)) => Ok(reply::created(&SnapshotJson { position })),
         Ok(None) => Err(Problem::new(StatusCode::CONFLICT, "conflict", "there is nothing to write yet")),
         Err(error) => {

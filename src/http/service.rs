@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
+use super::audit::export::Exports;
 use crate::audit::History;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{Command, Refusal};
@@ -20,6 +21,8 @@ pub struct Service {
     pub ledger: Arc<Ledger>,
     /// The history of the ledger.
     pub history: Arc<History>,
+    /// Answers without end that are under way.
+    pub exports: Arc<Exports>,
     /// Projections that are built again.
     pub rebuilds: Arc<Rebuilds>,
     /// The issuer, without a trailing slash. From the configuration, never from a Host header (K6).

@@ -181,6 +181,12 @@ impl Folder {
         keeper.take(self.live.load_full()).await
     }
 
+    /// Writes a snapshot that is only to be compared.
+    pub(super) async fn take_snapshot_apart(&self) -> Result<Option<Position>, SnapshotError> {
+        let Some(keeper) = &self.keeper else { return Ok(None) };
+        keeper.take_apart(self.live.load_full()).await
+    }
+
     /// Writes a snapshot if that is worth it at the end.
     pub(super) async fn finish(&self) {
         let Some(keeper) = &self.keeper else { return };

@@ -215,6 +215,15 @@ impl Ledger {
         self.folder.take_snapshot().await
     }
 
+    /// Writes the live projection where it is neither kept nor loaded, only to be compared; otherwise as
+    /// [`Self::take_snapshot`].
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn take_snapshot_apart(&self) -> Result<Option<Position>, SnapshotError> {
+        self.folder.take_snapshot_apart().await
+    }
+
     /// Where snapshots are kept, if they are.
     pub fn snapshots(&self) -> Option<&Snapshots> {
         self.folder.snapshots()

@@ -8,7 +8,6 @@ use grantbook_projections::live::Live;
 use uuid::Uuid;
 
 use super::Finding;
-use crate::audit::HistoryReader;
 use crate::ledger::{SnapshotError, Snapshots};
 
 /// What a verification is to hold its fold against.
@@ -18,8 +17,8 @@ pub struct Against {
     pub live: Option<Claim>,
     /// The snapshots.
     pub snapshots: Option<Snapshots>,
-    /// The stored history.
-    pub history: Option<HistoryReader>,
+    /// The directory with the stored history.
+    pub history: Option<PathBuf>,
 }
 
 /// What somebody says of a projection.
@@ -40,6 +39,15 @@ pub struct Compared {
     pub position: Position,
 }
 
+/// Something that is of no use here, and no fault: why it was not compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
 /// What is to be compared at one position.
 #[derive(Debug)]
 enum Point {
@@ -55,6 +63,7 @@ pub(super) struct Points {
     due: Vec<(Position, Point)>,
     pub compared: Vec<Compared>,
     pub findings: Vec<Finding>,
+    pub passed_over: Vec<PassedOver>,
     /// Whether the live projection differs.
     pub live_differs: bool,
 }
@@ -67,8 +76,14 @@ impl Points {
         snapshots: Option<Snapshots>,
         ledger: Uuid,
     ) -> std::io::Result<Self> {
-        let mut points =
-            Self { ledger, due: Vec::new(), compared: Vec::new(), findings: Vec::new(), live_differs: false };
+        let mut points = Self {
+            ledger,
+            due: Vec::new(),
+            compared: Vec::new(),
+            findings: Vec::new(),
+            passed_over: Vec::new(),
+            live_differs: false,
+        };
         points.due.extend(live.map(|claim| (claim.position, Point::Live(claim))));
         for path in snapshots.map_or_else(|| Ok(Vec::new()), |snapshots| snapshots.paths())? {
             match Snapshots::header(&path) {
@@ -152,11 +167,11 @@ impl Points {
             | SnapshotError::Store(_)
             | SnapshotError::Json(_) => true,
         };
-        let what = format!("snapshot {}: {why}", name(path));
+        let what = format!("snapshot {}", name(path));
         if is_fault {
-            self.findings.push(Finding { position, what });
+            self.findings.push(Finding { position, what: format!("{what}: {why}") });
         } else {
-            tracing::warn!("{what}: it is passed over");
+            self.passed_over.push(PassedOver { what, why: why.to_string() });
         }
     }
 }
@@ -172,6 +187,6 @@ pub(super) fn in_words(state: &Live, replayed: &Live, where_it_is: &str) -> Stri
     }
 }
 
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }

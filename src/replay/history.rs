@@ -1,15 +1,15 @@
 //! The history folded again, and the stored rows held against it. Knows: rows. Must not know: the live
 //! projection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use grantbook_events::Position;
+use grantbook_events::{Position, Timestamp};
 use grantbook_projections::history::{HistoryRow, Remembered};
 use grantbook_projections::live::StateDigest;
 
 use super::run::each;
 use super::{Compared, Finding, ReplayError, Step, Until};
-use crate::audit::{Filter, HistoryError, HistoryReader, Order, row_of};
+use crate::audit::{HistoryError, HistoryReader, KeptRow, KeptToken, row_and_tokens};
 use crate::ledger::read;
 use crate::store::{Record, Store};
 
@@ -21,16 +21,31 @@ const ROWS_AT_ONCE: usize = 1000;
 pub(super) struct Rows {
     earlier: Remembered,
     pub digest: StateDigest,
+    /// The latest time so far, whatever clocks did.
+    latest_at: Option<Timestamp>,
+}
+
+/// What a record comes to.
+struct Expected {
+    row: HistoryRow,
+    latest_at: Timestamp,
+    tokens: Vec<KeptToken>,
 }
 
 impl Rows {
     pub(super) fn row(&mut self, record: &Record) -> HistoryRow {
-        let Ok(row) = row_of(record, &mut self.earlier);
+        self.expected(record).row
+    }
+
+    fn expected(&mut self, record: &Record) -> Expected {
+        let Ok((row, tokens)) = row_and_tokens(record, &mut self.earlier);
         if let Ok(recorded) = read(record) {
             self.earlier.see(&recorded);
         }
         row.digest(&mut self.digest);
-        row
+        let latest_at = self.latest_at.unwrap_or(row.recorded_at).max(row.recorded_at);
+        self.latest_at = Some(latest_at);
+        Expected { row, latest_at, tokens }
     }
 }
 
@@ -73,25 +88,37 @@ pub(super) struct Stored {
     reader: HistoryReader,
     /// Where the stored rows end, and what they should come to.
     end: (Position, StateDigest),
-    read: VecDeque<HistoryRow>,
+    /// The latest time, as it is kept with where they end.
+    latest_at: Timestamp,
+    read: VecDeque<KeptRow>,
     last_read: Position,
     rows: Rows,
+    /// How many tokens and users there should be that lead to rows.
+    leads: (u64, u64),
     found: u64,
     is_compared: bool,
 }
 
 impl Stored {
-    pub(super) fn new(reader: HistoryReader) -> Result<Self, HistoryError> {
-        let end = reader.state()?;
-        Ok(Self {
+    /// Also says what is wrong with the file itself.
+    pub(super) fn new(reader: HistoryReader) -> Result<(Self, Vec<Finding>), HistoryError> {
+        let damages = reader.damages()?;
+        let damage =
+            |said: String| Finding { position: None, what: format!("history: its file is damaged: {said}") };
+        let findings: Vec<Finding> = damages.into_iter().map(damage).collect();
+        let (end, latest_at) = (reader.state()?, reader.latest_at()?);
+        let stored = Self {
             reader,
             end,
+            latest_at,
             read: VecDeque::new(),
             last_read: Position::START,
             rows: Rows::default(),
-            found: 0,
+            leads: (0, 0),
+            found: findings.len() as u64,
             is_compared: false,
-        })
+        };
+        Ok((stored, findings))
     }
 
     /// Holds the row of a record against the stored one, and says what is wrong.
@@ -99,48 +126,103 @@ impl Stored {
         if record.position > self.end.0 {
             return Ok(Vec::new());
         }
-        let expected = self.rows.row(record);
+        let expected = self.rows.expected(record);
         let mut findings = Vec::new();
         loop {
             let Some(stored) = self.next()? else {
                 findings.push(missing(record.position));
                 break;
             };
-            if stored.position < record.position {
-                findings.push(surplus(stored.position));
+            if stored.row.position < record.position {
+                findings.push(surplus(stored.row.position));
                 continue;
             }
-            if stored.position > record.position {
+            if stored.row.position > record.position {
                 findings.push(missing(record.position));
                 self.read.push_front(stored);
-            } else if let Some((field, stored, replayed)) = stored.difference(&expected) {
-                let what =
-                    format!("history: {field} is {stored} in the row of this event, and {replayed} replayed");
-                findings.push(Finding { position: Some(record.position), what });
+            } else {
+                findings.extend(difference(&stored, &expected));
             }
             break;
         }
+        self.compare_leads(&expected, &mut findings)?;
         if record.position == self.end.0 {
             self.is_compared = true;
-            if self.rows.digest != self.end.1 && self.found == 0 && findings.is_empty() {
-                let what = "history: its rows are right, and the digest kept with them is not".to_owned();
-                findings.push(Finding { position: Some(record.position), what });
-            }
+            self.compare_end(expected.latest_at, &mut findings);
         }
         self.found += findings.len() as u64;
         Ok(findings)
     }
 
+    /// Whether the tokens and users of an event lead to its row.
+    fn compare_leads(
+        &mut self,
+        expected: &Expected,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), HistoryError> {
+        let at = expected.row.position;
+        for token in &expected.tokens {
+            let id = token.token_id;
+            match self.reader.kept_token(id, at)? {
+                Some(kept) if kept == *token => {}
+                Some(kept) => findings.push(wrong(
+                    at,
+                    format!(
+                        "token {id} is kept with user {} and end {}, and has user {} and end {} replayed",
+                        or_none(kept.user_id.as_ref()),
+                        or_none(kept.expires_at.as_ref()),
+                        or_none(token.user_id.as_ref()),
+                        or_none(token.expires_at.as_ref()),
+                    ),
+                )),
+                None => {
+                    findings.push(wrong(at, format!("token {id} does not lead to the row of this event")));
+                }
+            }
+        }
+        self.leads.0 += expected.tokens.len() as u64;
+        let users: BTreeSet<_> = expected.row.users().collect();
+        for user in &users {
+            if !self.reader.leads_to(user, at)? {
+                findings.push(wrong(at, format!("user {user} does not lead to the row of this event")));
+            }
+        }
+        self.leads.1 += users.len() as u64;
+        Ok(())
+    }
+
+    /// What is kept with the end of the rows.
+    fn compare_end(&self, latest_at: Timestamp, findings: &mut Vec<Finding>) {
+        let position = self.end.0;
+        if self.latest_at != latest_at {
+            let what =
+                format!("the latest time kept with its end is {}, and {latest_at} replayed", self.latest_at);
+            findings.push(wrong(position, what));
+        }
+        if self.rows.digest != self.end.1 && self.found == 0 && findings.is_empty() {
+            let what = "its rows are right, and the digest kept with them is not".to_owned();
+            findings.push(wrong(position, what));
+        }
+    }
+
     /// What is left when the ledger has ended; or that all was the same.
     pub(super) fn end(mut self) -> Result<Result<Compared, Vec<Finding>>, HistoryError> {
         let mut findings = Vec::new();
-        while let Some(row) = self.next()? {
-            findings.push(surplus(row.position));
+        while let Some(stored) = self.next()? {
+            findings.push(surplus(stored.row.position));
         }
         let position = self.end.0;
         if !self.is_compared && position != Position::START {
-            let what = "history: it ends at this position, which the ledger does not have".to_owned();
-            findings.push(Finding { position: Some(position), what });
+            findings
+                .push(wrong(position, "it ends at this position, which the ledger does not have".to_owned()));
+        }
+        // Those that are missing were named.
+        let (tokens, users) = self.reader.leads(position)?;
+        for (what, kept, replayed) in [("tokens", tokens, self.leads.0), ("users", users, self.leads.1)] {
+            if kept > replayed {
+                let what = format!("history: {kept} {what} lead to rows, and {replayed} replayed");
+                findings.push(Finding { position: None, what });
+            }
         }
         if !findings.is_empty() || self.found > 0 {
             return Ok(Err(findings));
@@ -148,24 +230,44 @@ impl Stored {
         Ok(Ok(Compared { what: "the history, row by row".to_owned(), position }))
     }
 
-    fn next(&mut self) -> Result<Option<HistoryRow>, HistoryError> {
+    fn next(&mut self) -> Result<Option<KeptRow>, HistoryError> {
         if self.read.is_empty() {
             // The file may grow meanwhile.
-            let filter = Filter { after: Some(self.last_read), up_to: Some(self.end.0), ..Filter::default() };
-            self.read = self.reader.rows(&filter, Order::OldestFirst, ROWS_AT_ONCE)?.into();
+            self.read = self.reader.kept(self.last_read, self.end.0, ROWS_AT_ONCE)?.into();
             if let Some(last) = self.read.back() {
-                self.last_read = last.position;
+                self.last_read = last.row.position;
             }
         }
         Ok(self.read.pop_front())
     }
 }
 
+fn difference(stored: &KeptRow, expected: &Expected) -> Option<Finding> {
+    let at = expected.row.position;
+    if let Some((field, stored, replayed)) = stored.row.difference(&expected.row) {
+        return Some(wrong(
+            at,
+            format!("{field} is {stored} in the row of this event, and {replayed} replayed"),
+        ));
+    }
+    let (kept, replayed) = (stored.latest_at, expected.latest_at);
+    (kept != replayed).then(|| {
+        wrong(at, format!("the latest time is {kept} in the row of this event, and {replayed} replayed"))
+    })
+}
+
+fn or_none<T: ToString>(value: Option<&T>) -> String {
+    value.map_or_else(|| "none".to_owned(), T::to_string)
+}
+
+fn wrong(position: Position, what: String) -> Finding {
+    Finding { position: Some(position), what: format!("history: {what}") }
+}
+
 fn missing(position: Position) -> Finding {
-    Finding { position: Some(position), what: "history: the row of this event is missing".to_owned() }
+    wrong(position, "the row of this event is missing".to_owned())
 }
 
 fn surplus(position: Position) -> Finding {
-    let what = "history: there is a row of this position, which the ledger does not have".to_owned();
-    Finding { position: Some(position), what }
+    wrong(position, "there is a row of this position, which the ledger does not have".to_owned())
 }

@@ -18,7 +18,7 @@ mod what_if;
 
 use grantbook_events::Position;
 
-pub use compare::{Against, Claim, Compared};
+pub use compare::{Against, Claim, Compared, PassedOver};
 pub use history::run_history;
 pub use plan::{Plan, plan};
 pub use rebuild::{NotStarted, Outcome, Projection, ProjectionError, Rebuild, Rebuilds};

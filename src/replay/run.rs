@@ -74,10 +74,19 @@ pub async fn run(
 /// meanwhile.
 pub(super) async fn each(
     store: &dyn Store,
+    take: impl FnMut(&[Record], Position) -> Result<bool, ReplayError>,
+) -> Result<Position, ReplayError> {
+    each_after(store, Position::START, take).await
+}
+
+/// The same, behind a position.
+pub(super) async fn each_after(
+    store: &dyn Store,
+    after: Position,
     mut take: impl FnMut(&[Record], Position) -> Result<bool, ReplayError>,
 ) -> Result<Position, ReplayError> {
     let head = store.head().await?.position;
-    let mut subscription = store.subscribe(Position::START).await?;
+    let mut subscription = store.subscribe(after).await?;
     loop {
         match subscription.next().await {
             Signal::CaughtUp => return Ok(head),

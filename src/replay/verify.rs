@@ -6,17 +6,21 @@ use std::path::PathBuf;
 
 use grantbook_events::{Position, Revision, StreamName};
 use grantbook_projections::live::Live;
+use uuid::Uuid;
 
-use super::compare::{Against, Compared, Points, in_words};
+use super::compare::{Against, Compared, PassedOver, Points, in_words, name};
 use super::history::Stored;
-use super::run::{each, run};
+use super::run::{each_after, run};
 use super::twins::Twins;
 use super::{ReplayError, Step, Until};
+use crate::audit::{HistoryError, HistoryReader, StoredHistory};
 use crate::ledger::{Snapshots, fold};
-use crate::store::{ChainDigest, Record, Store};
+use crate::store::{ChainDigest, Record, Store, StoreError};
 
 /// How many findings are told in words; the rest is counted.
 const TOLD: usize = 20;
+/// How often reading is taken up again behind something damaged.
+const GAPS: usize = 10_000;
 
 /// What a verification came to.
 #[derive(Debug)]
@@ -31,11 +35,42 @@ pub struct Verified {
     pub found: u64,
     /// What was compared with the fold and is the same.
     pub compared: Vec<Compared>,
+    /// What was of no use to compare with.
+    pub passed_over: Vec<PassedOver>,
     /// Whether the live projection of the running server differs.
     pub live_differs: bool,
+    /// Whether there is a stored history.
+    pub has_history: bool,
 }
 
 impl Verified {
+    fn new() -> Self {
+        Self {
+            live: Live::new(),
+            events: 0,
+            findings: Vec::new(),
+            found: 0,
+            compared: Vec::new(),
+            passed_over: Vec::new(),
+            live_differs: false,
+            has_history: false,
+        }
+    }
+
+    /// A ledger of which nothing can be read.
+    pub fn damaged(position: Position, detail: String) -> Self {
+        let mut verified = Self::new();
+        verified.find(Finding::damage(position, &detail));
+        verified
+    }
+
+    fn find(&mut self, finding: Finding) {
+        self.found += 1;
+        if self.findings.len() < TOLD {
+            self.findings.push(finding);
+        }
+    }
+
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.found == 0
@@ -52,30 +87,34 @@ pub struct Finding {
     pub what: String,
 }
 
+impl Finding {
+    fn damage(position: Position, detail: &str) -> Self {
+        Self { position: Some(position), what: format!("the ledger is damaged: {detail}") }
+    }
+}
+
 /// Reads a ledger from its first record to its last and checks order, revisions, digests, event ids,
 /// and that every record is an event that follows from those before it; and compares what it folds to with
 /// what others say of it. `progress` is told after every few records.
 ///
 /// # Errors
-/// If the store cannot be read to its end: then nothing can be said of it.
+/// If the store cannot be reached: then nothing can be said of it. What is damaged is a finding.
 pub async fn verify(
     store: &dyn Store,
     against: Against,
     mut progress: impl FnMut(Step),
 ) -> Result<Verified, ReplayError> {
     let Against { live, snapshots, history } = against;
-    let identity = store.head().await?.identity;
+    let identity = match store.head().await {
+        Ok(head) => head.identity,
+        Err(StoreError::Damaged { position, detail }) => return Ok(Verified::damaged(position, detail)),
+        Err(error) => return Err(error.into()),
+    };
     let points = Points::new(live, snapshots, identity).map_err(ReplayError::Snapshots)?;
-    let mut verifier = Verifier::new(points, history.map(Stored::new).transpose()?);
+    let mut verifier = Verifier::new(points);
+    verifier.open_history(history, identity);
     verifier.points.reached(Position::START, &verifier.verified.live);
-    let head = each(store, |records, head| {
-        for record in records {
-            verifier.take(record)?;
-        }
-        progress(Step { events: verifier.verified.events, position: verifier.position, head });
-        Ok(true)
-    })
-    .await?;
+    let head = verifier.read(store, &mut progress).await?;
     verifier.end(head)
 }
 
@@ -122,17 +161,82 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn new(points: Points, history: Option<Stored>) -> Self {
-        let verified = Verified {
-            live: Live::new(),
-            events: 0,
-            findings: Vec::new(),
-            found: 0,
-            compared: Vec::new(),
-            live_differs: false,
-        };
+    fn new(points: Points) -> Self {
         let (position, streams, twins) = (Position::START, HashMap::new(), Twins::new());
-        Self { verified, position, streams, twins, points, history }
+        Self { verified: Verified::new(), position, streams, twins, points, history: None }
+    }
+
+    fn open_history(&mut self, dir: Option<PathBuf>, ledger: Uuid) {
+        let Some(dir) = dir else { return };
+        self.verified.has_history = true;
+        match HistoryReader::open(&dir, ledger) {
+            Ok(StoredHistory::None) => self.verified.has_history = false,
+            Ok(StoredHistory::Other { path, why }) => {
+                let what = format!("history {}", name(&path));
+                self.verified.passed_over.push(PassedOver { what, why });
+            }
+            Ok(StoredHistory::Here(reader)) => match Stored::new(reader) {
+                Ok((stored, findings)) => {
+                    findings.into_iter().for_each(|finding| self.found(finding));
+                    self.history = Some(stored);
+                }
+                Err(error) => self.lose_history(&error),
+            },
+            Err(error) => self.lose_history(&error),
+        }
+    }
+
+    /// What cannot be read of the history cannot be compared.
+    fn lose_history(&mut self, error: &HistoryError) {
+        let position = Some(self.position).filter(|position| *position != Position::START);
+        self.found(Finding { position, what: format!("history: {error}") });
+        self.history = None;
+    }
+
+    /// Reads everything that can be read, and gives the head. What is damaged is found and passed over.
+    async fn read(
+        &mut self,
+        store: &dyn Store,
+        progress: &mut impl FnMut(Step),
+    ) -> Result<Position, ReplayError> {
+        let (mut from, mut read_before) = (Position::START, None);
+        for _ in 0..GAPS {
+            let read = each_after(store, from, |records, head| {
+                for record in records {
+                    self.take(record)?;
+                }
+                progress(Step { events: self.verified.events, position: self.position, head });
+                Ok(true)
+            });
+            let (position, detail) = match read.await {
+                Err(ReplayError::Store(StoreError::Damaged { position, detail })) => (position, detail),
+                ended => return ended,
+            };
+            // What is damaged spoils the page that it is on: what is before it there is read one by one.
+            from = from.max(self.position);
+            while from < position
+                && let Ok(next) = store.read_all(from, 1).await
+                && let Some(record) = next.first().filter(|record| record.position <= position)
+            {
+                self.take(record)?;
+                from = record.position;
+            }
+            // A hole is found once, however wide it is.
+            if position > from || read_before != Some(self.verified.events) {
+                self.found(Finding::damage(position, &detail));
+            }
+            read_before = Some(self.verified.events);
+            from = position.max(Position::new(from.as_u64().saturating_add(u64::from(position <= from))));
+            if from >= store.head().await?.position {
+                break;
+            }
+        }
+        let head = store.head().await?.position;
+        if from < head {
+            let what = "too much is damaged from here on, and the rest was not read".to_owned();
+            self.find(from, what);
+        }
+        Ok(head)
     }
 
     fn take(&mut self, record: &Record) -> Result<(), ReplayError> {
@@ -147,10 +251,10 @@ impl Verifier {
         self.follow(record);
         self.fold(record);
         self.points.reached(record.position, &self.verified.live);
-        if let Some(history) = &mut self.history {
-            for finding in history.take(record)? {
-                self.found(finding);
-            }
+        match self.history.as_mut().map(|history| history.take(record)) {
+            None => {}
+            Some(Ok(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
+            Some(Err(error)) => self.lose_history(&error),
         }
         Ok(self.twins.see(record.event_id, record.position)?)
     }
@@ -199,10 +303,7 @@ impl Verifier {
     }
 
     fn found(&mut self, finding: Finding) {
-        self.verified.found += 1;
-        if self.verified.findings.len() < TOLD {
-            self.verified.findings.push(finding);
-        }
+        self.verified.find(finding);
     }
 
     fn end(mut self, head: Position) -> Result<Verified, ReplayError> {
@@ -213,14 +314,16 @@ impl Verifier {
         if let Some((one, other)) = twins {
             self.find(other, format!("the event has the id of the event at position {one}"));
         }
-        match self.history.take().map(Stored::end).transpose()? {
+        match self.history.take().map(Stored::end) {
             None => {}
-            Some(Ok(same)) => self.points.compared.push(same),
-            Some(Err(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
+            Some(Ok(Ok(same))) => self.points.compared.push(same),
+            Some(Ok(Err(findings))) => findings.into_iter().for_each(|finding| self.found(finding)),
+            Some(Err(error)) => self.lose_history(&error),
         }
         // The ledger itself comes first: what was folded from a damaged one differs for that reason.
         self.points.end();
-        let Points { compared, findings, live_differs, .. } = self.points;
+        let Points { compared, findings, passed_over, live_differs, .. } = self.points;
+        self.verified.passed_over.extend(passed_over);
         self.verified.found += findings.len() as u64;
         self.verified.findings.extend(findings);
         (self.verified.compared, self.verified.live_differs) = (compared, live_differs);

@@ -37,6 +37,22 @@ impl Lock {
     }
 }
 
+/// Who holds the lock in a file, in words; `None` if nobody does, or there is no such file. Nothing is changed.
+///
+/// # Errors
+/// If that cannot be told.
+pub fn held(path: &Path) -> std::io::Result<Option<String>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(in_use(path, &mut file))),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn in_use(path: &Path, file: &mut File) -> String {
     let mut text = String::new();
     let holder = match file.take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok()) {

@@ -35,7 +35,7 @@ pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
 };
 pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
-pub use lock::Lock;
+pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};
 pub use sqlite::{Options as SqliteOptions, SqliteStore, backup, restore};

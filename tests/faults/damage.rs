@@ -149,6 +149,66 @@ fn a_falsified_record_is_found_by_a_verification() {
     for position in [1, 20, 43] {
         let (site, _) = closed_ledger();
         falsify(&site, position, "app.example", "app.exbmple");
-        site.run(&["replay", "verify"]).assert_says(&["damaged", &format!("position {position}")]);
+        let verified = site.run(&["replay", "verify"]);
+        assert_eq!(verified.code, Some(1));
+        for said in [&verified.stdout, &verified.stderr] {
+            assert!(said.contains(&format!("position {position}: the ledger is damaged")), "{said}");
+        }
+        assert!(!verified.stdout.contains("sound"), "{}", verified.stdout);
     }
+}
+
+/// A verification goes on behind what is damaged, finds all of it, and says so to programs too.
+#[test]
+fn a_hole_and_a_falsified_record_are_both_found() {
+    let (site, _) = closed_ledger();
+    falsify(&site, 30, "app.example", "app.exbmple");
+    let conn = Connection::open(site.file("ledger.db")).unwrap();
+    assert_eq!(conn.execute("DELETE FROM log WHERE position BETWEEN 20 AND 23", ()).unwrap(), 4);
+    conn.close().unwrap();
+    let verified = site.run(&["replay", "verify", "--json"]);
+    assert_eq!(verified.code, Some(1), "{}", verified.stderr);
+    let said: serde_json::Value = serde_json::from_str(&verified.stdout).unwrap();
+    assert_eq!((&said["sound"], &said["events"]), (&false.into(), &(43 - 4 - 1).into()), "{said}");
+    let findings: Vec<_> = said["findings"].as_array().unwrap().iter().collect();
+    let ledger = |position: u64, what: &str| {
+        let found = findings.iter().filter(|found| found["position"] == position);
+        let words = |found: &&&serde_json::Value| {
+            let said = found["what"].as_str().unwrap();
+            said.contains("the ledger is damaged") && said.contains("ledger.db") && said.contains(what)
+        };
+        assert_eq!(found.filter(words).count(), 1, "{position}: {said}");
+    };
+    ledger(19, "the record after it is missing; the next one is 24");
+    ledger(30, "the record is not what was written: its digest differs");
+    // What is missing of the ledger is there in the history, and so it differs.
+    assert!(findings.iter().all(|found| found["position"].is_u64()), "{said}");
+
+    // One that cannot even be opened.
+    fs::write(site.file("ledger.db"), "nothing").unwrap();
+    let verified = site.run(&["replay", "verify", "--json"]);
+    assert_eq!(verified.code, Some(1), "{}", verified.stderr);
+    let said: serde_json::Value = serde_json::from_str(&verified.stdout).unwrap();
+    assert_eq!((&said["sound"], &said["found"]), (&false.into(), &1.into()), "{said}");
+}
+
+/// Whoever has the ledger may serve something else than what is in it.
+#[test]
+fn a_server_that_cannot_be_found_is_no_reason_to_call_a_ledger_sound() {
+    let site = Site::new();
+    let serving = site.serve();
+    serving.app();
+    let control = site.file("control.json");
+    let kept = fs::read(&control).unwrap();
+    fs::remove_file(&control).unwrap();
+    let verified = site.run(&["replay", "verify"]);
+    verified.assert_says(&["is in use by process", "does not lead to it"]);
+    assert!(verified.stdout.is_empty(), "{}", verified.stdout);
+    fs::write(&control, kept).unwrap();
+    let verified = site.run(&["replay", "verify"]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+    assert!(verified.stdout.contains("the live projection of the running server"), "{}", verified.stdout);
+    serving.stop();
+    let verified = site.run(&["replay", "verify"]);
+    assert!(verified.stdout.contains("no server serves this ledger here"), "{}", verified.stdout);
 }

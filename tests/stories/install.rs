@@ -268,9 +268,28 @@ fn an_auditor_is_told_what_happened_and_the_asking_is_logged() {
     get(nowhere, &auditor).expect(404);
     let explained = place.ok(&["audit", "explain", &installed.installation_id]);
     assert!(explained.contains("The app is installed.") && explained.contains("at position"), "{explained}");
+    let wide = "actor=ana&type=code-exchanged&since=2026-01-01T00%3A00%3A00Z&after=0&limit=3";
+    get(&format!("/audit/events?{wide}"), &auditor).expect(200);
+    get("/audit/events?reason=two%0Alines&before=-1", &auditor).expect(400);
+    get("/audit/diff?account=acme&from=1&to=2", &auditor).expect(200);
+    get("/audit/installations?account=acme&as_of=gbt_oops", &auditor).expect(400);
     let log = serving.stop();
-    let read = log.lines().filter(|line| line.contains("history was read")).count();
-    assert_eq!(read, 3, "{log}");
+    let lines = |what: &str, question: &str| {
+        let is_it =
+            |line: &&str| line.contains(what) && line.contains(question) && line.contains("request_id");
+        log.lines().filter(is_it).count()
+    };
+    assert_eq!(lines("history was asked about", ""), 7, "{log}");
+    assert_eq!(lines("a question about history was refused", &path), 1, "{log}");
+    for question in [
+        wide,
+        "reason=two%0Alines&before=-1",
+        "account=acme&from=1&to=2",
+        "account=acme&as_of=%28a+secret%29",
+    ] {
+        assert_eq!(lines("history was asked about", question), 1, "{question}: {log}");
+    }
+    assert!(!log.contains("gbt_oops"), "{log}");
 }
 
 /// An auditor asks the past on the command line, with a server and without; nothing is appended by that.
@@ -312,10 +331,24 @@ fn an_auditor_asks_what_was_true_then_and_what_changed() {
         assert_eq!(csv.split("\r\n").count(), 3, "a header, a line, and the end: {csv}");
         let page = place.json(&["audit", "events", "--limit", "1", "--json"]);
         assert_eq!(page["items"][0]["type"], "token-revoked");
+        let cursor = page["next_cursor"].as_str().unwrap();
+        let next = place.json(&["audit", "events", "--limit", "1", "--cursor", cursor, "--json"]);
+        assert_eq!(next["items"][0]["type"], "code-exchanged");
+        for format in ["text", "ndjson", "csv"] {
+            let next = ["audit", "events", "--limit", "1", "--cursor", cursor, "--format", format];
+            let next = place.ok(&next);
+            let more = usize::from(format != "ndjson");
+            assert_eq!(next.lines().count(), 1 + more, "{next}");
+            assert!(next.contains("code-exchanged") && !next.contains("token-revoked"), "{next}");
+        }
     };
     ask();
     serving.stop();
     ask();
+    for limit in ["0", "201"] {
+        let (code, said) = place.fails(&["audit", "events", "--format", "csv", "--limit", limit]);
+        assert!(code == 2 && said.contains("1..=200"), "{code}: {said}");
+    }
     let (code, said) = place.fails(&["audit", "explain", "acme"]);
     assert!(code == 2 && said.contains("the id of an installation or of a token"), "{code}: {said}");
     let (code, said) = place.fails(&["audit", "installations", "--account", "acme", "--as-of", "then"]);

@@ -10,7 +10,7 @@ pub struct StateDigest([u64; 4]);
 
 impl StateDigest {
     /// Adds one row, given as its fields in a fixed order.
-    pub(crate) fn add(&mut self, table: &str, fields: &[&[u8]]) {
+    pub fn add(&mut self, table: &str, fields: &[&[u8]]) {
         let mut hasher = Sha256::new();
         hasher.update(table);
         for field in fields {

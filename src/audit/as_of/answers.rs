@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
+use grantbook_projections::AppStatus;
 use grantbook_projections::live::{InstallationFacts, Live, TokenFacts};
 use serde::Serialize;
 
@@ -38,9 +39,14 @@ pub struct InstallationThen {
     pub scopes: Vec<String>,
     /// Its valid tokens, oldest first.
     pub tokens: Vec<TokenThen>,
+    /// What its app was: `active`, `suspended`, `deleted`, `quarantined` or `unknown`.
+    pub app_status: &'static str,
     /// Why nothing was known of it, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<String>,
+    /// Why no token could be valid, in words, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A token that was valid.
@@ -139,23 +145,47 @@ pub struct Change {
     pub tokens_added: Vec<TokenId>,
     /// Tokens that were valid in the beginning and not in the end.
     pub tokens_ended: Vec<TokenId>,
+    /// Why no token could be valid in the end, in words, if so; or else in the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What an app was in one word, and why its tokens could not be valid, if they could not.
+pub(super) fn app_then(status: Option<&AppStatus>) -> (&'static str, Option<String>) {
+    match status {
+        Some(AppStatus::Active) => ("active", None),
+        Some(AppStatus::Suspended { reason }) => {
+            ("suspended", Some(format!("its app was suspended: {reason}")))
+        }
+        Some(AppStatus::Deleted { reason }) => ("deleted", Some(format!("its app was deleted: {reason}"))),
+        Some(AppStatus::Quarantined { reason }) => {
+            ("quarantined", Some(format!("nothing was known of its app: {reason}")))
+        }
+        None => ("unknown", Some("its app was not known".to_owned())),
+    }
 }
 
 impl InstallationThen {
     pub(super) fn of(facts: &InstallationFacts, live: &Live) -> Self {
         let scopes: BTreeSet<String> =
             facts.tokens.iter().flat_map(|token| token.scopes.iter().cloned()).collect();
+        let app = live.app(&facts.client_id);
+        let (app_status, of_app) = app_then(app.as_ref().map(|app| &app.status));
+        let quarantined = facts.quarantined.as_ref().map(|poison| poison.reason.clone());
+        let of_installation = quarantined.as_ref().map(|why| format!("nothing was known of it: {why}"));
         Self {
             installation_id: facts.installation_id,
             client_id: facts.client_id,
-            app_name: live.app(&facts.client_id).map(|app| app.name.clone()).unwrap_or_default(),
+            app_name: app.map(|app| app.name.clone()).unwrap_or_default(),
             installed: facts.is_installed(),
             installed_since: facts.installed_since,
             ended_at: facts.ended_at,
             first_granted_at: facts.first_granted_at,
             scopes: scopes.into_iter().collect(),
             tokens: facts.tokens.iter().map(TokenThen::from).collect(),
-            quarantined: facts.quarantined.as_ref().map(|poison| poison.reason.clone()),
+            app_status,
+            quarantined,
+            reason: of_installation.or(of_app),
         }
     }
 }
@@ -192,6 +222,7 @@ impl Change {
             scopes_removed: scopes_before.difference(&scopes_after).cloned().collect(),
             tokens_added: tokens_after.difference(&tokens_before).copied().collect(),
             tokens_ended: tokens_before.difference(&tokens_after).copied().collect(),
+            reason: [after, before].into_iter().flatten().find_map(|then| then.reason.clone()),
         })
     }
 }

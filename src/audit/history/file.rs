@@ -15,11 +15,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use uuid::Uuid;
 
 use super::HistoryError;
-use super::rows::{COLUMNS, Writer, read};
+use super::rows::Writer;
 use crate::store::private;
 
 /// What is in a file: another number for every release that writes other rows.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE state (
@@ -45,6 +45,8 @@ CREATE TABLE events (
     user_id TEXT,
     installation_id BLOB,
     token_ids BLOB,
+    -- A JSON array.
+    token_users TEXT,
     actor_kind TEXT,
     actor_id TEXT,
     reason TEXT,
@@ -55,19 +57,27 @@ CREATE INDEX by_time ON events (latest_at);
 CREATE INDEX by_type ON events (type);
 CREATE INDEX by_app ON events (client_id) WHERE client_id IS NOT NULL;
 CREATE INDEX by_account ON events (account_id) WHERE account_id IS NOT NULL;
-CREATE INDEX by_user ON events (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX by_installation ON events (installation_id) WHERE installation_id IS NOT NULL;
 CREATE INDEX by_actor ON events (actor_id) WHERE actor_id IS NOT NULL;
 CREATE INDEX by_reason ON events (reason) WHERE reason IS NOT NULL;
 CREATE TABLE event_tokens (
     token_id BLOB NOT NULL,
     position INTEGER NOT NULL,
-    -- Whose token it is and until when, on the row of its issue, until it ends.
+    -- Whose token it is and until when, on the row of its issue.
     user_id TEXT,
     expires_at INTEGER,
     PRIMARY KEY (token_id, position)
 ) STRICT, WITHOUT ROWID;
+-- Whose grant or tokens an event is about.
+CREATE TABLE event_users (
+    user_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (user_id, position)
+) STRICT, WITHOUT ROWID;
 ";
+
+/// The most connections kept for the next who read: each has a cache of up to 2 MB.
+const IDLE: usize = 4;
 
 /// The files in a directory.
 #[derive(Debug)]
@@ -230,15 +240,8 @@ impl File {
         // What a power cut takes is followed again; the ledger is what must not be lost.
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.pragma_update(None, "cache_size", -65_536)?;
-        let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version != VERSION {
-            return Err(HistoryError::File(format!(
-                "it has version {version}, and version {VERSION} is wanted"
-            )));
-        }
-        let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
-        if of != ledger.as_bytes() {
-            return Err(HistoryError::File("it is of another ledger".to_owned()));
+        if let Some(why) = is_of(&conn, ledger)? {
+            return Err(HistoryError::File(why));
         }
         let writer = Mutex::new(Some(Writer::new(conn)?));
         Ok(Self { path, writer, idle: Mutex::default(), is_closed: AtomicBool::new(false) })
@@ -276,6 +279,32 @@ fn open_to_read(path: &Path) -> Result<Connection, HistoryError> {
     Ok(Connection::open_with_flags(path, flags)?)
 }
 
+/// Why a file is of no use for a ledger, if it is not.
+fn is_of(conn: &Connection, ledger: Uuid) -> Result<Option<String>, HistoryError> {
+    let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version != VERSION {
+        return Ok(Some(format!("it has version {version}, and version {VERSION} is wanted")));
+    }
+    let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
+    Ok((of != ledger.as_bytes()).then(|| "it is of another ledger".to_owned()))
+}
+
+/// What history there is in a directory.
+#[derive(Debug)]
+pub enum StoredHistory {
+    /// None.
+    None,
+    /// One of the ledger.
+    Here(HistoryReader),
+    /// One that is of no use.
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Why it is of no use.
+        why: String,
+    },
+}
+
 /// A look at the rows.
 #[derive(Debug)]
 pub struct HistoryReader {
@@ -284,20 +313,19 @@ pub struct HistoryReader {
 }
 
 impl HistoryReader {
-    /// The history in a directory, beside whoever keeps it; `None` if there is none of this ledger.
+    /// The history in a directory, beside whoever keeps it.
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub fn open(dir: &Path, ledger: Uuid) -> Result<Option<Self>, HistoryError> {
+    pub fn open(dir: &Path, ledger: Uuid) -> Result<StoredHistory, HistoryError> {
         let generations = Generations::new(dir.to_owned());
-        let Some(newest) = generations.there()?.first().copied() else { return Ok(None) };
-        let conn = open_to_read(&generations.path(newest))?;
-        let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version != VERSION {
-            return Ok(None);
+        let Some(newest) = generations.there()?.first().copied() else { return Ok(StoredHistory::None) };
+        let path = generations.path(newest);
+        let conn = open_to_read(&path)?;
+        match is_of(&conn, ledger)? {
+            None => Ok(StoredHistory::Here(Self { conn: Some(conn), file: None })),
+            Some(why) => Ok(StoredHistory::Other { path, why }),
         }
-        let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
-        Ok((of == ledger.as_bytes()).then_some(Self { conn: Some(conn), file: None }))
     }
 
     pub(super) fn conn(&self) -> Result<&Connection, HistoryError> {
@@ -329,18 +357,6 @@ impl HistoryReader {
         Ok(self.conn()?.query_row("SELECT position, event_id, previous FROM state", (), read)?)
     }
 
-    /// What the rows up to a position come to.
-    pub(super) fn sum_up_to(&self, position: Position) -> Result<StateDigest, HistoryError> {
-        let query = format!("SELECT {COLUMNS} FROM events WHERE position <= ?1 ORDER BY position");
-        let mut select = self.conn()?.prepare(&query)?;
-        let mut rows = select.query([position.as_u64().cast_signed()])?;
-        let mut sum = StateDigest::default();
-        while let Some(row) = rows.next()? {
-            read(row)?.digest(&mut sum);
-        }
-        Ok(sum)
-    }
-
     /// The last position before the first event that was recorded after a time.
     pub(super) fn last_until(&self, time: Timestamp) -> Result<Position, HistoryError> {
         let last = "SELECT position FROM events WHERE latest_at <= ?1 ORDER BY latest_at DESC, position DESC LIMIT 1";
@@ -366,7 +382,10 @@ impl Drop for HistoryReader {
         if let (Some(conn), Some(file)) = (self.conn.take(), &self.file)
             && !file.is_closed.load(Ordering::Acquire)
         {
-            file.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            let mut idle = file.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE {
+                idle.push(conn);
+            }
         }
     }
 }

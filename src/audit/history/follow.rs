@@ -10,6 +10,7 @@ use grantbook_events::Position;
 use uuid::Uuid;
 
 use super::file::{End, File};
+use super::rows::Writer;
 use super::{HistoryError, Inner, Rebuilt};
 use crate::store::{Record, Signal, Store, StoreError, Subscription};
 
@@ -212,18 +213,19 @@ fn insert_into(file: &File, records: &[Record]) -> Result<(), HistoryError> {
 
 impl Inner {
     /// Whether the rows of the file in force, up to where another ends, come to what that one's rows come to.
-    fn has_rows_of(&self, built: &File) -> Result<bool, HistoryError> {
+    fn has_rows_of(&self, built: &Arc<File>) -> Result<bool, HistoryError> {
         let old = self.current.load_full().ok_or_else(|| HistoryError::File("it is not open".to_owned()))?;
-        let end = built.writer().as_ref().map(|writer| (writer.position(), writer.digest()));
-        let Some((position, digest)) = end else { return Ok(false) };
-        Ok(old.reader()?.sum_up_to(position)? == digest)
+        let Some(position) = built.writer().as_ref().map(Writer::position) else { return Ok(false) };
+        Ok(old.reader()?.sum_up_to(position)? == built.reader()?.sum_up_to(position)?)
     }
 
     /// Puts a file in force that is where the old one is, and says whether their digests agree; `None` if the
     /// old one has gone on.
     fn exchange(&self, built: &File, ledger: Uuid) -> Result<Option<bool>, HistoryError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = |file: &File| file.writer().as_ref().map(|writer| (writer.position(), writer.digest()));
+        let state = |file: &File| {
+            file.writer().as_ref().map(|writer| (writer.position(), (writer.digest(), writer.latest_at())))
+        };
         let old = self.current.load_full().ok_or_else(|| HistoryError::File("it is not open".to_owned()))?;
         let (Some(of_old), Some(of_built)) = (state(&old), state(built)) else {
             return Err(StoreError::Closed.into());

@@ -5,6 +5,7 @@
 //! committed with its rows. A file that is of another ledger, of another version, damaged, or ahead of the
 //! ledger is put aside and built anew.
 
+mod check;
 mod file;
 mod follow;
 mod query;
@@ -19,22 +20,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use grantbook_events::{Position, Timestamp, TokenId};
+use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId};
 use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::StateDigest;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+pub use check::KeptRow;
 use file::{File, Generations};
-pub use file::{HistoryReader, VERSION as HISTORY_VERSION};
+pub use file::{HistoryReader, StoredHistory, VERSION as HISTORY_VERSION};
 pub use query::{Filter, Order};
-pub use rows::row_of;
+pub use rows::{KeptToken, row_and_tokens, row_of};
 pub use shown::ShownRow;
 
 use crate::store::{Store, StoreError};
 
 /// How long a question waits for the history to reach the events it is about.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many may read at once; the others wait for their turn.
+const READS_AT_ONCE: usize = 16;
 
 /// Why history does not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -108,6 +113,8 @@ struct Inner {
     /// Somebody waits for what was not written yet.
     wanted: Notify,
     is_closed: AtomicBool,
+    /// For those who read: each holds a thread and a connection.
+    room: Arc<Semaphore>,
     /// Held by whoever adds rows, or puts another file in force.
     turn: Mutex<()>,
 }
@@ -123,6 +130,7 @@ impl History {
             progress: watch::Sender::new(start),
             wanted: Notify::new(),
             is_closed: AtomicBool::new(false),
+            room: Arc::new(Semaphore::new(READS_AT_ONCE)),
             turn: Mutex::default(),
         });
         let task = tokio::spawn(follow::run(Arc::clone(&inner)));
@@ -164,19 +172,15 @@ impl History {
         &self,
         ask: impl FnOnce(&HistoryReader) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, HistoryError> {
-        let reader = self.reader()?;
-        let asking = tokio::task::spawn_blocking(move || ask(&reader));
-        asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?
-    }
-
-    /// A look at the rows, for whoever reads many of them on a thread that may block.
-    ///
-    /// # Errors
-    /// If there is no file yet, or it cannot be opened.
-    pub fn reader(&self) -> Result<HistoryReader, HistoryError> {
+        let room = Arc::clone(&self.inner.room).acquire_owned().await;
+        let room = room.map_err(|closed| HistoryError::File(closed.to_string()))?;
         let file = self.inner.current.load_full();
         let file = file.ok_or_else(|| HistoryError::File("it is not open yet".to_owned()))?;
-        file.reader()
+        let asking = tokio::task::spawn_blocking(move || {
+            let _room = room;
+            ask(&file.reader()?)
+        });
+        asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?
     }
 
     /// Where the history is, and a digest of all its rows.
@@ -214,6 +218,18 @@ impl History {
     /// If the file cannot be read.
     pub async fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, HistoryError> {
         self.ask(move |reader| reader.recorded_at(position)).await
+    }
+
+    /// The installations on an account that any event up to a position was about, and their apps.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn installations_on(
+        &self,
+        account: AccountId,
+        up_to: Position,
+    ) -> Result<Vec<(InstallationId, Option<ClientId>)>, HistoryError> {
+        self.ask(move |reader| reader.installations_on(&account, up_to)).await
     }
 
     /// The row of the event that issued a token.

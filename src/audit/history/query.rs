@@ -4,6 +4,7 @@
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
 use grantbook_projections::history::HistoryRow;
 use rusqlite::ToSql;
+use uuid::Uuid;
 
 use super::HistoryError;
 use super::file::HistoryReader;
@@ -68,6 +69,21 @@ impl Where {
         self.conditions.push(format!("{plus}{column} = ?{}", self.values.len()));
     }
 
+    /// Several users may be in one row.
+    fn about_user(&mut self, user: Option<&UserId>) {
+        let Some(user) = user else { return };
+        self.values.push(Box::new(user.to_string()));
+        let value = self.values.len();
+        self.conditions.push(if std::mem::replace(&mut self.is_led, true) {
+            format!(
+                "EXISTS (SELECT 1 FROM event_users AS of \
+                 WHERE of.user_id = ?{value} AND of.position = events.position)"
+            )
+        } else {
+            format!("position IN (SELECT position FROM event_users WHERE user_id = ?{value})")
+        });
+    }
+
     fn compare(&mut self, condition: &str, value: Option<i64>) {
         let Some(value) = value else { return };
         self.values.push(Box::new(value));
@@ -76,6 +92,25 @@ impl Where {
 }
 
 impl HistoryReader {
+    /// The installations on an account that any event up to a position was about, and their apps.
+    pub(super) fn installations_on(
+        &self,
+        account: &AccountId,
+        up_to: Position,
+    ) -> Result<Vec<(InstallationId, Option<ClientId>)>, HistoryError> {
+        let query = "SELECT DISTINCT installation_id, client_id FROM events \
+                     WHERE account_id = ?1 AND position <= ?2 AND installation_id IS NOT NULL";
+        let mut select = self.conn()?.prepare_cached(query)?;
+        let mut rows = select.query((account.as_str(), up_to.as_u64().cast_signed()))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (installation, app): ([u8; 16], Option<[u8; 16]>) = (row.get(0)?, row.get(1)?);
+            let app = app.map(|app| ClientId::new(Uuid::from_bytes(app)));
+            found.push((InstallationId::new(Uuid::from_bytes(installation)), app));
+        }
+        Ok(found)
+    }
+
     /// Rows that pass a filter, at most so many.
     ///
     /// # Errors
@@ -90,7 +125,7 @@ impl HistoryReader {
         }
         // From what has the fewest rows to what has the most.
         wanted.equals("installation_id", filter.installation.map(|id| *id.as_uuid().as_bytes()));
-        wanted.equals("user_id", filter.user.as_ref().map(ToString::to_string));
+        wanted.about_user(filter.user.as_ref());
         wanted.equals("account_id", filter.account.as_ref().map(ToString::to_string));
         wanted.equals("actor_id", filter.actor.clone());
         wanted.equals("reason", filter.reason.clone());

@@ -20,19 +20,22 @@ const REMEMBERED: usize = 65_536;
 
 /// Every column of a row, in the order of [`read`].
 pub(super) const COLUMNS: &str = "position, recorded_at, event_id, stream, revision, type, client_id, account_id, \
-                                  user_id, installation_id, token_ids, actor_kind, actor_id, reason, request_id";
+                                  user_id, installation_id, token_ids, actor_kind, actor_id, reason, request_id, \
+                                  token_users";
 
 const INSERT: &str = "INSERT INTO events (position, recorded_at, latest_at, event_id, stream, revision, type, \
                       client_id, account_id, user_id, installation_id, token_ids, actor_kind, actor_id, reason, \
-                      request_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+                      request_id, token_users) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+                      ?15, ?16, ?17)";
 const INSERT_TOKEN: &str =
     "INSERT INTO event_tokens (token_id, position, user_id, expires_at) VALUES (?1, ?2, ?3, ?4)";
-const END_TOKEN: &str = "UPDATE event_tokens SET user_id = NULL WHERE token_id = ?1 AND user_id IS NOT NULL";
+const INSERT_USER: &str = "INSERT OR IGNORE INTO event_users (user_id, position) VALUES (?1, ?2)";
 const ACCOUNT_OF: &str = "SELECT client_id, account_id FROM events WHERE installation_id = ?1 \
                           AND account_id IS NOT NULL ORDER BY position LIMIT 1";
 const USER_OF: &str = "SELECT t.user_id FROM event_tokens t JOIN events e ON e.position = t.position \
                        WHERE t.token_id = ?1 AND t.user_id IS NOT NULL AND e.installation_id = ?2 \
-                       AND (t.expires_at IS NULL OR t.expires_at > ?3) LIMIT 1";
+                       AND (t.expires_at IS NULL OR t.expires_at > ?3) AND NOT EXISTS (SELECT 1 FROM event_tokens ended \
+                       WHERE ended.token_id = ?1 AND ended.position > t.position AND ended.user_id IS NULL) LIMIT 1";
 
 /// The connection that writes, and where its rows end.
 #[derive(Debug)]
@@ -68,6 +71,10 @@ impl Writer {
         self.position
     }
 
+    pub(super) const fn latest_at(&self) -> i64 {
+        self.latest_at
+    }
+
     pub(super) const fn digest(&self) -> StateDigest {
         self.digest
     }
@@ -87,11 +94,11 @@ impl Writer {
         let transaction = conn.transaction()?;
         let (mut latest, mut sum) = (*latest_at, *digest);
         for record in &new {
-            let (row, event) = row_and_event(record, &mut LookedUp { conn: &transaction, places })?;
+            let (row, tokens) = row_and_tokens(record, &mut LookedUp { conn: &transaction, places })?;
             latest = latest.max(row.recorded_at.as_micros());
             row.digest(&mut sum);
             write(&transaction, &row, latest)?;
-            write_tokens(&transaction, &row, event.as_ref())?;
+            write_beside(&transaction, &row, &tokens)?;
         }
         let previous = match new.as_slice() {
             [.., before, _] => before.position,
@@ -119,16 +126,34 @@ impl Writer {
 /// # Errors
 /// If it cannot be told what earlier events said.
 pub fn row_of<E: Earlier>(record: &Record, earlier: &mut E) -> Result<HistoryRow, E::Error> {
-    Ok(row_and_event(record, earlier)?.0)
+    Ok(row_and_tokens(record, earlier)?.0)
 }
 
-/// The row of a record, and the event, if it can be read.
-fn row_and_event<E: Earlier>(
+/// What is kept of a token beside the row of an event that issued or ended it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptToken {
+    /// Names the token.
+    pub token_id: TokenId,
+    /// Whose it is, if the event issued it.
+    pub user_id: Option<UserId>,
+    /// From when on it is refused, if the event issued it; `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The row of a record, and what is kept of its tokens.
+///
+/// # Errors
+/// If it cannot be told what earlier events said.
+pub fn row_and_tokens<E: Earlier>(
     record: &Record,
     earlier: &mut E,
-) -> Result<(HistoryRow, Option<Event>), E::Error> {
+) -> Result<(HistoryRow, Vec<KeptToken>), E::Error> {
     match ledger::read(record) {
-        Ok(recorded) => Ok((HistoryRow::of(&recorded, earlier)?, Some(recorded.event))),
+        Ok(recorded) => {
+            let row = HistoryRow::of(&recorded, earlier)?;
+            let tokens = tokens_of(&row, &recorded.event);
+            Ok((row, tokens))
+        }
         Err(error) => {
             let known = Bare {
                 position: record.position,
@@ -139,9 +164,22 @@ fn row_and_event<E: Earlier>(
                 event_type: &record.type_name,
             };
             let why = format!("cannot be read: {}", error.source);
-            Ok((HistoryRow::unreadable(known, why, earlier)?, None))
+            Ok((HistoryRow::unreadable(known, why, earlier)?, Vec::new()))
         }
     }
+}
+
+fn tokens_of(row: &HistoryRow, event: &Event) -> Vec<KeptToken> {
+    let issued = match event {
+        Event::Installation(InstallationEvent::CodeExchanged(event)) => Some(event),
+        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
+    };
+    let kept = |token: &TokenId| KeptToken {
+        token_id: *token,
+        user_id: issued.map(|event| event.user_id.clone()),
+        expires_at: issued.and_then(|event| event.expires_at),
+    };
+    row.token_ids.iter().map(kept).collect()
 }
 
 fn write(conn: &Connection, row: &HistoryRow, latest_at: i64) -> Result<(), rusqlite::Error> {
@@ -163,28 +201,24 @@ fn write(conn: &Connection, row: &HistoryRow, latest_at: i64) -> Result<(), rusq
         row.actor.as_ref().map(|actor| actor.id.as_str()),
         row.reason,
         row.request_id.as_ref().map(grantbook_events::RequestId::as_str),
+        (!row.token_users.is_empty()).then(|| serde_json::json!(row.token_users).to_string()),
     ])?;
     Ok(())
 }
 
-fn write_tokens(conn: &Connection, row: &HistoryRow, event: Option<&Event>) -> Result<(), rusqlite::Error> {
-    let issued = match event {
-        Some(Event::Installation(InstallationEvent::CodeExchanged(event))) => Some(event),
-        Some(Event::Installation(_) | Event::App(_) | Event::OperatorKey(_)) | None => None,
-    };
+/// What leads from tokens and users to the row.
+fn write_beside(conn: &Connection, row: &HistoryRow, tokens: &[KeptToken]) -> Result<(), rusqlite::Error> {
     let position = row.position.as_u64().cast_signed();
-    for token in &row.token_ids {
-        if issued.is_none() {
-            conn.prepare_cached(END_TOKEN)?.execute([token.as_uuid().as_bytes()])?;
-        }
-        let user = issued.as_ref().map(|event| event.user_id.as_str());
-        let expires_at = issued.as_ref().and_then(|event| event.expires_at).map(Timestamp::as_micros);
+    for token in tokens {
         conn.prepare_cached(INSERT_TOKEN)?.execute((
-            token.as_uuid().as_bytes(),
+            token.token_id.as_uuid().as_bytes(),
             position,
-            user,
-            expires_at,
+            token.user_id.as_ref().map(UserId::as_str),
+            token.expires_at.map(Timestamp::as_micros),
         ))?;
+    }
+    for user in row.users() {
+        conn.prepare_cached(INSERT_USER)?.execute((user.as_str(), position))?;
     }
     Ok(())
 }
@@ -236,6 +270,9 @@ pub(super) fn read(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
     };
     let tokens: Option<Vec<u8>> = row.get(10)?;
     let tokens = tokens.unwrap_or_default();
+    let users: Option<String> = row.get(15)?;
+    let no_users =
+        |error: serde_json::Error| HistoryError::File(format!("it has users that are none: {error}"));
     Ok(HistoryRow {
         position: Position::new(row.get::<_, i64>(0)?.cast_unsigned()),
         recorded_at: Timestamp::from_micros(row.get(1)?),
@@ -251,10 +288,15 @@ pub(super) fn read(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
         actor,
         reason: row.get(13)?,
         request_id: row.get::<_, Option<String>>(14)?.map(opaque).transpose()?,
+        token_users: users
+            .map(|users| serde_json::from_str(&users))
+            .transpose()
+            .map_err(no_users)?
+            .unwrap_or_default(),
     })
 }
 
-fn opaque<T: std::str::FromStr<Err: std::fmt::Display>>(text: String) -> Result<T, HistoryError> {
+pub(super) fn opaque<T: std::str::FromStr<Err: std::fmt::Display>>(text: String) -> Result<T, HistoryError> {
     text.parse().map_err(|error| HistoryError::File(format!("it has a field that is none: {error}")))
 }
 

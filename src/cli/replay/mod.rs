@@ -85,7 +85,12 @@ impl Replay {
         })?;
         let config = config.load()?;
         block_on(async {
-            let store = open_to_read(&config).await?;
+            let store = match open_to_read(&config).await {
+                Err(error) if matches!(task, Task::Verify) => {
+                    return verify::cannot_open(error, &config, reach.is_json());
+                }
+                store => store?,
+            };
             answer(task, store, &config, reach.is_json()).await
         })
     }

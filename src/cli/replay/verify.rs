@@ -6,14 +6,14 @@ use ureq::http::Method;
 
 use super::super::api::Api;
 use super::super::failure::Failure;
+use super::super::ledger_place::served_by;
 use super::super::output::{self, one_line};
 use super::super::progress::Progress;
 use super::super::reach;
-use crate::audit::HistoryReader;
 use crate::config::Config;
 use crate::ledger::Snapshots;
-use crate::replay::{self, Against, Claim, Compared, Finding, Step, Verified};
-use crate::store::Store;
+use crate::replay::{self, Against, Claim, Compared, Finding, PassedOver, Step, Verified};
+use crate::store::{Store, StoreError};
 use grantbook_events::Position;
 
 pub(super) async fn run(
@@ -22,27 +22,57 @@ pub(super) async fn run(
     snapshots: Snapshots,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let server = reach::serving(config)?;
+    let server = reach::serving_if_served(config)?;
     let live = server.as_ref().map(claim).transpose()?;
     let mut progress = Progress::new("verify");
     let mut tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
-    let history = HistoryReader::open(&config.data_dir, store.head().await?.identity).map_err(Failure::of)?;
-    let has_history = history.is_some();
-    let against = Against { live, snapshots: Some(snapshots.clone()), history };
+    let apart = snapshots.apart();
+    let history = Some(config.data_dir.clone());
+    let against = Against { live, snapshots: Some(snapshots), history };
     let mut verified = replay::verify(store, against, &mut tell).await?;
     if verified.live_differs
         && let Some(api) = &server
     {
-        // The server writes down what it has, and that is compared field by field.
-        let written = api.post("/projections/live/snapshots", &json!({}))?;
-        let position = Position::new(written["position"].as_u64().unwrap_or_default());
-        let difference = replay::difference_from(store, position, &snapshots, &mut tell).await?;
+        let difference = difference(store, api, &apart, &mut tell).await;
+        let why = |why: Failure| {
+            let what = format!("what the server has cannot be compared field by field: {why}");
+            Some(Finding { position: None, what })
+        };
+        let difference = difference.unwrap_or_else(why);
         verified.found += difference.iter().len() as u64;
         verified.findings.extend(difference);
     }
     progress.end();
-    let missing = Missing { server: server.is_none(), history: !has_history };
+    let missing = Missing { server: server.is_none(), history: !verified.has_history };
     print(&verified, &missing, as_json)
+}
+
+/// The server writes down what it has, apart from the snapshots that it keeps, and that is compared field by
+/// field.
+async fn difference(
+    store: &dyn Store,
+    api: &Api,
+    apart: &Snapshots,
+    tell: &mut impl FnMut(Step),
+) -> Result<Option<Finding>, Failure> {
+    let query = [("kept", "false")];
+    let written = api.ask(Method::POST, "/projections/live/snapshots", &query, Some(&json!({})))?;
+    let position = Position::new(written.body["position"].as_u64().unwrap_or_default());
+    let difference = replay::difference_from(store, position, apart, tell).await;
+    apart.clear().map_err(Failure::of)?;
+    Ok(difference?)
+}
+
+/// Says of a ledger that cannot even be opened what is wrong with it.
+pub(super) fn cannot_open(error: StoreError, config: &Config, as_json: bool) -> Result<(), Failure> {
+    match error {
+        StoreError::Damaged { position, detail } => {
+            // Nothing else was looked for.
+            let missing = Missing { server: served_by(config)?.is_none(), history: false };
+            print(&Verified::damaged(position, detail), &missing, as_json)
+        }
+        error => Err(error.into()),
+    }
 }
 
 /// What a running server says of its live projection.
@@ -70,12 +100,14 @@ fn print(verified: &Verified, missing: &Missing, as_json: bool) -> Result<(), Fa
     if as_json {
         let finding = |found: &Finding| json!({ "position": found.position, "what": found.what });
         let compared = |same: &Compared| json!({ "what": same.what, "position": same.position });
+        let passed_over = |passed: &PassedOver| json!({ "what": passed.what, "why": passed.why });
         let done: Value = json!({
             "sound": verified.is_sound(),
             "events": events,
             "position": position,
             "digest": digest,
             "served": !missing.server,
+            "passed_over": verified.passed_over.iter().map(passed_over).collect::<Vec<_>>(),
             "compared": verified.compared.iter().map(compared).collect::<Vec<_>>(),
             "found": verified.found,
             "findings": findings.iter().map(finding).collect::<Vec<_>>(),
@@ -91,6 +123,9 @@ fn print(verified: &Verified, missing: &Missing, as_json: bool) -> Result<(), Fa
         }
         for same in &verified.compared {
             text.push_str(&format!("the same at position {}: {}\n", same.position, same.what));
+        }
+        for PassedOver { what, why } in &verified.passed_over {
+            text.push_str(&format!("{}\n", one_line(&format!("passed over: {what}, because {why}"))));
         }
         if missing.server {
             text.push_str("no server serves this ledger here, so no live projection was compared\n");

@@ -1,34 +1,25 @@
 //! `/audit/events`: the history, filtered, in pages or as a whole.
 
-use std::pin::Pin;
-use std::task::{Context as Task, Poll};
+use std::sync::Arc;
 
 use actix_web::http::header;
-use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_core::Stream;
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
-use grantbook_projections::history::HistoryRow;
-use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::log;
-use super::rows::{CSV_HEADER, csv_line, csv_of, ndjson};
-use crate::audit::{Filter, HistoryReader, Order, ShownRow};
-use crate::http::context::Context;
+use super::asked::Asked;
+use super::export::{Export, Lines, behind};
+use super::known;
+use crate::audit::{Filter, Order, ShownRow};
+use crate::http::connection::Connection;
 use crate::http::manage::paging::Limit;
 use crate::http::manage::reply;
-use crate::http::operator::Reader;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
-
-/// Rows read at once for an answer without end.
-const ROWS_AT_ONCE: usize = 1000;
-/// How many such parts may wait for a slow reader.
-const PARTS_AHEAD: usize = 2;
 
 /// Which events, in which order and form.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -53,11 +44,11 @@ pub struct Wanted {
     /// Done by this user id, client id, operator key id, or part of grantbook.
     #[param(nullable = false)]
     actor: Option<String>,
-    /// Of this type, such as `token-revoked`.
+    /// Of this type, such as `token-revoked`: one that grantbook knows, or one that is in the ledger.
     #[serde(rename = "type")]
     #[param(nullable = false)]
     event_type: Option<String>,
-    /// For this reason, word for word, such as `superseded`.
+    /// For this reason, word for word, such as `superseded`: one that grantbook gives, or one that is in the ledger.
     #[param(nullable = false)]
     reason: Option<String>,
     /// Recorded at this time (RFC 3339) or later.
@@ -67,9 +58,11 @@ pub struct Wanted {
     #[param(value_type = Option<String>, nullable = false)]
     until: Option<Timestamp>,
     /// Behind this position.
+    #[serde(default, deserialize_with = "after")]
     #[param(nullable = false)]
     after: Option<u64>,
     /// Before this position.
+    #[serde(default, deserialize_with = "before")]
     #[param(nullable = false)]
     before: Option<u64>,
     /// `newest` first, which is the default, or `oldest` first.
@@ -81,9 +74,24 @@ pub struct Wanted {
     /// `next_cursor` of the page before, with everything else as it was there.
     #[param(nullable = false)]
     cursor: Option<String>,
-    /// The most items of a page: 1 to 200, 50 by default.
+    /// The most items: 1 to 200. Without it, 50 of a page, and all lines.
     #[param(value_type = Option<u8>, nullable = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<Limit>,
+}
+
+fn after<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
+    position(text, "after")
+}
+
+fn before<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
+    position(text, "before")
+}
+
+/// What is wrong with it is said with its name.
+fn position<'de, D: Deserializer<'de>>(text: D, name: &str) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(text)?;
+    let wrong = |_| D::Error::custom(format!("{name} must be a position, such as 42, and is {text:?}"));
+    text.parse().map(Some).map_err(wrong)
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -146,21 +154,6 @@ impl Wanted {
             _ => Format::Json,
         })
     }
-
-    /// Everything asked for by id.
-    fn about(&self) -> String {
-        fn one<T: std::fmt::Display>(name: &str, value: Option<&T>) -> Option<String> {
-            value.map(|value| format!("{name} {value}"))
-        }
-        let all = [
-            one("account", self.account.as_ref()),
-            one("app", self.app.as_ref()),
-            one("user", self.user.as_ref()),
-            one("installation", self.installation.as_ref()),
-            one("token", self.token.as_ref()),
-        ];
-        all.into_iter().flatten().collect::<Vec<_>>().join(", ")
-    }
 }
 
 /// Where a page ended, and which list it was a page of: 8 bytes of position and 4 of a checksum of the filter.
@@ -190,14 +183,6 @@ impl Cursor {
     }
 }
 
-/// What is left of a list behind a position.
-fn behind(filter: &mut Filter, order: Order, last: Position) {
-    match order {
-        Order::NewestFirst => filter.before = Some(last),
-        Order::OldestFirst => filter.after = Some(last),
-    }
-}
-
 /// Read events, filtered, in pages (JSON) or all of them (NDJSON, CSV).
 #[utoipa::path(get, path = "/audit/events", operation_id = "list_audit_events", tag = "audit", security(("operator_key" = [])),
     params(Wanted),
@@ -207,32 +192,32 @@ fn behind(filter: &mut Filter, order: Order, last: Position) {
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn list(
-    Reader(reader): Reader,
+    _asked: Asked,
     request: HttpRequest,
-    context: Context,
     service: web::Data<Service>,
     wanted: web::Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
-    log(&reader, &request, &context, &wanted.about());
     let (filter, order) = (wanted.filter(), wanted.order());
     service.history.reached(service.ledger.live().position()).await?;
-    let (media_type, format) = match wanted.format(&request) {
+    known::must_be(&service.history, &filter).await?;
+    let (media_type, lines) = match wanted.format(&request) {
         Format::Json => return page(&service, &wanted, filter, order).await,
-        Format::Ndjson => ("application/x-ndjson", Format::Ndjson),
-        Format::Csv => ("text/csv; charset=utf-8; header=present", Format::Csv),
+        Format::Ndjson => ("application/x-ndjson", Lines::Ndjson),
+        Format::Csv => ("text/csv; charset=utf-8; header=present", Lines::Csv),
     };
-    if wanted.cursor.is_some() || wanted.limit.is_some() {
-        return Err(Problem::bad_request("cursor and limit are for pages, which are JSON"));
+    let mut from_here = filter.clone();
+    if let Some(cursor) = &wanted.cursor {
+        behind(&mut from_here, order, Cursor::read(cursor, &filter, order)?);
     }
     // What is recorded from here on is for the next answer, or this one might never end.
-    let filter = Filter { up_to: Some(service.history.progress().position), ..filter };
-    let reader = service.history.reader()?;
-    let (parts, body) = mpsc::channel(PARTS_AHEAD);
-    tokio::task::spawn_blocking(move || write(&reader, filter, order, format, &parts));
+    let filter = Filter { up_to: Some(service.history.progress().position), ..from_here };
+    let most = wanted.limit.map(|limit| Limit::or_default(Some(limit)));
+    let export = Export { history: Arc::clone(&service.history), filter, order, lines, most };
+    let body = export.start(&service.exports, Connection::of(&request))?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, media_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .streaming(Body(body)))
+        .streaming(body))
 }
 
 async fn page(
@@ -253,56 +238,4 @@ async fn page(
     let last = rows.last().filter(|_| is_more);
     let next_cursor = last.map(|last| Cursor::write(last.position, &filter, order));
     Ok(reply::ok(&EventsJson { items: rows.iter().map(ShownRow::from).collect(), next_cursor }))
-}
-
-type Part = Result<Bytes, std::io::Error>;
-
-/// Writes everything, part by part, as fast as it is taken.
-fn write(
-    reader: &HistoryReader,
-    mut filter: Filter,
-    order: Order,
-    format: Format,
-    parts: &mpsc::Sender<Part>,
-) {
-    let mut is_first = true;
-    loop {
-        let rows = reader.rows(&filter, order, ROWS_AT_ONCE);
-        let last = rows.as_ref().ok().and_then(|rows| rows.last()).map(|row| row.position);
-        let part = rows.map_err(std::io::Error::other).and_then(|rows| form(&rows, format, is_first));
-        is_first = false;
-        let is_over = part.is_err() || last.is_none();
-        if let Err(error) = &part {
-            // The connection breaks off, so that nobody takes this for the whole.
-            tracing::error!(%error, "an answer broke off");
-        }
-        // Nobody reads any more if this fails.
-        if parts.blocking_send(part.map(Bytes::from)).is_err() || is_over {
-            return;
-        }
-        if let Some(last) = last {
-            behind(&mut filter, order, last);
-        }
-    }
-}
-
-fn form(rows: &[HistoryRow], format: Format, is_first: bool) -> Result<Vec<u8>, std::io::Error> {
-    match format {
-        Format::Json | Format::Ndjson => ndjson(rows),
-        Format::Csv => {
-            let header = is_first.then(|| CSV_HEADER.map(str::to_owned));
-            csv_of(header.into_iter().chain(rows.iter().map(csv_line)))
-        }
-    }
-}
-
-/// Parts as they come.
-struct Body(mpsc::Receiver<Part>);
-
-impl Stream for Body {
-    type Item = Part;
-
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Part>> {
-        self.0.poll_recv(task)
-    }
 }

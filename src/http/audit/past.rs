@@ -2,16 +2,14 @@
 
 use std::str::FromStr;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use grantbook_events::{AccountId, TokenId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::log;
+use super::asked::Asked;
 use crate::audit::Past;
-use crate::http::context::Context;
 use crate::http::manage::reply;
-use crate::http::operator::Reader;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
 use crate::ledger::{Until, UntilError};
@@ -84,15 +82,12 @@ fn until(point: Option<Point>) -> Until {
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn installations(
-    Reader(reader): Reader,
-    request: HttpRequest,
-    context: Context,
+    _asked: Asked,
     service: web::Data<Service>,
     asked: web::Query<AccountAsOf>,
 ) -> Result<HttpResponse, Problem> {
     let AccountAsOf { account, as_of } = asked.into_inner();
     let account = required(account, "account", "acme")?;
-    log(&reader, &request, &context, &format!("account {account}"));
     let past = Past::new(&service.ledger, &service.history);
     Ok(reply::ok(&past.account(&account, until(as_of)).await?))
 }
@@ -105,14 +100,11 @@ pub async fn installations(
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn token(
-    Reader(reader): Reader,
-    request: HttpRequest,
-    context: Context,
+    _asked: Asked,
     service: web::Data<Service>,
     id: web::Path<TokenId>,
     asked: web::Query<AsOf>,
 ) -> Result<HttpResponse, Problem> {
-    log(&reader, &request, &context, "");
     let past = Past::new(&service.ledger, &service.history);
     let answer = past.token(*id, until(asked.as_of)).await?;
     Ok(reply::ok(&answer.ok_or_else(|| Problem::not_found("token"))?))
@@ -126,16 +118,13 @@ pub async fn token(
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn diff(
-    Reader(reader): Reader,
-    request: HttpRequest,
-    context: Context,
+    _asked: Asked,
     service: web::Data<Service>,
     asked: web::Query<FromTo>,
 ) -> Result<HttpResponse, Problem> {
     let FromTo { account, from, to } = asked.into_inner();
     let account = required(account, "account", "acme")?;
     let from = required(from, "from", "2026-01-31T12:00:00Z")?;
-    log(&reader, &request, &context, &format!("account {account}"));
     let past = Past::new(&service.ledger, &service.history);
     Ok(reply::ok(&past.changes(&account, from.0, until(to)).await?))
 }

@@ -36,7 +36,11 @@ pub(super) const CSV_HEADER: [&str; 15] = [
 
 /// Lines of CSV (RFC 4180). A field that a spreadsheet would take for a formula begins with an apostrophe.
 pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; 15]>) -> Result<Vec<u8>, std::io::Error> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    // Quotes keep a field whole also where a comma is not what separates fields.
+    let mut writer = csv::WriterBuilder::new()
+        .quote_style(csv::QuoteStyle::Always)
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
     for line in lines {
         writer.write_record(line.map(harmless))?;
     }
@@ -74,11 +78,13 @@ pub(super) fn csv_line(row: &HistoryRow) -> [String; 15] {
     ]
 }
 
-/// Account ids, user ids and reasons are words of strangers: `=1+1` must stay what it says.
+/// Account ids, user ids and reasons are words of strangers: `=1+1` must stay what it says, also behind
+/// spaces, which some spreadsheets leave out, and in full-width forms, which some take for the narrow ones.
 fn harmless(field: String) -> String {
-    match field.as_bytes().first() {
-        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') => format!("'{field}"),
-        _ => field,
+    let is_passed_over = |symbol: &char| symbol.is_whitespace() && !matches!(symbol, '\t' | '\r');
+    match field.chars().find(|symbol| !is_passed_over(symbol)) {
+        Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r') => format!("'{field}"),
+        Some(_) | None => field,
     }
 }
 
@@ -94,7 +100,7 @@ mod tests {
             let bytes = csv_of([line]).unwrap();
             String::from_utf8(bytes).unwrap()
         };
-        let rest = ",".repeat(14);
+        let rest = ",\"\"".repeat(14);
         for (field, written) in [
             ("plain", "plain"),
             ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
@@ -102,13 +108,23 @@ mod tests {
             ("-1", "'-1"),
             ("@cmd", "'@cmd"),
             ("\tx", "'\tx"),
-            ("\rx", "\"'\rx\""),
+            ("\rx", "'\rx"),
+            ("  =1", "'  =1"),
+            ("\u{a0}\u{3000}+1", "'\u{a0}\u{3000}+1"),
+            ("\n-1", "'\n-1"),
+            (" \tx", "' \tx"),
+            ("＝1", "'＝1"),
+            ("＋1", "'＋1"),
+            (" －1", "' －1"),
+            ("＠cmd", "'＠cmd"),
+            ("  ", "  "),
             ("a=b", "a=b"),
-            ("a,b", "\"a,b\""),
-            ("say \"no\"", "\"say \"\"no\"\"\""),
-            ("two\r\nlines", "\"two\r\nlines\""),
+            ("a,b", "a,b"),
+            ("a;=b", "a;=b"),
+            ("say \"no\"", "say \"\"no\"\""),
+            ("two\r\nlines", "two\r\nlines"),
         ] {
-            assert_eq!(line(field), format!("{written}{rest}\r\n"), "{field:?}");
+            assert_eq!(line(field), format!("\"{written}\"{rest}\r\n"), "{field:?}");
         }
     }
 }

@@ -101,8 +101,14 @@ async fn everything_comes_as_lines_or_as_csv() {
     for secret in [&installed.token, &installed.code] {
         assert_eq!(count_of(&given.answers(), secret.expose()), 0);
     }
-    let detail = given.get("/audit/events?format=csv&limit=3").await.problem(400);
-    assert!(detail.contains("for pages"), "{detail}");
+    // A limit and a cursor hold for lines as they do for pages.
+    let page = given.get("/audit/events?limit=3").await.json(200);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let some = given.get(&format!("/audit/events?format=ndjson&limit=2&cursor={cursor}")).await;
+    let items: Vec<Value> = some.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(positions(&items), [last - 3, last - 4]);
+    let some = given.get("/audit/events?format=csv&limit=3").await;
+    assert_eq!(some.text.lines().count(), 4);
 }
 
 #[tokio::test]
@@ -155,6 +161,17 @@ async fn a_wrong_question_gets_what_would_be_right() {
         ("/audit/diff?account=acme&from=now", "neither a position"),
         ("/audit/events?since=yesterday", "RFC 3339"),
         ("/audit/events?limit=201", "limit must be"),
+        ("/audit/events?after=-1", "after must be a position, such as 42, and is \"-1\""),
+        ("/audit/events?before=x", "before must be a position"),
+        (
+            "/audit/events?type=token-revokd",
+            "type \"token-revokd\" is unknown: it takes one of app-registered",
+        ),
+        (
+            "/audit/events?reason=boredom",
+            "reason \"boredom\" is unknown: it takes one of user, app, operator",
+        ),
+        ("/audit/events?format=csv&cursor=abc", "next_cursor of the page before"),
         ("/audit/events?order=up", "`newest` or `oldest`"),
         ("/audit/events?format=xml", "`ndjson`"),
         ("/audit/events?colour=red", "colour"),
@@ -166,4 +183,27 @@ async fn a_wrong_question_gets_what_would_be_right() {
     let unknown = crate::secrets::new_token_id(grantbook_events::Timestamp::EPOCH);
     assert_eq!(given.get(&format!("/audit/token/{unknown}")).await.problem(404), "no such token");
     assert_eq!(given.get(&format!("/audit/token/{unknown}/timeline")).await.problem(404), "no such token");
+}
+
+#[tokio::test]
+async fn what_only_the_ledger_knows_may_be_asked_for_too() {
+    let given = Given::server().await;
+    let app = given.register("One").await;
+    let app: grantbook_events::ClientId = app["client_id"].as_str().unwrap().parse().unwrap();
+    given.post(&format!("/apps/{app}/suspend"), json!({ "reason": "an odd smell" })).await.json(200);
+    let stream = grantbook_events::StreamKind::App(app).into();
+    let expected = crate::store::Expected::Exactly(grantbook_events::Revision::new(1));
+    let foreign = vec![crate::ledger::tests::poison::foreign()];
+    crate::store::Store::append(&*given.store, &stream, expected, foreign).await.unwrap();
+    given.service.ledger.caught_up().await.unwrap();
+    given.service.history.reached(grantbook_events::Position::new(3)).await.unwrap();
+    for (query, found) in [
+        ("reason=an%20odd%20smell", 1),
+        ("type=app-teleported", 1),
+        ("type=app-deleted", 0),
+        ("reason=leaked", 0),
+    ] {
+        let page = given.get(&format!("/audit/events?{query}")).await.json(200);
+        assert_eq!(page["items"].as_array().unwrap().len(), found, "{query}");
+    }
 }

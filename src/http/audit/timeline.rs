@@ -1,15 +1,13 @@
 //! `/audit/…/timeline`: what happened, in plain sentences.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use grantbook_events::{InstallationId, TokenId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::log;
+use super::asked::Asked;
 use crate::audit::{self, Moment, Past};
-use crate::http::context::Context;
 use crate::http::manage::reply;
-use crate::http::operator::Reader;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
 
@@ -29,13 +27,10 @@ pub(crate) struct TimelineJson {
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn of_installation(
-    Reader(reader): Reader,
-    request: HttpRequest,
-    context: Context,
+    _asked: Asked,
     service: web::Data<Service>,
     id: web::Path<InstallationId>,
 ) -> Result<HttpResponse, Problem> {
-    log(&reader, &request, &context, "");
     let items = audit::timeline(&service.ledger, *id).await?;
     let items = items.ok_or_else(|| Problem::not_found("installation"))?;
     Ok(reply::ok(&TimelineJson { items }))
@@ -49,13 +44,10 @@ pub async fn of_installation(
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn of_token(
-    Reader(reader): Reader,
-    request: HttpRequest,
-    context: Context,
+    _asked: Asked,
     service: web::Data<Service>,
     id: web::Path<TokenId>,
 ) -> Result<HttpResponse, Problem> {
-    log(&reader, &request, &context, "");
     let installation = Past::new(&service.ledger, &service.history).installation_of(*id).await?;
     let installation = installation.ok_or_else(|| Problem::not_found("token"))?;
     let items = audit::token_timeline(&service.ledger, installation, *id).await?;

@@ -151,6 +151,7 @@ impl Given {
         let service = web::Data::new(Service {
             rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&history))),
             history,
+            exports: Arc::default(),
             ledger,
             issuer: "https://grantbook.example".to_owned(),
             scopes: ScopeCatalogue::default(),
@@ -171,6 +172,7 @@ impl Given {
         self.service = web::Data::new(Service {
             rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&old.history))),
             history: Arc::clone(&old.history),
+            exports: Arc::clone(&old.exports),
             ledger,
             issuer: old.issuer.clone(),
             scopes: old.scopes.clone(),

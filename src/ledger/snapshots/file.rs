@@ -102,7 +102,33 @@ impl Hashed {
 
 /// Reads the first line of a snapshot.
 pub(super) fn header(path: &Path) -> Result<SnapshotHeader, SnapshotError> {
-    read_header(&mut BufReader::new(File::open(path)?)).map(|(_, header)| header)
+    let header = read_header(&mut BufReader::new(File::open(path)?)).map(|(_, header)| header);
+    header.map_err(|why| if_intact(path, why))
+}
+
+/// What a first line says of another format or version is only true if the file is what was written: every
+/// format ends with its digest.
+fn if_intact(path: &Path, why: SnapshotError) -> SnapshotError {
+    match why {
+        SnapshotError::OtherFormat { .. } | SnapshotError::OtherVersion { .. } => match is_intact(path) {
+            Ok(true) => why,
+            Ok(false) => SnapshotError::Damaged,
+            Err(error) => error.into(),
+        },
+        why => why,
+    }
+}
+
+fn is_intact(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let Some(left) = file.metadata()?.len().checked_sub(DIGEST as u64) else { return Ok(false) };
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let mut body = Hashing { from: (&mut file).take(left), hasher: Sha256::new() };
+    io::copy(&mut body, &mut io::sink())?;
+    let computed = body.hasher.finalize();
+    let mut digest = [0; DIGEST];
+    file.read_exact(&mut digest)?;
+    Ok(computed.as_slice() == digest)
 }
 
 /// The first line of a snapshot, and what it says.
@@ -131,7 +157,7 @@ pub(super) fn read(path: &Path, ledger: Uuid) -> Result<(SnapshotHeader, Live), 
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let mut file = BufReader::with_capacity(BUFFER, file);
-    let (line, header) = read_header(&mut file)?;
+    let (line, header) = read_header(&mut file).map_err(|why| if_intact(path, why))?;
     let left = length.checked_sub((line.len() + DIGEST) as u64).ok_or(SnapshotError::Damaged)?;
     let mut hasher = Sha256::new();
     hasher.update(&line);

@@ -24,6 +24,8 @@ use crate::store::{Store, StoreError};
 pub use file::SnapshotHeader;
 use file::{NAME_END, name_of};
 
+/// The directory, beside the snapshots, of those that are only to be compared.
+const APART: &str = "compared";
 /// How many are kept.
 const KEPT: usize = 3;
 /// The fewest events that make one worth its writing at the end.
@@ -111,6 +113,20 @@ impl Snapshots {
     /// The snapshots in a directory, which need not exist.
     pub fn new(dir: PathBuf) -> Self {
         Self { dir }
+    }
+
+    /// Where a state is written only to be compared: what is there is neither kept nor loaded.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { dir: self.dir.join(APART) }
+    }
+
+    /// Removes every snapshot.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub fn clear(&self) -> io::Result<()> {
+        self.paths()?.into_iter().try_for_each(fs::remove_file)
     }
 
     /// Every snapshot file, the newest position first.
@@ -296,6 +312,24 @@ impl Keeper {
     pub(super) async fn take(self: &Arc<Self>, live: Arc<Live>) -> Result<Option<Position>, SnapshotError> {
         let keeper = Arc::clone(self);
         let taking = tokio::task::spawn_blocking(move || keeper.write(&live));
+        taking.await.map_err(|error| SnapshotError::Io(io::Error::other(error)))?
+    }
+
+    /// Writes a snapshot to be compared, in place of any earlier one, and says of which position.
+    pub(super) async fn take_apart(
+        self: &Arc<Self>,
+        live: Arc<Live>,
+    ) -> Result<Option<Position>, SnapshotError> {
+        let keeper = Arc::clone(self);
+        let taking = tokio::task::spawn_blocking(move || {
+            let _one = keeper.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let identity = *keeper.identity.lock().unwrap_or_else(PoisonError::into_inner);
+            let (Some(identity), Some(image)) = (identity, live.image()) else { return Ok(None) };
+            let (position, apart) = (image.mark().position, keeper.snapshots.apart());
+            apart.clear()?;
+            file::write(&apart.dir, &image, identity, keeper.clock.now())?;
+            Ok(Some(position))
+        });
         taking.await.map_err(|error| SnapshotError::Io(io::Error::other(error)))?
     }
 

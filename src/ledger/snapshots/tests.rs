@@ -120,11 +120,16 @@ async fn what_is_no_snapshot_of_this_ledger_is_named_and_passed_over() {
     };
     let event_id = header.split("\"event_id\":\"").nth(1).unwrap()[..36].to_owned();
     let other_event = crate::secrets::new_event_id().to_string();
+    let version = header.find("live_version\":").unwrap() + "live_version\":".len();
     let cases = [
         (good[..good.len() - 1].to_vec(), "digest differs"),
         (good[..line_end / 2].to_vec(), "not a snapshot"),
         (Vec::new(), "not a snapshot"),
         (with_header("\"grantbook_snapshot\":1", "\"grantbook_snapshot\":2"), "format 2"),
+        (
+            good[..].iter().enumerate().map(|(at, byte)| if at == version { b'9' } else { *byte }).collect(),
+            "digest differs",
+        ),
         (with_header("\"live_version\":1", "\"live_version\":99"), "version 99"),
         (with_header(&Uuid::from_u128(7).to_string(), &Uuid::from_u128(8).to_string()), "of ledger"),
         (with_header(&event_id, &other_event), "digest differs"),
@@ -250,4 +255,22 @@ proptest! {
             assert!(snapshots.check(newest, &*store).await.outcome.is_err(), "byte {at}, bit {bit}");
         });
     }
+}
+
+#[tokio::test]
+async fn one_that_is_only_to_be_compared_is_neither_kept_nor_loaded() {
+    let (store, dir) = with_two_snapshots().await;
+    let (given, _) = opened(&store, &dir).await;
+    let kept = paths(&dir);
+    let apart = Snapshots::new(dir.path().join("snapshots")).apart();
+    for _ in 0..2 {
+        assert_eq!(given.ledger.take_snapshot_apart().await.unwrap(), Some(Position::new(25)));
+        assert_eq!((paths(&dir), apart.paths().unwrap().len()), (kept.clone(), 1));
+    }
+    let written = Snapshots::load(&apart.paths().unwrap()[0], Uuid::from_u128(7)).unwrap();
+    assert_eq!(written.digest(), given.ledger.live().digest());
+    let (_, from) = opened(&store, &dir).await;
+    assert_eq!(from, 21, "the newest that is kept");
+    apart.clear().unwrap();
+    assert!(apart.paths().unwrap().is_empty());
 }

@@ -7,7 +7,7 @@ use grantbook_projections::live::Live;
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::{History, HistoryReader};
+use crate::audit::History;
 use crate::ledger::fold;
 
 fn snapshots(dir: &TempDir) -> Snapshots {
@@ -100,7 +100,11 @@ async fn a_flipped_field_in_a_snapshot_is_found_and_named() {
     // One of another ledger is of no use, and no fault.
     fs::remove_file(&path).unwrap();
     snapshots(&dir).write(&folded(cut, |_| {}), Uuid::from_u128(99));
-    assert!(verify(&*store, against(), |_| {}).await.unwrap().is_sound());
+    let verified = verify(&*store, against(), |_| {}).await.unwrap();
+    assert!(verified.is_sound());
+    let [passed_over] = verified.passed_over.as_slice() else { panic!("{:?}", verified.passed_over) };
+    assert!(passed_over.what.starts_with("snapshot live-"), "{passed_over:?}");
+    assert!(passed_over.why.contains("it is of ledger"), "{passed_over:?}");
 }
 
 #[tokio::test]
@@ -170,8 +174,7 @@ async fn history_with(store: &Arc<MemoryStore>, dir: &TempDir, sql: &str) -> Aga
     history.close().await;
     let file = dir.path().join("history-1.db");
     rusqlite::Connection::open(file).unwrap().execute_batch(sql).unwrap();
-    let reader = HistoryReader::open(dir.path(), head.identity).unwrap();
-    Against { live: None, snapshots: None, history: Some(reader.unwrap()) }
+    Against { live: None, snapshots: None, history: Some(dir.path().to_owned()) }
 }
 
 #[tokio::test]
@@ -189,11 +192,37 @@ async fn every_fault_in_the_history_is_found_and_named() {
         ("UPDATE events SET actor_id = 'eve' WHERE position = 3", Some("position 3: history: actor is")),
         (
             "INSERT INTO events SELECT 100000, recorded_at, latest_at, event_id, stream, revision, type, client_id, \
-             account_id, user_id, installation_id, token_ids, actor_kind, actor_id, reason, request_id FROM events \
+             account_id, user_id, installation_id, token_ids, token_users, actor_kind, actor_id, reason, request_id FROM events \
              WHERE position = 9; UPDATE state SET position = 100000",
             Some("position 100000: history: there is a row of this position, which the ledger does not have"),
         ),
+        (
+            "DROP TABLE event_tokens",
+            Some("history: the history file cannot be used: no such table: event_tokens"),
+        ),
+        ("DELETE FROM state", Some("history: the history file cannot be used: ")),
         ("UPDATE state SET digest = zeroblob(32)", Some("the digest kept with them is not")),
+        ("DELETE FROM event_tokens", Some("does not lead to the row of this event")),
+        (
+            "UPDATE event_tokens SET user_id = 'eve' WHERE user_id IS NOT NULL",
+            Some("is kept with user eve and end"),
+        ),
+        ("UPDATE event_tokens SET expires_at = 7", Some("end 1970-01-01T00:00:00.000007Z, and has user")),
+        ("INSERT INTO event_tokens VALUES (zeroblob(16), 9, NULL, NULL)", Some("tokens lead to rows, and")),
+        ("DELETE FROM event_users WHERE position > 5", Some("does not lead to the row of this event")),
+        ("INSERT INTO event_users VALUES ('eve', 9)", Some("users lead to rows, and")),
+        (
+            "UPDATE events SET latest_at = latest_at + 1 WHERE position = 9",
+            Some("position 9: history: the latest time is"),
+        ),
+        ("UPDATE state SET latest_at = 0", Some("the latest time kept with its end is 1970-01-01T00:00:00")),
+        ("UPDATE events SET token_users = '[\"eve\"]' WHERE position = 9", Some("users of the tokens is")),
+        // An index of other columns than are in it.
+        (
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX by_type ON events (reason)' \
+             WHERE name = 'by_type'",
+            Some("history: its file is damaged: "),
+        ),
         (
             "DELETE FROM events WHERE position > 20",
             Some("position 21: history: the row of this event is missing"),
@@ -215,6 +244,22 @@ async fn every_fault_in_the_history_is_found_and_named() {
                 assert!(said.iter().any(|said| said.contains(words)), "{sql}: {said:?}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_history_of_another_version_or_ledger_is_passed_over_and_named() {
+    let (_, store) = history(39).await;
+    for (sql, why) in [
+        ("PRAGMA user_version = 1", "it has version 1"),
+        ("UPDATE state SET ledger = zeroblob(16)", "it is of another ledger"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let against = history_with(&store, &dir, sql).await;
+        let verified = verify(&*store, against, |_| {}).await.unwrap();
+        assert!(verified.is_sound() && verified.compared.is_empty() && verified.has_history);
+        assert_eq!(verified.passed_over[0].what, "history history-1.db");
+        assert!(verified.passed_over[0].why.contains(why), "{:?}", verified.passed_over);
     }
 }
 

@@ -1,0 +1,91 @@
+//! Who asks about history, and what: logged before the question is read, so that one that is refused has its
+//! line too. Knows: queries as they came. Must not know: what a question means.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use grantbook_events::Actor;
+use url::form_urlencoded;
+
+use crate::http::context::Context;
+use crate::http::operator::Reader;
+use crate::http::problem::Problem;
+use crate::secrets;
+
+/// Stands for what looks like a secret: a slip of the hand must not bring one into the log.
+const CONCEALED: &str = "(a secret)";
+
+/// A caller that may read history, whose question is in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked;
+
+impl FromRequest for Asked {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let context = Context::of(request);
+        let (path, question) = (path(request), question(request.query_string()));
+        let request_id = context.request_id.as_str();
+        ready(match Reader::from_request(request, payload).into_inner() {
+            Ok(Reader(operator)) => {
+                let Actor { id, .. } = operator.origin(&context).actor;
+                tracing::info!(
+                    target: "grantbook::audit",
+                    operator = id, path, question, request_id, "history was asked about"
+                );
+                Ok(Self)
+            }
+            Err(refused) => {
+                tracing::info!(
+                    target: "grantbook::audit",
+                    code = refused.code, path, question, request_id, "a question about history was refused"
+                );
+                Err(refused)
+            }
+        })
+    }
+}
+
+/// The path, unless something in it may be a secret.
+fn path(request: &HttpRequest) -> String {
+    let path = request.path();
+    if path.contains('%') || secrets::is_like_one(path) {
+        return request.match_pattern().unwrap_or_else(|| CONCEALED.to_owned());
+    }
+    path.to_owned()
+}
+
+/// The whole query. It is encoded, so that it stays on its line.
+fn question(query: &str) -> String {
+    let mut question = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let [name, value] =
+            [&name, &value].map(|text| if secrets::is_like_one(text) { CONCEALED } else { text });
+        question.append_pair(name, value);
+    }
+    question.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_whole_question_is_told_and_no_secret() {
+        let whole = "actor=ana&type=token-revoked&reason=two%0Alines&since=2026-01-01T00%3A00%3A00Z&after=7";
+        assert_eq!(question(whole), whole);
+        assert_eq!(question(""), "");
+        for secret in ["gbt_x", "gbc_x", "gbs_x", "gbk_x", "gbt%5Fx"] {
+            assert_eq!(question(&format!("token={secret}&a=1")), "token=%28a+secret%29&a=1");
+            assert_eq!(question(&format!("{secret}=1")), "%28a+secret%29=1");
+            let asked = path(&TestRequest::with_uri(&format!("/audit/token/{secret}")).to_http_request());
+            assert!(!asked.contains("gb"), "{asked}");
+        }
+        let asked = TestRequest::with_uri("/audit/events?a=1").to_http_request();
+        assert_eq!(path(&asked), "/audit/events");
+    }
+}

@@ -1,0 +1,297 @@
+//! Everything that passes a filter, as lines or as CSV, for as long as somebody reads it. Knows: parts, and how
+//! long a reader may take. Must not know: how a question is put.
+//!
+//! A thread and a connection to the history are held for one part at a time, and only when there is room for
+//! it: so a reader who stops reading holds neither.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Task, Poll};
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Bytes;
+use futures_core::Stream;
+use grantbook_events::Position;
+use grantbook_projections::history::HistoryRow;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::rows::{CSV_HEADER, csv_line, csv_of, ndjson};
+use crate::audit::{Filter, History, HistoryError, Order};
+use crate::http::connection::Connection;
+use crate::http::problem::Problem;
+
+/// Rows read at once: about 100 KB of text.
+const ROWS_AT_ONCE: usize = 250;
+/// How many such parts may wait for a slow reader.
+const PARTS_AHEAD: usize = 1;
+/// How long a part may wait for a reader.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many answers without end may be under way: each holds a few parts.
+const AT_ONCE: usize = 128;
+
+/// The answers without end that are under way.
+#[derive(Debug)]
+pub struct Exports {
+    room: Arc<Semaphore>,
+    is_stopped: watch::Sender<bool>,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self { room: Arc::new(Semaphore::new(AT_ONCE)), is_stopped: watch::Sender::new(false) }
+    }
+}
+
+impl Exports {
+    /// Breaks off what is under way, so that the server need not wait for those who read it.
+    pub fn stop(&self) {
+        self.is_stopped.send_replace(true);
+    }
+
+    fn begin(&self) -> Result<(OwnedSemaphorePermit, watch::Receiver<bool>), Problem> {
+        let detail = format!("{AT_ONCE} exports are under way, which is the most: ask again in a minute");
+        let full = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_exports", detail);
+        Ok((Arc::clone(&self.room).try_acquire_owned().map_err(full)?, self.is_stopped.subscribe()))
+    }
+}
+
+/// In which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lines {
+    Ndjson,
+    Csv,
+}
+
+/// Why an answer was broken off.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error("nobody has read on for {0:?}")]
+    NobodyReads(Duration),
+    #[error("the server stops")]
+    Stopped,
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Form(#[from] std::io::Error),
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) struct Export {
+    pub history: Arc<History>,
+    pub filter: Filter,
+    pub order: Order,
+    pub lines: Lines,
+    /// The most lines, at least one; `None` is all.
+    pub most: Option<usize>,
+}
+
+impl Export {
+    /// Begins to write, as fast as it is read.
+    ///
+    /// # Errors
+    /// If too many are under way.
+    pub(super) fn start(
+        self,
+        exports: &Exports,
+        connection: Option<Arc<Connection>>,
+    ) -> Result<Body, Problem> {
+        self.start_with(exports, connection, PATIENCE)
+    }
+
+    fn start_with(
+        self,
+        exports: &Exports,
+        connection: Option<Arc<Connection>>,
+        patience: Duration,
+    ) -> Result<Body, Problem> {
+        let (room, mut stopped) = exports.begin()?;
+        let (sender, parts) = mpsc::channel(PARTS_AHEAD);
+        let is_whole = Arc::new(AtomicBool::new(false));
+        let body = Body { parts, is_whole: Arc::clone(&is_whole) };
+        tokio::spawn(async move {
+            let _room = room;
+            match self.write(&sender, &mut stopped, patience).await {
+                Ok(()) => is_whole.store(true, Ordering::Release),
+                Err(reason) => {
+                    tracing::warn!(%reason, "an export was broken off");
+                    // A body is not asked for more while nobody reads, so it cannot say that it ends.
+                    if let Some(connection) = connection {
+                        connection.cut();
+                    }
+                }
+            }
+        });
+        Ok(body)
+    }
+
+    async fn write(
+        mut self,
+        parts: &mpsc::Sender<Bytes>,
+        stopped: &mut watch::Receiver<bool>,
+        patience: Duration,
+    ) -> Result<(), BrokenOff> {
+        let mut is_first = true;
+        loop {
+            let room = tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => return Err(BrokenOff::Stopped),
+                room = tokio::time::timeout(patience, parts.reserve()) => room,
+            };
+            // The reader went away, if there is no channel any more.
+            let Ok(room) = room.map_err(|_| BrokenOff::NobodyReads(patience))? else { return Ok(()) };
+            let at_once = self.most.map_or(ROWS_AT_ONCE, |most| most.min(ROWS_AT_ONCE));
+            let rows = self.history.rows(self.filter.clone(), self.order, at_once).await?;
+            self.most = self.most.map(|most| most - rows.len().min(most));
+            room.send(Bytes::from(self.form(&rows, is_first)?));
+            is_first = false;
+            match rows.last() {
+                Some(last) if rows.len() == ROWS_AT_ONCE && self.most != Some(0) => {
+                    behind(&mut self.filter, self.order, last.position);
+                }
+                Some(_) | None => return Ok(()),
+            }
+        }
+    }
+
+    fn form(&self, rows: &[HistoryRow], is_first: bool) -> Result<Vec<u8>, std::io::Error> {
+        match self.lines {
+            Lines::Ndjson => ndjson(rows),
+            Lines::Csv => {
+                let header = is_first.then(|| CSV_HEADER.map(str::to_owned));
+                csv_of(header.into_iter().chain(rows.iter().map(csv_line)))
+            }
+        }
+    }
+}
+
+/// What is left of a list behind a position.
+pub(super) fn behind(filter: &mut Filter, order: Order, last: Position) {
+    match order {
+        Order::NewestFirst => filter.before = Some(last),
+        Order::OldestFirst => filter.after = Some(last),
+    }
+}
+
+/// Parts as they come. One that was broken off ends with an error, so that nobody takes it for the whole.
+#[derive(Debug)]
+pub(super) struct Body {
+    parts: mpsc::Receiver<Bytes>,
+    is_whole: Arc<AtomicBool>,
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Self::Item>> {
+        self.parts.poll_recv(task).map(|part| match part {
+            Some(part) => Some(Ok(part)),
+            None if self.is_whole.swap(true, Ordering::AcqRel) => None,
+            None => Some(Err(std::io::Error::other("the answer was broken off"))),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::http::manage::given::Given;
+
+    /// A server with more history than is written ahead, and what asks for all of it.
+    async fn given_history() -> (Given, impl Fn() -> Export) {
+        let given = Given::server().await;
+        let app = given.register("One").await;
+        for number in 0..ROWS_AT_ONCE * 2 {
+            given.install(&app, &format!("account-{number}")).await;
+        }
+        given.get("/audit/events?limit=1").await.json(200);
+        let history = Arc::clone(&given.service.history);
+        let export = move || Export {
+            history: Arc::clone(&history),
+            filter: Filter::default(),
+            order: Order::OldestFirst,
+            lines: Lines::Ndjson,
+            most: None,
+        };
+        (given, export)
+    }
+
+    /// Every part, and what the body ended with.
+    async fn rest(mut body: Body) -> (usize, Option<std::io::Error>) {
+        let mut lines = 0;
+        loop {
+            match poll_fn(|task| Pin::new(&mut body).poll_next(task)).await {
+                Some(Ok(part)) => lines += part.iter().filter(|byte| **byte == b'\n').count(),
+                Some(Err(error)) => return (lines, Some(error)),
+                None => return (lines, None),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_who_stop_reading_keep_nobody_else_waiting() {
+        let (given, export) = given_history().await;
+        // More than there are threads that may block.
+        let (mut stalled, mut refused) = (Vec::new(), 0);
+        for _ in 0..600 {
+            match export().start(&given.service.exports, None) {
+                Ok(body) => stalled.push(body),
+                Err(problem) => {
+                    assert_eq!((problem.status, problem.code), (503, "too_many_exports"));
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!((stalled.len(), refused), (AT_ONCE, 600 - AT_ONCE));
+        let page = given.get("/audit/events?limit=200").await.json(200);
+        assert_eq!(page["items"].as_array().unwrap().len(), 200);
+        let then = given.get("/audit/installations?account=account-7").await.json(200);
+        assert_eq!(then["items"][0]["installed"], true);
+        // Whoever reads on gets everything, and then there is room for others.
+        assert_eq!(rest(stalled.pop().unwrap()).await.0, ROWS_AT_ONCE * 4 + 1);
+        drop(stalled);
+        let all = async {
+            loop {
+                if let Ok(body) = export().start(&given.service.exports, None) {
+                    return rest(body).await;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (lines, error) = tokio::time::timeout(PATIENCE, all).await.unwrap();
+        assert!(error.is_none());
+        assert_eq!(lines, ROWS_AT_ONCE * 4 + 1);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_ends_and_says_that_it_is_not_whole() {
+        let (given, export) = given_history().await;
+        let (_room, mut stopped) = given.service.exports.begin().unwrap();
+        let (sender, _parts) = mpsc::channel(PARTS_AHEAD);
+        let patience = Duration::from_millis(20);
+        let ended = export().write(&sender, &mut stopped, patience).await;
+        assert!(matches!(ended, Err(BrokenOff::NobodyReads(_))), "{ended:?}");
+
+        let body = export().start_with(&given.service.exports, None, patience).unwrap();
+        let free = given.service.exports.room.available_permits();
+        while given.service.exports.room.available_permits() == free {
+            tokio::task::yield_now().await;
+        }
+        let (lines, error) = rest(body).await;
+        assert_eq!(lines, ROWS_AT_ONCE * PARTS_AHEAD);
+        assert!(error.unwrap().to_string().contains("broken off"));
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_ends_when_the_server_stops() {
+        let (given, export) = given_history().await;
+        let body = export().start(&given.service.exports, None).unwrap();
+        given.service.exports.stop();
+        let (lines, error) = tokio::time::timeout(PATIENCE, rest(body)).await.unwrap();
+        assert!(lines <= ROWS_AT_ONCE * (PARTS_AHEAD + 1), "{lines}");
+        assert!(error.is_some());
+    }
+}
