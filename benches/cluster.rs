@@ -114,6 +114,7 @@ async fn asked(
     requests: usize,
     dir: &Path,
 ) -> Result<(measure::http::Grantbook, Vec<Vec<u8>>), Failure> {
+    std::fs::create_dir_all(dir)?;
     let app = measure::ledger::app(&store).await?;
     let tokens = measure::ledger::installations(&store, &app, tokens).await?;
     let grantbook = measure::http::Grantbook::serve(store, dir).await?;

@@ -357,6 +357,10 @@ fn a_ledger_moves_into_a_cluster_and_back() {
     let serving = node.serve();
     assert!(tokens.iter().all(|token| serving.lets_pass(token)));
     let third = serving.token(&app);
+    // What auditors ask is answered there, too.
+    let asked = |path: &str| serving.ask("GET", path, None).expect(200).json()["items"].clone();
+    assert_eq!(asked("/audit/events?account=acme").as_array().unwrap().len(), 6);
+    assert_eq!(asked("/audit/installations?account=acme")[0]["tokens"].as_array().unwrap().len(), 3);
     serving.stop();
     // What went on there is not the source's any more.
     let refused = copy(&dir(&here), cluster.url());

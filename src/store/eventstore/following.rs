@@ -28,6 +28,8 @@ use crate::store::{MAX_PAGE, Record, Signal, StoreError, Subscription};
 const BATCHES_AHEAD: usize = 4;
 /// The most records of one batch.
 const BATCH: usize = 1024;
+/// How far ahead another node's clock may be before it is worth a word.
+const MAX_SKEW: Duration = Duration::from_secs(1);
 /// The longest pause before a subscription is taken up again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -219,7 +221,12 @@ impl Follower {
     fn look_at_event(&mut self, event: &RecordedEvent, batch: &mut Batch) -> Result<(), StoreError> {
         if record::stream_of(event) == Some(heartbeat::STREAM) {
             if let Some(time) = heartbeat::time_of(&event.data) {
-                batch.up_to = batch.up_to.max(Some(time));
+                // By a clock that is ahead nobody is more up to date than now.
+                let now = self.shared.clock.now();
+                if time > now.plus(MAX_SKEW) {
+                    tracing::warn!(%time, "a heartbeat is of the future: the clocks of the nodes do not agree");
+                }
+                batch.up_to = batch.up_to.max(Some(time.min(now)));
             }
             self.shared.heartbeats.saw(event.stream_revision);
         } else if let Some(record) = record::from_wire(event)? {

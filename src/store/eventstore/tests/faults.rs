@@ -4,6 +4,7 @@
 use grantbook_eventstore_double::{AppendFault, ReadFault, ReadKind};
 
 use super::*;
+use crate::clock::Clock as _;
 use crate::store::contract::{fresh_stream, new_record, new_records};
 use crate::store::{MAX_APPEND_BYTES, Signal};
 
@@ -343,6 +344,23 @@ async fn one_heartbeat_at_a_time_is_kept_up_and_few_are_kept() {
     let metadata = double.events_of(&format!("$${}", heartbeat::STREAM));
     let metadata: serde_json::Value = serde_json::from_slice(&metadata[0].data).unwrap();
     assert_eq!(metadata["$maxCount"], 16, "{metadata}");
+}
+
+#[tokio::test]
+async fn a_heartbeat_of_the_future_makes_nobody_fresh_until_then() {
+    let double = double(1).await;
+    let store = open_without_heartbeats(&double);
+    let mut subscription = store.subscribe(Position::START).await.unwrap();
+    double.append_foreign(heartbeat::STREAM, "heartbeat", r#"{"at":"2999-01-01T00:00:00.000000Z"}"#, "");
+    let mut times = Vec::new();
+    while times.len() < 2 {
+        match subscription.next().await {
+            Signal::UpTo(time) => times.push(time),
+            Signal::Records(_) | Signal::CaughtUp => {}
+            Signal::Lost(error) => panic!("{error}"),
+        }
+    }
+    assert!(times.iter().all(|time| *time <= SystemClock.now()), "{times:?}");
 }
 
 /// What holds for a whole process is looked at in one of its own.
