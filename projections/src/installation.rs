@@ -93,6 +93,8 @@ pub struct LiveToken {
     pub digest: SecretDigest,
     /// Whose token it is.
     pub user_id: UserId,
+    /// What it is good for.
+    pub scopes: Vec<String>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// From when on it is refused; `None` never.
@@ -137,14 +139,13 @@ impl InstalledApp {
         now: Timestamp,
     ) -> Option<TokenFacts> {
         let token = self.tokens.iter().find(|token| token.digest == *digest)?;
-        let grant = self.grants.iter().find(|grant| grant.grant_id == token.grant_id)?;
         (app.is_active() && token.is_unexpired(now)).then(|| TokenFacts {
             token_id: token.token_id,
             client_id: self.client_id,
             installation_id,
             account_id: self.account_id.clone(),
             user_id: token.user_id.clone(),
-            scopes: grant.scopes.as_slice().into(),
+            scopes: token.scopes.as_slice().into(),
             issued_at: token.issued_at,
             expires_at: token.expires_at,
         })
@@ -202,6 +203,7 @@ impl InstalledApp {
             grant_id: event.grant_id,
             digest: event.token_digest,
             user_id: event.user_id.clone(),
+            scopes: event.scopes.clone(),
             issued_at: at,
             expires_at: event.expires_at,
         });

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::failure::Failure;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -42,33 +44,36 @@ pub(super) async fn open(config: &Config) -> Result<Opened, StoreError> {
                 StoreError::CannotWrite(format!("{}: {error}", config.data_dir.display()))
             })?;
             let lock = Lock::take(&config.data_dir.join(LOCK_FILE))?;
-            Ok(Opened { store: in_cluster(target, true)?, lock: Some(lock) })
+            let identity = Some(secrets::new_ledger_identity());
+            Ok(Opened { store: in_cluster(target, identity)?, lock: Some(lock) })
         }
-        None => Ok(Opened { store: in_directory(&config.data_dir).await?, lock: None }),
+        None => {
+            let store = in_directory(&config.data_dir, secrets::new_ledger_identity()).await?;
+            Ok(Opened { store, lock: None })
+        }
     }
 }
 
 /// Opens the ledger to read it, also while it is served.
 pub(super) async fn open_to_read(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     match &config.store {
-        Some(target) => in_cluster(target, false),
+        Some(target) => in_cluster(target, None),
         None => read_directory(&config.data_dir).await,
     }
 }
 
-/// Opens the ledger in a cluster.
+/// Opens the ledger in a cluster: to append, if it is given the identity that one without is made with.
 pub(super) fn in_cluster(
     target: &Arc<EventStoreTarget>,
-    to_serve: bool,
+    serve: Option<Uuid>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let serve = to_serve.then(secrets::new_ledger_identity);
-    let options = EventStoreOptions { serve, clock: Arc::new(SystemClock) };
+    let options = EventStoreOptions::new(serve, Arc::new(SystemClock));
     Ok(EventStore::open(Arc::clone(target), options)?)
 }
 
-/// Opens the ledger in a directory, and makes it if there is none.
-pub(super) async fn in_directory(dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: SystemClock.now() };
+/// Opens the ledger in a directory, and makes it with an identity if there is none.
+pub(super) async fn in_directory(dir: &Path, identity: Uuid) -> Result<Arc<dyn Store>, StoreError> {
+    let options = SqliteOptions { identity, now: SystemClock.now() };
     let dir = dir.to_owned();
     let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, options));
     Ok(opening.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??)

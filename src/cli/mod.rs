@@ -17,6 +17,7 @@ mod events;
 mod failure;
 mod installation;
 mod key;
+mod ledger;
 mod ledger_place;
 mod output;
 mod place;
@@ -61,6 +62,8 @@ enum Command {
     Events(events::Events),
     /// Fold the ledger again, beside whoever serves it.
     Replay(replay::Replay),
+    /// Move the ledger between a directory and a cluster.
+    Ledger(ledger::LedgerCommand),
     /// Copy the ledger into one file, also while it is served.
     Backup(backup::Backup),
     /// Make the ledger of an empty directory from a backup.
@@ -80,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Audit(audit) => audit.run(),
         Command::Events(events) => events.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Ledger(ledger) => ledger.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Config(config) => config.run(),

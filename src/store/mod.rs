@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) mod contract;
-mod eventstore;
+mod copy;
+pub(crate) mod eventstore;
 mod follow;
 #[cfg(test)]
 pub(crate) mod lagging;
@@ -33,6 +34,7 @@ mod sqlite;
 pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
 };
+pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};

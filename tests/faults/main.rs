@@ -23,6 +23,7 @@ mod wanted;
 
 mod access;
 mod clock;
+mod cluster;
 mod crowding;
 mod damage;
 mod derived;

@@ -76,6 +76,10 @@ fn token_agrees(history: &History, expected: &Expected, live: &Live, token: &Iss
     assert_eq!(live.is_valid(&token.digest, now), is_valid, "{token:?} at {now}");
     let facts = is_valid.then(|| token.facts.clone());
     assert_eq!(live.token(&token.digest, now), facts);
+    // What the two streams say together is what the whole ledger says.
+    let app = registered_app(&history.apps[&token.facts.client_id]);
+    assert_eq!(installed.token_facts(token.facts.installation_id, app, &token.digest, now), facts);
+    assert!(live.has_token(&token.digest) || !installed.has_token(&token.digest) || !is_valid);
     assert_eq!(live.token_by_id(&token.facts.token_id, now), facts);
     // A token that expired may be known a little longer; one that ended is not.
     let belongs: Option<InstallationId> = live.installation_of_token(&token.facts.token_id);

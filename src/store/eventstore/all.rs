@@ -128,7 +128,9 @@ impl All {
             match self.read_page(options).await {
                 Ok(events) => return Ok(events),
                 Err(failure) if tries < MAX_TRIES && !matches!(failure, Failure::Refused(_)) => {
-                    self.nodes.forget();
+                    if failure.is_of_transport() {
+                        self.nodes.forget();
+                    }
                     tokio::time::sleep(super::clients::FIRST_PAUSE * tries).await;
                     tries += 1;
                 }

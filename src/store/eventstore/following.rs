@@ -28,8 +28,6 @@ use crate::store::{MAX_PAGE, Record, Signal, StoreError, Subscription};
 const BATCHES_AHEAD: usize = 4;
 /// The most records of one batch.
 const BATCH: usize = 1024;
-/// How long a subscription may be silent. Heartbeats come every second while any node serves.
-const SILENT_FOR: Duration = Duration::from_secs(10);
 /// The longest pause before a subscription is taken up again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -141,7 +139,7 @@ impl Follower {
         };
         loop {
             let first = tokio::select! {
-                reply = shared.all.nodes().next(&mut replies, SILENT_FOR) => Some(reply),
+                reply = shared.all.nodes().next(&mut replies, shared.silent_for) => Some(reply),
                 _ = self.closing.wait_for(|is_closing| *is_closing) => None,
             };
             let stop = match first {

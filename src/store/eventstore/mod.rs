@@ -22,12 +22,13 @@ mod nodes;
 mod record;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use eventstore::{AppendToStreamOptions, ExpectedRevision, ReadStreamOptions, StreamPosition};
@@ -49,6 +50,8 @@ use super::{
 };
 use crate::clock::Clock;
 
+/// How long a subscription may usually be silent.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 /// The largest revision a stream can have: the cluster counts with a sign.
 const LAST_REVISION: u64 = i64::MAX as u64;
 
@@ -59,6 +62,16 @@ pub struct Options {
     pub serve: Option<Uuid>,
     /// For heartbeats.
     pub clock: Arc<dyn Clock>,
+    /// How long a subscription may be silent before it is taken up again. Heartbeats come every second while any
+    /// node serves.
+    pub silent_for: Duration,
+}
+
+impl Options {
+    /// With the usual patience.
+    pub fn new(serve: Option<Uuid>, clock: Arc<dyn Clock>) -> Self {
+        Self { serve, clock, silent_for: SILENT_FOR }
+    }
 }
 
 /// The ledger in a cluster.
@@ -80,6 +93,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     identity: OnceCell<Uuid>,
     closing: watch::Sender<bool>,
+    silent_for: Duration,
     resubscribed: AtomicU64,
 }
 
@@ -100,6 +114,7 @@ impl EventStore {
             clock: options.clock,
             identity: OnceCell::new(),
             closing: watch::Sender::new(false),
+            silent_for: options.silent_for,
             resubscribed: AtomicU64::new(0),
         });
         let beating = options.serve.map(|_| tokio::spawn(heartbeat::beat(Arc::clone(&shared))));

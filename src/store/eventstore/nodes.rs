@@ -7,7 +7,7 @@
 //! again and again within one poll, for ever: a spin that no timeout and no cancelling ends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -44,6 +44,8 @@ pub(super) struct Nodes {
     authorization: Option<AsciiMetadataValue>,
     /// The node that is asked, until it fails.
     chosen: Mutex<Option<Endpoint>>,
+    /// The leader, once another node has named it.
+    leader: Mutex<Option<Endpoint>>,
     /// Which of the named nodes is asked first who is in the cluster.
     turn: AtomicUsize,
 }
@@ -73,7 +75,14 @@ impl Nodes {
             .http2_keep_alive_while_idle(true)
             .build(connector);
         let authorization = authorization(clients.target());
-        Self { clients, http, authorization, chosen: Mutex::default(), turn: AtomicUsize::default() }
+        Self {
+            clients,
+            http,
+            authorization,
+            chosen: Mutex::default(),
+            leader: Mutex::default(),
+            turn: AtomicUsize::default(),
+        }
     }
 
     /// Starts a reading call. A node that fails is not asked again before the cluster was.
@@ -110,7 +119,8 @@ impl Nodes {
 
     /// Asks the cluster anew which node to ask.
     pub(super) fn forget(&self) {
-        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.chosen) = None;
+        *lock(&self.leader) = None;
     }
 
     async fn start(
@@ -118,7 +128,11 @@ impl Nodes {
         options: wire::Options,
         requires_leader: bool,
     ) -> Result<Streaming<ReadResp>, Failure> {
-        let endpoint = self.choose().await?;
+        let named = lock(&self.leader).clone().filter(|_| requires_leader);
+        let endpoint = match named {
+            Some(leader) => leader,
+            None => self.choose().await?,
+        };
         let mut request = self.request(ReadReq { options: Some(options) });
         if requires_leader {
             request.metadata_mut().insert("requires-leader", AsciiMetadataValue::from_static("true"));
@@ -133,6 +147,12 @@ impl Nodes {
             Ok(reply) => Ok(reply.into_inner()),
             Err(status) => {
                 self.forget();
+                if let eventstore::Error::NotLeaderException(leader) =
+                    eventstore::Error::from_grpc(status.clone())
+                    && let Ok(port) = u16::try_from(leader.port)
+                {
+                    *lock(&self.leader) = Some(Endpoint { host: leader.host, port });
+                }
                 Err(status.into())
             }
         }
@@ -140,7 +160,7 @@ impl Nodes {
 
     async fn choose(&self) -> Result<Endpoint, Failure> {
         let target = self.clients.target();
-        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let chosen = lock(&self.chosen).clone();
         if let Some(endpoint) = chosen {
             return Ok(endpoint);
         }
@@ -148,7 +168,7 @@ impl Nodes {
             true => self.discover().await?,
             false => target.endpoints.first().cloned().ok_or_else(no_node)?,
         };
-        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
+        *lock(&self.chosen) = Some(endpoint.clone());
         Ok(endpoint)
     }
 
@@ -199,6 +219,10 @@ impl Nodes {
         }
         request
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn no_node() -> Failure {

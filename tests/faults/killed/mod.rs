@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
+use crate::cluster::Cluster;
 use crate::process::{PATIENCE, Serving};
 use crate::site::Site;
 use caller::{Caller, Ears};
@@ -38,21 +39,46 @@ fn kills() -> usize {
 
 #[test]
 fn what_was_acknowledged_survives_a_kill_at_any_moment() {
-    let site = Site::with(SETTINGS);
+    let (events, acknowledged) = survives(&Site::with(SETTINGS), kills(), Where::Directory);
+    println!("{events} events, {acknowledged} acknowledged");
+}
+
+/// The same with the ledger in a cluster, where what is killed is a node.
+#[test]
+fn what_was_acknowledged_survives_a_kill_of_a_node() {
+    let cluster = Cluster::start(1);
+    let settings = [SETTINGS, &[("STORE_URL", cluster.url())]].concat();
+    let (events, acknowledged) = survives(&Site::with(&settings), kills().div_ceil(4), Where::Cluster);
+    println!("{events} events, {acknowledged} acknowledged");
+}
+
+/// Where the ledger rests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Directory,
+    Cluster,
+}
+
+/// Says how many events there are, and how many replies were heard.
+fn survives(site: &Site, kills: usize, place: Where) -> (usize, usize) {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut callers: Vec<Caller> = (0..CALLERS).map(|number| Caller::new(number, SEED)).collect();
     let mut before = Vec::new();
-    for round in 0..kills() {
+    for round in 0..kills {
         let serving = site.serve();
         kill_under_load(serving, &mut callers, random.random_range(0..MAX_REPLIES));
         if random.random_ratio(KILLED_OPENING, 100) {
-            site.killed_when("ledger.lock");
+            site.killed_when(if place == Where::Directory { "ledger.lock" } else { "node.lock" });
         }
 
         let serving = site.serve();
         let events = site.events();
         assert!(events.starts_with(&before), "round {round}: what was recorded once has changed");
         let told = Told::by(&events);
+        if place == Where::Directory {
+            let positions = events.iter().map(|event| event["position"].as_u64().unwrap());
+            assert!(positions.eq(1..=events.len() as u64), "a position is missing");
+        }
         for caller in &mut callers {
             caller.compare(&serving, &told);
         }
@@ -73,8 +99,8 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
         before = site.events();
     }
     let acknowledged: usize = callers.iter().map(Caller::acknowledged).sum();
-    println!("{} events, {acknowledged} acknowledged", before.len());
-    assert!(acknowledged > kills() * MAX_REPLIES / 6, "only {acknowledged} replies: nothing was tried");
+    assert!(acknowledged > kills * MAX_REPLIES / 6, "only {acknowledged} replies: nothing was tried");
+    (before.len(), acknowledged)
 }
 
 /// Lets all callers loose, and kills the server once so many replies were heard.

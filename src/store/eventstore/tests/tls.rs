@@ -1,0 +1,124 @@
+//! TLS, with the double behind somebody who speaks it. Knows: certificates. Must not know: what crosses the
+//! connection.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::store::contract::{fresh_stream, new_records};
+
+/// Files of one authority: its own, a node's and a user's.
+struct Authority {
+    dir: TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("ca.pem", &issuer.pem());
+        for (name, host) in [("node", "localhost"), ("user", "grantbook")] {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+            write(&format!("{name}.pem"), &params.signed_by(&key, &issuer).unwrap().pem());
+            write(&format!("{name}.key"), &key.serialize_pem());
+        }
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn certificate(&self, name: &str) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(self.path(name)).unwrap()
+    }
+
+    /// What a node of this authority accepts: everybody, or only its users.
+    fn server(&self, only_users: bool) -> ServerConfig {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = if only_users {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.certificate("ca.pem")).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::from_pem_file(self.path("node.key")).unwrap();
+        let mut config = builder.with_single_cert(vec![self.certificate("node.pem")], key).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
+    }
+}
+
+/// Speaks TLS for a double; gives the port.
+async fn in_front_of(double: &Double, config: ServerConfig) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (acceptor, behind) = (TlsAcceptor::from(Arc::new(config)), double.port(0));
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut outside) = acceptor.accept(tcp).await else { return };
+                let mut inside = TcpStream::connect(("127.0.0.1", behind)).await.unwrap();
+                // One of the two goes first; that is all there is to know.
+                let _ = copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    port
+}
+
+async fn works(url: &str) -> bool {
+    let store = open_at(url);
+    let stream = fresh_stream();
+    let appended = store.append(&stream, Expected::NoStream, new_records(2)).await;
+    let read = store.read_all(Position::START, 100).await;
+    matches!(appended, Ok(Append::Appended { .. }))
+        && read.is_ok_and(|records| records.iter().any(|record| record.stream == stream))
+}
+
+#[tokio::test]
+async fn a_node_is_believed_by_its_authority_alone() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let double = Double::start(DoubleOptions::default()).await.unwrap();
+    let port = in_front_of(&double, authority.server(false)).await;
+    let with = |ca: &str| format!("esdb://localhost:{port}?tlsCaFile={ca}");
+    assert!(works(&with(&authority.path("ca.pem"))).await);
+    assert!(!works(&with(&other.path("ca.pem"))).await);
+    assert!(!works(&format!("esdb://localhost:{port}")).await, "the system does not know it");
+    assert!(!works(&format!("esdb://localhost:{port}?tls=false")).await);
+    assert!(works(&format!("esdb://localhost:{port}?tlsVerifyCert=false")).await);
+    let elsewhere = format!("esdb://127.0.0.1:{port}?tlsCaFile={}", authority.path("ca.pem"));
+    assert!(!works(&elsewhere).await, "it is not who it should be");
+}
+
+#[tokio::test]
+async fn a_node_believes_a_user_by_certificate() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let double = Double::start(DoubleOptions::default()).await.unwrap();
+    let port = in_front_of(&double, authority.server(true)).await;
+    let ca = authority.path("ca.pem");
+    let user = |of: &Authority| {
+        let (cert, key) = (of.path("user.pem"), of.path("user.key"));
+        format!("esdb://localhost:{port}?tlsCaFile={ca}&userCertFile={cert}&userKeyFile={key}")
+    };
+    assert!(works(&user(&authority)).await);
+    assert!(!works(&user(&other)).await);
+    assert!(!works(&format!("esdb://localhost:{port}?tlsCaFile={ca}")).await);
+}
