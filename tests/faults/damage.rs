@@ -180,6 +180,8 @@ fn a_hole_and_a_falsified_record_are_both_found() {
         assert_eq!(found.filter(words).count(), 1, "{position}: {said}");
     };
     ledger(19, "the record after it is missing; the next one is 24");
+    let holes = findings.iter().filter(|found| found.to_string().contains("the record after it is missing"));
+    assert_eq!(holes.count(), 1, "a hole is found once, however wide it is: {said}");
     ledger(30, "the record is not what was written: its digest differs");
     // What is missing of the ledger is there in the history, and so it differs.
     assert!(findings.iter().all(|found| found["position"].is_u64()), "{said}");
