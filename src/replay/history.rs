@@ -8,7 +8,7 @@ use grantbook_projections::history::{HistoryRow, Remembered};
 use grantbook_projections::live::StateDigest;
 
 use super::run::each;
-use super::{Compared, Finding, ReplayError, Step, Until};
+use super::{Compared, Finding, ReplayError, Step, Until, check_end};
 use crate::audit::{HistoryError, HistoryReader, KeptRow, KeptToken, row_and_tokens};
 use crate::ledger::read;
 use crate::store::{Record, Store};
@@ -60,6 +60,7 @@ pub async fn run_history<E: From<ReplayError>>(
     mut progress: impl FnMut(Step),
     mut take: impl FnMut(&HistoryRow) -> Result<(), E>,
 ) -> Result<(u64, Position, StateDigest), E> {
+    check_end(store, until).await?;
     let (mut rows, mut events, mut position, mut refused) = (Rows::default(), 0, Position::START, None);
     let folded = each(store, |records, head| {
         for record in records {

@@ -29,7 +29,7 @@ pub use what_if::{Consequence, Without, what_if};
 
 use crate::audit::HistoryError;
 pub use crate::ledger::{Until, UntilError};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// How far a replay has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,14 @@ pub enum ReplayError {
     /// The store cannot be read, or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It was to go on beyond the end.
+    #[error("the ledger ends at position {end}, before {asked}")]
+    Beyond {
+        /// What was asked for.
+        asked: Position,
+        /// Where the ledger ends.
+        end: Position,
+    },
     /// The snapshots cannot be listed.
     #[error("the snapshots cannot be listed: {0}")]
     Snapshots(std::io::Error),
@@ -57,4 +65,13 @@ pub enum ReplayError {
     /// There is no room for what must be remembered on the way.
     #[error("the temporary file of the replay cannot be used: {0}")]
     Temporary(#[from] std::io::Error),
+}
+
+/// A ledger that ends before a position is not the ledger as of that position.
+async fn check_end(store: &dyn Store, until: Until) -> Result<(), ReplayError> {
+    let Until::Position(asked) = until else { return Ok(()) };
+    match store.head().await?.position {
+        end if asked > end => Err(ReplayError::Beyond { asked, end }),
+        _ => Ok(()),
+    }
 }

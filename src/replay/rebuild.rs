@@ -283,10 +283,14 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stoppe
     }
     let is_same = copy.is_same == Some(true);
     match ledger.take_snapshot().await {
-        Ok(Some(position)) if !is_same => {
-            // Older snapshots were taken of the copy that was wrong.
-            let kept = ledger.snapshots().map_or(Ok(()), |snapshots| snapshots.keep_only(position));
-            kept.map_err(|error| Stopped::Failed(format!("old snapshots cannot be removed: {error}")))?;
+        Ok(taken) if !is_same => {
+            // Older snapshots were taken of the copy that was wrong. No snapshot is of the start.
+            let newest = taken.unwrap_or(Position::START);
+            let kept = ledger.snapshots().map_or(Ok(()), |snapshots| snapshots.keep_only(newest));
+            if let Err(error) = kept {
+                // The new copy is served all the same.
+                tracing::error!(%error, "snapshots of the wrong copy cannot be removed: remove them by hand");
+            }
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "no snapshot was written of the rebuilt projection"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::Live;
 
-use super::{ReplayError, Step, Until};
+use super::{ReplayError, Step, Until, check_end};
 use crate::ledger::fold;
 use crate::store::{Record, Signal, Store};
 
@@ -56,6 +56,7 @@ pub async fn run(
     until: Until,
     mut progress: impl FnMut(Step),
 ) -> Result<Replayed, ReplayError> {
+    check_end(store, until).await?;
     let mut replayed = Replayed { live: Live::new(), types: BTreeMap::new(), recorded_at: None };
     each(store, |records, head| {
         for record in records {

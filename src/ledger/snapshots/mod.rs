@@ -308,7 +308,7 @@ impl Keeper {
         self.since.load(Ordering::Acquire) >= WORTH_AT_THE_END.min(self.every)
     }
 
-    /// Takes a snapshot and says of which position; `None` before the first event.
+    /// Takes a snapshot and says of which position; `None` before the first event, or with streams in quarantine.
     pub(super) async fn take(self: &Arc<Self>, live: Arc<Live>) -> Result<Option<Position>, SnapshotError> {
         let keeper = Arc::clone(self);
         let taking = tokio::task::spawn_blocking(move || keeper.write(&live));
@@ -341,6 +341,10 @@ impl Keeper {
         // What is folded from here on may be in it or not; counting it again does no harm.
         let since = self.since.load(Ordering::Acquire);
         self.due.store(since + self.distance(live), Ordering::Release);
+        // No start would begin with it, and it must not push out one that a start can begin with.
+        if live.counts().quarantined > 0 {
+            return Ok(None);
+        }
         let Some(image) = live.image() else { return Ok(None) };
         let position = image.mark().position;
         file::write(&self.snapshots.dir, &image, identity, self.clock.now())?;

@@ -170,7 +170,7 @@ async fn one_that_is_ahead_of_the_ledger_is_passed_over() {
 
 /// What could not be folded then may be folded now, and strictly nothing is served with it.
 #[tokio::test]
-async fn one_with_streams_in_quarantine_is_passed_over() {
+async fn none_is_taken_with_streams_in_quarantine() {
     let (store, dir) = with_two_snapshots().await;
     let (given, _) = opened(&store, &dir).await;
     let stream = store.read_all(Position::new(24), 1).await.unwrap()[0].stream.clone();
@@ -178,7 +178,9 @@ async fn one_with_streams_in_quarantine_is_passed_over() {
     store.append(&stream, after, vec![super::super::tests::poison::foreign()]).await.unwrap();
     given.app().await;
     assert_eq!(given.ledger.live().counts().quarantined, 1);
-    given.ledger.take_snapshot().await.unwrap();
+    let before = paths(&dir);
+    assert_eq!(given.ledger.take_snapshot().await.unwrap(), None);
+    assert_eq!(paths(&dir), before, "those that a start can begin with are kept");
     let (again, from) = opened(&store, &dir).await;
     assert_eq!(from, 21, "the last one without");
     assert_eq!(again.ledger.live().digest(), given.ledger.live().digest());

@@ -40,22 +40,10 @@ async fn two_nodes_that_exchange_one_code_at_once_are_not_both_told_that_it_is_d
 
 #[tokio::test]
 async fn whatever_becomes_of_an_append_the_answer_is_the_truth() {
-    use AppendFault::*;
     let double = Double::start(Options { replays_say_position: false, ..Options::default() }).await.unwrap();
     let node = node(&double).await;
     let account = "acme".parse().unwrap();
-    for fault in [
-        Unavailable,
-        Deadline,
-        TimedOut,
-        NotLeader,
-        BreakBefore,
-        CommitThenBreak,
-        CommitThenUnavailable,
-        CommitThenDeadline,
-        CommitThenTimedOut,
-        Malformed,
-    ] {
+    for fault in AppendFault::ALL {
         let client_id = node.app().await;
         double.next_append(fault);
         let granted = grant(client_id, &account);

@@ -56,6 +56,18 @@ async fn ledger_of(records: &[Record]) -> Arc<MemoryStore> {
 }
 
 #[tokio::test]
+async fn a_replay_does_not_go_on_beyond_the_end() {
+    let (_, store) = history(11).await;
+    let end = store.head().await.unwrap().position;
+    assert!(run(&*store, Until::Position(end), |_| {}).await.is_ok());
+    let beyond = Until::Position(Position::new(end.as_u64() + 1));
+    let refused = run(&*store, beyond, |_| {}).await.unwrap_err();
+    assert!(matches!(refused, ReplayError::Beyond { .. }), "{refused}");
+    let refused = run_history::<ReplayError>(&*store, beyond, |_| {}, |_| Ok(())).await.unwrap_err();
+    assert!(matches!(refused, ReplayError::Beyond { .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn a_replay_comes_to_what_is_served() {
     for seed in 1..=5 {
         let (ledger, store) = history(seed).await;

@@ -31,6 +31,22 @@ pub enum AppendFault {
     Malformed,
 }
 
+impl AppendFault {
+    /// Each of them.
+    pub const ALL: [Self; 10] = [
+        Self::Unavailable,
+        Self::Deadline,
+        Self::TimedOut,
+        Self::NotLeader,
+        Self::BreakBefore,
+        Self::CommitThenBreak,
+        Self::CommitThenUnavailable,
+        Self::CommitThenDeadline,
+        Self::CommitThenTimedOut,
+        Self::Malformed,
+    ];
+}
+
 /// What goes wrong with a read or a subscription. It is taken when the request arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFault {

@@ -38,23 +38,11 @@ async fn append_surely(store: &EventStore, stream: &StreamName, expected: Expect
 
 #[tokio::test]
 async fn whatever_becomes_of_an_append_it_happens_once() {
-    use AppendFault::*;
     let double = double(1).await;
     let store = open_without_heartbeats(&double);
     let stream = fresh_stream();
     let mut expected = Expected::NoStream;
-    for fault in [
-        Unavailable,
-        Deadline,
-        TimedOut,
-        NotLeader,
-        BreakBefore,
-        CommitThenBreak,
-        CommitThenUnavailable,
-        CommitThenDeadline,
-        CommitThenTimedOut,
-        Malformed,
-    ] {
+    for fault in AppendFault::ALL {
         double.next_append(fault);
         let revision = append_surely(&store, &stream, expected).await;
         assert_eq!(revision, expected.next_revision(), "{fault:?}");
@@ -162,6 +150,7 @@ async fn a_subscription_that_falls_silent_is_taken_up_elsewhere() {
     let store = EventStore::open(target, options).unwrap();
     let stream = fresh_stream();
     let mut subscription = store.subscribe(Position::START).await.unwrap();
+    double.wait_for(|counts| counts.nodes[0].open_subscriptions > 0).await;
     let _silent = double.hold_subscriptions(0);
     append_surely(&store, &stream, Expected::NoStream).await;
     double.elect(1);
