@@ -46,7 +46,7 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
 /// The same with the ledger in a cluster, where what is killed is a node.
 #[test]
 fn what_was_acknowledged_survives_a_kill_of_a_node() {
-    let cluster = Cluster::start(1);
+    let cluster = Cluster::double(1);
     let settings = [SETTINGS, &[("STORE_URL", cluster.url())]].concat();
     let (events, acknowledged) = survives(&Site::with(&settings), kills().div_ceil(4), Where::Cluster);
     println!("{events} events, {acknowledged} acknowledged");
