@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::net::{Shutdown, TcpStream};
+#[cfg(unix)]
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub struct Connection(TcpStream);
 
 impl Connection {
     /// Keeps a handle with what belongs to the connection.
+    #[cfg(unix)]
     pub fn remember(io: &dyn Any, data: &mut Extensions) {
         let stream = io.downcast_ref::<actix_web::rt::net::TcpStream>();
         // Without a handle, the connection ends when its peer ends it.
@@ -22,6 +24,10 @@ impl Connection {
             data.insert(Arc::new(Self(TcpStream::from(handle))));
         }
     }
+
+    /// Elsewhere a connection ends when its peer ends it.
+    #[cfg(not(unix))]
+    pub fn remember(_io: &dyn Any, _data: &mut Extensions) {}
 
     /// The connection of a request.
     pub(crate) fn of(request: &HttpRequest) -> Option<Arc<Self>> {

@@ -219,21 +219,21 @@ impl Ledger {
         }
     }
 
-    /// What is true of the token with this digest, if it is valid. `within` is the installation that the token
-    /// says it belongs to; a token that says none is only looked for here.
+    /// What is true of the token with this digest, if it is valid. `within` tells which installation the token
+    /// says it belongs to, and is asked only if others append; a token that says none is only looked for here.
     ///
     /// # Errors
     /// If it takes a look at the store, and that fails.
     pub async fn token(
         &self,
         digest: &SecretDigest,
-        within: Option<InstallationId>,
+        within: impl FnOnce() -> Option<InstallationId>,
     ) -> Result<Option<TokenFacts>, LedgerError> {
         let here = self.live().token(digest, self.now());
         if !self.store.is_shared() {
             return Ok(here);
         }
-        let Some(within) = within else { return Ok(None) };
+        let Some(within) = within() else { return Ok(None) };
         let is_missing = here.is_none() && !self.live().has_token(digest);
         if here.is_some() && !self.must_look()? {
             return Ok(here);

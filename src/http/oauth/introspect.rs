@@ -78,7 +78,7 @@ pub async fn introspect(
         Some(client::authenticate_by_secret(&request, &form, &service).await?.app.client_id)
     };
     let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
-    let facts = service.ledger.token(&secrets::digest(token), secrets::locate_token(token)).await?;
+    let facts = service.ledger.token(&secrets::digest(token), || secrets::locate_token(token)).await?;
     let facts = facts.filter(|facts| only_of.is_none_or(|client_id| facts.client_id == client_id));
     let mut reply = HttpResponse::Ok();
     no_store(&mut reply);

@@ -52,7 +52,7 @@ impl Nodes {
     }
 
     async fn valid_there(&self, token: &Token) -> Result<bool, LedgerError> {
-        let facts = self.there.ledger.token(&token.digest, Some(token.installation_id)).await?;
+        let facts = self.there.ledger.token(&token.digest, || Some(token.installation_id)).await?;
         Ok(facts.is_some_and(|facts| facts.token_id == token.token_id))
     }
 }
@@ -69,7 +69,7 @@ async fn what_is_not_here_yet_is_looked_up_once() {
     nodes.view.push(false);
     let token = nodes.token().await;
     let there = &nodes.there.ledger;
-    let facts = there.token(&token.digest, Some(token.installation_id)).await.unwrap().unwrap();
+    let facts = there.token(&token.digest, || Some(token.installation_id)).await.unwrap().unwrap();
     let folded = nodes.here.ledger.live().token(&token.digest, START).unwrap();
     assert_eq!(facts, folded, "what the stream says is what the fold will say");
     assert_eq!(nodes.view.reads(), 2, "of the installation, and of its app");
@@ -85,9 +85,9 @@ async fn what_is_nowhere_is_asked_for_once() {
     nodes.there_has_folded_all().await;
     let (unknown, nobody) = (secrets::mint_token(token.installation_id).digest(), secrets::new_client_id());
     for _ in 0..3 {
-        assert_eq!(there.token(&unknown, Some(token.installation_id)).await.unwrap(), None);
+        assert_eq!(there.token(&unknown, || Some(token.installation_id)).await.unwrap(), None);
         assert!(there.app(&nobody).await.unwrap().is_none());
-        assert_eq!(there.token(&unknown, None).await.unwrap(), None, "garbage says no stream");
+        assert_eq!(there.token(&unknown, || None).await.unwrap(), None, "garbage says no stream");
     }
     assert_eq!(nodes.view.reads(), 2);
     nodes.here.settle(&revoke(token.installation_id, token.token_id)).await.unwrap().unwrap();
@@ -161,7 +161,7 @@ async fn a_read_is_shared_by_those_who_came_before_it_began() {
     nodes.view.answer(false);
     let ask = |digest: SecretDigest| {
         let (ledger, within) = (Arc::clone(&nodes.there.ledger), folded.installation_id);
-        tokio::spawn(async move { ledger.token(&digest, Some(within)).await.unwrap().is_some() })
+        tokio::spawn(async move { ledger.token(&digest, || Some(within)).await.unwrap().is_some() })
     };
     let early = ask(first.digest);
     nodes.view.held(1).await;
