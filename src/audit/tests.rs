@@ -95,19 +95,11 @@ async fn as_of_is_a_ledger_that_ends_there() {
 async fn with_odd_clocks(records: &[Record], seconds: &[u64]) -> (Given, Vec<Record>) {
     let store = MemoryStore::new(Uuid::from_u128(10));
     for (record, seconds) in records.iter().cloned().zip(seconds.iter().cycle()) {
-        let expected = match record.revision.as_u64().checked_sub(1) {
-            None => Expected::NoStream,
-            Some(last) => Expected::Exactly(grantbook_events::Revision::new(last)),
-        };
-        let new = NewRecord {
-            event_id: record.event_id,
-            type_name: record.type_name,
-            version: record.version,
-            recorded_at: record.recorded_at.plus(Duration::from_secs(*seconds)),
-            metadata: record.metadata,
-            payload: record.payload,
-        };
-        store.append(&record.stream, expected, vec![new]).await.unwrap();
+        let expected = Expected::before(record.revision);
+        let stream = record.stream.clone();
+        let recorded_at = record.recorded_at.plus(Duration::from_secs(*seconds));
+        let new = NewRecord { recorded_at, ..record.unplaced() };
+        store.append(&stream, expected, vec![new]).await.unwrap();
     }
     let records = store.read_all(Position::START, usize::MAX).await.unwrap();
     (Given::over(store as _).await, records)

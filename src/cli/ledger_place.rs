@@ -11,18 +11,16 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::secrets;
 use crate::store::{
-    EventStore, EventStoreOptions, EventStoreTarget, Lock, SqliteOptions, SqliteStore, Store, StoreError,
+    EventStore, EventStoreOptions, EventStoreTarget, Lock, SQLITE_LOCK_FILE, SqliteOptions, SqliteStore,
+    Store, StoreError,
 };
 
 /// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
 const LOCK_FILE: &str = "node.lock";
 
-/// The lock of a ledger in the data directory.
-const LEDGER_LOCK_FILE: &str = "ledger.lock";
-
 /// Which process serves the ledger here, in words, whether or not it can be reached.
 pub(super) fn served_by(config: &Config) -> Result<Option<String>, Failure> {
-    let name = if config.store.is_some() { LOCK_FILE } else { LEDGER_LOCK_FILE };
+    let name = if config.store.is_some() { LOCK_FILE } else { SQLITE_LOCK_FILE };
     let path = config.data_dir.join(name);
     crate::store::held(&path)
         .map_err(|error| Failure::Failed(format!("{} cannot be looked at: {error}", path.display())))

@@ -8,7 +8,7 @@ use super::limits::PROBES;
 use super::operator;
 use super::problem::Problem;
 use super::service::Service;
-use crate::ledger::{Beyond, LedgerError};
+use crate::ledger::LedgerError;
 use crate::secrets;
 
 /// The header of an introspection reply that says how old it may be, in seconds.
@@ -22,10 +22,11 @@ pub(super) async fn catch_up(service: &Service, request: &HttpRequest) -> Option
     if !ledger.is_shared() || PROBES.contains(&request.path()) {
         return None;
     }
-    let is_stale = ledger.is_stale() && request.path() != INTROSPECTION;
-    if is_stale && ledger.beyond_staleness() == Beyond::Refuse {
-        return Some(refused(ledger.too_stale()));
-    }
+    let is_stale = match ledger.must_look() {
+        _ if request.path() == INTROSPECTION => false,
+        Ok(must_look) => must_look,
+        Err(error) => return Some(refused(error)),
+    };
     if !is_stale && !is_of_an_operator(service, request) {
         return None;
     }

@@ -3,15 +3,15 @@
 //! revision, or a look at the store, decides.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::{Envelope, Event, EventId, Position, Recorded, Revision, StreamName, Timestamp};
 use grantbook_projections::{FoldError, StreamState};
 
 use super::Origin;
+use crate::store::Remembered;
 
-/// How many states are remembered; when they are that many, the older half goes.
+/// How many states are remembered.
 const MAX_STATES: usize = 65_536;
 
 /// The state of a stream at a revision.
@@ -66,59 +66,48 @@ impl<S: StreamState> Loaded<S> {
     }
 }
 
-/// Remembered states, in two generations: when the younger is full it becomes the older, and the older
-/// goes. What is used stays.
-#[derive(Debug, Default)]
-pub(super) struct States(Mutex<Generations>);
+/// Remembered states.
+#[derive(Debug)]
+pub(super) struct States(Mutex<Remembered<StreamName, AnyState>>);
 
-type Generation = HashMap<StreamName, Arc<dyn Any + Send + Sync>>;
+/// The state of a stream of any kind.
+#[derive(Clone)]
+struct AnyState(Arc<dyn Any + Send + Sync>);
 
-#[derive(Default)]
-struct Generations {
-    young: Generation,
-    old: Generation,
+impl std::fmt::Debug for AnyState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AnyState(…)")
+    }
 }
 
-impl std::fmt::Debug for Generations {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} + {} states", self.young.len(), self.old.len())
+impl Default for States {
+    fn default() -> Self {
+        Self(Mutex::new(Remembered::new(MAX_STATES)))
     }
 }
 
 impl States {
     pub(super) fn get<S: StreamState>(&self, stream: &StreamName) -> Option<Arc<Loaded<S>>> {
-        self.lock().get(stream)
+        of_kind(self.lock().get(stream)?)
     }
 
     /// Remembers a state, unless a later one of the stream is remembered already.
     pub(super) fn put<S: StreamState>(&self, stream: StreamName, state: Arc<Loaded<S>>) {
-        let mut generations = self.lock();
-        let known = generations.get::<S>(&stream);
+        let mut states = self.lock();
+        let known = states.get(&stream).and_then(of_kind::<S>);
         if known.as_ref().is_none_or(|known| known.revision <= state.revision) {
-            generations.remember(stream, state);
+            states.insert(stream, AnyState(state));
         }
         // Freeing what was known can wait until nobody waits for the lock.
-        drop(generations);
+        drop(states);
         drop(known);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Generations> {
+    fn lock(&self) -> MutexGuard<'_, Remembered<StreamName, AnyState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Generations {
-    fn get<S: StreamState>(&mut self, stream: &StreamName) -> Option<Arc<Loaded<S>>> {
-        if let Some(state) = self.old.remove(stream) {
-            self.remember(stream.clone(), state);
-        }
-        Arc::clone(self.young.get(stream)?).downcast().ok()
-    }
-
-    fn remember(&mut self, stream: StreamName, state: Arc<dyn Any + Send + Sync>) {
-        if self.young.len() >= MAX_STATES / 2 {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(stream, state);
-    }
+fn of_kind<S: StreamState>(state: &AnyState) -> Option<Arc<Loaded<S>>> {
+    Arc::clone(&state.0).downcast().ok()
 }

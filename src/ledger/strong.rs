@@ -12,7 +12,7 @@
 //! Reads are shared by those who wait for the same stream, and only so many run at once.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use grantbook_projections::{App, Installation, RegisteredApp, StreamState};
 use tokio::sync::Semaphore;
 
 use super::{Ledger, LedgerError};
+use crate::store::Remembered;
 
 /// How many reads run at once.
 const MAX_READS: usize = 32;
@@ -30,7 +31,7 @@ const MAX_READS: usize = 32;
 const TURN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a read waits for its answer.
 const READ_WITHIN: Duration = Duration::from_secs(2);
-/// How many things that are nowhere are remembered; when they are that many, the older half goes.
+/// How many things that are nowhere are remembered.
 const MAX_ABSENT: usize = 65_536;
 
 /// How far behind others this node may be.
@@ -76,7 +77,8 @@ pub(super) struct Strong {
     freshness: Freshness,
     turns: Semaphore,
     lanes: Mutex<HashMap<StreamName, Arc<Lane>>>,
-    absent: Mutex<Absent>,
+    /// Secrets and client ids that are in no stream, by digest and by id.
+    absent: Mutex<Remembered<[u8; 32], ()>>,
     reads: AtomicU64,
     shared: AtomicU64,
     refused: AtomicU64,
@@ -120,20 +122,13 @@ impl std::fmt::Debug for Found {
     }
 }
 
-/// Secrets and client ids that are in no stream, by digest and by id, in two generations.
-#[derive(Debug, Default)]
-struct Absent {
-    young: HashSet<[u8; 32]>,
-    old: HashSet<[u8; 32]>,
-}
-
 impl Strong {
     pub(super) fn new(freshness: Freshness) -> Self {
         Self {
             freshness,
             turns: Semaphore::new(MAX_READS),
             lanes: Mutex::default(),
-            absent: Mutex::default(),
+            absent: Mutex::new(Remembered::new(MAX_ABSENT)),
             reads: AtomicU64::new(0),
             shared: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -159,16 +154,11 @@ impl Strong {
     }
 
     fn is_absent(&self, key: &[u8; 32]) -> bool {
-        let absent = lock(&self.absent);
-        absent.young.contains(key) || absent.old.contains(key)
+        lock(&self.absent).get(key).is_some()
     }
 
     fn remember_absent(&self, key: [u8; 32]) {
-        let mut absent = lock(&self.absent);
-        if absent.young.len() >= MAX_ABSENT / 2 {
-            absent.old = std::mem::take(&mut absent.young);
-        }
-        absent.young.insert(key);
+        lock(&self.absent).insert(key, ());
     }
 }
 
@@ -273,11 +263,12 @@ impl Ledger {
         self.store.is_shared()
     }
 
-    /// Whether what is valid here has to be looked up in the store.
+    /// Whether this node is too far behind for answers that let something pass, so that the store has to be
+    /// asked.
     ///
     /// # Errors
-    /// If it is, and that is not to be done.
-    fn must_look(&self) -> Result<bool, LedgerError> {
+    /// If it is, and the store is not to be asked instead.
+    pub fn must_look(&self) -> Result<bool, LedgerError> {
         match (self.is_stale(), self.strong.freshness().beyond) {
             (false, _) => Ok(false),
             (true, Beyond::Read) => Ok(true),
@@ -285,14 +276,8 @@ impl Ledger {
         }
     }
 
-    /// That this node is too far behind.
-    pub fn too_stale(&self) -> LedgerError {
+    fn too_stale(&self) -> LedgerError {
         LedgerError::Stale { behind: self.staleness().unwrap_or_default() }
-    }
-
-    /// What happens when this node is too far behind.
-    pub fn beyond_staleness(&self) -> Beyond {
-        self.strong.freshness().beyond
     }
 
     async fn strong_turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, LedgerError> {

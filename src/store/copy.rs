@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use grantbook_events::{Position, Revision};
+use grantbook_events::Position;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -178,13 +178,12 @@ fn named(record: &Record) -> String {
 /// Appends records of one stream that follow each other.
 async fn append(target: &dyn Store, batch: Vec<Record>) -> Result<(), CopyError> {
     let Some(first) = batch.first() else { return Ok(()) };
-    let (stream, revision) = (first.stream.clone(), first.revision);
-    let before = revision.as_u64().checked_sub(1).map(Revision::new);
-    let records: Vec<NewRecord> = batch.into_iter().map(unplaced).collect();
+    let (stream, expected) = (first.stream.clone(), Expected::before(first.revision));
+    let records: Vec<NewRecord> = batch.into_iter().map(Record::unplaced).collect();
     let (mut pause, mut unknown) = (FIRST_PAUSE, String::new());
     for _ in 0..MAX_TRIES {
         // With the same ids, so that one that happened does not happen again.
-        match target.append(&stream, Expected::after(before), records.clone()).await? {
+        match target.append(&stream, expected, records.clone()).await? {
             Append::Appended { .. } => return Ok(()),
             Append::Conflict { .. } => return Err(CopyError::Changed(stream.to_string())),
             Append::Unknown { reason } => unknown = reason,
@@ -193,17 +192,6 @@ async fn append(target: &dyn Store, batch: Vec<Record>) -> Result<(), CopyError>
         pause *= 2;
     }
     Err(CopyError::Unknown(unknown))
-}
-
-fn unplaced(record: Record) -> NewRecord {
-    NewRecord {
-        event_id: record.event_id,
-        type_name: record.type_name,
-        version: record.version,
-        recorded_at: record.recorded_at,
-        metadata: record.metadata,
-        payload: record.payload,
-    }
 }
 
 /// The records of a store one by one, up to a position.
@@ -260,6 +248,8 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use grantbook_events::Revision;
 
     use super::*;
     use crate::store::MemoryStore;

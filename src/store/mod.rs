@@ -29,6 +29,7 @@ pub(crate) mod lying;
 mod memory;
 pub mod private;
 mod record;
+mod remembered;
 mod sqlite;
 
 pub use self::eventstore::{
@@ -38,7 +39,8 @@ pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, NewRecord, Record};
-pub use sqlite::{Options as SqliteOptions, SqliteStore, backup, restore};
+pub(crate) use remembered::Remembered;
+pub use sqlite::{LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions, SqliteStore, backup, restore};
 
 /// The largest payload plus metadata of one event, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
@@ -114,6 +116,11 @@ impl Expected {
             Self::NoStream => Revision::FIRST,
             Self::Exactly(revision) => revision.next(),
         }
+    }
+
+    /// What to expect of a stream whose next record is to have this revision.
+    pub fn before(next: Revision) -> Self {
+        Self::after(next.as_u64().checked_sub(1).map(Revision::new))
     }
 
     /// What to expect of a stream whose last record is this one.

@@ -103,6 +103,18 @@ impl Record {
         ChainDigest(hasher.finalize().into())
     }
 
+    /// The record without its place, to be appended elsewhere.
+    pub fn unplaced(self) -> NewRecord {
+        NewRecord {
+            event_id: self.event_id,
+            type_name: self.type_name,
+            version: self.version,
+            recorded_at: self.recorded_at,
+            metadata: self.metadata,
+            payload: self.payload,
+        }
+    }
+
     /// Whether the record is what was written.
     pub fn is_intact(&self) -> bool {
         self.computed_digest() == self.digest

@@ -59,19 +59,10 @@ async fn prefix_of(records: &[Record]) -> Arc<MemoryStore> {
 
 async fn append(store: &MemoryStore, records: &[Record]) {
     for record in records.iter().cloned() {
-        let expected = match record.revision.as_u64().checked_sub(1) {
-            None => Expected::NoStream,
-            Some(last) => Expected::Exactly(Revision::new(last)),
-        };
-        let new = crate::store::NewRecord {
-            event_id: record.event_id,
-            type_name: record.type_name,
-            version: record.version,
-            recorded_at: record.recorded_at,
-            metadata: record.metadata,
-            payload: record.payload,
-        };
-        store.append(&record.stream, expected, vec![new]).await.unwrap();
+        let expected = Expected::before(record.revision);
+        let stream = record.stream.clone();
+        let new = record.unplaced();
+        store.append(&stream, expected, vec![new]).await.unwrap();
     }
 }
 

@@ -37,19 +37,10 @@ async fn everything(store: &dyn Store) -> Vec<Record> {
 async fn ledger_of(records: &[Record]) -> Arc<MemoryStore> {
     let store = MemoryStore::new(Uuid::from_u128(2));
     for record in records.iter().cloned() {
-        let expected = match record.revision.as_u64().checked_sub(1) {
-            None => Expected::NoStream,
-            Some(last) => Expected::Exactly(grantbook_events::Revision::new(last)),
-        };
-        let new = NewRecord {
-            event_id: record.event_id,
-            type_name: record.type_name,
-            version: record.version,
-            recorded_at: record.recorded_at,
-            metadata: record.metadata,
-            payload: record.payload,
-        };
-        let appended = store.append(&record.stream, expected, vec![new]).await.unwrap();
+        let expected = Expected::before(record.revision);
+        let stream = record.stream.clone();
+        let new = record.unplaced();
+        let appended = store.append(&stream, expected, vec![new]).await.unwrap();
         assert!(matches!(appended, Append::Appended { .. }));
     }
     store

@@ -10,7 +10,7 @@ use eventstore::{ReadAllOptions, StreamPosition};
 use grantbook_events::{Position, StreamName};
 use tonic::Streaming;
 
-use super::clients::{CALL_WITHIN, Clients};
+use super::clients::{CALL_WITHIN, Clients, again};
 use super::failure::Failure;
 use super::nodes::Nodes;
 use super::record;
@@ -22,8 +22,6 @@ use crate::store::{MAX_PAGE, Record, StoreError};
 
 /// How many events the cluster looks at before it says how far it is.
 const WINDOW: u32 = 256;
-/// How often a page is asked for.
-const MAX_TRIES: u32 = 4;
 /// The last position that the cluster, which counts with a sign, can have.
 const LAST: u64 = i64::MAX as u64;
 
@@ -91,10 +89,7 @@ impl All {
             .max_count(1)
             .requires_leader(true)
             .deadline(CALL_WITHIN);
-        let options = match self.clients.credentials() {
-            Some(credentials) => options.authenticated(credentials),
-            None => options,
-        };
+        let options = self.clients.signed(options, ReadAllOptions::authenticated);
         let read = self.clients.call_again(|lease| {
             let options = options.clone();
             async move {
@@ -122,21 +117,12 @@ impl All {
         direction: Direction,
         count: u64,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        let mut tries = 1;
-        loop {
-            let options = options(from.clone(), direction, Count::Count(count));
-            match self.read_page(options).await {
-                Ok(events) => return Ok(events),
-                Err(failure) if tries < MAX_TRIES && !matches!(failure, Failure::Refused(_)) => {
-                    if failure.is_of_transport() {
-                        self.nodes.forget();
-                    }
-                    tokio::time::sleep(super::clients::FIRST_PAUSE * tries).await;
-                    tries += 1;
-                }
-                Err(failure) => return Err(failure.into_error()),
-            }
-        }
+        // A node that failed was forgotten by whoever saw it fail.
+        let page = again(
+            |failure| !matches!(failure, Failure::Refused(_)),
+            || self.read_page(options(from.clone(), direction, Count::Count(count))),
+        );
+        page.await.map_err(Failure::into_error)
     }
 
     async fn read_page(&self, options: Options) -> Result<Vec<RecordedEvent>, Failure> {

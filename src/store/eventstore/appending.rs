@@ -6,15 +6,13 @@ use std::sync::Arc;
 use eventstore::{ExpectedRevision, WriteResult};
 use grantbook_events::{Position, Revision, StreamName};
 
-use super::clients::FIRST_PAUSE;
+use super::clients::again;
 use super::failure::Failure;
 use super::{Shared, record};
 use crate::store::{Append, ChainDigest, Expected, NewRecord, Record, StoreError};
 
 /// The largest append, in bytes as they are sent: under the cluster's 1 MiB.
 const MAX_SENT_BYTES: usize = 1024 * 1024 - 16 * 1024;
-/// How often an append that surely did nothing is tried.
-const MAX_TRIES: u32 = 4;
 
 /// What the record before an append is like.
 enum Before {
@@ -41,16 +39,14 @@ impl Shared {
             return Err(StoreError::TooLarge { what, size, limit: MAX_SENT_BYTES });
         }
         let events: Arc<Vec<_>> = Arc::new(encoded.into_iter().map(|(event, _)| event).collect());
-        let mut tries = 1;
-        loop {
-            match self.send(stream, expected, Arc::clone(&events)).await {
-                Ok(written) => return Ok(self.written(stream, &placed, &written).await),
-                Err(Failure::NotLeader) if tries < MAX_TRIES => {
-                    tokio::time::sleep(FIRST_PAUSE * tries).await;
-                    tries += 1;
-                }
-                Err(failure) => return outcome(failure),
-            }
+        // Only a node that says it did nothing is asked again: what else fails may have been done.
+        let sent = again(
+            |failure| *failure == Failure::NotLeader,
+            || self.send(stream, expected, Arc::clone(&events)),
+        );
+        match sent.await {
+            Ok(written) => Ok(self.written(stream, &placed, &written).await),
+            Err(failure) => outcome(failure),
         }
     }
 

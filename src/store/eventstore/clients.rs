@@ -79,6 +79,26 @@ impl Drop for Lease {
     }
 }
 
+/// Tries something until it does not fail so that another try may do better, a few times at the most.
+pub(super) async fn again<T, F>(
+    may_do_better: impl Fn(&Failure) -> bool,
+    attempt: impl Fn() -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut tries = 1;
+    loop {
+        match attempt().await {
+            Err(failure) if tries < MAX_TRIES && may_do_better(&failure) => {
+                tokio::time::sleep(FIRST_PAUSE * tries).await;
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 impl Clients {
     pub(super) fn new(target: Arc<Target>, tls: Tls) -> Self {
         let state =
@@ -99,10 +119,16 @@ impl Clients {
         self.rebuilt.load(Ordering::Relaxed)
     }
 
-    /// Who asks, for the options of a call.
-    pub(super) fn credentials(&self) -> Option<Credentials> {
-        let login = self.target.login.as_ref()?;
-        Some(Credentials::new(login.user.clone(), login.password.expose().to_owned()))
+    /// The options of a call, with who asks. The crate has no trait for what all its options can be told, so
+    /// they come with how they are told.
+    pub(super) fn signed<O>(&self, options: O, tell: impl FnOnce(O, Credentials) -> O) -> O {
+        match &self.target.login {
+            Some(login) => {
+                let (user, password) = (login.user.clone(), login.password.expose().to_owned());
+                tell(options, Credentials::new(user, password))
+            }
+            None => options,
+        }
     }
 
     /// Lets the client go; there will be no other.
@@ -146,19 +172,8 @@ impl Clients {
         F: Future<Output = eventstore::Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let mut tries = 1;
-        loop {
-            match self.call(&call).await {
-                Err(failure) if failure.is_of_transport() || failure == Failure::NotLeader => {
-                    if tries == MAX_TRIES {
-                        return Err(failure);
-                    }
-                    tokio::time::sleep(FIRST_PAUSE * tries).await;
-                    tries += 1;
-                }
-                outcome => return outcome,
-            }
-        }
+        again(|failure| failure.is_of_transport() || *failure == Failure::NotLeader, || self.call(&call))
+            .await
     }
 
     /// The client in use. Waits for the pause that is kept between two of them.

@@ -1,14 +1,13 @@
 //! Where streams ended when they were last looked at, so that a record can be chained to its predecessor
 //! without reading it. A remembered end may be behind: the append at its exact revision decides.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use grantbook_events::{Revision, StreamName};
 
-use crate::store::{ChainDigest, Record};
+use crate::store::{ChainDigest, Record, Remembered};
 
-/// How many ends are remembered; when they are that many, the older half goes.
+/// How many ends are remembered.
 const MAX_HEADS: usize = 65_536;
 
 /// The last record of a stream.
@@ -18,39 +17,29 @@ pub(super) struct StreamHead {
     pub digest: ChainDigest,
 }
 
-/// Remembered ends, in two generations: when the younger is full it becomes the older, and the older goes.
-#[derive(Debug, Default)]
-pub(super) struct StreamHeads(Mutex<Generations>);
+/// Remembered ends.
+#[derive(Debug)]
+pub(super) struct StreamHeads(Mutex<Remembered<StreamName, StreamHead>>);
 
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<StreamName, StreamHead>,
-    old: HashMap<StreamName, StreamHead>,
+impl Default for StreamHeads {
+    fn default() -> Self {
+        Self(Mutex::new(Remembered::new(MAX_HEADS)))
+    }
 }
 
 impl StreamHeads {
     /// The digest of a stream's record at a revision, if that is where the stream is remembered to end.
     pub(super) fn digest_at(&self, stream: &StreamName, revision: Revision) -> Option<ChainDigest> {
-        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = generations.young.get(stream).or_else(|| generations.old.get(stream))?;
-        (head.revision == revision).then_some(head.digest)
+        let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.get(stream).filter(|head| head.revision == revision).map(|head| head.digest)
     }
 
     /// Remembers a record, unless a later one of its stream is remembered already.
     pub(super) fn remember(&self, record: &Record) {
         let head = StreamHead { revision: record.revision, digest: record.digest };
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Generations { young, old } = &mut *generations;
-        let known = young.get_mut(&record.stream).or_else(|| old.get_mut(&record.stream));
-        match known {
-            Some(known) if known.revision >= head.revision => {}
-            Some(known) => *known = head,
-            None => {
-                if young.len() >= MAX_HEADS / 2 {
-                    *old = std::mem::take(young);
-                }
-                young.insert(record.stream.clone(), head);
-            }
+        let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if heads.get(&record.stream).is_none_or(|known| known.revision < head.revision) {
+            heads.insert(record.stream.clone(), head);
         }
     }
 }

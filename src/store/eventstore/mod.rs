@@ -151,10 +151,7 @@ impl Shared {
             .expected_revision(expected)
             .requires_leader(true)
             .deadline(CALL_WITHIN);
-        match self.clients.credentials() {
-            Some(credentials) => options.authenticated(credentials),
-            None => options,
-        }
+        self.clients.signed(options, AppendToStreamOptions::authenticated)
     }
 
     /// Events of one stream from a revision on, as the leader has them.
@@ -170,10 +167,7 @@ impl Shared {
             .max_count(count)
             .requires_leader(true)
             .deadline(CALL_WITHIN);
-        let options = match self.clients.credentials() {
-            Some(credentials) => options.authenticated(credentials),
-            None => options,
-        };
+        let options = self.clients.signed(options, ReadStreamOptions::authenticated);
         self.clients
             .call_again(|lease| {
                 let (stream, options) = (stream.to_owned(), options.clone());

@@ -42,6 +42,8 @@ use super::lock::Lock;
 use super::private;
 use super::{Append, Expected, Head, NewRecord, Record, Store, StoreError, Subscription, check_limits};
 
+/// Held by the one process that serves the ledger.
+pub const LOCK_FILE: &str = "ledger.lock";
 /// How many appends may wait for the writer. Beyond, callers wait for a place.
 const QUEUE: usize = 1024;
 /// How often a store that is only read looks for what another process wrote.
@@ -88,7 +90,7 @@ struct Files {
 
 impl Files {
     fn of(dir: &Path) -> Self {
-        Self { ledger: dir.join("ledger.db"), heads: dir.join("heads.db"), lock: dir.join("ledger.lock") }
+        Self { ledger: dir.join("ledger.db"), heads: dir.join("heads.db"), lock: dir.join(LOCK_FILE) }
     }
 }
 
