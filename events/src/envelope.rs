@@ -127,7 +127,7 @@ impl fmt::Debug for Revision {
 }
 
 /// A place in the whole ledger. Ordered and otherwise opaque: only a store knows what its numbers mean.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(u64);
 

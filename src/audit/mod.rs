@@ -12,6 +12,6 @@ pub use as_of::{
 };
 pub use history::{
     Filter, HISTORY_VERSION, History, HistoryError, HistoryProgress, HistoryReader, KeptRow, KeptToken,
-    Order, Rebuilt, ShownRow, StoredHistory, row_and_tokens, row_of,
+    Leads, Order, Rebuilt, ShownRow, StoredHistory, row_and_tokens,
 };
 pub use timeline::{Moment, timeline, token_timeline};

@@ -112,13 +112,6 @@ impl Folder {
         Ok(old)
     }
 
-    /// Takes a copy back that was given by [`Self::adopt`].
-    pub(super) fn put_back(&self, live: Arc<Live>) {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.live.store(live);
-        self.moved();
-    }
-
     /// Folds what is not folded yet; says whether folding goes on.
     pub(super) fn fold(&self, records: &[Record]) -> bool {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);

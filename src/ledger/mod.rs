@@ -191,11 +191,6 @@ impl Ledger {
         self.folder.adopt(live)
     }
 
-    /// Takes a copy back that [`Self::adopt`] has given: folding goes on where it left off there.
-    pub fn put_back(&self, live: Arc<Live>) {
-        self.folder.put_back(live);
-    }
-
     /// Waits until a position, which is in the store, is folded; `false` if it never will be.
     pub async fn reached(&self, position: Position) -> bool {
         self.projector.reached(position).await

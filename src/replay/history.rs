@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use grantbook_events::{Position, Timestamp};
+use grantbook_events::{Position, Timestamp, UserId};
 use grantbook_projections::history::{HistoryRow, Remembered};
 use grantbook_projections::live::StateDigest;
 
 use super::run::each;
 use super::{Compared, Finding, ReplayError, Step, Until, check_end};
-use crate::audit::{HistoryError, HistoryReader, KeptRow, KeptToken, row_and_tokens};
+use crate::audit::{HistoryError, HistoryReader, KeptRow, KeptToken, Leads, row_and_tokens};
 use crate::ledger::read;
 use crate::store::{Record, Store};
 
@@ -32,15 +32,22 @@ struct Expected {
     tokens: Vec<KeptToken>,
 }
 
+impl Expected {
+    fn users(&self) -> BTreeSet<&UserId> {
+        self.row.users().collect()
+    }
+}
+
 impl Rows {
     pub(super) fn row(&mut self, record: &Record) -> HistoryRow {
         self.expected(record).row
     }
 
     fn expected(&mut self, record: &Record) -> Expected {
-        let Ok((row, tokens)) = row_and_tokens(record, &mut self.earlier);
-        if let Ok(recorded) = read(record) {
-            self.earlier.see(&recorded);
+        let event = read(record);
+        let Ok((row, tokens)) = row_and_tokens(record, &event, &mut self.earlier);
+        if let Ok(recorded) = &event {
+            self.earlier.see(recorded);
         }
         row.digest(&mut self.digest);
         let latest_at = self.latest_at.unwrap_or(row.recorded_at).max(row.recorded_at);
@@ -94,9 +101,10 @@ pub(super) struct Stored {
     read: VecDeque<KeptRow>,
     last_read: Position,
     rows: Rows,
-    /// How many tokens and users there should be that lead to rows.
-    leads: (u64, u64),
-    found: u64,
+    /// What should lead to rows.
+    leads: Leads,
+    /// Whether nothing is wrong with the file so far.
+    is_right: bool,
     is_compared: bool,
 }
 
@@ -115,81 +123,57 @@ impl Stored {
             read: VecDeque::new(),
             last_read: Position::START,
             rows: Rows::default(),
-            leads: (0, 0),
-            found: findings.len() as u64,
+            leads: Leads::default(),
+            is_right: findings.is_empty(),
             is_compared: false,
         };
         Ok((stored, findings))
     }
 
-    /// Holds the row of a record against the stored one, and says what is wrong.
-    pub(super) fn take(&mut self, record: &Record) -> Result<Vec<Finding>, HistoryError> {
-        if record.position > self.end.0 {
-            return Ok(Vec::new());
-        }
-        let expected = self.rows.expected(record);
-        let mut findings = Vec::new();
-        loop {
-            let Some(stored) = self.next()? else {
-                findings.push(missing(record.position));
-                break;
-            };
-            if stored.row.position < record.position {
-                findings.push(surplus(stored.row.position));
-                continue;
+    /// Holds the rows of records against the stored ones, and says what is wrong.
+    pub(super) fn check(
+        &mut self,
+        records: &[Record],
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), HistoryError> {
+        let (before, end) = (findings.len(), self.end.0);
+        for record in records.iter().filter(|record| record.position <= end) {
+            let expected = self.rows.expected(record);
+            self.compare_row(&expected, findings)?;
+            self.leads.add(record.position, &expected.tokens, expected.users());
+            self.is_right &= findings.len() == before;
+            if record.position == end {
+                self.is_compared = true;
+                self.compare_end(expected.latest_at, findings);
+                self.is_right &= findings.len() == before;
             }
-            if stored.row.position > record.position {
-                findings.push(missing(record.position));
-                self.read.push_front(stored);
-            } else {
-                findings.extend(difference(&stored, &expected));
-            }
-            break;
         }
-        self.compare_leads(&expected, &mut findings)?;
-        if record.position == self.end.0 {
-            self.is_compared = true;
-            self.compare_end(expected.latest_at, &mut findings);
-        }
-        self.found += findings.len() as u64;
-        Ok(findings)
+        Ok(())
     }
 
-    /// Whether the tokens and users of an event lead to its row.
-    fn compare_leads(
+    fn compare_row(
         &mut self,
         expected: &Expected,
         findings: &mut Vec<Finding>,
     ) -> Result<(), HistoryError> {
-        let at = expected.row.position;
-        for token in &expected.tokens {
-            let id = token.token_id;
-            match self.reader.kept_token(id, at)? {
-                Some(kept) if kept == *token => {}
-                Some(kept) => findings.push(wrong(
-                    at,
-                    format!(
-                        "token {id} is kept with user {} and end {}, and has user {} and end {} replayed",
-                        or_none(kept.user_id.as_ref()),
-                        or_none(kept.expires_at.as_ref()),
-                        or_none(token.user_id.as_ref()),
-                        or_none(token.expires_at.as_ref()),
-                    ),
-                )),
-                None => {
-                    findings.push(wrong(at, format!("token {id} does not lead to the row of this event")));
-                }
+        let position = expected.row.position;
+        loop {
+            let Some(stored) = self.next()? else {
+                findings.push(missing(position));
+                return Ok(());
+            };
+            if stored.row.position < position {
+                findings.push(surplus(stored.row.position));
+                continue;
             }
-        }
-        self.leads.0 += expected.tokens.len() as u64;
-        let users: BTreeSet<_> = expected.row.users().collect();
-        for user in &users {
-            if !self.reader.leads_to(user, at)? {
-                findings.push(wrong(at, format!("user {user} does not lead to the row of this event")));
+            if stored.row.position > position {
+                findings.push(missing(position));
+                self.read.push_front(stored);
+            } else {
+                findings.extend(difference(&stored, expected));
             }
+            return Ok(());
         }
-        self.leads.1 += users.len() as u64;
-        Ok(())
     }
 
     /// What is kept with the end of the rows.
@@ -200,14 +184,14 @@ impl Stored {
                 format!("the latest time kept with its end is {}, and {latest_at} replayed", self.latest_at);
             findings.push(wrong(position, what));
         }
-        if self.rows.digest != self.end.1 && self.found == 0 && findings.is_empty() {
+        if self.rows.digest != self.end.1 && self.is_right {
             let what = "its rows are right, and the digest kept with them is not".to_owned();
             findings.push(wrong(position, what));
         }
     }
 
     /// What is left when the ledger has ended; or that all was the same.
-    pub(super) fn end(mut self) -> Result<Result<Compared, Vec<Finding>>, HistoryError> {
+    pub(super) fn end(mut self) -> Result<Ended, HistoryError> {
         let mut findings = Vec::new();
         while let Some(stored) = self.next()? {
             findings.push(surplus(stored.row.position));
@@ -217,18 +201,24 @@ impl Stored {
             findings
                 .push(wrong(position, "it ends at this position, which the ledger does not have".to_owned()));
         }
-        // Those that are missing were named.
-        let (tokens, users) = self.reader.leads(position)?;
-        for (what, kept, replayed) in [("tokens", tokens, self.leads.0), ("users", users, self.leads.1)] {
+        let (kept, replayed) = (self.reader.leads(position)?, self.leads);
+        for (what, kept, replayed) in
+            [("tokens", kept.tokens, replayed.tokens), ("users", kept.users, replayed.users)]
+        {
+            // Those that are missing are named.
             if kept > replayed {
                 let what = format!("history: {kept} {what} lead to rows, and {replayed} replayed");
                 findings.push(Finding { position: None, what });
             }
         }
-        if !findings.is_empty() || self.found > 0 {
-            return Ok(Err(findings));
+        if kept != replayed {
+            let leading = Leading { reader: self.reader, end: position, rows: Rows::default() };
+            return Ok(Ended::Misled(findings, leading));
         }
-        Ok(Ok(Compared { what: "the history, row by row".to_owned(), position }))
+        if !findings.is_empty() || !self.is_right {
+            return Ok(Ended::Wrong(findings));
+        }
+        Ok(Ended::Same(Compared { what: "the history, row by row".to_owned(), position }))
     }
 
     fn next(&mut self) -> Result<Option<KeptRow>, HistoryError> {
@@ -243,8 +233,71 @@ impl Stored {
     }
 }
 
+/// What became of the comparison.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// Nothing differs.
+    Same(Compared),
+    /// Rows differ.
+    Wrong(Vec<Finding>),
+    /// What leads to the rows is not what it should be; where is still to be found out.
+    Misled(Vec<Finding>, Leading),
+}
+
+/// Looks for each token and user whether it leads to its row: much slower than comparing the sum of them all, so
+/// this is done only if that differs.
+#[derive(Debug)]
+pub(super) struct Leading {
+    reader: HistoryReader,
+    end: Position,
+    rows: Rows,
+}
+
+impl Leading {
+    /// Says which tokens and users of some events do not lead to their rows.
+    pub(super) fn check(
+        &mut self,
+        records: &[Record],
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), HistoryError> {
+        for record in records.iter().filter(|record| record.position <= self.end) {
+            let (expected, at) = (self.rows.expected(record), record.position);
+            for token in &expected.tokens {
+                findings.extend(self.token(token, at)?);
+            }
+            for user in expected.users() {
+                if !self.reader.leads_to(user, at)? {
+                    findings.push(wrong(at, format!("user {user} does not lead to the row of this event")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn token(&self, token: &KeptToken, at: Position) -> Result<Option<Finding>, HistoryError> {
+        let id = token.token_id;
+        Ok(match self.reader.kept_token(id, at)? {
+            Some(kept) if kept == *token => None,
+            Some(kept) => Some(wrong(
+                at,
+                format!(
+                    "token {id} is kept with user {} and end {}, and has user {} and end {} replayed",
+                    or_none(kept.user_id.as_ref()),
+                    or_none(kept.expires_at.as_ref()),
+                    or_none(token.user_id.as_ref()),
+                    or_none(token.expires_at.as_ref()),
+                ),
+            )),
+            None => Some(wrong(at, format!("token {id} does not lead to the row of this event"))),
+        })
+    }
+}
+
 fn difference(stored: &KeptRow, expected: &Expected) -> Option<Finding> {
     let at = expected.row.position;
+    if stored.row == expected.row && stored.latest_at == expected.latest_at {
+        return None;
+    }
     if let Some((field, stored, replayed)) = stored.row.difference(&expected.row) {
         return Some(wrong(
             at,

@@ -4,15 +4,17 @@
 //! What is folded here is folded by the same `apply` that serves requests, into a state of its own: a
 //! replay beside a server changes nothing of it.
 
+mod chains;
+mod codes;
 mod compare;
 mod history;
 mod plan;
 mod rebuild;
 mod run;
 mod shown;
+mod sorted;
 #[cfg(test)]
 mod tests;
-mod twins;
 mod verify;
 mod what_if;
 
@@ -65,6 +67,9 @@ pub enum ReplayError {
     /// There is no room for what must be remembered on the way.
     #[error("the temporary file of the replay cannot be used: {0}")]
     Temporary(#[from] std::io::Error),
+    /// A part of it panicked, or the process ends.
+    #[error("a part of the replay broke off: {0}")]
+    Broke(#[from] tokio::task::JoinError),
 }
 
 /// A ledger that ends before a position is not the ledger as of that position.

@@ -3,8 +3,9 @@
 //!
 //! A projection is built beside the one that is served, from the ledger's first event. Where the served one
 //! was when this began, the two are compared. The new copy takes the place of the old one at once; the old
-//! one is kept until the new one has gone on to the end of the ledger. Until the exchange nothing is
-//! changed, so a rebuild can be called off or cut short at any time.
+//! one is kept until both were compared once more where the new one then is, and the new one has gone on to the
+//! end of the ledger. Until the exchange nothing is changed, so a rebuild can be called off or cut short at any
+//! time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +20,10 @@ use tokio::runtime::Handle;
 use super::Step;
 use crate::audit::{History, Rebuilt};
 use crate::ledger::{Ledger, fold};
-use crate::store::{Record, Signal, StoreError, Subscription};
+use crate::store::{Record, Signal, Store, StoreError, Subscription};
+
+/// Records read at once for a copy that is not served any more.
+const PAGE: usize = 1024;
 
 /// A projection, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -259,9 +263,7 @@ impl Copy<'_> {
 
 async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stopped> {
     let store = ledger.store();
-    let served = Arc::clone(&ledger.live());
-    let digest = tokio::task::spawn_blocking(move || served.digest_at()).await;
-    let served = digest.map_err(|broke| Stopped::Failed(broke.to_string()))?;
+    let served = digest_at(&ledger.live()).await?;
     let step = Step { events: 0, position: Position::START, head: store.head().await?.position };
     let subscription = store.subscribe(Position::START).await?;
     let live = Arc::new(Live::new());
@@ -275,13 +277,18 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stoppe
             Err(_) => drop(copy.advance().await?),
         }
     };
-    // From here on there is no calling off: the copy is served. It is proven once it has gone on to the end.
-    let head = store.head().await?.position;
-    if !ledger.reached(head).await {
-        ledger.put_back(old);
+    // From here on there is no calling off: the copy is served. It is proven once it has gone on to the end, and
+    // once it is still the same as the old one there, if it was where this began.
+    let is_same = copy.is_same == Some(true);
+    let went_on = ledger.reached(store.head().await?.position).await;
+    if !went_on {
+        take_back(ledger, old).await?;
         return Err(Stopped::Failed("the new copy did not go on, so the old one is back".to_owned()));
     }
-    let is_same = copy.is_same == Some(true);
+    if is_same && !agree(&**store, &copy.live, &old).await.map_err(unproven)? {
+        take_back(ledger, old).await?;
+        return Err(Stopped::Failed("the new copy went another way, so the old one is back".to_owned()));
+    }
     match ledger.take_snapshot().await {
         Ok(taken) if !is_same => {
             // Older snapshots were taken of the copy that was wrong. No snapshot is of the start.
@@ -296,4 +303,56 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stoppe
         Err(error) => tracing::warn!(%error, "no snapshot was written of the rebuilt projection"),
     }
     Ok(if is_same { Outcome::Same } else { Outcome::Repaired })
+}
+
+/// What is served then is the new copy.
+fn unproven(stopped: Stopped) -> Stopped {
+    match stopped {
+        Stopped::Cancelled => Stopped::Cancelled,
+        Stopped::Failed(why) => Stopped::Failed(format!(
+            "the new copy is served, and could not be compared with the old one again: {why}"
+        )),
+    }
+}
+
+/// Whether the new copy, where it is now, is what the old one comes to there.
+async fn agree(store: &dyn Store, new: &Arc<Live>, old: &Arc<Live>) -> Result<bool, Stopped> {
+    let (position, digest) = digest_at(new).await?;
+    fold_up_to(store, old, position).await?;
+    Ok(digest_at(old).await? == (position, digest))
+}
+
+async fn digest_at(live: &Arc<Live>) -> Result<(Position, StateDigest), Stopped> {
+    let live = Arc::clone(live);
+    let digest = tokio::task::spawn_blocking(move || live.digest_at()).await;
+    digest.map_err(|broke| Stopped::Failed(broke.to_string()))
+}
+
+/// Folds what a copy that is not served any more has missed.
+async fn fold_up_to(store: &dyn Store, live: &Live, position: Position) -> Result<(), StoreError> {
+    while live.position() < position {
+        let after = live.position();
+        let records = store.read_all(after, PAGE).await?;
+        if records.is_empty() {
+            let detail = format!("nothing follows it, although position {position} was read before");
+            return Err(StoreError::Damaged { position: after, detail });
+        }
+        for record in records.iter().filter(|record| record.position <= position) {
+            // What cannot be folded is in quarantine then, as it is in the served copy.
+            let _ = fold(live, record);
+        }
+    }
+    Ok(())
+}
+
+/// Serves the old copy again, from where the new one is: nothing between may be missing.
+async fn take_back(ledger: &Ledger, mut old: Arc<Live>) -> Result<(), Stopped> {
+    loop {
+        fold_up_to(&**ledger.store(), &old, ledger.live().position()).await?;
+        match ledger.adopt(old) {
+            Ok(_) => return Ok(()),
+            // The other one has gone on meanwhile.
+            Err(behind) => old = behind,
+        }
+    }
 }

@@ -1,13 +1,15 @@
-//! A fold from empty.
+//! A fold from empty, and the pages that it is made of.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::Live;
 
 use super::{ReplayError, Step, Until, check_end};
 use crate::ledger::fold;
-use crate::store::{Record, Signal, Store};
+use crate::store::{Record, Signal, Store, Subscription};
 
 /// What a replay came to.
 #[derive(Debug)]
@@ -71,35 +73,69 @@ pub async fn run(
     Ok(replayed)
 }
 
-/// Hands over every record up to the head, as long as more are wanted, and gives the head. Reading goes on
-/// meanwhile.
+/// Hands over every record up to the head, as long as more are wanted.
 pub(super) async fn each(
     store: &dyn Store,
-    take: impl FnMut(&[Record], Position) -> Result<bool, ReplayError>,
-) -> Result<Position, ReplayError> {
-    each_after(store, Position::START, take).await
+    mut take: impl FnMut(&[Record], Position) -> Result<bool, ReplayError>,
+) -> Result<(), ReplayError> {
+    let mut pages = Pages::after(store, Position::START).await?;
+    while let Some(page) = pages.next().await? {
+        if !take(&page, pages.head)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
-/// The same, behind a position.
-pub(super) async fn each_after(
-    store: &dyn Store,
-    after: Position,
-    mut take: impl FnMut(&[Record], Position) -> Result<bool, ReplayError>,
-) -> Result<Position, ReplayError> {
-    let head = store.head().await?.position;
-    let mut subscription = store.subscribe(after).await?;
-    loop {
-        match subscription.next().await {
-            Signal::CaughtUp => return Ok(head),
-            Signal::UpTo(_) => {}
-            Signal::Lost(error) => return Err(error.into()),
-            Signal::Records(records) => {
-                // Records that were appended meanwhile belong to the next replay.
-                let known = records.partition_point(|record| record.position <= head);
-                if !take(&records[..known], head)? || known < records.len() {
-                    return Ok(head);
+/// Every record behind a position and up to the head. Reading goes on while a page is looked at.
+#[derive(Debug)]
+pub(super) struct Pages {
+    /// Records that are appended meanwhile belong to the next replay.
+    pub head: Position,
+    subscription: Subscription,
+    is_over: bool,
+}
+
+impl Pages {
+    pub(super) async fn after(store: &dyn Store, position: Position) -> Result<Self, ReplayError> {
+        let head = store.head().await?.position;
+        Ok(Self { head, subscription: store.subscribe(position).await?, is_over: false })
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Page>, ReplayError> {
+        while !self.is_over {
+            match self.subscription.next().await {
+                Signal::CaughtUp => self.is_over = true,
+                Signal::UpTo(_) => {}
+                Signal::Lost(error) => return Err(error.into()),
+                Signal::Records(records) => {
+                    let known = records.partition_point(|record| record.position <= self.head);
+                    self.is_over = known < records.len();
+                    return Ok(Some(Page { records, known }));
                 }
             }
         }
+        Ok(None)
+    }
+}
+
+/// Some records in a row, which several may look at at once.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    records: Arc<Vec<Record>>,
+    known: usize,
+}
+
+impl Page {
+    pub(super) fn of_one(record: Record) -> Self {
+        Self { records: Arc::new(vec![record]), known: 1 }
+    }
+}
+
+impl Deref for Page {
+    type Target = [Record];
+
+    fn deref(&self) -> &[Record] {
+        self.records.get(..self.known).unwrap_or_default()
     }
 }

@@ -1,21 +1,22 @@
 //! Looks for everything that may be wrong with a ledger. Nothing it finds is repaired, and nothing it
 //! cannot read is passed over.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
-use grantbook_events::{Position, Revision, StreamName};
+use grantbook_events::Position;
 use grantbook_projections::live::Live;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
+use super::chains::Chains;
+use super::codes::Codes;
 use super::compare::{Against, Compared, PassedOver, Points, in_words, name};
-use super::history::Stored;
-use super::run::{each_after, run};
-use super::twins::Twins;
+use super::history::{Ended, Leading, Stored};
+use super::run::{Page, Pages, run};
 use super::{ReplayError, Step, Until};
 use crate::audit::{HistoryError, HistoryReader, StoredHistory};
 use crate::ledger::{Snapshots, fold};
-use crate::store::{ChainDigest, Record, Store, StoreError};
+use crate::store::{Record, Store, StoreError};
 
 /// How many findings are told in words; the rest is counted.
 const TOLD: usize = 20;
@@ -115,7 +116,7 @@ pub async fn verify(
     verifier.open_history(history, identity);
     verifier.points.reached(Position::START, &verifier.verified.live);
     let head = verifier.read(store, &mut progress).await?;
-    verifier.end(head)
+    verifier.end(store, head).await
 }
 
 /// The first difference between a snapshot and what the ledger folds to, in words; `None` if there is none.
@@ -143,27 +144,21 @@ pub async fn difference_from(
     }
 }
 
-/// Where a stream is.
-#[derive(Debug, Clone, Copy)]
-struct End {
-    revision: Revision,
-    digest: ChainDigest,
-}
-
+/// A page is looked at in three ways at the same time: as records, as events, and as rows of the history.
 #[derive(Debug)]
 struct Verifier {
     verified: Verified,
     position: Position,
-    streams: HashMap<StreamName, End>,
-    twins: Twins,
+    chains: Chains,
+    codes: Codes,
     points: Points,
     history: Option<Stored>,
 }
 
 impl Verifier {
     fn new(points: Points) -> Self {
-        let (position, streams, twins) = (Position::START, HashMap::new(), Twins::new());
-        Self { verified: Verified::new(), position, streams, twins, points, history: None }
+        let (position, chains, codes) = (Position::START, Chains::default(), Codes::default());
+        Self { verified: Verified::new(), position, chains, codes, points, history: None }
     }
 
     fn open_history(&mut self, dir: Option<PathBuf>, ledger: Uuid) {
@@ -188,9 +183,13 @@ impl Verifier {
 
     /// What cannot be read of the history cannot be compared.
     fn lose_history(&mut self, error: &HistoryError) {
+        let lost = self.lost_history(error);
+        self.found(lost);
+    }
+
+    fn lost_history(&self, error: &HistoryError) -> Finding {
         let position = Some(self.position).filter(|position| *position != Position::START);
-        self.found(Finding { position, what: format!("history: {error}") });
-        self.history = None;
+        Finding { position, what: format!("history: {error}") }
     }
 
     /// Reads everything that can be read, and gives the head. What is damaged is found and passed over.
@@ -201,14 +200,7 @@ impl Verifier {
     ) -> Result<Position, ReplayError> {
         let (mut from, mut read_before) = (Position::START, None);
         for _ in 0..GAPS {
-            let read = each_after(store, from, |records, head| {
-                for record in records {
-                    self.take(record)?;
-                }
-                progress(Step { events: self.verified.events, position: self.position, head });
-                Ok(true)
-            });
-            let (position, detail) = match read.await {
+            let (position, detail) = match self.read_after(store, from, progress).await {
                 Err(ReplayError::Store(StoreError::Damaged { position, detail })) => (position, detail),
                 ended => return ended,
             };
@@ -216,10 +208,10 @@ impl Verifier {
             from = from.max(self.position);
             while from < position
                 && let Ok(next) = store.read_all(from, 1).await
-                && let Some(record) = next.first().filter(|record| record.position <= position)
+                && let Some(record) = next.into_iter().next().filter(|record| record.position <= position)
             {
-                self.take(record)?;
                 from = record.position;
+                self.take(Page::of_one(record)).await?;
             }
             // A hole is found once, however wide it is.
             if position > from || read_before != Some(self.verified.events) {
@@ -239,63 +231,69 @@ impl Verifier {
         Ok(head)
     }
 
-    fn take(&mut self, record: &Record) -> Result<(), ReplayError> {
-        self.verified.events += 1;
-        if record.position <= self.position {
-            self.find(record.position, format!("it comes after position {}", self.position));
+    async fn read_after(
+        &mut self,
+        store: &dyn Store,
+        from: Position,
+        progress: &mut impl FnMut(Step),
+    ) -> Result<Position, ReplayError> {
+        let mut pages = Pages::after(store, from).await?;
+        while let Some(page) = pages.next().await? {
+            self.take(page).await?;
+            progress(Step { events: self.verified.events, position: self.position, head: pages.head });
         }
-        self.position = self.position.max(record.position);
-        if !record.is_intact() {
-            self.find(record.position, "the record is not what was written: its digest differs".to_owned());
-        }
-        self.follow(record);
-        self.fold(record);
-        self.points.reached(record.position, &self.verified.live);
-        match self.history.as_mut().map(|history| history.take(record)) {
-            None => {}
-            Some(Ok(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
-            Some(Err(error)) => self.lose_history(&error),
-        }
-        Ok(self.twins.see(record.event_id, record.position)?)
+        Ok(pages.head)
     }
 
-    /// Whether the record follows the one before it in its stream.
-    fn follow(&mut self, record: &Record) {
-        let before = self.streams.get(&record.stream).copied();
-        let (expected, digest) =
-            before.map_or((Revision::FIRST, ChainDigest::NONE), |end| (end.revision.next(), end.digest));
-        if record.revision != expected {
-            let what = format!(
-                "stream {} goes on with revision {} where {expected} is due",
-                record.stream, record.revision
-            );
-            self.find(record.position, what);
-        } else if record.previous_digest != digest {
-            let what = format!(
-                "revision {} of stream {} was not written after what is before it",
-                expected, record.stream
-            );
-            self.find(record.position, what);
+    async fn take(&mut self, page: Page) -> Result<(), ReplayError> {
+        let (mut chains, records) = (std::mem::take(&mut self.chains), page.clone());
+        let as_records = spawn_blocking(move || (chains.check(&records), chains));
+        let as_rows = self.history.take().map(|mut history| {
+            let records = page.clone();
+            spawn_blocking(move || {
+                let mut findings = Vec::new();
+                (history.check(&records, &mut findings), findings, history)
+            })
+        });
+        let mut findings = Vec::new();
+        for record in page.iter() {
+            self.verified.events += 1;
+            self.position = self.position.max(record.position);
+            findings.extend(self.fold(record)?);
+            self.points.reached(record.position, &self.verified.live);
         }
-        let end = End { revision: record.revision, digest: record.digest };
-        match self.streams.get_mut(&record.stream) {
-            Some(known) => *known = end,
-            None => drop(self.streams.insert(record.stream.clone(), end)),
+        let (checked, chains) = as_records.await?;
+        self.chains = chains;
+        findings.splice(0..0, checked?);
+        if let Some(as_rows) = as_rows {
+            let (checked, differences, history) = as_rows.await?;
+            findings.extend(differences);
+            match checked {
+                Ok(()) => self.history = Some(history),
+                Err(error) => findings.push(self.lost_history(&error)),
+            }
         }
+        // What is wrong with one record is told together, the record itself first.
+        findings.sort_by_key(|finding| finding.position);
+        findings.into_iter().for_each(|finding| self.found(finding));
+        Ok(())
     }
 
     /// What follows an event that could not be folded, in its stream, cannot be folded either, and is
     /// passed over.
-    fn fold(&mut self, record: &Record) {
-        if let Err(poison) = fold(&self.verified.live, record)
-            && self
-                .verified
-                .live
-                .quarantine_of(&record.stream)
-                .is_none_or(|first| first.position == record.position)
-        {
-            self.find(record.position, poison.reason);
+    fn fold(&mut self, record: &Record) -> Result<Option<Finding>, ReplayError> {
+        let live = &self.verified.live;
+        let folded = fold(live, record);
+        let quarantined = live.quarantine_of(&record.stream);
+        match folded {
+            Ok(recorded) if quarantined.is_none() => self.codes.see(&recorded)?,
+            Ok(_) => {}
+            Err(poison) if quarantined.is_none_or(|first| first.position == record.position) => {
+                return Ok(Some(Finding { position: Some(record.position), what: poison.reason }));
+            }
+            Err(_) => {}
         }
+        Ok(None)
     }
 
     fn find(&mut self, position: Position, what: String) {
@@ -306,19 +304,38 @@ impl Verifier {
         self.verified.find(finding);
     }
 
-    fn end(mut self, head: Position) -> Result<Verified, ReplayError> {
+    /// Reads the ledger again, up to where it is damaged: that was found.
+    async fn look_for_leads(&mut self, store: &dyn Store, mut leading: Leading) -> Result<(), ReplayError> {
+        let mut pages = Pages::after(store, Position::START).await?;
+        while let Ok(Some(page)) = pages.next().await {
+            let mut findings = Vec::new();
+            let checked = leading.check(&page, &mut findings);
+            findings.into_iter().for_each(|finding| self.found(finding));
+            if let Err(error) = checked {
+                self.lose_history(&error);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(mut self, store: &dyn Store, head: Position) -> Result<Verified, ReplayError> {
         if self.position != head {
             self.find(self.position, format!("the ledger ends here, but says that it goes on to {head}"));
         }
-        let twins = std::mem::replace(&mut self.twins, Twins::new()).find()?;
-        if let Some((one, other)) = twins {
-            self.find(other, format!("the event has the id of the event at position {one}"));
-        }
-        match self.history.take().map(Stored::end) {
-            None => {}
-            Some(Ok(Ok(same))) => self.points.compared.push(same),
-            Some(Ok(Err(findings))) => findings.into_iter().for_each(|finding| self.found(finding)),
-            Some(Err(error)) => self.lose_history(&error),
+        let (chains, codes) = (std::mem::take(&mut self.chains), std::mem::take(&mut self.codes));
+        chains.end(|finding| self.found(finding))?;
+        codes.end(|finding| self.found(finding))?;
+        if let Some(history) = self.history.take() {
+            match history.end() {
+                Ok(Ended::Same(same)) => self.points.compared.push(same),
+                Ok(Ended::Wrong(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
+                Ok(Ended::Misled(findings, leading)) => {
+                    findings.into_iter().for_each(|finding| self.found(finding));
+                    self.look_for_leads(store, leading).await?;
+                }
+                Err(error) => self.lose_history(&error),
+            }
         }
         // The ledger itself comes first: what was folded from a damaged one differs for that reason.
         self.points.end();

@@ -8,7 +8,7 @@ use rusqlite::OptionalExtension as _;
 
 use super::file::HistoryReader;
 use super::rows::{COLUMNS, KeptToken, opaque, read};
-use super::{Filter, HistoryError, Order};
+use super::HistoryError;
 
 /// What SQLite says of a file in which it finds nothing wrong.
 const SOUND: &str = "ok";
@@ -20,6 +20,47 @@ pub struct KeptRow {
     pub row: HistoryRow,
     /// The latest time of all rows up to this one.
     pub latest_at: Timestamp,
+}
+
+/// What leads from tokens and users to rows: how many there are, and what they come to in any order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Leads {
+    /// How many lead from a token.
+    pub tokens: u64,
+    /// How many lead from a user.
+    pub users: u64,
+    digest: StateDigest,
+}
+
+impl Leads {
+    /// Takes in what leads to the row of a position.
+    pub fn add<'a>(
+        &mut self,
+        at: Position,
+        tokens: &[KeptToken],
+        users: impl IntoIterator<Item = &'a UserId>,
+    ) {
+        let at = at.as_u64().cast_signed();
+        for token in tokens {
+            let user = token.user_id.as_ref().map(UserId::as_str);
+            let expires_at = token.expires_at.map(Timestamp::as_micros);
+            self.add_token(token.token_id.as_uuid().as_bytes(), at, user, expires_at);
+        }
+        users.into_iter().for_each(|user| self.add_user(user.as_str(), at));
+    }
+
+    fn add_token(&mut self, token: &[u8], at: i64, user: Option<&str>, expires_at: Option<i64>) {
+        self.tokens += 1;
+        let expires_at = expires_at.map(i64::to_le_bytes);
+        let expires_at: &[u8] = expires_at.as_ref().map_or(&[], |bytes| bytes);
+        let user = user.unwrap_or_default().as_bytes();
+        self.digest.add("event_tokens", &[token, &at.to_le_bytes(), user, expires_at]);
+    }
+
+    fn add_user(&mut self, user: &str, at: i64) {
+        self.users += 1;
+        self.digest.add("event_users", &[user.as_bytes(), &at.to_le_bytes()]);
+    }
 }
 
 impl HistoryReader {
@@ -38,14 +79,16 @@ impl HistoryReader {
     /// # Errors
     /// If the file cannot be read.
     pub fn kept(&self, after: Position, up_to: Position, most: usize) -> Result<Vec<KeptRow>, HistoryError> {
-        let filter = Filter { after: Some(after), up_to: Some(up_to), ..Filter::default() };
-        let rows = self.rows(&filter, Order::OldestFirst, most)?;
-        let latest = "SELECT latest_at FROM events WHERE position = ?1";
-        let mut latest = self.conn()?.prepare_cached(latest)?;
-        let mut kept = Vec::with_capacity(rows.len());
-        for row in rows {
-            let at: i64 = latest.query_row([row.position.as_u64().cast_signed()], |row| row.get(0))?;
-            kept.push(KeptRow { row, latest_at: Timestamp::from_micros(at) });
+        let query = format!(
+            "SELECT {COLUMNS}, latest_at FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3"
+        );
+        let mut select = self.conn()?.prepare_cached(&query)?;
+        let [after, up_to] = [after, up_to].map(|position| position.as_u64().cast_signed());
+        let mut rows = select.query((after, up_to, i64::try_from(most).unwrap_or(i64::MAX)))?;
+        let mut kept = Vec::new();
+        while let Some(row) = rows.next()? {
+            let latest_at = Timestamp::from_micros(row.get("latest_at")?);
+            kept.push(KeptRow { row: read(row)?, latest_at });
         }
         Ok(kept)
     }
@@ -81,18 +124,28 @@ impl HistoryReader {
         Ok(select.exists((user.as_str(), at.as_u64().cast_signed()))?)
     }
 
-    /// How many tokens and users lead to rows up to a position.
+    /// What leads to rows up to a position.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn leads(&self, up_to: Position) -> Result<(u64, u64), HistoryError> {
-        let count = |table: &str| -> Result<u64, HistoryError> {
-            let select = format!("SELECT count(*) FROM {table} WHERE position <= ?1");
-            let count: i64 =
-                self.conn()?.query_row(&select, [up_to.as_u64().cast_signed()], |row| row.get(0))?;
-            Ok(count.cast_unsigned())
-        };
-        Ok((count("event_tokens")?, count("event_users")?))
+    pub fn leads(&self, up_to: Position) -> Result<Leads, HistoryError> {
+        let mut leads = Leads::default();
+        let up_to = [up_to.as_u64().cast_signed()];
+        let tokens = "SELECT token_id, position, user_id, expires_at FROM event_tokens WHERE position <= ?1";
+        let mut select = self.conn()?.prepare(tokens)?;
+        let mut rows = select.query(up_to)?;
+        while let Some(row) = rows.next()? {
+            let token = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+            let user = row.get_ref(2)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+            leads.add_token(token, row.get(1)?, user, row.get(3)?);
+        }
+        let users = "SELECT user_id, position FROM event_users WHERE position <= ?1";
+        let mut select = self.conn()?.prepare(users)?;
+        let mut rows = select.query(up_to)?;
+        while let Some(row) = rows.next()? {
+            leads.add_user(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, row.get(1)?);
+        }
+        Ok(leads)
     }
 
     /// The latest time of all, as it is kept with the position.
@@ -105,33 +158,16 @@ impl HistoryReader {
     }
 
     /// What everything up to a position comes to, in every table.
-    pub(super) fn sum_up_to(&self, position: Position) -> Result<StateDigest, HistoryError> {
+    pub(super) fn sum_up_to(&self, position: Position) -> Result<(StateDigest, Leads), HistoryError> {
         let mut sum = StateDigest::default();
-        let up_to = [position.as_u64().cast_signed()];
         let query = format!("SELECT {COLUMNS}, latest_at FROM events WHERE position <= ?1");
         let mut select = self.conn()?.prepare(&query)?;
-        let mut rows = select.query(up_to)?;
+        let mut rows = select.query([position.as_u64().cast_signed()])?;
         while let Some(row) = rows.next()? {
             let (kept, latest_at): (_, i64) = (read(row)?, row.get("latest_at")?);
             kept.digest(&mut sum);
             sum.add("latest", &[&kept.position.as_u64().to_le_bytes(), &latest_at.to_le_bytes()]);
         }
-        for (table, columns) in [
-            ("event_tokens", "hex(token_id), position, ifnull(user_id, ''), ifnull(expires_at, '')"),
-            ("event_users", "'', position, user_id, ''"),
-        ] {
-            let query = format!("SELECT {columns} FROM {table} WHERE position <= ?1");
-            let mut select = self.conn()?.prepare(&query)?;
-            let mut rows = select.query(up_to)?;
-            while let Some(row) = rows.next()? {
-                let (token, position): (String, i64) = (row.get(0)?, row.get(1)?);
-                let (user, expires_at): (String, rusqlite::types::Value) = (row.get(2)?, row.get(3)?);
-                let expires_at = format!("{expires_at:?}");
-                let fields =
-                    [token.as_bytes(), &position.to_le_bytes(), user.as_bytes(), expires_at.as_bytes()];
-                sum.add(table, &fields);
-            }
-        }
-        Ok(sum)
+        Ok((sum, self.leads(position)?))
     }
 }

@@ -26,11 +26,11 @@ use grantbook_projections::live::StateDigest;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-pub use check::KeptRow;
+pub use check::{KeptRow, Leads};
 use file::{File, Generations};
 pub use file::{HistoryReader, StoredHistory, VERSION as HISTORY_VERSION};
 pub use query::{Filter, Order};
-pub use rows::{KeptToken, row_and_tokens, row_of};
+pub use rows::{KeptToken, row_and_tokens};
 pub use shown::ShownRow;
 
 use crate::store::{Store, StoreError};

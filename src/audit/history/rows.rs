@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use grantbook_events::{
     AccountId, Actor, ActorKind, ClientId, Event, EventId, InstallationEvent, InstallationId, Position,
-    Revision, Timestamp, TokenId, UserId,
+    Recorded, Revision, Timestamp, TokenId, UserId,
 };
 use grantbook_projections::history::{Bare, Earlier, HistoryRow};
 use grantbook_projections::live::StateDigest;
@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use uuid::Uuid;
 
 use super::HistoryError;
-use crate::ledger;
+use crate::ledger::{self, UnreadableError};
 use crate::store::Record;
 
 /// Installations whose app and account are remembered, so that an exchange soon after its grant looks nothing up.
@@ -94,7 +94,8 @@ impl Writer {
         let transaction = conn.transaction()?;
         let (mut latest, mut sum) = (*latest_at, *digest);
         for record in &new {
-            let (row, tokens) = row_and_tokens(record, &mut LookedUp { conn: &transaction, places })?;
+            let earlier = &mut LookedUp { conn: &transaction, places };
+            let (row, tokens) = row_and_tokens(record, &ledger::read(record), earlier)?;
             latest = latest.max(row.recorded_at.as_micros());
             row.digest(&mut sum);
             write(&transaction, &row, latest)?;
@@ -121,14 +122,6 @@ impl Writer {
     }
 }
 
-/// The row of a record, whether it can be read or not.
-///
-/// # Errors
-/// If it cannot be told what earlier events said.
-pub fn row_of<E: Earlier>(record: &Record, earlier: &mut E) -> Result<HistoryRow, E::Error> {
-    Ok(row_and_tokens(record, earlier)?.0)
-}
-
 /// What is kept of a token beside the row of an event that issued or ended it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptToken {
@@ -140,17 +133,18 @@ pub struct KeptToken {
     pub expires_at: Option<Timestamp>,
 }
 
-/// The row of a record, and what is kept of its tokens.
+/// The row of a record, whether it can be read or not, and what is kept of its tokens.
 ///
 /// # Errors
 /// If it cannot be told what earlier events said.
 pub fn row_and_tokens<E: Earlier>(
     record: &Record,
+    event: &Result<Recorded, UnreadableError>,
     earlier: &mut E,
 ) -> Result<(HistoryRow, Vec<KeptToken>), E::Error> {
-    match ledger::read(record) {
+    match event {
         Ok(recorded) => {
-            let row = HistoryRow::of(&recorded, earlier)?;
+            let row = HistoryRow::of(recorded, earlier)?;
             let tokens = tokens_of(&row, &recorded.event);
             Ok((row, tokens))
         }

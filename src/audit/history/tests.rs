@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::rows::row_of;
+use super::rows::row_and_tokens;
 use super::*;
 use crate::ledger::tests::poison::foreign;
 use crate::ledger::tests::simulation::history as random_history;
@@ -25,7 +25,7 @@ async fn records(store: &MemoryStore) -> Vec<Record> {
 fn expected(records: &[Record]) -> Vec<HistoryRow> {
     let mut earlier = Remembered::default();
     let row = |record: &Record| {
-        let Ok(row) = row_of(record, &mut earlier);
+        let Ok((row, _)) = row_and_tokens(record, &crate::ledger::read(record), &mut earlier);
         if let Ok(recorded) = crate::ledger::read(record) {
             earlier.see(&recorded);
         }

@@ -189,6 +189,64 @@ async fn an_event_that_cannot_follow_is_found() {
     assert_found(&found, position.as_u64(), "cannot be folded");
 }
 
+/// The ledger with one more record, well chained: one of these changed as said, at the end of its stream.
+async fn with_another(
+    type_name: &str,
+    change: impl FnOnce(&mut Record),
+) -> (Position, Position, Verified) {
+    let (_, store) = history(23).await;
+    let mut records = everything(&*store).await;
+    let first = records.iter().find(|record| record.type_name == type_name).unwrap();
+    let (mut again, position) = (first.clone(), Position::new(records.len() as u64 + 1));
+    let end = records.iter().rfind(|record| record.stream == again.stream).unwrap();
+    let first = first.position;
+    (again.position, again.event_id) = (position, EventId::new(Uuid::from_u128(7)));
+    (again.revision, again.previous_digest) = (end.revision.next(), end.digest);
+    change(&mut again);
+    again.digest = again.computed_digest();
+    records.push(again);
+    (first, position, verified(records, position).await)
+}
+
+/// Gives a field of a payload another value.
+fn set(record: &mut Record, field: &str, value: &str) {
+    let mut payload: Value = serde_json::from_str(&record.payload).unwrap();
+    payload[field] = value.into();
+    record.payload = payload.to_string();
+}
+
+#[tokio::test]
+async fn a_code_that_is_exchanged_twice_is_found() {
+    let (first, position, found) = with_another("code-exchanged", |record| {
+        set(record, "token_id", "019a0000-0000-7000-8000-000000000000");
+        set(record, "token_digest", &"a".repeat(64));
+    })
+    .await;
+    assert_eq!(found.found, 1, "{:?}", found.findings);
+    assert_found(&found, position.as_u64(), &format!("its code was exchanged at position {first} already"));
+}
+
+#[tokio::test]
+async fn a_code_that_was_never_granted_or_twice_is_found() {
+    let never = "019a0000-0000-7000-8000-000000000000";
+    let (_, position, found) = with_another("code-exchanged", |record| {
+        set(record, "token_id", never);
+        set(record, "token_digest", &"a".repeat(64));
+        set(record, "grant_id", never);
+    })
+    .await;
+    assert_eq!(found.found, 1, "{:?}", found.findings);
+    assert_found(&found, position.as_u64(), &format!("grant {never}: a code is exchanged that was never granted"));
+
+    let (_, position, found) =
+        with_another("code-replayed", |record| set(record, "grant_id", never)).await;
+    assert_found(&found, position.as_u64(), "presented again that was never exchanged");
+
+    let (first, position, found) = with_another("access-granted", |_| {}).await;
+    assert_eq!(found.found, 1, "{:?}", found.findings);
+    assert_found(&found, position.as_u64(), &format!("it was granted at position {first} already"));
+}
+
 #[tokio::test]
 async fn a_ledger_without_its_end_is_found() {
     let mut end = 0;

@@ -59,7 +59,7 @@ async fn ended(rebuilds: &Rebuilds) -> Outcome {
 }
 
 /// Waits until a rebuild is over.
-async fn ended_of(rebuilds: &Rebuilds, projection: Projection) -> Outcome {
+pub(super) async fn ended_of(rebuilds: &Rebuilds, projection: Projection) -> Outcome {
     let over = async {
         loop {
             if let Some((_, outcome)) = rebuilds.last(projection).and_then(|rebuild| rebuild.ended) {
@@ -156,12 +156,7 @@ async fn one_that_is_called_off_or_breaks_changes_nothing() {
     rebuilds.start(Projection::Live).unwrap();
     assert_eq!(rebuilds.start(Projection::Live), Err(NotStarted::UnderWay));
     feed.send(Signal::Records(Arc::new(records[..7].to_vec()))).await.unwrap();
-    let seen = async {
-        while rebuilds.last(Projection::Live).unwrap().step.events < 7 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
+    has_folded(&rebuilds, 7).await;
     assert!(rebuilds.cancel(Projection::Live));
     feed.send(Signal::Records(Arc::new(records[7..9].to_vec()))).await.unwrap();
     assert_eq!(ended(&rebuilds).await, Outcome::Cancelled);
@@ -176,6 +171,52 @@ async fn one_that_is_called_off_or_breaks_changes_nothing() {
 
     rebuilds.start(Projection::Live).unwrap();
     assert_eq!(ended(&rebuilds).await, Outcome::Same, "the next one is not held up by those");
+}
+
+/// Waits until the rebuild has folded so many events.
+async fn has_folded(rebuilds: &Rebuilds, events: u64) {
+    let seen = async {
+        while rebuilds.last(Projection::Live).unwrap().step.events < events {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
+}
+
+/// The new copy was the same where the rebuild began, and is not any more where it takes the place.
+#[tokio::test]
+async fn a_new_copy_that_is_not_the_same_in_the_end_is_taken_back() {
+    let store = MemoryStore::new(Uuid::from_u128(50));
+    let gated = Arc::new(Gated(Arc::clone(&store), Mutex::default()));
+    let given = Given::over(Arc::clone(&gated) as _).await;
+    let app = given.app().await;
+    let (served, rebuilds) = (Arc::as_ptr(&given.ledger.live()), rebuilds_of(&given.ledger));
+    let (feed, gate) = mpsc::channel(8);
+    gated.1.lock().unwrap().replace(gate);
+    rebuilds.start(Projection::Live).unwrap();
+    let before = everything(&*store).await;
+    feed.send(Signal::Records(Arc::new(before.clone()))).await.unwrap();
+    has_folded(&rebuilds, before.len() as u64).await;
+
+    let granted = grant(app, &"acme".parse().unwrap());
+    given.settle(&granted).await.unwrap().unwrap();
+    let exchanged = exchange(&granted);
+    given.settle(&exchanged).await.unwrap().unwrap();
+    let mut wrong = everything(&*store).await.split_off(before.len());
+    for record in &mut wrong {
+        record.payload = record.payload.replace("[\"faqs\"]", "[\"brands\"]");
+    }
+    feed.send(Signal::Records(Arc::new(wrong))).await.unwrap();
+    feed.send(Signal::CaughtUp).await.unwrap();
+    let outcome = ended(&rebuilds).await;
+    assert!(matches!(&outcome, Outcome::Failed(why) if why.contains("the old one is back")), "{outcome:?}");
+
+    assert_eq!(Arc::as_ptr(&given.ledger.live()), served);
+    given.settle(&revoke(exchanged.installation_id, exchanged.token_id)).await.unwrap().unwrap();
+    given.app().await;
+    let replayed = replay(&*store, Until::Head).await;
+    assert_eq!(given.ledger.live().difference(&replayed.live), None, "and nothing is missing in it");
+    assert_eq!(given.ledger.live().digest(), replayed.live.digest());
 }
 
 #[tokio::test]
