@@ -13,7 +13,8 @@ use grantbook::store::{Append, Expected, NewRecord, Store};
 use grantbook_events::codec::{self, Metadata};
 use grantbook_events::{
     AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, ClientId, CodeExchanged, Event,
-    InstallationEvent, InstallationId, NewSecret, StreamKind, StreamName, Timestamp, TokenPolicy, UserId,
+    InstallationEvent, InstallationId, NewSecret, RevocationReason, StreamKind, StreamName, Timestamp,
+    TokenId, TokenPolicy, TokenRevoked, UserId,
 };
 use tokio::task::JoinSet;
 
@@ -101,13 +102,23 @@ pub async fn installations(
     app: &App,
     count: usize,
 ) -> Result<Vec<PlainSecret>, Failure> {
+    installations_with_past(store, app, count, 0).await
+}
+
+/// The same, after as many earlier tokens on each account, which were revoked.
+pub async fn installations_with_past(
+    store: &Arc<dyn Store>,
+    app: &App,
+    count: usize,
+    past: usize,
+) -> Result<Vec<PlainSecret>, Failure> {
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
         let (store, client_id) = (Arc::clone(store), app.client_id);
         writers.spawn(async move {
             let mut secrets = Vec::new();
             for n in (writer..count).step_by(WRITERS) {
-                secrets.push(install(&store, client_id, n).await?);
+                secrets.push(install(&store, client_id, n, past).await?);
             }
             Ok::<_, Failure>(secrets)
         });
@@ -119,16 +130,41 @@ pub async fn installations(
     Ok(all)
 }
 
-async fn install(store: &Arc<dyn Store>, client_id: ClientId, n: usize) -> Result<PlainSecret, Failure> {
+async fn install(
+    store: &Arc<dyn Store>,
+    client_id: ClientId,
+    n: usize,
+    past: usize,
+) -> Result<PlainSecret, Failure> {
     let account_id: AccountId = format!("account-{n:08}").parse()?;
-    let user_id: UserId = format!("user-{n:08}").parse()?;
     let installation_id = InstallationId::of(&client_id, &account_id);
+    let mut events: Vec<Event> = Vec::new();
+    for _ in 0..past {
+        let (_, issued, token_id) = issue(client_id, &account_id, n)?;
+        events.extend(issued);
+        let revoked = TokenRevoked { token_id, reason: RevocationReason::User };
+        events.push(InstallationEvent::TokenRevoked(revoked).into());
+    }
+    let (token, issued, _) = issue(client_id, &account_id, n)?;
+    events.extend(issued);
+    append(store, &StreamKind::Installation(installation_id).into(), &events).await?;
+    Ok(token)
+}
+
+/// A grant and the exchange of its code.
+fn issue(
+    client_id: ClientId,
+    account_id: &AccountId,
+    n: usize,
+) -> Result<(PlainSecret, [Event; 2], TokenId), Failure> {
+    let user_id: UserId = format!("user-{n:08}").parse()?;
+    let installation_id = InstallationId::of(&client_id, account_id);
     let now = SystemClock.now();
     let (code, token) = (secrets::mint_code(installation_id), secrets::mint_token(installation_id));
     let granted = AccessGranted {
         grant_id: secrets::new_grant_id(now),
         client_id,
-        account_id,
+        account_id: account_id.clone(),
         user_id: user_id.clone(),
         scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
         redirect_uri: "https://bench.example/callback".to_owned(),
@@ -146,12 +182,12 @@ async fn install(store: &Arc<dyn Store>, client_id: ClientId, n: usize) -> Resul
         expires_at: None,
         secret_id: None,
     };
-    let events: [Event; 2] = [
+    let token_id = exchanged.token_id;
+    let events = [
         InstallationEvent::AccessGranted(granted).into(),
         InstallationEvent::CodeExchanged(exchanged).into(),
     ];
-    append(store, &StreamKind::Installation(installation_id).into(), &events).await?;
-    Ok(token)
+    Ok((token, events, token_id))
 }
 
 async fn append(store: &Arc<dyn Store>, stream: &StreamName, events: &[Event]) -> Result<(), Failure> {

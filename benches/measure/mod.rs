@@ -46,6 +46,14 @@ pub fn resident_bytes() -> u64 {
     pages * 4096
 }
 
+/// The most resident memory that this process ever had, in bytes.
+pub fn peak_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
 /// The value of `--name N` on the command line.
 pub fn argument(name: &str, default: usize) -> usize {
     let mut arguments = std::env::args();

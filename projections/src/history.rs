@@ -197,8 +197,12 @@ impl HistoryRow {
 
     /// Adds the row to a digest of rows.
     pub fn digest(&self, digest: &mut StateDigest) {
-        let id = |id: Option<uuid::Uuid>| id.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
-        let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
+        let uuids = [self.client_id.map(|id| *id.as_uuid()), self.installation_id.map(|id| *id.as_uuid())];
+        let [client, installation] =
+            uuids.each_ref().map(|id| id.as_ref().map_or(&[][..], |id| id.as_bytes()));
+        fn text(text: Option<&str>) -> &[u8] {
+            text.unwrap_or_default().as_bytes()
+        }
         let actor = self.actor.as_ref().map(|actor| format!("{:?} {}", actor.kind, actor.id));
         let tokens: Vec<u8> = self.token_ids.iter().flat_map(|token| *token.as_uuid().as_bytes()).collect();
         let users: Vec<u8> =
@@ -212,15 +216,15 @@ impl HistoryRow {
                 self.stream.as_str().as_bytes(),
                 &self.revision.as_u64().to_le_bytes(),
                 self.event_type.as_bytes(),
-                &id(self.client_id.map(|id| *id.as_uuid())),
-                &text(self.account_id.as_ref().map(AccountId::as_str)),
-                &text(self.user_id.as_ref().map(UserId::as_str)),
-                &id(self.installation_id.map(|id| *id.as_uuid())),
+                client,
+                text(self.account_id.as_ref().map(AccountId::as_str)),
+                text(self.user_id.as_ref().map(UserId::as_str)),
+                installation,
                 &tokens,
                 &users,
-                &text(actor.as_deref()),
-                &text(self.reason.as_deref()),
-                &text(self.request_id.as_ref().map(RequestId::as_str)),
+                text(actor.as_deref()),
+                text(self.reason.as_deref()),
+                text(self.request_id.as_ref().map(RequestId::as_str)),
             ],
         );
     }

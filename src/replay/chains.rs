@@ -39,7 +39,11 @@ impl Chains {
             }
             self.position = self.position.max(record.position);
             if !record.is_intact() {
-                find(record.position, "the record is not what was written: its digest differs".to_owned());
+                let what = format!(
+                    "the record is not what was written: its digest differs (event {} of stream {})",
+                    record.event_id, record.stream
+                );
+                find(record.position, what);
             }
             if let Some(what) = self.follow(record) {
                 find(record.position, what);

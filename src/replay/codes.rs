@@ -61,7 +61,9 @@ impl Code {
         match (kind, self.granted, self.exchanged) {
             (GRANTED, Some(at), _) => Some(format!("it was granted at position {at} already")),
             (EXCHANGED, None, _) => Some("a code is exchanged that was never granted".to_owned()),
-            (EXCHANGED, Some(_), Some(at)) => Some(format!("its code was exchanged at position {at} already")),
+            (EXCHANGED, Some(_), Some(at)) => {
+                Some(format!("its code was exchanged at position {at} already"))
+            }
             (REPLAYED, _, None) => Some("a code is presented again that was never exchanged".to_owned()),
             _ => None,
         }

@@ -109,14 +109,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Also says what is wrong with the file itself.
-    pub(super) fn new(reader: HistoryReader) -> Result<(Self, Vec<Finding>), HistoryError> {
-        let damages = reader.damages()?;
-        let damage =
-            |said: String| Finding { position: None, what: format!("history: its file is damaged: {said}") };
-        let findings: Vec<Finding> = damages.into_iter().map(damage).collect();
+    pub(super) fn new(reader: HistoryReader) -> Result<Self, HistoryError> {
         let (end, latest_at) = (reader.state()?, reader.latest_at()?);
-        let stored = Self {
+        Ok(Self {
             reader,
             end,
             latest_at,
@@ -124,10 +119,9 @@ impl Stored {
             last_read: Position::START,
             rows: Rows::default(),
             leads: Leads::default(),
-            is_right: findings.is_empty(),
+            is_right: true,
             is_compared: false,
-        };
-        Ok((stored, findings))
+        })
     }
 
     /// Holds the rows of records against the stored ones, and says what is wrong.
@@ -151,11 +145,7 @@ impl Stored {
         Ok(())
     }
 
-    fn compare_row(
-        &mut self,
-        expected: &Expected,
-        findings: &mut Vec<Finding>,
-    ) -> Result<(), HistoryError> {
+    fn compare_row(&mut self, expected: &Expected, findings: &mut Vec<Finding>) -> Result<(), HistoryError> {
         let position = expected.row.position;
         loop {
             let Some(stored) = self.next()? else {
@@ -213,7 +203,7 @@ impl Stored {
         }
         if kept != replayed {
             let leading = Leading { reader: self.reader, end: position, rows: Rows::default() };
-            return Ok(Ended::Misled(findings, leading));
+            return Ok(Ended::Misled(findings, Box::new(leading)));
         }
         if !findings.is_empty() || !self.is_right {
             return Ok(Ended::Wrong(findings));
@@ -241,7 +231,7 @@ pub(super) enum Ended {
     /// Rows differ.
     Wrong(Vec<Finding>),
     /// What leads to the rows is not what it should be; where is still to be found out.
-    Misled(Vec<Finding>, Leading),
+    Misled(Vec<Finding>, Box<Leading>),
 }
 
 /// Looks for each token and user whether it leads to its row: much slower than comparing the sum of them all, so

@@ -7,8 +7,10 @@
 mod chains;
 mod codes;
 mod compare;
+mod findings;
 mod history;
 mod plan;
+mod projection;
 mod rebuild;
 mod run;
 mod shown;
@@ -21,12 +23,14 @@ mod what_if;
 use grantbook_events::Position;
 
 pub use compare::{Against, Claim, Compared, PassedOver};
+pub use findings::{Finding, Verified};
 pub use history::run_history;
 pub use plan::{Plan, plan};
-pub use rebuild::{NotStarted, Outcome, Projection, ProjectionError, Rebuild, Rebuilds};
+pub use projection::{Projection, ProjectionError};
+pub use rebuild::{NotStarted, Outcome, Rebuild, Rebuilds};
 pub use run::{Replayed, run};
 pub use shown::ShownState;
-pub use verify::{Finding, Verified, difference_from, verify};
+pub use verify::{difference_from, verify};
 pub use what_if::{Consequence, Without, what_if};
 
 use crate::audit::HistoryError;

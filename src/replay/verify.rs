@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 
 use grantbook_events::Position;
-use grantbook_projections::live::Live;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
 use super::chains::Chains;
 use super::codes::Codes;
-use super::compare::{Against, Compared, PassedOver, Points, in_words, name};
+use super::compare::{Against, PassedOver, Points, in_words, name};
+use super::findings::{Finding, Verified};
 use super::history::{Ended, Leading, Stored};
 use super::run::{Page, Pages, run};
 use super::{ReplayError, Step, Until};
@@ -18,81 +18,8 @@ use crate::audit::{HistoryError, HistoryReader, StoredHistory};
 use crate::ledger::{Snapshots, fold};
 use crate::store::{Record, Store, StoreError};
 
-/// How many findings are told in words; the rest is counted.
-const TOLD: usize = 20;
 /// How often reading is taken up again behind something damaged.
 const GAPS: usize = 10_000;
-
-/// What a verification came to.
-#[derive(Debug)]
-pub struct Verified {
-    /// The state after the last event.
-    pub live: Live,
-    /// How many records were read.
-    pub events: u64,
-    /// The first things that are wrong, in words.
-    pub findings: Vec<Finding>,
-    /// How many things are wrong.
-    pub found: u64,
-    /// What was compared with the fold and is the same.
-    pub compared: Vec<Compared>,
-    /// What was of no use to compare with.
-    pub passed_over: Vec<PassedOver>,
-    /// Whether the live projection of the running server differs.
-    pub live_differs: bool,
-    /// Whether there is a stored history.
-    pub has_history: bool,
-}
-
-impl Verified {
-    fn new() -> Self {
-        Self {
-            live: Live::new(),
-            events: 0,
-            findings: Vec::new(),
-            found: 0,
-            compared: Vec::new(),
-            passed_over: Vec::new(),
-            live_differs: false,
-            has_history: false,
-        }
-    }
-
-    /// A ledger of which nothing can be read.
-    pub fn damaged(position: Position, detail: String) -> Self {
-        let mut verified = Self::new();
-        verified.find(Finding::damage(position, &detail));
-        verified
-    }
-
-    fn find(&mut self, finding: Finding) {
-        self.found += 1;
-        if self.findings.len() < TOLD {
-            self.findings.push(finding);
-        }
-    }
-
-    /// Whether nothing is wrong.
-    pub fn is_sound(&self) -> bool {
-        self.found == 0
-    }
-}
-
-/// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{what}", .position.map_or_else(String::new, |at| format!("position {at}: ")))]
-pub struct Finding {
-    /// Where, if it is anywhere in the ledger.
-    pub position: Option<Position>,
-    /// What, in words.
-    pub what: String,
-}
-
-impl Finding {
-    fn damage(position: Position, detail: &str) -> Self {
-        Self { position: Some(position), what: format!("the ledger is damaged: {detail}") }
-    }
-}
 
 /// Reads a ledger from its first record to its last and checks order, revisions, digests, event ids,
 /// and that every record is an event that follows from those before it; and compares what it folds to with
@@ -153,30 +80,39 @@ struct Verifier {
     codes: Codes,
     points: Points,
     history: Option<Stored>,
+    /// What is wrong with the file of the history, as a file.
+    history_file: Option<JoinHandle<Result<Vec<String>, HistoryError>>>,
 }
 
 impl Verifier {
     fn new(points: Points) -> Self {
         let (position, chains, codes) = (Position::START, Chains::default(), Codes::default());
-        Self { verified: Verified::new(), position, chains, codes, points, history: None }
+        Self { verified: Verified::new(), position, chains, codes, points, history: None, history_file: None }
     }
 
     fn open_history(&mut self, dir: Option<PathBuf>, ledger: Uuid) {
         let Some(dir) = dir else { return };
         self.verified.has_history = true;
-        match HistoryReader::open(&dir, ledger) {
+        let open = || HistoryReader::open(&dir, ledger);
+        match open() {
             Ok(StoredHistory::None) => self.verified.has_history = false,
             Ok(StoredHistory::Other { path, why }) => {
                 let what = format!("history {}", name(&path));
                 self.verified.passed_over.push(PassedOver { what, why });
             }
-            Ok(StoredHistory::Here(reader)) => match Stored::new(reader) {
-                Ok((stored, findings)) => {
-                    findings.into_iter().for_each(|finding| self.found(finding));
-                    self.history = Some(stored);
+            Ok(StoredHistory::Here(reader)) => {
+                match open() {
+                    Ok(StoredHistory::Here(reader)) => {
+                        self.history_file = Some(spawn_blocking(move || reader.damages()));
+                    }
+                    Ok(_) => self.lose_history(&HistoryError::File("it was put aside meanwhile".to_owned())),
+                    Err(error) => self.lose_history(&error),
                 }
-                Err(error) => self.lose_history(&error),
-            },
+                match Stored::new(reader) {
+                    Ok(stored) => self.history = Some(stored),
+                    Err(error) => self.lose_history(&error),
+                }
+            }
             Err(error) => self.lose_history(&error),
         }
     }
@@ -304,8 +240,38 @@ impl Verifier {
         self.verified.find(finding);
     }
 
+    async fn end_history(&mut self, store: &dyn Store) -> Result<(), ReplayError> {
+        let mut is_whole = true;
+        if let Some(file) = self.history_file.take() {
+            let damages = match file.await? {
+                Ok(damages) => damages,
+                Err(error) => vec![error.to_string()],
+            };
+            is_whole = damages.is_empty();
+            for said in damages {
+                self.found(Finding { position: None, what: format!("history: its file is damaged: {said}") });
+            }
+        }
+        let Some(history) = self.history.take() else { return Ok(()) };
+        match history.end() {
+            Ok(Ended::Same(same)) if is_whole => self.points.compared.push(same),
+            Ok(Ended::Same(_)) => {}
+            Ok(Ended::Wrong(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
+            Ok(Ended::Misled(findings, leading)) => {
+                findings.into_iter().for_each(|finding| self.found(finding));
+                self.look_for_leads(store, leading).await?;
+            }
+            Err(error) => self.lose_history(&error),
+        }
+        Ok(())
+    }
+
     /// Reads the ledger again, up to where it is damaged: that was found.
-    async fn look_for_leads(&mut self, store: &dyn Store, mut leading: Leading) -> Result<(), ReplayError> {
+    async fn look_for_leads(
+        &mut self,
+        store: &dyn Store,
+        mut leading: Box<Leading>,
+    ) -> Result<(), ReplayError> {
         let mut pages = Pages::after(store, Position::START).await?;
         while let Ok(Some(page)) = pages.next().await {
             let mut findings = Vec::new();
@@ -326,17 +292,7 @@ impl Verifier {
         let (chains, codes) = (std::mem::take(&mut self.chains), std::mem::take(&mut self.codes));
         chains.end(|finding| self.found(finding))?;
         codes.end(|finding| self.found(finding))?;
-        if let Some(history) = self.history.take() {
-            match history.end() {
-                Ok(Ended::Same(same)) => self.points.compared.push(same),
-                Ok(Ended::Wrong(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
-                Ok(Ended::Misled(findings, leading)) => {
-                    findings.into_iter().for_each(|finding| self.found(finding));
-                    self.look_for_leads(store, leading).await?;
-                }
-                Err(error) => self.lose_history(&error),
-            }
-        }
+        self.end_history(store).await?;
         // The ledger itself comes first: what was folded from a damaged one differs for that reason.
         self.points.end();
         let Points { compared, findings, passed_over, live_differs, .. } = self.points;

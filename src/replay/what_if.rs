@@ -1,9 +1,9 @@
 //! Which installations would not be there if something had never been allowed. Nothing is written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use grantbook_events::{
-    AccountId, ClientId, Event, GrantId, InstallationEvent, InstallationId, Timestamp, TokenId,
+    AccountId, ClientId, Event, GrantId, InstallationEvent, InstallationId, StreamKind, Timestamp, TokenId,
 };
 use grantbook_projections::live::{InstallationFacts, Live};
 
@@ -51,13 +51,13 @@ impl Consequence {
 #[derive(Debug)]
 struct Affected<'a> {
     without: &'a Without,
-    /// Grants that are thought away and whose code was not exchanged yet.
-    grants: HashSet<GrantId>,
+    /// Grants that are thought away and whose code can still be exchanged, with the end of that.
+    grants: HashMap<InstallationId, Vec<(GrantId, Timestamp)>>,
     tokens: HashSet<TokenId>,
 }
 
 impl Affected<'_> {
-    fn see(&mut self, event: &InstallationEvent) {
+    fn see(&mut self, id: InstallationId, event: &InstallationEvent, at: Timestamp) {
         match event {
             InstallationEvent::AccessGranted(granted) => {
                 let affected = match self.without {
@@ -65,17 +65,24 @@ impl Affected<'_> {
                     Without::RedirectUri(uri) => granted.redirect_uri == *uri,
                 };
                 if affected {
-                    self.grants.insert(granted.grant_id);
+                    let grants = self.grants.entry(id).or_default();
+                    grants.retain(|(_, end)| at < *end);
+                    grants.push((granted.grant_id, granted.code_expires_at));
                 }
             }
             InstallationEvent::CodeExchanged(exchanged) => {
-                if self.grants.remove(&exchanged.grant_id) {
+                let Some(grants) = self.grants.get_mut(&id) else { return };
+                if let Some(known) = grants.iter().position(|(grant, _)| *grant == exchanged.grant_id) {
+                    grants.swap_remove(known);
                     self.tokens.insert(exchanged.token_id);
                 }
             }
             InstallationEvent::CodeReplayed(replayed) => self.forget(&replayed.token_ids),
             InstallationEvent::TokenRevoked(revoked) => self.forget(&[revoked.token_id]),
-            InstallationEvent::Uninstalled(uninstalled) => self.forget(&uninstalled.token_ids),
+            InstallationEvent::Uninstalled(uninstalled) => {
+                self.grants.remove(&id);
+                self.forget(&uninstalled.token_ids);
+            }
         }
     }
 
@@ -109,15 +116,16 @@ pub async fn what_if(
     mut progress: impl FnMut(Step),
 ) -> Result<Vec<Consequence>, ReplayError> {
     let live = Live::new();
-    let mut affected = Affected { without, grants: HashSet::new(), tokens: HashSet::new() };
+    let mut affected = Affected { without, grants: HashMap::new(), tokens: HashSet::new() };
     let mut events = 0;
     each(store, |records, head| {
         for record in records {
             // What is in quarantine has no valid token.
             let Ok(recorded) = fold(&live, record) else { continue };
-            match &recorded.event {
-                Event::Installation(event) => affected.see(event),
-                Event::App(_) | Event::OperatorKey(_) => {}
+            if let Event::Installation(event) = &recorded.event
+                && let Ok(StreamKind::Installation(id)) = record.stream.kind()
+            {
+                affected.see(id, event, record.recorded_at);
             }
         }
         events += records.len() as u64;

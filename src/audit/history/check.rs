@@ -6,9 +6,9 @@ use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::StateDigest;
 use rusqlite::OptionalExtension as _;
 
+use super::HistoryError;
 use super::file::HistoryReader;
 use super::rows::{COLUMNS, KeptToken, opaque, read};
-use super::HistoryError;
 
 /// What SQLite says of a file in which it finds nothing wrong.
 const SOUND: &str = "ok";

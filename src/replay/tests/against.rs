@@ -10,12 +10,12 @@ use super::*;
 use crate::audit::History;
 use crate::ledger::fold;
 
-fn snapshots(dir: &TempDir) -> Snapshots {
+pub(super) fn snapshots(dir: &TempDir) -> Snapshots {
     Snapshots::new(dir.path().to_owned())
 }
 
 /// A state folded from records, the last of which may be changed first.
-fn folded(records: &[Record], change: impl Fn(&mut Record)) -> Live {
+pub(super) fn folded(records: &[Record], change: impl Fn(&mut Record)) -> Live {
     let live = Live::new();
     for record in records {
         let mut record = record.clone();
@@ -29,7 +29,7 @@ fn claim(live: &Live) -> Option<Claim> {
     Some(Claim { position: live.position(), digest: live.digest().to_string() })
 }
 
-fn said(verified: &Verified) -> Vec<String> {
+pub(super) fn said(verified: &Verified) -> Vec<String> {
     verified.findings.iter().map(ToString::to_string).collect()
 }
 
@@ -167,7 +167,7 @@ async fn a_quarantined_stream_is_a_finding_also_if_the_server_agrees() {
 }
 
 /// The stored history of a ledger, changed behind its back.
-async fn history_with(store: &Arc<MemoryStore>, dir: &TempDir, sql: &str) -> Against {
+pub(super) async fn history_with(store: &Arc<MemoryStore>, dir: &TempDir, sql: &str) -> Against {
     let head = store.head().await.unwrap();
     let history = History::start(Arc::clone(store) as _, dir.path().to_owned());
     history.reached(head.position).await.unwrap();

@@ -2,6 +2,7 @@
 
 mod against;
 mod planted;
+mod random;
 mod rebuild;
 mod what_if;
 

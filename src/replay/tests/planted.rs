@@ -44,7 +44,7 @@ impl Store for Planted {
     }
 }
 
-async fn verified(records: Vec<Record>, head: Position) -> Verified {
+pub(super) async fn verified(records: Vec<Record>, head: Position) -> Verified {
     verify(&Planted { records, head }, Against::default(), |_| {}).await.unwrap()
 }
 
@@ -190,10 +190,7 @@ async fn an_event_that_cannot_follow_is_found() {
 }
 
 /// The ledger with one more record, well chained: one of these changed as said, at the end of its stream.
-async fn with_another(
-    type_name: &str,
-    change: impl FnOnce(&mut Record),
-) -> (Position, Position, Verified) {
+async fn with_another(type_name: &str, change: impl FnOnce(&mut Record)) -> (Position, Position, Verified) {
     let (_, store) = history(23).await;
     let mut records = everything(&*store).await;
     let first = records.iter().find(|record| record.type_name == type_name).unwrap();
@@ -236,10 +233,13 @@ async fn a_code_that_was_never_granted_or_twice_is_found() {
     })
     .await;
     assert_eq!(found.found, 1, "{:?}", found.findings);
-    assert_found(&found, position.as_u64(), &format!("grant {never}: a code is exchanged that was never granted"));
+    assert_found(
+        &found,
+        position.as_u64(),
+        &format!("grant {never}: a code is exchanged that was never granted"),
+    );
 
-    let (_, position, found) =
-        with_another("code-replayed", |record| set(record, "grant_id", never)).await;
+    let (_, position, found) = with_another("code-replayed", |record| set(record, "grant_id", never)).await;
     assert_found(&found, position.as_u64(), "presented again that was never exchanged");
 
     let (first, position, found) = with_another("access-granted", |_| {}).await;
