@@ -67,6 +67,10 @@ impl Folder {
         progress.caught_up && progress.stopped.is_none()
     }
 
+    pub(super) const fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     pub(super) fn caught_up(&self) {
         self.progress.send_modify(|progress| progress.caught_up = true);
     }

@@ -239,6 +239,11 @@ impl Ledger {
         self.projector.is_ready()
     }
 
+    /// Whether an event that cannot be folded ends the folding.
+    pub fn is_strict(&self) -> bool {
+        self.folder.is_strict()
+    }
+
     /// Waits until everything that was in the store at the start is folded, or folding fails.
     pub async fn caught_up(&self) -> Result<(), Progress> {
         self.projector.caught_up().await

@@ -183,6 +183,7 @@ struct Copy<'a> {
     served: (Position, StateDigest),
     /// Whether this copy was the same there; known once it is there.
     is_same: Option<bool>,
+    is_strict: bool,
 }
 
 impl Copy<'_> {
@@ -193,7 +194,7 @@ impl Copy<'_> {
             Signal::UpTo(_) => Ok(false),
             Signal::Lost(error) => Err(error.into()),
             Signal::Records(records) => {
-                records.iter().for_each(|record| self.fold(record));
+                records.iter().try_for_each(|record| self.fold(record))?;
                 self.step.events += records.len() as u64;
                 self.step.position = self.live.position();
                 self.job.step(self.step)?;
@@ -202,10 +203,15 @@ impl Copy<'_> {
         }
     }
 
-    fn fold(&mut self, record: &Record) {
+    fn fold(&mut self, record: &Record) -> Result<(), Stopped> {
         // What cannot be folded is in quarantine then, as it is in the served copy.
-        let _ = fold(&self.live, record);
+        if let Err(poison) = fold(&self.live, record)
+            && self.is_strict
+        {
+            return Err(Stopped::Failed(poison.reason));
+        }
         self.compare();
+        Ok(())
     }
 
     fn compare(&mut self) {
@@ -221,7 +227,8 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stoppe
     let step = Step { events: 0, position: Position::START, head: store.head().await?.position };
     let subscription = store.subscribe(Position::START).await?;
     let live = Arc::new(Live::new());
-    let mut copy = Copy { live, job, subscription, step, served, is_same: None };
+    let is_strict = ledger.is_strict();
+    let mut copy = Copy { live, job, subscription, step, served, is_same: None, is_strict };
     copy.compare();
     while !copy.advance().await? {}
     let old = loop {

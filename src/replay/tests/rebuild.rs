@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::audit::History;
 use crate::clock::SystemClock;
-use crate::ledger::{Ledger, fold};
+use crate::ledger::{Ledger, LedgerOptions, fold};
 use crate::store::{Head, Signal, Subscription};
 
 /// A store whose next subscription is fed by the test.
@@ -217,6 +217,42 @@ async fn a_new_copy_that_is_not_the_same_in_the_end_is_taken_back() {
     let replayed = replay(&*store, Until::Head).await;
     assert_eq!(given.ledger.live().difference(&replayed.live), None, "and nothing is missing in it");
     assert_eq!(given.ledger.live().digest(), replayed.live.digest());
+}
+
+/// Folding ends while the copy is on its way, because nothing may be in quarantine.
+#[tokio::test]
+async fn a_new_copy_that_does_not_go_on_is_taken_back() {
+    for reads_on in [false, true] {
+        let (_, store) = history(52).await;
+        let gated = Arc::new(Gated(Arc::clone(&store), Mutex::default()));
+        let options = LedgerOptions { strict: true, ..LedgerOptions::default() };
+        let ledger = Ledger::open_with(Arc::clone(&gated) as _, Arc::new(SystemClock), options);
+        ledger.caught_up().await.unwrap();
+        let (served, rebuilds) = (Arc::as_ptr(&ledger.live()), rebuilds_of(&ledger));
+        let (feed, gate) = mpsc::channel(8);
+        gated.1.lock().unwrap().replace(gate);
+        rebuilds.start(Projection::Live).unwrap();
+        let before = everything(&*store).await;
+        feed.send(Signal::Records(Arc::new(before.clone()))).await.unwrap();
+        has_folded(&rebuilds, before.len() as u64).await;
+
+        let stream = "app-5f0c61a1b1f24a2c8d0c7a3e5f6b7c8d".parse().unwrap();
+        store
+            .append(&stream, Expected::NoStream, vec![crate::ledger::tests::poison::foreign()])
+            .await
+            .unwrap();
+        let head = store.head().await.unwrap().position;
+        assert!(!ledger.reached(head).await, "it has stopped");
+        if reads_on {
+            let poison = everything(&*store).await.split_off(before.len());
+            feed.send(Signal::Records(Arc::new(poison))).await.unwrap();
+        }
+        feed.send(Signal::CaughtUp).await.unwrap();
+        let outcome = ended(&rebuilds).await;
+        let why = if reads_on { "app-teleported" } else { "did not go on, so the old one is back" };
+        assert!(matches!(&outcome, Outcome::Failed(said) if said.contains(why)), "{outcome:?}");
+        assert_eq!(Arc::as_ptr(&ledger.live()), served);
+    }
 }
 
 #[tokio::test]
