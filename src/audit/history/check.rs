@@ -124,6 +124,22 @@ impl HistoryReader {
         Ok(select.exists((user.as_str(), at.as_u64().cast_signed()))?)
     }
 
+    /// Some of the events that could not be read, each with the position before it.
+    pub(super) fn unreadable(&self, most: usize) -> Result<Vec<(Position, Position)>, HistoryError> {
+        let query = "SELECT position, \
+                     (SELECT max(position) FROM events AS earlier WHERE earlier.position < events.position) \
+                     FROM events WHERE actor_kind IS NULL ORDER BY position DESC LIMIT ?1";
+        let mut select = self.conn()?.prepare(query)?;
+        let mut rows = select.query([i64::try_from(most).unwrap_or(i64::MAX)])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (position, previous): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+            let previous = previous.map_or(Position::START, |at| Position::new(at.cast_unsigned()));
+            found.push((previous, Position::new(position.cast_unsigned())));
+        }
+        Ok(found)
+    }
+
     /// What leads to rows up to a position.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use super::rows::Writer;
 use crate::store::private;
 
 /// What is in a file: another number for every release that writes other rows.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE state (
@@ -60,6 +60,8 @@ CREATE INDEX by_account ON events (account_id) WHERE account_id IS NOT NULL;
 CREATE INDEX by_installation ON events (installation_id) WHERE installation_id IS NOT NULL;
 CREATE INDEX by_actor ON events (actor_id) WHERE actor_id IS NOT NULL;
 CREATE INDEX by_reason ON events (reason) WHERE reason IS NOT NULL;
+-- Whatever can be read says who did it.
+CREATE INDEX unreadable ON events (position) WHERE actor_kind IS NULL;
 CREATE TABLE event_tokens (
     token_id BLOB NOT NULL,
     position INTEGER NOT NULL,

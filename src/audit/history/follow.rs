@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::file::{End, File};
 use super::rows::Writer;
 use super::{HistoryError, Inner, Rebuilt};
+use crate::ledger;
 use crate::store::{Record, Signal, Store, StoreError, Subscription};
 
 /// The pause before the ledger is followed again, doubled up to the longest.
@@ -21,6 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const BATCH: usize = 16_384;
 /// How long records that nobody asks for wait for others to be written with.
 const GATHER: Duration = Duration::from_millis(500);
+/// How many events that could not be read are tried again at the start. Those of a newer grantbook can all be read
+/// by it.
+const UNREADABLE: usize = 100;
 
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut pause = FIRST_PAUSE;
@@ -101,18 +105,25 @@ async fn gather(
 /// Opens the file in force, or makes one; one that does not fit the ledger is begun anew.
 async fn open(inner: &Arc<Inner>, ledger: Uuid) -> Result<(), HistoryError> {
     let shared = Arc::clone(inner);
-    let (file, end) = blocking(move || {
+    let (file, end, unreadable) = blocking(move || {
         let file = shared.generations.open(ledger)?;
-        let end = file.end()?;
-        Ok((file, end))
+        let (end, unreadable) = (file.end()?, file.reader()?.unreadable(UNREADABLE)?);
+        Ok((file, end, unreadable))
     })
     .await?;
-    let file = if is_in_ledger(&*inner.store, end).await? {
-        file
+    let of_no_use = if !is_in_ledger(&*inner.store, end).await? {
+        Some("it ends with an event that the ledger does not have there")
+    } else if can_read_any(&*inner.store, &unreadable).await? {
+        Some("events that could not be read when it was written can be read now")
     } else {
-        tracing::warn!(position = %end.position, "the history ends with an event that the ledger does not have there: it is built anew");
+        None
+    };
+    let file = if let Some(why) = of_no_use {
+        tracing::warn!(position = %end.position, why, "the history is built anew");
         let shared = Arc::clone(inner);
         blocking(move || shared.generations.begin_anew(&file, ledger)).await?
+    } else {
+        file
     };
     let position = file.end()?.position;
     inner.current.store(Some(file));
@@ -125,6 +136,17 @@ async fn is_in_ledger(store: &dyn Store, end: End) -> Result<bool, StoreError> {
     let Some(event_id) = end.event_id else { return Ok(end.position == Position::START) };
     let there = store.read_all(end.previous, 1).await?;
     Ok(there.iter().any(|record| record.position == end.position && record.event_id == event_id))
+}
+
+/// Whether this grantbook can read an event that the one before could not.
+async fn can_read_any(store: &dyn Store, unreadable: &[(Position, Position)]) -> Result<bool, StoreError> {
+    for (previous, position) in unreadable {
+        let there = store.read_all(*previous, 1).await?;
+        if there.iter().any(|record| record.position == *position && ledger::read(record).is_ok()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Inner {

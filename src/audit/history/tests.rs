@@ -104,6 +104,28 @@ async fn an_event_that_cannot_be_read_has_a_row_that_says_so() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_grantbook_could_not_read_is_read_when_it_can_be() {
+    let (_, store) = random_history(71).await;
+    let dir = tempfile::tempdir().unwrap();
+    let last = records(&store).await.pop().unwrap();
+    store.append(&last.stream, Expected::Exactly(last.revision), vec![foreign()]).await.unwrap();
+    let history = kept(&store, &dir).await;
+    let rows = every_row(&history).await;
+    history.close().await;
+    drop(history);
+    // Nothing can be read that could not: the file is kept.
+    kept(&store, &dir).await.close().await;
+    let file = dir.path().join("history-1.db");
+    let unread = "UPDATE events SET actor_kind = NULL, actor_id = NULL, reason = 'cannot be read: it is of tomorrow' \
+                  WHERE position = 9";
+    Connection::open(&file).unwrap().execute_batch(unread).unwrap();
+    let history = kept(&store, &dir).await;
+    assert!(!file.exists() && dir.path().join("history-2.db").exists());
+    assert_eq!(every_row(&history).await, rows);
+    assert!(rows.last().unwrap().reason.as_deref().unwrap().starts_with("cannot be read: "));
+}
+
+#[tokio::test]
 async fn a_user_is_led_to_what_ended_one_of_their_tokens() {
     let (_, store) = random_history(74).await;
     let dir = tempfile::tempdir().unwrap();
