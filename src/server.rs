@@ -180,6 +180,11 @@ impl Server {
         &self.ledger
     }
 
+    /// The history of its ledger.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
     /// Takes no more requests, lets those under way finish, then closes the ledger.
     pub async fn stop(self) -> Result<(), StoreError> {
         // They may have no end, whoever reads them.

@@ -46,6 +46,9 @@ impl Grantbook {
         let parts = Parts { listener, store, clock: Arc::new(SystemClock), process_keys: vec![process_key] };
         let server = Server::start(&config, parts)?;
         server.ledger().caught_up().await.map_err(|progress| format!("{progress:?}"))?;
+        // What it still does for itself would be measured with it.
+        let head = server.ledger().store().head().await?.position;
+        while server.history().reached(head).await.is_err() {}
         Ok(Self { address: server.address(), server, key })
     }
 }
