@@ -9,7 +9,7 @@ mod answers;
 use std::collections::BTreeSet;
 
 use grantbook_events::{
-    AccountId, ClientId, Event, InstallationEvent, InstallationId, Position, Recorded, Revision, StreamKind,
+    AccountId, ClientId, Event, InstallationEvent, InstallationId, Recorded, Revision, StreamKind,
     Timestamp, TokenId,
 };
 use grantbook_projections::live::Live;
@@ -19,7 +19,7 @@ pub use answers::{AccountThen, Change, Changes, Cut, InstallationThen, TokenAnsw
 
 use super::history::{History, HistoryError};
 use super::timeline::moment_of;
-use crate::ledger::{Ledger, LedgerError, Until, fold, read};
+use crate::ledger::{Ledger, LedgerError, NotYet, Until, fold, read};
 use crate::store::{Record, StoreError};
 
 /// Why a question about the past is not answered.
@@ -31,14 +31,9 @@ pub enum AuditError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The position is beyond the end of the ledger.
-    #[error("the ledger ends at position {end}, before {asked}")]
-    Beyond {
-        /// What was asked for.
-        asked: Position,
-        /// Where the ledger ends.
-        end: Position,
-    },
+    /// It is not the past.
+    #[error(transparent)]
+    NotYet(#[from] NotYet),
 }
 
 impl From<StoreError> for AuditError {
@@ -63,17 +58,17 @@ impl<'a> Past<'a> {
     /// What a point in time comes to. Waits until everything that is folded is in the history too.
     ///
     /// # Errors
-    /// If it is beyond the end, or the history cannot be asked.
+    /// If it is beyond the end or still to come, or the history cannot be asked.
     pub async fn cut(&self, as_of: Until) -> Result<Cut, AuditError> {
-        let end = self.ledger.live().position();
+        let (end, now) = (self.ledger.live().position(), self.ledger.now());
+        as_of.has_come(end, now)?;
         self.history.reached(end).await?;
         match as_of {
-            Until::Head => Ok(Cut { position: end, time: self.ledger.now() }),
+            Until::Head => Ok(Cut { position: end, time: now }),
             Until::Time(time) => {
                 let position = self.history.last_until(time).await?.min(end);
                 Ok(Cut { position, time })
             }
-            Until::Position(asked) if asked > end => Err(AuditError::Beyond { asked, end }),
             Until::Position(position) => {
                 let time = self.history.recorded_at(position).await?;
                 Ok(Cut { position, time: time.unwrap_or(Timestamp::EPOCH) })

@@ -119,6 +119,8 @@ proptest! {
             let (_, store) = random_history(seed).await;
             let all = store.read_all(Position::START, usize::MAX).await.unwrap();
             let (given, records) = with_odd_clocks(&all, &seconds).await;
+            // No clock is behind what it recorded.
+            given.clock.set(records.iter().map(|record| record.recorded_at).max().unwrap().plus(HOUR));
             let (history, _dir) = kept(&given.ledger).await;
             let (past, tokens) = (Past::new(&given.ledger, &history), tokens_of(&records));
             for (index, is_time, micros) in cuts {
@@ -237,6 +239,7 @@ async fn as_of_a_time_is_the_ledger_as_it_stood_then_with_what_had_expired() {
     let (history, _dir) = kept(&given.ledger).await;
     let (past, tokens) = (Past::new(&given.ledger, &history), tokens_of(&records));
     let mut states = BTreeSet::new();
+    given.clock.set(START.plus(HOUR * 15));
     for quarter in 0..60 {
         let time = START.plus(HOUR * quarter / 4);
         let cut = &records[..records.partition_point(|record| record.recorded_at <= time)];
@@ -308,7 +311,7 @@ async fn what_changed_is_the_difference_of_two_answers() {
 }
 
 #[tokio::test]
-async fn a_position_beyond_the_end_is_refused_and_a_time_is_not() {
+async fn a_position_beyond_the_end_and_a_time_to_come_are_refused() {
     let (given, records) = some_hours().await;
     let (history, _dir) = kept(&given.ledger).await;
     let past = Past::new(&given.ledger, &history);
@@ -318,6 +321,22 @@ async fn a_position_beyond_the_end_is_refused_and_a_time_is_not() {
         refused.to_string(),
         format!("the ledger ends at position {end}, before {}", end.as_u64() + 1)
     );
-    let later = given.ledger.now().plus(HOUR * 1000);
-    assert_eq!(past.cut(Until::Time(later)).await.unwrap(), Cut { position: end, time: later });
+    let now = given.ledger.now();
+    assert_eq!(past.cut(Until::Time(now)).await.unwrap(), Cut { position: end, time: now });
+    let later = now.plus(Duration::from_micros(1));
+    let said = format!("{later} is still to come: it is {now} now, and the ledger ends at position {end}");
+    assert_eq!(past.cut(Until::Time(later)).await.unwrap_err().to_string(), said);
+    // One end is enough, of whichever question.
+    let (acme, token) = ("acme".parse().unwrap(), tokens_of(&records).pop_first().unwrap());
+    let (past_of, to_come) = (Until::Position(end), Until::Time(later));
+    for refused in [
+        past.account(&acme, to_come).await.err(),
+        past.token(token, to_come).await.err(),
+        past.changes(&acme, to_come, past_of).await.err(),
+        past.changes(&acme, past_of, to_come).await.err(),
+    ] {
+        assert_eq!(refused.unwrap().to_string(), said);
+    }
+    given.clock.set(later);
+    assert!(past.cut(to_come).await.is_ok());
 }
