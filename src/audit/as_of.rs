@@ -9,9 +9,10 @@ mod answers;
 use std::collections::BTreeSet;
 
 use grantbook_events::{
-    AccountId, ClientId, Event, InstallationEvent, InstallationId, Recorded, Revision, StreamKind,
+    AccountId, AppEvent, ClientId, Event, InstallationEvent, InstallationId, Recorded, Revision, StreamKind,
     Timestamp, TokenId,
 };
+use grantbook_projections::AppStatus;
 use grantbook_projections::live::Live;
 
 use answers::app_then;
@@ -187,11 +188,13 @@ impl<'a> Past<'a> {
             return Ok(Some(answer("quarantined", why, None)));
         }
         let app = issue.client_id.and_then(|app| live.app(&app));
-        let why = match app_then(app.as_ref().map(|app| &app.status)).1 {
+        let status = app.as_ref().map(|app| &app.status);
+        let why = match app_then(status).1 {
             Some(reason) => sentence(&reason),
             None => "Its app was not active.".to_owned(),
         };
-        Ok(Some(answer("app_inactive", why, None)))
+        let stopped = events.iter().rfind(|recorded| stops(recorded, status));
+        Ok(Some(answer("app_inactive", why, stopped.and_then(told))))
     }
 
     /// The installation that a token belongs to, if there was ever such a token.
@@ -217,6 +220,16 @@ fn issues(recorded: &Recorded, token_id: TokenId) -> Option<&grantbook_events::C
             Some(event)
         }
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
+    }
+}
+
+/// Whether an event can be what made an app what it is, if its tokens do not count. An app in quarantine may have
+/// been suspended before, which is not why then.
+fn stops(recorded: &Recorded, status: Option<&AppStatus>) -> bool {
+    match &recorded.event {
+        Event::App(AppEvent::Suspended(_)) => matches!(status, Some(AppStatus::Suspended { .. })),
+        Event::App(AppEvent::Deleted(_)) => matches!(status, Some(AppStatus::Deleted { .. })),
+        Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) => false,
     }
 }
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::decisions::{ResumeApp, SuspendApp, TokenRules, UninstallApp};
+use crate::decisions::{DeleteApp, ResumeApp, SuspendApp, TokenRules, UninstallApp};
 use crate::ledger::tests::poison::foreign;
 use crate::ledger::tests::simulation::history as random_history;
 use crate::ledger::tests::{Given, START, exchange, grant, installation, revoke};
@@ -282,6 +282,47 @@ async fn a_token_that_was_not_valid_says_why() {
     }
     assert_eq!(said.len(), 4, "{said:?}");
     assert!(past.token(crate::secrets::new_token_id(START), Until::Head).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_token_of_an_app_that_was_not_active_names_the_event_that_made_it_so() {
+    let given = Given::over(MemoryStore::new(Uuid::from_u128(11)) as _).await;
+    let (app, acme) = (given.app().await, "acme".parse().unwrap());
+    let granted = grant(app, &acme);
+    let exchanged = exchange(&granted);
+    given.settle(&granted).await.unwrap().unwrap();
+    given.settle(&exchanged).await.unwrap().unwrap();
+    let suspend = |reason: &str| SuspendApp { client_id: app, reason: reason.to_owned() };
+    given.settle(&suspend("one")).await.unwrap().unwrap();
+    given.settle(&ResumeApp { client_id: app, reason: "well".to_owned() }).await.unwrap().unwrap();
+    given.settle(&suspend("two")).await.unwrap().unwrap();
+    given.settle(&DeleteApp { client_id: app, reason: "gone".to_owned() }).await.unwrap().unwrap();
+    let stream = StreamKind::App(app).into();
+    let expected = Expected::Exactly(grantbook_events::Revision::new(4));
+    given.ledger.store().append(&stream, expected, vec![foreign()]).await.unwrap();
+    given.ledger.caught_up().await.unwrap();
+
+    let (history, _dir) = kept(&given.ledger).await;
+    let past = Past::new(&given.ledger, &history);
+    for (at, state, words, named) in [
+        (4, "app_inactive", "suspended: one", Some(4)),
+        (5, "valid", "its app was active", Some(3)),
+        (6, "app_inactive", "suspended: two", Some(6)),
+        (7, "app_inactive", "deleted: gone", Some(7)),
+        // What nobody understands is no suspension.
+        (8, "app_inactive", "Nothing was known of its app", None),
+    ] {
+        let as_of = Until::Position(Position::new(at));
+        let answer = past.token(exchanged.token_id, as_of).await.unwrap().unwrap();
+        assert_eq!(answer.state, state, "{answer:?}");
+        assert!(answer.why.contains(words), "{answer:?}");
+        assert_eq!(answer.event.as_ref().map(|event| event.position), named.map(Position::new), "{answer:?}");
+        let records = given.ledger.store().read_all(Position::START, usize::MAX).await.unwrap();
+        if let Some(event) = answer.event {
+            let record = &records[event.position.as_u64() as usize - 1];
+            assert_eq!((event.event_id, event.recorded_at), (record.event_id, record.recorded_at));
+        }
+    }
 }
 
 #[tokio::test]
