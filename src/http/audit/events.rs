@@ -113,7 +113,6 @@ enum Format {
 /// One page of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventsJson<'a> {
-    #[schema(value_type = Vec<serde_json::Value>)]
     items: Vec<ShownRow<'a>>,
     /// Asks for the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
