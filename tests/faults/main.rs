@@ -27,6 +27,7 @@ mod cluster;
 mod crowding;
 mod damage;
 mod derived;
+mod exports;
 mod full_disk;
 mod killed;
 mod logs;
