@@ -34,3 +34,4 @@ mod logs;
 mod newer;
 mod rude_clients;
 mod stopping;
+mod wrong_copy;
