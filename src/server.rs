@@ -221,7 +221,7 @@ fn service(
     Service {
         rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger), Arc::clone(history))),
         history: Arc::clone(history),
-        exports: Arc::default(),
+        exports: Arc::new(Exports::new(config.limits.request_timeout)),
         ledger: Arc::clone(ledger),
         issuer: config.issuer.as_str().to_owned(),
         scopes: config.scopes.clone(),

@@ -9,9 +9,10 @@ mod answers;
 use std::collections::BTreeSet;
 
 use grantbook_events::{
-    AccountId, ClientId, Event, InstallationEvent, InstallationId, Position, Recorded, Revision, StreamKind,
+    AccountId, AppEvent, ClientId, Event, InstallationEvent, InstallationId, Recorded, Revision, StreamKind,
     Timestamp, TokenId,
 };
+use grantbook_projections::AppStatus;
 use grantbook_projections::live::Live;
 
 use answers::app_then;
@@ -19,7 +20,7 @@ pub use answers::{AccountThen, Change, Changes, Cut, InstallationThen, TokenAnsw
 
 use super::history::{History, HistoryError};
 use super::timeline::moment_of;
-use crate::ledger::{Ledger, LedgerError, Until, fold, read};
+use crate::ledger::{Ledger, LedgerError, NotYet, Until, fold, read};
 use crate::store::{Record, StoreError};
 
 /// Why a question about the past is not answered.
@@ -31,14 +32,9 @@ pub enum AuditError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The position is beyond the end of the ledger.
-    #[error("the ledger ends at position {end}, before {asked}")]
-    Beyond {
-        /// What was asked for.
-        asked: Position,
-        /// Where the ledger ends.
-        end: Position,
-    },
+    /// It is not the past.
+    #[error(transparent)]
+    NotYet(#[from] NotYet),
 }
 
 impl From<StoreError> for AuditError {
@@ -63,17 +59,17 @@ impl<'a> Past<'a> {
     /// What a point in time comes to. Waits until everything that is folded is in the history too.
     ///
     /// # Errors
-    /// If it is beyond the end, or the history cannot be asked.
+    /// If it is beyond the end or still to come, or the history cannot be asked.
     pub async fn cut(&self, as_of: Until) -> Result<Cut, AuditError> {
-        let end = self.ledger.live().position();
+        let (end, now) = (self.ledger.live().position(), self.ledger.now());
+        as_of.has_come(end, now)?;
         self.history.reached(end).await?;
         match as_of {
-            Until::Head => Ok(Cut { position: end, time: self.ledger.now() }),
+            Until::Head => Ok(Cut { position: end, time: now }),
             Until::Time(time) => {
                 let position = self.history.last_until(time).await?.min(end);
                 Ok(Cut { position, time })
             }
-            Until::Position(asked) if asked > end => Err(AuditError::Beyond { asked, end }),
             Until::Position(position) => {
                 let time = self.history.recorded_at(position).await?;
                 Ok(Cut { position, time: time.unwrap_or(Timestamp::EPOCH) })
@@ -192,11 +188,13 @@ impl<'a> Past<'a> {
             return Ok(Some(answer("quarantined", why, None)));
         }
         let app = issue.client_id.and_then(|app| live.app(&app));
-        let why = match app_then(app.as_ref().map(|app| &app.status)).1 {
+        let status = app.as_ref().map(|app| &app.status);
+        let why = match app_then(status).1 {
             Some(reason) => sentence(&reason),
             None => "Its app was not active.".to_owned(),
         };
-        Ok(Some(answer("app_inactive", why, None)))
+        let stopped = events.iter().rfind(|recorded| stops(recorded, status));
+        Ok(Some(answer("app_inactive", why, stopped.and_then(told))))
     }
 
     /// The installation that a token belongs to, if there was ever such a token.
@@ -222,6 +220,16 @@ fn issues(recorded: &Recorded, token_id: TokenId) -> Option<&grantbook_events::C
             Some(event)
         }
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
+    }
+}
+
+/// Whether an event can be what made an app what it is, if its tokens do not count. An app in quarantine may have
+/// been suspended before, which is not why then.
+fn stops(recorded: &Recorded, status: Option<&AppStatus>) -> bool {
+    match &recorded.event {
+        Event::App(AppEvent::Suspended(_)) => matches!(status, Some(AppStatus::Suspended { .. })),
+        Event::App(AppEvent::Deleted(_)) => matches!(status, Some(AppStatus::Deleted { .. })),
+        Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) => false,
     }
 }
 

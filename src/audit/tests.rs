@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::decisions::{ResumeApp, SuspendApp, TokenRules, UninstallApp};
+use crate::decisions::{DeleteApp, ResumeApp, SuspendApp, TokenRules, UninstallApp};
 use crate::ledger::tests::poison::foreign;
 use crate::ledger::tests::simulation::history as random_history;
 use crate::ledger::tests::{Given, START, exchange, grant, installation, revoke};
@@ -119,6 +119,8 @@ proptest! {
             let (_, store) = random_history(seed).await;
             let all = store.read_all(Position::START, usize::MAX).await.unwrap();
             let (given, records) = with_odd_clocks(&all, &seconds).await;
+            // No clock is behind what it recorded.
+            given.clock.set(records.iter().map(|record| record.recorded_at).max().unwrap().plus(HOUR));
             let (history, _dir) = kept(&given.ledger).await;
             let (past, tokens) = (Past::new(&given.ledger, &history), tokens_of(&records));
             for (index, is_time, micros) in cuts {
@@ -237,6 +239,7 @@ async fn as_of_a_time_is_the_ledger_as_it_stood_then_with_what_had_expired() {
     let (history, _dir) = kept(&given.ledger).await;
     let (past, tokens) = (Past::new(&given.ledger, &history), tokens_of(&records));
     let mut states = BTreeSet::new();
+    given.clock.set(START.plus(HOUR * 15));
     for quarter in 0..60 {
         let time = START.plus(HOUR * quarter / 4);
         let cut = &records[..records.partition_point(|record| record.recorded_at <= time)];
@@ -282,6 +285,47 @@ async fn a_token_that_was_not_valid_says_why() {
 }
 
 #[tokio::test]
+async fn a_token_of_an_app_that_was_not_active_names_the_event_that_made_it_so() {
+    let given = Given::over(MemoryStore::new(Uuid::from_u128(11)) as _).await;
+    let (app, acme) = (given.app().await, "acme".parse().unwrap());
+    let granted = grant(app, &acme);
+    let exchanged = exchange(&granted);
+    given.settle(&granted).await.unwrap().unwrap();
+    given.settle(&exchanged).await.unwrap().unwrap();
+    let suspend = |reason: &str| SuspendApp { client_id: app, reason: reason.to_owned() };
+    given.settle(&suspend("one")).await.unwrap().unwrap();
+    given.settle(&ResumeApp { client_id: app, reason: "well".to_owned() }).await.unwrap().unwrap();
+    given.settle(&suspend("two")).await.unwrap().unwrap();
+    given.settle(&DeleteApp { client_id: app, reason: "gone".to_owned() }).await.unwrap().unwrap();
+    let stream = StreamKind::App(app).into();
+    let expected = Expected::Exactly(grantbook_events::Revision::new(4));
+    given.ledger.store().append(&stream, expected, vec![foreign()]).await.unwrap();
+    given.ledger.caught_up().await.unwrap();
+
+    let (history, _dir) = kept(&given.ledger).await;
+    let past = Past::new(&given.ledger, &history);
+    for (at, state, words, named) in [
+        (4, "app_inactive", "suspended: one", Some(4)),
+        (5, "valid", "its app was active", Some(3)),
+        (6, "app_inactive", "suspended: two", Some(6)),
+        (7, "app_inactive", "deleted: gone", Some(7)),
+        // What nobody understands is no suspension.
+        (8, "app_inactive", "Nothing was known of its app", None),
+    ] {
+        let as_of = Until::Position(Position::new(at));
+        let answer = past.token(exchanged.token_id, as_of).await.unwrap().unwrap();
+        assert_eq!(answer.state, state, "{answer:?}");
+        assert!(answer.why.contains(words), "{answer:?}");
+        assert_eq!(answer.event.as_ref().map(|event| event.position), named.map(Position::new), "{answer:?}");
+        let records = given.ledger.store().read_all(Position::START, usize::MAX).await.unwrap();
+        if let Some(event) = answer.event {
+            let record = &records[event.position.as_u64() as usize - 1];
+            assert_eq!((event.event_id, event.recorded_at), (record.event_id, record.recorded_at));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_changed_is_the_difference_of_two_answers() {
     let (given, records) = some_hours().await;
     let (history, _dir) = kept(&given.ledger).await;
@@ -308,7 +352,7 @@ async fn what_changed_is_the_difference_of_two_answers() {
 }
 
 #[tokio::test]
-async fn a_position_beyond_the_end_is_refused_and_a_time_is_not() {
+async fn a_position_beyond_the_end_and_a_time_to_come_are_refused() {
     let (given, records) = some_hours().await;
     let (history, _dir) = kept(&given.ledger).await;
     let past = Past::new(&given.ledger, &history);
@@ -318,6 +362,22 @@ async fn a_position_beyond_the_end_is_refused_and_a_time_is_not() {
         refused.to_string(),
         format!("the ledger ends at position {end}, before {}", end.as_u64() + 1)
     );
-    let later = given.ledger.now().plus(HOUR * 1000);
-    assert_eq!(past.cut(Until::Time(later)).await.unwrap(), Cut { position: end, time: later });
+    let now = given.ledger.now();
+    assert_eq!(past.cut(Until::Time(now)).await.unwrap(), Cut { position: end, time: now });
+    let later = now.plus(Duration::from_micros(1));
+    let said = format!("{later} is still to come: it is {now} now, and the ledger ends at position {end}");
+    assert_eq!(past.cut(Until::Time(later)).await.unwrap_err().to_string(), said);
+    // One end is enough, of whichever question.
+    let (acme, token) = ("acme".parse().unwrap(), tokens_of(&records).pop_first().unwrap());
+    let (past_of, to_come) = (Until::Position(end), Until::Time(later));
+    for refused in [
+        past.account(&acme, to_come).await.err(),
+        past.token(token, to_come).await.err(),
+        past.changes(&acme, to_come, past_of).await.err(),
+        past.changes(&acme, past_of, to_come).await.err(),
+    ] {
+        assert_eq!(refused.unwrap().to_string(), said);
+    }
+    given.clock.set(later);
+    assert!(past.cut(to_come).await.is_ok());
 }

@@ -7,24 +7,31 @@ use grantbook_events::{
     Revision, StreamKind, Timestamp, TokenId,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::as_of::ends;
+use super::schema::actor_or_none;
 use super::sentences;
 use crate::ledger::{Ledger, LedgerError, UnreadableError, read};
 use crate::store::Record;
 
 /// One event, in a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Moment {
     /// Where the event is in the ledger.
+    #[schema(value_type = u64)]
     pub position: Position,
     /// Names the event.
+    #[schema(value_type = String, format = "uuid")]
     pub event_id: EventId,
     /// When it was recorded.
+    #[schema(value_type = String, format = DateTime)]
     pub recorded_at: Timestamp,
     /// Who did it; unknown if the event cannot be read.
+    #[schema(schema_with = actor_or_none)]
     pub actor: Option<Actor>,
     /// Through which request; unknown if the event cannot be read.
+    #[schema(value_type = Option<String>)]
     pub request_id: Option<RequestId>,
     /// What happened.
     pub sentence: String,

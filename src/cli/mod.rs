@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
-//! | `output`, `progress`, `render`, `failure` | what is printed, and the exit code |
+//! | `output`, `progress`, `render`, `failure`, `log` | what is printed, the exit code, and the log |
 
 mod api;
 mod app;
@@ -19,6 +19,7 @@ mod installation;
 mod key;
 mod ledger;
 mod ledger_place;
+mod log;
 mod output;
 mod place;
 mod progress;

@@ -19,7 +19,7 @@ use super::ledger_place::served_by;
 use super::place::Place;
 use super::running::Running;
 use super::runtime::runtime;
-use super::{control, output};
+use super::{control, log, output};
 use crate::config::{Config, KEY_VARIABLE, Remote, SERVER_VARIABLE};
 use crate::secrets::PlainSecret;
 use crate::server::StartError;
@@ -106,6 +106,8 @@ impl Reach {
         act: impl FnOnce(&Api) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let config = self.place.load()?;
+        // A server that runs already logs what it is asked itself.
+        log::begin(&config, log::QUESTIONS)?;
         let mut tries = 0;
         loop {
             if let Some(api) = serving(&config)? {

@@ -4,15 +4,14 @@ use grantbook_events::Role;
 
 use super::control::ControlFile;
 use super::failure::{EXIT_CODES, Failure};
-use super::output;
 use super::running::Running;
 use super::runtime::block_on;
 use super::signals::Signals;
-use crate::config::{self, Config, ConfigFlags, Sources};
+use super::{log, output};
+use crate::config::{Config, ConfigFlags, Sources};
 use crate::dev::{SampleApp, SampleError, SampleOptions};
 use crate::secrets::{self, PlainSecret};
-use crate::server::ProcessKey;
-use crate::{server, telemetry};
+use crate::server::{self, ProcessKey};
 
 /// The name of the sample app's key, which is the actor of its events.
 const SAMPLE_KEY_NAME: &str = "sample app";
@@ -35,11 +34,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let dev = self.flags.dev;
         let config = Config::load(Sources::from_process(self.flags)?)?;
-        let format = match config.log.format {
-            config::LogFormat::Text => telemetry::LogFormat::Text,
-            config::LogFormat::Json => telemetry::LogFormat::Json,
-        };
-        telemetry::init(format, &config.log.filter).map_err(Failure::of)?;
+        log::begin(&config, &config.log.filter)?;
         block_on(serve(config, dev))
     }
 }

@@ -38,7 +38,7 @@ pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
 use states::{Loaded, States};
 use strong::Strong;
 pub use strong::{Beyond, Freshness, StrongCounts};
-pub use until::{Until, UntilError};
+pub use until::{NotYet, Until, UntilError};
 
 /// How often a command is decided again because its stream moved on meanwhile.
 const MAX_CONFLICTS: usize = 64;

@@ -20,6 +20,29 @@ pub enum Until {
 #[error("`{0}` is neither a position, such as 1200, nor a time, such as 2026-01-31T12:00:00Z")]
 pub struct UntilError(String);
 
+/// Nothing can be told of it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotYet {
+    /// The position is beyond the end.
+    #[error("the ledger ends at position {end}, before {asked}")]
+    Position {
+        /// What was asked for.
+        asked: Position,
+        /// Where the ledger ends.
+        end: Position,
+    },
+    /// The time is still to come.
+    #[error("{asked} is still to come: it is {now} now, and the ledger ends at position {end}")]
+    Time {
+        /// What was asked for.
+        asked: Timestamp,
+        /// The time.
+        now: Timestamp,
+        /// Where the ledger ends.
+        end: Position,
+    },
+}
+
 impl std::str::FromStr for Until {
     type Err = UntilError;
 
@@ -33,6 +56,29 @@ impl std::str::FromStr for Until {
 }
 
 impl Until {
+    /// Refuses a position that no event has.
+    ///
+    /// # Errors
+    /// If the ledger ends before it.
+    pub fn within(self, end: Position) -> Result<(), NotYet> {
+        match self {
+            Self::Position(asked) if asked > end => Err(NotYet::Position { asked, end }),
+            Self::Head | Self::Position(_) | Self::Time(_) => Ok(()),
+        }
+    }
+
+    /// Refuses that, and a time to come: what will be recorded until then would make the answer wrong.
+    ///
+    /// # Errors
+    /// If the ledger ends before it, or it is later than now.
+    pub fn has_come(self, end: Position, now: Timestamp) -> Result<(), NotYet> {
+        self.within(end)?;
+        match self {
+            Self::Time(asked) if asked > now => Err(NotYet::Time { asked, now, end }),
+            Self::Head | Self::Position(_) | Self::Time(_) => Ok(()),
+        }
+    }
+
     /// Whether an event still belongs to it.
     pub fn takes(self, position: Position, recorded_at: Timestamp) -> bool {
         match self {

@@ -34,7 +34,7 @@ pub use verify::{difference_from, verify};
 pub use what_if::{Consequence, Without, what_if};
 
 use crate::audit::HistoryError;
-pub use crate::ledger::{Until, UntilError};
+pub use crate::ledger::{NotYet, Until, UntilError};
 use crate::store::{Store, StoreError};
 
 /// How far a replay has come.
@@ -55,13 +55,8 @@ pub enum ReplayError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It was to go on beyond the end.
-    #[error("the ledger ends at position {end}, before {asked}")]
-    Beyond {
-        /// What was asked for.
-        asked: Position,
-        /// Where the ledger ends.
-        end: Position,
-    },
+    #[error(transparent)]
+    NotYet(#[from] NotYet),
     /// The snapshots cannot be listed.
     #[error("the snapshots cannot be listed: {0}")]
     Snapshots(std::io::Error),
@@ -78,9 +73,5 @@ pub enum ReplayError {
 
 /// A ledger that ends before a position is not the ledger as of that position.
 async fn check_end(store: &dyn Store, until: Until) -> Result<(), ReplayError> {
-    let Until::Position(asked) = until else { return Ok(()) };
-    match store.head().await?.position {
-        end if asked > end => Err(ReplayError::Beyond { asked, end }),
-        _ => Ok(()),
-    }
+    Ok(until.within(store.head().await?.position)?)
 }

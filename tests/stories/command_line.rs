@@ -91,6 +91,49 @@ fn a_key_of_the_ledger_reaches_a_server_by_its_address() {
 }
 
 #[test]
+fn a_question_about_history_is_logged_where_no_server_runs_too() {
+    let place = Place::empty();
+    register(&place);
+    let logged = |args: &[&str]| {
+        let output = place.run(args);
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(!stdout.contains("history was asked about"), "{args:?}: {stdout}");
+        let lines: Vec<String> = stderr.lines().map(str::to_owned).collect();
+        (stdout, lines)
+    };
+    let asked = ["audit", "events", "--account", "acme", "--reason", "gbt_oops", "--json"];
+    let (stdout, lines) = logged(&asked);
+    assert_eq!(stdout, "", "a reason that no event has");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("history was asked about operator=\"command line\""), "{lines:?}");
+    let question = "path=\"/audit/events\" question=\"account=acme&reason=%28a+secret%29\" request_id=";
+    assert!(lines[0].contains(question), "{lines:?}");
+    for asked in [
+        &["audit", "events", "--format", "csv"][..],
+        &["audit", "events", "--json"],
+        &["audit", "installations", "--account", "acme", "--json"],
+        &["audit", "diff", "--account", "acme", "--from", "1"],
+    ] {
+        let (stdout, lines) = logged(asked);
+        assert!(lines.len() == 1 && lines[0].contains("history was asked about"), "{asked:?}: {lines:?}");
+        if asked.contains(&"--json") {
+            serde_json::from_str::<Value>(&stdout).unwrap();
+        }
+    }
+    // What a server that is started for it changes or reads is not logged, and no key is.
+    for other in [&["key", "new", "--name", "k", "--role", "auditor"][..], &["app", "list"]] {
+        assert_eq!(logged(other).1, [""; 0], "{other:?}");
+    }
+    let json = place.command(&["audit", "events"]).env("GRANTBOOK_LOG_FORMAT", "json").output().unwrap();
+    let line: Value = serde_json::from_slice(&json.stderr).unwrap();
+    assert_eq!((&line["operator"], &line["path"]), (&json!("command line"), &json!("/audit/events")));
+    // The server that runs has the line, and the command has none.
+    let serving = place.serve();
+    assert_eq!(logged(&["audit", "events"]).1, [""; 0]);
+    assert!(serving.stop().contains("history was asked about"));
+}
+
+#[test]
 fn events_are_one_object_a_line_and_go_on_when_followed() {
     let place = Place::empty();
     register(&place);

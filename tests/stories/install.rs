@@ -353,6 +353,18 @@ fn an_auditor_asks_what_was_true_then_and_what_changed() {
     assert!(code == 2 && said.contains("the id of an installation or of a token"), "{code}: {said}");
     let (code, said) = place.fails(&["audit", "installations", "--account", "acme", "--as-of", "then"]);
     assert!(code == 2 && said.contains("neither a position"), "{code}: {said}");
+    let to_come = "2999-01-01T00:00:00Z";
+    for asked in [
+        &["audit", "installations", "--account", "acme", "--as-of", to_come][..],
+        &["audit", "token", &installed.token_id, "--as-of", to_come],
+        &["audit", "diff", "--account", "acme", "--from", &before, "--to", to_come],
+        &["replay", "run", "--until", to_come],
+        &["replay", "run", "--until", to_come, "--projection", "history"],
+    ] {
+        let (code, said) = place.fails(asked);
+        assert!(code == 1 && said.contains("2999-01-01T00:00:00.000000Z is still to come"), "{code}: {said}");
+        assert!(said.contains(&format!("the ledger ends at position {}", events.lines().count())), "{said}");
+    }
     assert_eq!(place.ok(&["events"]), events, "asking changes nothing");
     let verified = place.ok(&["replay", "verify"]);
     assert!(verified.contains("the history, row by row"), "{verified}");

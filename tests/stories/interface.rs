@@ -230,3 +230,106 @@ fn a_request_keeps_its_name_if_it_is_a_plain_one() {
         assert!(given.len() >= 16, "{given}");
     }
 }
+
+/// The parts of a schema, and of what it leads to, that hold at once.
+fn parts<'a>(document: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return parts(document, document.pointer(reference.trim_start_matches('#')).unwrap());
+    }
+    match schema["allOf"].as_array() {
+        Some(all) => all.iter().flat_map(|schema| parts(document, schema)).collect(),
+        None => vec![schema],
+    }
+}
+
+/// Why a value is not what a schema says, if it is not.
+fn misfit(document: &Value, schema: &Value, value: &Value, path: &str) -> Option<String> {
+    let parts = parts(document, schema);
+    if let [one] = parts.as_slice()
+        && let Some(either) = one["oneOf"].as_array()
+    {
+        let misfits: Vec<_> =
+            either.iter().map_while(|schema| misfit(document, schema, value, path)).collect();
+        return (misfits.len() == either.len()).then(|| misfits.join("; or "));
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let is_of_kind = |part: &&Value| {
+        part["type"] == kind || part["type"].as_array().is_some_and(|all| all.contains(&json!(kind)))
+    };
+    if !parts.iter().all(is_of_kind) {
+        return Some(format!("{path} is {value}, and the document says {parts:?}"));
+    }
+    let known = |name: &str| parts.iter().find_map(|part| part["properties"].get(name));
+    match value {
+        // One whose fields are not told is any.
+        Value::Object(fields) if parts.iter().any(|part| part["properties"].is_object()) => {
+            let required = parts.iter().filter_map(|part| part["required"].as_array()).flatten();
+            let mut missing = required.filter_map(Value::as_str).filter(|name| !fields.contains_key(*name));
+            if let Some(missing) = missing.next() {
+                return Some(format!("{path} has no {missing}"));
+            }
+            fields.iter().find_map(|(name, value)| match known(name) {
+                Some(schema) => misfit(document, schema, value, &format!("{path}.{name}")),
+                None => Some(format!("{path} has {name}, of which the document does not know")),
+            })
+        }
+        Value::Array(items) => {
+            let schema = &parts[0]["items"];
+            items.iter().find_map(|item| misfit(document, schema, item, &format!("{path}[]")))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn what_is_read_is_what_the_document_says() {
+    let grantbook = Grantbook::start();
+    let (ids, admin) = (Ids::of(&grantbook), grantbook.admin());
+    let document = grantbook.get("/openapi.json").expect(200).json();
+    let mut answers = 0;
+    let mut hold = |documented: &str, asked: &str| {
+        let reply = admin.get(asked).expect(200);
+        let content = &document["paths"][documented]["get"]["responses"]["200"]["content"];
+        let schema = &content["application/json"]["schema"];
+        assert_eq!(misfit(&document, schema, &reply.json(), asked), None);
+        answers += 1;
+    };
+    let queries = |path: &str| match path {
+        "/installations" => "?account=acme",
+        "/audit/installations" => "?account=acme&as_of=3",
+        "/audit/diff" => "?account=acme&from=1&to=3",
+        _ => "",
+    };
+    for (method, path, operation) in operations(&grantbook) {
+        if method == "GET" && operation["responses"]["200"]["content"]["application/json"].is_object() {
+            hold(&path, &format!("{}{}", ids.fill(&path), queries(&path)));
+        }
+    }
+    // When it is over, and for as many reasons as there are.
+    let token = ids.fill("/audit/token/{token_id}");
+    hold("/audit/token/{token_id}", &format!("{token}?as_of=1"));
+    admin.post(&ids.fill("/apps/{client_id}/suspend"), &json!({ "reason": "review" })).expect(200);
+    hold("/audit/token/{token_id}", &token);
+    admin.delete(&ids.fill("/installations/{installation_id}")).expect(200);
+    for (path, query) in [
+        ("/audit/token/{token_id}", ""),
+        ("/audit/token/{token_id}/timeline", ""),
+        ("/audit/installations", "?account=acme"),
+        ("/audit/installations/{installation_id}/timeline", ""),
+        ("/audit/diff", "?account=acme&from=3"),
+        ("/audit/events", ""),
+        ("/installations/{installation_id}/events", ""),
+        ("/apps/{client_id}", ""),
+    ] {
+        hold(path, &format!("{}{query}", ids.fill(path)));
+    }
+    assert!(answers > 25, "{answers}");
+}

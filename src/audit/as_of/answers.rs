@@ -6,34 +6,42 @@ use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp,
 use grantbook_projections::AppStatus;
 use grantbook_projections::live::{InstallationFacts, Live, TokenFacts};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::timeline::Moment;
 
 /// Where the ledger was cut, and the time that expiry is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Cut {
     /// Events up to here count.
+    #[schema(value_type = u64)]
     pub position: Position,
     /// What had expired by then did not count.
+    #[schema(value_type = String, format = DateTime)]
     pub time: Timestamp,
 }
 
 /// One app on the account, as it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InstallationThen {
     /// Names the installation.
+    #[schema(value_type = String, format = "uuid")]
     pub installation_id: InstallationId,
     /// The app.
+    #[schema(value_type = String)]
     pub client_id: ClientId,
     /// What the app was called.
     pub app_name: String,
     /// Whether at least one token was valid.
     pub installed: bool,
     /// Since when, without a break.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub installed_since: Option<Timestamp>,
     /// When the last token had ended, if none was left.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     /// When a user of the account first approved the app.
+    #[schema(value_type = String, format = DateTime)]
     pub first_granted_at: Timestamp,
     /// What its valid tokens could do, taken together.
     pub scopes: Vec<String>,
@@ -43,24 +51,30 @@ pub struct InstallationThen {
     pub app_status: &'static str,
     /// Why nothing was known of it, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub quarantined: Option<String>,
     /// Why no token could be valid, in words, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<String>,
 }
 
 /// A token that was valid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenThen {
     /// Names the token.
+    #[schema(value_type = String, format = "uuid")]
     pub token_id: TokenId,
     /// Who had approved.
+    #[schema(value_type = String)]
     pub user_id: UserId,
     /// What it could do.
     pub scopes: Vec<String>,
     /// When it was issued.
+    #[schema(value_type = String, format = DateTime)]
     pub issued_at: Timestamp,
     /// From when on it is refused; none never.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
 }
 
@@ -77,9 +91,10 @@ impl From<&TokenFacts> for TokenThen {
 }
 
 /// The installations on an account, as they were.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AccountThen {
     /// The account.
+    #[schema(value_type = String)]
     pub account_id: AccountId,
     /// As of when.
     pub as_of: Cut,
@@ -88,17 +103,22 @@ pub struct AccountThen {
 }
 
 /// Whether a token was valid, and why or why not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenAnswer {
     /// Names the token.
+    #[schema(value_type = String, format = "uuid")]
     pub token_id: TokenId,
     /// The installation it belongs to.
+    #[schema(value_type = String, format = "uuid")]
     pub installation_id: InstallationId,
     /// The app it was issued to.
+    #[schema(value_type = Option<String>)]
     pub client_id: Option<ClientId>,
     /// The account.
+    #[schema(value_type = Option<String>)]
     pub account_id: Option<AccountId>,
     /// Who had approved.
+    #[schema(value_type = Option<String>)]
     pub user_id: Option<UserId>,
     /// As of when.
     pub as_of: Cut,
@@ -110,13 +130,15 @@ pub struct TokenAnswer {
     pub why: String,
     /// The event that says so, if it is one event.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub event: Option<Moment>,
 }
 
 /// What changed on an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Changes {
     /// The account.
+    #[schema(value_type = String)]
     pub account_id: AccountId,
     /// From when.
     pub from: Cut,
@@ -127,11 +149,13 @@ pub struct Changes {
 }
 
 /// What changed of one installation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Change {
     /// Names the installation.
+    #[schema(value_type = String, format = "uuid")]
     pub installation_id: InstallationId,
     /// The app.
+    #[schema(value_type = String)]
     pub client_id: ClientId,
     /// What the app was called in the end.
     pub app_name: String,
@@ -142,11 +166,14 @@ pub struct Change {
     /// What it could do in the beginning and not in the end.
     pub scopes_removed: Vec<String>,
     /// Tokens that were valid in the end and not in the beginning.
+    #[schema(value_type = Vec<String>)]
     pub tokens_added: Vec<TokenId>,
     /// Tokens that were valid in the beginning and not in the end.
+    #[schema(value_type = Vec<String>)]
     pub tokens_ended: Vec<TokenId>,
     /// Why no token could be valid in the end, in words, if so; or else in the beginning.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<String>,
 }
 

@@ -54,6 +54,8 @@ CREATE TABLE events (
 ) STRICT;
 -- Each ends with the position, as every index does.
 CREATE INDEX by_time ON events (latest_at);
+-- How far clocks were behind, for the rows of those that were.
+CREATE INDEX by_lag ON events (latest_at - recorded_at) WHERE recorded_at < latest_at;
 CREATE INDEX by_type ON events (type);
 CREATE INDEX by_app ON events (client_id) WHERE client_id IS NOT NULL;
 CREATE INDEX by_account ON events (account_id) WHERE account_id IS NOT NULL;

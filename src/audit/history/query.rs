@@ -3,12 +3,16 @@
 
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
 use grantbook_projections::history::HistoryRow;
-use rusqlite::ToSql;
+use rusqlite::{OptionalExtension as _, ToSql};
 use uuid::Uuid;
 
 use super::HistoryError;
 use super::file::HistoryReader;
 use super::rows::{COLUMNS, read};
+
+/// By how much a clock was behind the latest time, at the most: in the words of the index, so that it is one step.
+pub(super) const MOST_BEHIND: &str = "SELECT latest_at - recorded_at FROM events WHERE recorded_at < latest_at \
+                                      ORDER BY latest_at - recorded_at DESC LIMIT 1";
 
 /// In which order rows are wanted: by position, one way or the other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -111,6 +115,14 @@ impl HistoryReader {
         Ok(found)
     }
 
+    /// A position behind which no row was recorded at a time or earlier. A clock may be behind the latest time, so
+    /// rows up to the first later one are not enough: but none was ever behind by more than the most that is known.
+    pub(super) fn last_as_early(&self, time: Timestamp) -> Result<Position, HistoryError> {
+        let lag: Option<i64> =
+            self.conn()?.prepare_cached(MOST_BEHIND)?.query_row((), |row| row.get(0)).optional()?;
+        self.last_until(Timestamp::from_micros(time.as_micros().saturating_add(lag.unwrap_or(0))))
+    }
+
     /// Rows that pass a filter, at most so many.
     ///
     /// # Errors
@@ -138,9 +150,14 @@ impl HistoryReader {
             let earlier = self.last_until(Timestamp::from_micros(since.as_micros().saturating_sub(1)))?;
             after = after.max(number(Some(earlier)));
         }
+        let mut up_to = number(filter.up_to);
+        if let Some(until) = filter.until {
+            let later = number(Some(self.last_as_early(until)?));
+            up_to = up_to.map_or(later, |up_to| later.map(|later| later.min(up_to)));
+        }
         wanted.compare("position >", after);
         wanted.compare("position <", number(filter.before));
-        wanted.compare("position <=", number(filter.up_to));
+        wanted.compare("position <=", up_to);
         wanted.compare("recorded_at >=", filter.since.map(Timestamp::as_micros));
         wanted.compare("recorded_at <=", filter.until.map(Timestamp::as_micros));
         let conditions = match wanted.conditions.as_slice() {

@@ -6,24 +6,40 @@ use grantbook_events::{
 };
 use grantbook_projections::history::HistoryRow;
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::super::schema::actor_or_none;
 
 /// One row of history.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditEvent)]
 pub struct ShownRow<'a> {
+    #[schema(value_type = u64)]
     position: Position,
+    #[schema(value_type = String, format = DateTime)]
     recorded_at: Timestamp,
     #[serde(rename = "type")]
     event_type: &'a str,
+    #[schema(value_type = String, format = "uuid")]
     event_id: EventId,
+    #[schema(value_type = String)]
     stream: &'a StreamName,
+    #[schema(value_type = u64)]
     revision: Revision,
+    #[schema(value_type = Option<String>)]
     client_id: Option<ClientId>,
+    #[schema(value_type = Option<String>)]
     account_id: Option<&'a AccountId>,
+    #[schema(value_type = Option<String>)]
     user_id: Option<&'a UserId>,
+    #[schema(value_type = Option<String>, format = "uuid")]
     installation_id: Option<InstallationId>,
+    #[schema(value_type = Vec<String>)]
     token_ids: &'a [TokenId],
+    #[schema(schema_with = actor_or_none)]
     actor: Option<&'a Actor>,
     reason: Option<&'a str>,
+    #[schema(value_type = Option<String>)]
     request_id: Option<&'a RequestId>,
 }
 

@@ -236,15 +236,55 @@ async fn a_time_cuts_before_the_first_event_recorded_later() {
     let rows = every_row(&history).await;
     for row in &rows {
         for time in [row.recorded_at, Timestamp::from_micros(row.recorded_at.as_micros() - 1)] {
-            let later = rows.iter().position(|row| row.recorded_at > time);
-            let expected = match later {
-                Some(0) => Position::START,
-                Some(first) => rows[first - 1].position,
-                None => rows[rows.len() - 1].position,
-            };
-            assert_eq!(history.last_until(time).await.unwrap(), expected);
+            assert_eq!(history.last_until(time).await.unwrap(), rows_until(&rows, time));
         }
     }
+}
+
+#[tokio::test]
+async fn behind_the_last_row_as_early_as_a_time_is_none_whatever_clocks_did() {
+    let (_store, _dir, history) = with_odd_clocks().await;
+    let rows = every_row(&history).await;
+    let mut late = 0;
+    for row in &rows {
+        for time in [row.recorded_at, Timestamp::from_micros(row.recorded_at.as_micros() - 1)] {
+            let bound = history.ask(move |reader| reader.last_as_early(time)).await.unwrap();
+            let last = rows.iter().rfind(|row| row.recorded_at <= time);
+            assert!(last.is_none_or(|last| last.position <= bound), "{time}: {bound}");
+            // What a cut at that time would leave out.
+            late += u32::from(last.is_some_and(|last| last.position > rows_until(&rows, time)));
+            let newest = Filter { until: Some(time), ..Filter::default() };
+            let found = history.rows(newest, Order::NewestFirst, 1).await.unwrap();
+            assert_eq!(found.first(), last);
+        }
+    }
+    assert!(late > 10, "{late}");
+}
+
+/// The last position before the first row that was recorded later.
+fn rows_until(rows: &[HistoryRow], time: Timestamp) -> Position {
+    let before = rows.iter().take_while(|row| row.recorded_at <= time);
+    before.last().map_or(Position::START, |row| row.position)
+}
+
+#[tokio::test]
+async fn an_old_time_leads_to_the_rows_of_that_time() {
+    let (_, store) = random_history(73).await;
+    let dir = tempfile::tempdir().unwrap();
+    let history = kept(&store, &dir).await;
+    let rows = every_row(&history).await;
+    let early = rows[rows.len() / 10].recorded_at;
+    let (bound, plan) = history
+        .ask(move |reader| {
+            let mut explain =
+                reader.conn()?.prepare(&format!("EXPLAIN QUERY PLAN {}", query::MOST_BEHIND))?;
+            let plan = explain.query_row((), |row| row.get::<_, String>(3))?;
+            Ok((reader.last_as_early(early)?, plan))
+        })
+        .await
+        .unwrap();
+    assert_eq!(bound, rows_until(&rows, early), "where no clock was behind, nothing is looked at in vain");
+    assert!(plan.contains("by_lag"), "{plan}");
 }
 
 #[tokio::test]

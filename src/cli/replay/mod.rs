@@ -117,7 +117,7 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
         }
         Task::Verify => verify::run(&*store, config, snapshots, as_json).await,
         Task::Run { projection: Projection::Live, until, dump } => {
-            let until = until.unwrap_or_default();
+            let until = come(until, &*store).await?;
             let replayed = replay::run(&*store, until, tell).await;
             progress.end();
             if dump {
@@ -128,7 +128,8 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
         }
         Task::Run { projection: Projection::History, until, dump } => {
             let print = |row: &_| if dump { output::print(&shown::history_row(row)?) } else { Ok(()) };
-            let folded = replay::run_history(&*store, until.unwrap_or_default(), tell, print).await;
+            let until = come(until, &*store).await?;
+            let folded = replay::run_history(&*store, until, tell, print).await;
             progress.end();
             let (events, position, digest) = folded?;
             if dump { Ok(()) } else { output::print(&shown::history(events, position, digest, as_json)) }
@@ -141,6 +142,13 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
         // It goes through the server.
         Task::Rebuild { .. } => Ok(()),
     }
+}
+
+/// How far to fold: not to a time to come, which the fold knows nothing of.
+async fn come(until: Option<Until>, store: &dyn Store) -> Result<Until, Failure> {
+    let until = until.unwrap_or_default();
+    until.has_come(store.head().await?.position, SystemClock.now()).map_err(Failure::of)?;
+    Ok(until)
 }
 
 /// The name by which tokens have a scope. The ledger may know scopes that are in no catalogue any more.

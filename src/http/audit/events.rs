@@ -1,8 +1,9 @@
 //! `/audit/events`: the history, filtered, in pages or as a whole.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use actix_web::http::header;
+use actix_web::http::header::{self, Accept, Header as _, Quality};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -68,7 +69,7 @@ pub struct Wanted {
     /// `newest` first, which is the default, or `oldest` first.
     #[param(value_type = Option<String>, nullable = false)]
     order: Option<OrderName>,
-    /// `json`, a page; `ndjson` or `csv`, everything. Without it, what the Accept header asks for.
+    /// `json`, a page; `ndjson` or `csv`, everything. Without it, what the Accept header prefers.
     #[param(value_type = Option<String>, nullable = false)]
     format: Option<Format>,
     /// `next_cursor` of the page before, with everything else as it was there.
@@ -112,7 +113,6 @@ enum Format {
 /// One page of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventsJson<'a> {
-    #[schema(value_type = Vec<serde_json::Value>)]
     items: Vec<ShownRow<'a>>,
     /// Asks for the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,12 +147,40 @@ impl Wanted {
     }
 
     fn format(&self, request: &HttpRequest) -> Format {
-        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        self.format.unwrap_or(match accept {
-            Some(accept) if accept.contains("application/x-ndjson") => Format::Ndjson,
-            Some(accept) if accept.contains("text/csv") => Format::Csv,
-            _ => Format::Json,
-        })
+        self.format.or_else(|| Format::accepted(&Accept::parse(request).ok()?)).unwrap_or(Format::Json)
+    }
+}
+
+impl Format {
+    /// The first is for those who do not care.
+    const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
+
+    /// The form that is accepted most gladly, if any is (RFC 9110 section 12.5.1). Of two that are alike, the one that
+    /// is named more precisely, and then the one that is named first.
+    fn accepted(accept: &Accept) -> Option<Self> {
+        let liked = Self::ALL.into_iter().filter_map(|format| Some((format.liked(accept)?, format)));
+        // The last of equals is the greatest.
+        liked.rev().max_by_key(|(liked, _)| *liked).map(|(_, format)| format)
+    }
+
+    /// How gladly it is accepted, how precisely it is named, and where. What is said most precisely counts.
+    fn liked(self, accept: &Accept) -> Option<(Quality, usize, Reverse<usize>)> {
+        let (kind, name) = match self {
+            Self::Json => ("application", "json"),
+            Self::Ndjson => ("application", "x-ndjson"),
+            Self::Csv => ("text", "csv"),
+        };
+        let named = accept.iter().enumerate().filter_map(|(at, range)| {
+            let precision = match (range.item.type_().as_str(), range.item.subtype().as_str()) {
+                ("*", "*") => 0,
+                (type_, "*") if type_ == kind => 1,
+                (type_, subtype) if type_ == kind && subtype == name => 2,
+                _ => return None,
+            };
+            Some((precision, Reverse(at), range.quality))
+        });
+        let (precision, at, quality) = named.max()?;
+        (quality > Quality::ZERO).then_some((quality, precision, at))
     }
 }
 
@@ -238,4 +266,53 @@ async fn page(
     let last = rows.last().filter(|_| is_more);
     let next_cursor = last.map(|last| Cursor::write(last.position, &filter, order));
     Ok(reply::ok(&EventsJson { items: rows.iter().map(ShownRow::from).collect(), next_cursor }))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_most_gladly_is_answered() {
+        for (accept, expected) in [
+            ("", Format::Json),
+            ("*/*", Format::Json),
+            ("text/html", Format::Json),
+            ("text/csv", Format::Csv),
+            ("TEXT/CSV; header=present", Format::Csv),
+            ("application/x-ndjson", Format::Ndjson),
+            ("text/csv;q=0.1, application/json", Format::Json),
+            ("text/csv;q=0.1, application/json;q=0.05", Format::Csv),
+            ("application/json;q=0.2, application/x-ndjson; q=0.3, text/csv;q=0.1", Format::Ndjson),
+            // What is not accepted at all is not answered as long as anything else is.
+            ("text/csv;q=0", Format::Json),
+            ("text/csv;q=0, */*", Format::Json),
+            ("application/json;q=0, */*;q=0.1", Format::Ndjson),
+            ("application/*;q=0, */*", Format::Csv),
+            // What is said of the one form counts, and not what is said of all.
+            ("*/*, text/csv;q=0.5", Format::Json),
+            ("*/*;q=0.5, text/csv", Format::Csv),
+            ("application/*;q=0.4, application/json;q=0.1, text/*;q=0.3", Format::Ndjson),
+            // Of two that are alike.
+            ("*/*, text/csv", Format::Csv),
+            ("text/csv, application/json", Format::Csv),
+            ("application/json, text/csv", Format::Json),
+            // A part that means nothing.
+            ("csv please, application/x-ndjson", Format::Ndjson),
+        ] {
+            let request = TestRequest::default().insert_header((header::ACCEPT, accept)).to_http_request();
+            assert_eq!(Wanted::default().format(&request), expected, "{accept:?}");
+            let wanted = Wanted { format: Some(Format::Csv), ..Wanted::default() };
+            assert_eq!(wanted.format(&request), Format::Csv, "{accept:?}");
+        }
+        let request = TestRequest::default().to_http_request();
+        assert_eq!(Wanted::default().format(&request), Format::Json);
+        // On several lines.
+        let request = TestRequest::default()
+            .append_header((header::ACCEPT, "application/json;q=0.1"))
+            .append_header((header::ACCEPT, "text/csv;q=0.2"));
+        assert_eq!(Wanted::default().format(&request.to_http_request()), Format::Csv);
+    }
 }

@@ -26,8 +26,6 @@ use crate::http::problem::Problem;
 const ROWS_AT_ONCE: usize = 250;
 /// How many such parts may wait for a slow reader.
 const PARTS_AHEAD: usize = 1;
-/// How long a part may wait for a reader.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How many answers without end may be under way: each holds a few parts.
 const AT_ONCE: usize = 128;
 
@@ -36,15 +34,16 @@ const AT_ONCE: usize = 128;
 pub struct Exports {
     room: Arc<Semaphore>,
     is_stopped: watch::Sender<bool>,
-}
-
-impl Default for Exports {
-    fn default() -> Self {
-        Self { room: Arc::new(Semaphore::new(AT_ONCE)), is_stopped: watch::Sender::new(false) }
-    }
+    /// How long a part may wait for a reader.
+    patience: Duration,
 }
 
 impl Exports {
+    /// None yet. A reader may take so long for each part.
+    pub fn new(patience: Duration) -> Self {
+        Self { room: Arc::new(Semaphore::new(AT_ONCE)), is_stopped: watch::Sender::new(false), patience }
+    }
+
     /// Breaks off what is under way, so that the server need not wait for those who read it.
     pub fn stop(&self) {
         self.is_stopped.send_replace(true);
@@ -98,16 +97,8 @@ impl Export {
         exports: &Exports,
         connection: Option<Arc<Connection>>,
     ) -> Result<Body, Problem> {
-        self.start_with(exports, connection, PATIENCE)
-    }
-
-    fn start_with(
-        self,
-        exports: &Exports,
-        connection: Option<Arc<Connection>>,
-        patience: Duration,
-    ) -> Result<Body, Problem> {
         let (room, mut stopped) = exports.begin()?;
+        let patience = exports.patience;
         let (sender, parts) = mpsc::channel(PARTS_AHEAD);
         let is_whole = Arc::new(AtomicBool::new(false));
         let body = Body { parts, is_whole: Arc::clone(&is_whole) };
@@ -200,6 +191,9 @@ mod tests {
     use super::*;
     use crate::http::manage::given::Given;
 
+    /// Nothing a test waits for may take longer.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     /// A server with more history than is written ahead, and what asks for all of it.
     async fn given_history() -> (Given, impl Fn() -> Export) {
         let given = Given::server().await;
@@ -275,9 +269,10 @@ mod tests {
         let ended = export().write(&sender, &mut stopped, patience).await;
         assert!(matches!(ended, Err(BrokenOff::NobodyReads(_))), "{ended:?}");
 
-        let body = export().start_with(&given.service.exports, None, patience).unwrap();
-        let free = given.service.exports.room.available_permits();
-        while given.service.exports.room.available_permits() == free {
+        let exports = Exports::new(patience);
+        let body = export().start(&exports, None).unwrap();
+        let free = exports.room.available_permits();
+        while exports.room.available_permits() == free {
             tokio::task::yield_now().await;
         }
         let (lines, error) = rest(body).await;

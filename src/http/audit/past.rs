@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::asked::Asked;
-use crate::audit::Past;
+use crate::audit::{AccountThen, Changes, Past, TokenAnswer};
 use crate::http::manage::reply;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
@@ -78,7 +78,7 @@ fn until(point: Option<Point>) -> Until {
 #[utoipa::path(get, path = "/audit/installations", operation_id = "list_installations_as_of", tag = "audit", security(("operator_key" = [])),
     params(AccountAsOf),
     responses(
-        (status = 200, description = "Every app that anybody had approved by then, and the position and time that this is as of", body = serde_json::Value),
+        (status = 200, description = "Every app that anybody had approved by then, and the position and time that this is as of", body = AccountThen),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn installations(
@@ -96,7 +96,7 @@ pub async fn installations(
 #[utoipa::path(get, path = "/audit/token/{token_id}", operation_id = "read_token_as_of", tag = "audit", security(("operator_key" = [])),
     params(("token_id" = String, Path), AsOf),
     responses(
-        (status = 200, description = "Whether it was valid, why or why not, and the event that says so", body = serde_json::Value),
+        (status = 200, description = "Whether it was valid, why or why not, and the event that says so", body = TokenAnswer),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn token(
@@ -114,7 +114,7 @@ pub async fn token(
 #[utoipa::path(get, path = "/audit/diff", operation_id = "read_changes", tag = "audit", security(("operator_key" = [])),
     params(FromTo),
     responses(
-        (status = 200, description = "What is different, and the positions and times compared", body = serde_json::Value),
+        (status = 200, description = "What is different, and the positions and times compared", body = Changes),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn diff(

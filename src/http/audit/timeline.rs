@@ -15,7 +15,6 @@ use crate::http::service::Service;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TimelineJson {
     /// Events in sentences, oldest first, each with its event id, position, time, actor and request id.
-    #[schema(value_type = Vec<serde_json::Value>)]
     items: Vec<Moment>,
 }
 

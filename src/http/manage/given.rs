@@ -21,6 +21,7 @@ use crate::audit::History;
 use crate::clock::{Clock, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{ExchangeCode, GrantAccess, TokenRules};
+use crate::http::audit::export::Exports;
 use crate::http::observe::observe;
 use crate::http::path::no_such_path;
 use crate::http::routes::routes;
@@ -151,7 +152,7 @@ impl Given {
         let service = web::Data::new(Service {
             rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&history))),
             history,
-            exports: Arc::default(),
+            exports: Arc::new(Exports::new(Duration::from_secs(30))),
             ledger,
             issuer: "https://grantbook.example".to_owned(),
             scopes: ScopeCatalogue::default(),

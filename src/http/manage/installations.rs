@@ -2,15 +2,17 @@
 
 use actix_web::{HttpResponse, web};
 use grantbook_events::{
-    AccountId, ClientId, InstallationId, ShownEvent, StreamKind, StreamName, Timestamp, TokenId,
-    UninstallReason, UserId,
+    AccountId, Actor, ClientId, EventId, InstallationId, Position, RequestId, Revision, ShownEvent,
+    StreamKind, StreamName, Timestamp, TokenId, UninstallReason, UserId,
 };
 use grantbook_projections::live::{InstallationFacts, TokenFacts};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{Cursor, Limit, Page, Paging};
 use super::{reply, settle};
+use crate::audit::actor_schema;
 use crate::decisions::UninstallApp;
 use crate::http::context::Context;
 use crate::http::operator::{Admin, Reader};
@@ -117,6 +119,67 @@ pub(crate) struct UninstalledJson {
     token_ids: Vec<TokenId>,
 }
 
+/// One event with its envelope.
+#[derive(Debug, Serialize, ToSchema)]
+struct EventJson<'a> {
+    #[schema(value_type = u64)]
+    position: Position,
+    stream: &'a str,
+    /// Its place in the stream.
+    #[schema(value_type = u64)]
+    revision: Revision,
+    #[schema(value_type = String, format = "uuid")]
+    event_id: EventId,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    /// The version of `data`.
+    version: u16,
+    #[schema(value_type = String, format = DateTime)]
+    recorded_at: Timestamp,
+    #[schema(schema_with = actor_schema)]
+    actor: &'a Actor,
+    #[schema(value_type = String)]
+    request_id: &'a RequestId,
+    /// The event this one follows from, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid", nullable = false)]
+    caused_by: Option<EventId>,
+    /// What happened: other fields for each type and version, without digests of secrets.
+    #[schema(value_type = Object)]
+    data: &'a Value,
+}
+
+impl<'a> From<&'a ShownEvent<'_>> for EventJson<'a> {
+    fn from(shown: &'a ShownEvent<'_>) -> Self {
+        let ShownEvent {
+            position,
+            stream,
+            revision,
+            event_id,
+            type_name,
+            version,
+            recorded_at,
+            actor,
+            request_id,
+            caused_by,
+            data,
+        } = shown;
+        Self {
+            position: *position,
+            stream,
+            revision: *revision,
+            event_id: *event_id,
+            event_type: type_name,
+            version: *version,
+            recorded_at: *recorded_at,
+            actor,
+            request_id,
+            caused_by: *caused_by,
+            data,
+        }
+    }
+}
+
 impl InstallationJson {
     fn new(facts: &InstallationFacts) -> Self {
         Self {
@@ -214,7 +277,7 @@ pub async fn read(
 #[utoipa::path(get, path = "/installations/{installation_id}/events", operation_id = "read_installation_events", tag = "installations", security(("operator_key" = [])),
     params(("installation_id" = String, Path), Paging),
     responses(
-        (status = 200, description = "One page of events with their envelopes", body = Page<serde_json::Value>),
+        (status = 200, description = "One page of events with their envelopes", body = Page<EventJson>),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn events(
@@ -231,7 +294,7 @@ pub async fn events(
     let shown: Result<Vec<_>, _> = events.iter().map(ShownEvent::new).collect();
     let shown = shown.map_err(LedgerError::from)?;
     let rows = |skip, limit| shown.iter().skip(skip).take(limit).collect::<Vec<_>>();
-    Ok(reply::ok(&paging.page(rows, |event| Some(*event))))
+    Ok(reply::ok(&paging.page(rows, |event| Some(EventJson::from(*event)))))
 }
 
 /// Uninstall: one app from one account. Its codes and tokens there end.

@@ -54,9 +54,9 @@ async fn a_replay_does_not_go_on_beyond_the_end() {
     assert!(run(&*store, Until::Position(end), |_| {}).await.is_ok());
     let beyond = Until::Position(Position::new(end.as_u64() + 1));
     let refused = run(&*store, beyond, |_| {}).await.unwrap_err();
-    assert!(matches!(refused, ReplayError::Beyond { .. }), "{refused}");
+    assert!(matches!(refused, ReplayError::NotYet(_)), "{refused}");
     let refused = run_history::<ReplayError>(&*store, beyond, |_| {}, |_| Ok(())).await.unwrap_err();
-    assert!(matches!(refused, ReplayError::Beyond { .. }), "{refused}");
+    assert!(matches!(refused, ReplayError::NotYet(_)), "{refused}");
 }
 
 #[tokio::test]
