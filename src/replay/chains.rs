@@ -22,7 +22,7 @@ struct End {
 pub(super) struct Chains {
     position: Position,
     streams: HashMap<StreamName, End>,
-    ids: Sorted,
+    ids: Sorted<0>,
 }
 
 impl Chains {
@@ -49,7 +49,7 @@ impl Chains {
                 find(record.position, what);
             }
             let id = record.event_id.as_uuid().as_u128();
-            self.ids.push(Entry { id, position: record.position, kind: 0 })?;
+            self.ids.push(Entry { id, position: record.position, with: [] })?;
         }
         Ok(findings)
     }
@@ -81,7 +81,7 @@ impl Chains {
     /// # Errors
     /// If what was put away cannot be read.
     pub(super) fn end(self, mut find: impl FnMut(Finding)) -> io::Result<()> {
-        let mut before: Option<Entry> = None;
+        let mut before: Option<Entry<0>> = None;
         self.ids.each(|entry| {
             if let Some(first) = before.filter(|before| before.id == entry.id) {
                 let what = format!("the event has the id of the event at position {}", first.position);
