@@ -8,13 +8,40 @@ use grantbook_events::{Position, Revision, StreamName};
 
 use super::Finding;
 use super::sorted::{Entry, Sorted};
-use crate::store::{ChainDigest, Record};
+use crate::store::{ChainDigest, Link, Record};
 
 /// Where a stream is.
 #[derive(Debug, Clone, Copy)]
 struct End {
+    position: Position,
     revision: Revision,
     digest: ChainDigest,
+}
+
+/// What came of looking at some records.
+#[derive(Debug)]
+pub(super) struct Checked {
+    /// What is wrong with them.
+    pub findings: Vec<Finding>,
+    /// Where the records before them in their streams are.
+    links: Vec<Link>,
+}
+
+impl Checked {
+    /// Says which of these links, by which the store goes from record to record, lead somewhere else.
+    pub(super) fn compare(&mut self, kept: &[Link]) {
+        for (kept, right) in kept.iter().zip(&self.links) {
+            if kept != right {
+                let told = |at: Option<Position>| at.map_or("none".to_owned(), |at| format!("position {at}"));
+                let what = format!(
+                    "the store looks for the record before it in its stream at {}, and it is {}",
+                    told(kept.previous),
+                    told(right.previous)
+                );
+                self.findings.push(Finding { position: Some(right.position), what });
+            }
+        }
+    }
 }
 
 /// What was seen so far: a few bytes a stream, and the ids sorted on disk.
@@ -30,8 +57,8 @@ impl Chains {
     ///
     /// # Errors
     /// If the ids cannot be put away.
-    pub(super) fn check(&mut self, records: &[Record]) -> io::Result<Vec<Finding>> {
-        let mut findings = Vec::new();
+    pub(super) fn check(&mut self, records: &[Record]) -> io::Result<Checked> {
+        let (mut findings, mut links) = (Vec::new(), Vec::with_capacity(records.len()));
         let mut find = |position, what| findings.push(Finding { position: Some(position), what });
         for record in records {
             if record.position <= self.position {
@@ -45,18 +72,20 @@ impl Chains {
                 );
                 find(record.position, what);
             }
+            let before = self.streams.get(&record.stream).map(|end| end.position);
+            links.push(Link { position: record.position, previous: before });
             if let Some(what) = self.follow(record) {
                 find(record.position, what);
             }
             let id = record.event_id.as_uuid().as_u128();
             self.ids.push(Entry { id, position: record.position, with: [] })?;
         }
-        Ok(findings)
+        Ok(Checked { findings, links })
     }
 
     /// Why the record does not follow the one before it in its stream, if it does not.
     fn follow(&mut self, record: &Record) -> Option<String> {
-        let end = End { revision: record.revision, digest: record.digest };
+        let end = End { position: record.position, revision: record.revision, digest: record.digest };
         let before = match self.streams.get_mut(&record.stream) {
             Some(known) => Some(std::mem::replace(known, end)),
             None => {

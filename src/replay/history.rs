@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use grantbook_events::{Position, Timestamp, UserId};
+use grantbook_events::{EventId, Position, Timestamp, UserId};
 use grantbook_projections::history::{HistoryRow, Remembered};
 use grantbook_projections::live::StateDigest;
 
@@ -96,8 +96,12 @@ pub(super) struct Stored {
     reader: HistoryReader,
     /// Where the stored rows end, and what they should come to.
     end: (Position, StateDigest),
+    /// The last event and the position before it, as they are kept with where the rows end.
+    last: (Option<EventId>, Position),
     /// The latest time, as it is kept with where they end.
     latest_at: Timestamp,
+    /// The position of the record looked at before.
+    previous: Position,
     read: VecDeque<KeptRow>,
     last_read: Position,
     rows: Rows,
@@ -110,11 +114,13 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) fn new(reader: HistoryReader) -> Result<Self, HistoryError> {
-        let (end, latest_at) = (reader.state()?, reader.latest_at()?);
+        let (end, last, latest_at) = (reader.state()?, reader.last()?, reader.latest_at()?);
         Ok(Self {
             reader,
             end,
+            last,
             latest_at,
+            previous: Position::START,
             read: VecDeque::new(),
             last_read: Position::START,
             rows: Rows::default(),
@@ -136,9 +142,14 @@ impl Stored {
             self.compare_row(&expected, findings)?;
             self.leads.add(record.position, &expected.tokens, expected.users());
             self.is_right &= findings.len() == before;
+            let previous = std::mem::replace(&mut self.previous, record.position);
+            if self.last != (Some(record.event_id), previous) && record.position == end {
+                let what = "the event kept with its end, or the position before it, is another".to_owned();
+                findings.push(wrong(end, what));
+            }
             if record.position == end {
                 self.is_compared = true;
-                self.compare_end(expected.latest_at, findings);
+                self.compare_end(&expected, findings);
                 self.is_right &= findings.len() == before;
             }
         }
@@ -167,8 +178,8 @@ impl Stored {
     }
 
     /// What is kept with the end of the rows.
-    fn compare_end(&self, latest_at: Timestamp, findings: &mut Vec<Finding>) {
-        let position = self.end.0;
+    fn compare_end(&self, expected: &Expected, findings: &mut Vec<Finding>) {
+        let (position, latest_at) = (self.end.0, expected.latest_at);
         if self.latest_at != latest_at {
             let what =
                 format!("the latest time kept with its end is {}, and {latest_at} replayed", self.latest_at);

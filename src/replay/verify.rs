@@ -147,7 +147,7 @@ impl Verifier {
                 && let Some(record) = next.into_iter().next().filter(|record| record.position <= position)
             {
                 from = record.position;
-                self.take(Page::of_one(record)).await?;
+                self.take(store, Page::of_one(record)).await?;
             }
             // A hole is found once, however wide it is.
             if position > from || read_before != Some(self.verified.events) {
@@ -175,13 +175,15 @@ impl Verifier {
     ) -> Result<Position, ReplayError> {
         let mut pages = Pages::after(store, from).await?;
         while let Some(page) = pages.next().await? {
-            self.take(page).await?;
+            self.take(store, page).await?;
             progress(Step { events: self.verified.events, position: self.position, head: pages.head });
         }
         Ok(pages.head)
     }
 
-    async fn take(&mut self, page: Page) -> Result<(), ReplayError> {
+    async fn take(&mut self, store: &dyn Store, page: Page) -> Result<(), ReplayError> {
+        let Some((first, last)) = page.first().zip(page.last()) else { return Ok(()) };
+        let links = store.links(Position::new(first.position.as_u64().saturating_sub(1)), last.position);
         let (mut chains, records) = (std::mem::take(&mut self.chains), page.clone());
         let as_records = spawn_blocking(move || (chains.check(&records), chains));
         let as_rows = self.history.take().map(|mut history| {
@@ -191,16 +193,22 @@ impl Verifier {
                 (history.check(&records, &mut findings), findings, history)
             })
         });
-        let mut findings = Vec::new();
-        for record in page.iter() {
-            self.verified.events += 1;
-            self.position = self.position.max(record.position);
-            findings.extend(self.fold(record)?);
-            self.points.reached(record.position, &self.verified.live);
-        }
+        let fold = async {
+            page.iter().filter_map(|record| self.look_at(record).transpose()).collect::<Result<Vec<_>, _>>()
+        };
+        let (links, folded) = tokio::join!(links, fold);
         let (checked, chains) = as_records.await?;
         self.chains = chains;
-        findings.splice(0..0, checked?);
+        let mut checked = checked?;
+        match links {
+            Ok(links) => checked.compare(&links.unwrap_or_default()),
+            Err(StoreError::Damaged { position, detail }) => {
+                checked.findings.push(Finding::damage(position, &detail));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let mut findings = checked.findings;
+        findings.extend(folded?);
         if let Some(as_rows) = as_rows {
             let (checked, differences, history) = as_rows.await?;
             findings.extend(differences);
@@ -213,6 +221,15 @@ impl Verifier {
         findings.sort_by_key(|finding| finding.position);
         findings.into_iter().for_each(|finding| self.found(finding));
         Ok(())
+    }
+
+    /// Looks at a record as an event.
+    fn look_at(&mut self, record: &Record) -> Result<Option<Finding>, ReplayError> {
+        self.verified.events += 1;
+        self.position = self.position.max(record.position);
+        let finding = self.fold(record)?;
+        self.points.reached(record.position, &self.verified.live);
+        Ok(finding)
     }
 
     /// What follows an event that could not be folded, in its stream, cannot be folded either, and is

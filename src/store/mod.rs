@@ -79,6 +79,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         None
     }
 
+    /// Where the store itself looks for the record before each of those in a range, the last included, in its
+    /// stream: for whoever looks for what is wrong. `None` if it keeps nothing of the kind.
+    async fn links(&self, _after: Position, _up_to: Position) -> Result<Option<Vec<Link>>, StoreError> {
+        Ok(None)
+    }
+
     /// All records after a position, then `CaughtUp`, then live records for ever.
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError>;
 
@@ -98,6 +104,15 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn counts(&self) -> StoreCounts {
         StoreCounts::default()
     }
+}
+
+/// Where a store looks for the record before one in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Of the record.
+    pub position: Position,
+    /// Of the one before it; none if there is none.
+    pub previous: Option<Position>,
 }
 
 /// Where a stream must be for an append to be accepted.

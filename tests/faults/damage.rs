@@ -158,6 +158,24 @@ fn a_falsified_record_is_found_by_a_verification() {
     }
 }
 
+/// No digest covers where the store looks for the record before one.
+#[test]
+fn a_link_that_leads_elsewhere_is_found_by_a_verification() {
+    for wrong in ["1", "NULL", "position"] {
+        let (site, _) = closed_ledger();
+        let conn = Connection::open(site.file("ledger.db")).unwrap();
+        let last = "SELECT max(position) FROM log WHERE previous > 1";
+        let position: i64 = conn.query_one(last, (), |row| row.get(0)).unwrap();
+        let sql = format!("UPDATE log SET previous = {wrong} WHERE position = {position}");
+        assert_eq!(conn.execute(&sql, ()).unwrap(), 1);
+        conn.close().unwrap();
+        let verified = site.run(&["replay", "verify"]);
+        assert_eq!(verified.code, Some(1), "{}", verified.stdout);
+        let said = format!("position {position}: the store looks for the record before it in its stream at ");
+        assert!(verified.stdout.contains(&said), "{}", verified.stdout);
+    }
+}
+
 /// A verification goes on behind what is damaged, finds all of it, and says so to programs too.
 #[test]
 fn a_hole_and_a_falsified_record_are_both_found() {

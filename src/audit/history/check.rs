@@ -1,13 +1,15 @@
 //! What a file says beside its rows, for those who hold it against the ledger. Knows: every table. Must not
 //! know: what would be right.
 
-use grantbook_events::{Position, Timestamp, TokenId, UserId};
+use std::collections::BTreeSet;
+
+use grantbook_events::{EventId, Position, Timestamp, TokenId, UserId};
 use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::StateDigest;
-use rusqlite::OptionalExtension as _;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::HistoryError;
-use super::file::HistoryReader;
+use super::file::{self, End, HistoryReader};
 use super::rows::{COLUMNS, KeptToken, opaque, read};
 
 /// What SQLite says of a file in which it finds nothing wrong.
@@ -20,6 +22,12 @@ pub struct KeptRow {
     pub row: HistoryRow,
     /// The latest time of all rows up to this one.
     pub latest_at: Timestamp,
+}
+
+/// Everything that a file is made of, by name.
+fn made_of(conn: &Connection) -> Result<BTreeSet<(String, Option<String>)>, HistoryError> {
+    let mut select = conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema")?;
+    Ok(select.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
 }
 
 /// What leads from tokens and users to rows: how many there are, and what they come to in any order.
@@ -71,7 +79,33 @@ impl HistoryReader {
     pub fn damages(&self) -> Result<Vec<String>, HistoryError> {
         let mut check = self.conn()?.prepare("PRAGMA integrity_check")?;
         let said = check.query_map((), |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-        Ok(said.into_iter().filter(|said| said != SOUND).collect())
+        let mut damages: Vec<String> = said.into_iter().filter(|said| said != SOUND).collect();
+        let (there, wanted) = (made_of(self.conn()?)?, made_of(&file::empty()?)?);
+        let differ = |what: &str, (name, _): &(String, Option<String>)| format!("{name} {what}");
+        damages.extend(wanted.difference(&there).map(|item| differ("is missing, or is another", item)));
+        damages.extend(there.difference(&wanted).map(|item| differ("does not belong there", item)));
+        damages.extend(self.strays()?);
+        Ok(damages)
+    }
+
+    /// Rows where none can be: before the first event, or behind the end.
+    fn strays(&self) -> Result<Vec<String>, HistoryError> {
+        let mut strays = Vec::new();
+        for table in ["events", "event_tokens", "event_users"] {
+            // One statement sees one moment, while the file may grow.
+            let query = format!(
+                "SELECT count(*), min(position) FROM {table} \
+                 WHERE position < 1 OR position > (SELECT position FROM state)"
+            );
+            let (count, first): (i64, Option<i64>) =
+                self.conn()?.query_row(&query, (), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if let Some(first) = first {
+                strays.push(format!(
+                    "{count} rows of {table} are beyond where its rows end, the first at position {first}"
+                ));
+            }
+        }
+        Ok(strays)
     }
 
     /// Rows behind a position and up to another, the oldest first, with what is kept of time beside them.
@@ -162,6 +196,15 @@ impl HistoryReader {
             leads.add_user(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, row.get(1)?);
         }
         Ok(leads)
+    }
+
+    /// The event that the rows end with, and the position before it, as they are kept with the end.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn last(&self) -> Result<(Option<EventId>, Position), HistoryError> {
+        let End { event_id, previous, .. } = self.end()?;
+        Ok((event_id, previous))
     }
 
     /// The latest time of all, as it is kept with the position.

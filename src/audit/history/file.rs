@@ -21,6 +21,9 @@ use crate::store::private;
 /// What is in a file: another number for every release that writes other rows.
 pub const VERSION: u32 = 3;
 
+/// No grantbook will come to this: what says so is damaged.
+const VERSION_BEYOND: u32 = 10_000;
+
 const SCHEMA: &str = "
 CREATE TABLE state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -278,6 +281,13 @@ impl File {
     }
 }
 
+/// A file as it is made, in memory.
+pub(super) fn empty() -> Result<Connection, HistoryError> {
+    let conn = Connection::open_in_memory()?;
+    conn.execute_batch(SCHEMA)?;
+    Ok(conn)
+}
+
 fn open_to_read(path: &Path) -> Result<Connection, HistoryError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags)?)
@@ -286,6 +296,9 @@ fn open_to_read(path: &Path) -> Result<Connection, HistoryError> {
 /// Why a file is of no use for a ledger, if it is not.
 fn is_of(conn: &Connection, ledger: Uuid) -> Result<Option<String>, HistoryError> {
     let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if !(1..VERSION_BEYOND).contains(&version) {
+        return Err(HistoryError::File(format!("it has version {version}, which no grantbook gave it")));
+    }
     if version != VERSION {
         return Ok(Some(format!("it has version {version}, and version {VERSION} is wanted")));
     }
@@ -348,7 +361,7 @@ impl HistoryReader {
         Ok((Position::new(position.cast_unsigned()), StateDigest::from_bytes(digest)))
     }
 
-    fn end(&self) -> Result<End, HistoryError> {
+    pub(super) fn end(&self) -> Result<End, HistoryError> {
         let read = |row: &rusqlite::Row<'_>| {
             let (position, previous): (i64, i64) = (row.get(0)?, row.get(2)?);
             let event_id: Option<[u8; 16]> = row.get(1)?;

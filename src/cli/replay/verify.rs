@@ -92,53 +92,57 @@ struct Missing {
     history: bool,
 }
 
-/// Says what is wrong, if anything is; then the command has failed.
+/// Says what is wrong, if anything is; then the command has failed, whether anybody reads that or not.
 fn print(verified: &Verified, missing: &Missing, as_json: bool) -> Result<(), Failure> {
-    let digest = verified.live.digest().to_string();
-    let (events, position) = (verified.events, verified.live.position());
-    let findings = &verified.findings;
-    if as_json {
-        let finding = |found: &Finding| json!({ "position": found.position, "what": found.what });
-        let compared = |same: &Compared| json!({ "what": same.what, "position": same.position });
-        let passed_over = |passed: &PassedOver| json!({ "what": passed.what, "why": passed.why });
-        let done: Value = json!({
-            "sound": verified.is_sound(),
-            "events": events,
-            "position": position,
-            "digest": digest,
-            "served": !missing.server,
-            "passed_over": verified.passed_over.iter().map(passed_over).collect::<Vec<_>>(),
-            "compared": verified.compared.iter().map(compared).collect::<Vec<_>>(),
-            "found": verified.found,
-            "findings": findings.iter().map(finding).collect::<Vec<_>>(),
-        });
-        output::print(&format!("{done}\n"))?;
-    } else {
-        let mut text: String =
-            findings.iter().map(|found| format!("{}\n", one_line(&found.to_string()))).collect();
-        if verified.is_sound() {
-            text.push_str(&format!(
-                "the ledger is sound: {events} events, up to position {position}\ndigest {digest}\n"
-            ));
-        }
-        for same in &verified.compared {
-            text.push_str(&format!("the same at position {}: {}\n", same.position, same.what));
-        }
-        for PassedOver { what, why } in &verified.passed_over {
-            text.push_str(&format!("{}\n", one_line(&format!("passed over: {what}, because {why}"))));
-        }
-        if missing.server {
-            text.push_str("no server serves this ledger here, so no live projection was compared\n");
-        }
-        if missing.history {
-            text.push_str("there is no history file of this ledger here, so none was compared\n");
-        }
-        output::print(&text)?;
-    }
-    match findings.first() {
+    let printed = output::print(&if as_json { document(verified, missing) } else { text(verified, missing) });
+    match verified.findings.first() {
         Some(first) => {
             Err(Failure::Failed(format!("{} things are wrong, the first: {first}", verified.found)))
         }
-        None => Ok(()),
+        None => printed,
     }
+}
+
+fn document(verified: &Verified, missing: &Missing) -> String {
+    let finding = |found: &Finding| json!({ "position": found.position, "what": found.what });
+    let compared = |same: &Compared| json!({ "what": same.what, "position": same.position });
+    let passed_over = |passed: &PassedOver| json!({ "what": passed.what, "why": passed.why });
+    let done: Value = json!({
+        "sound": verified.is_sound(),
+        "events": verified.events,
+        "position": verified.live.position(),
+        "digest": verified.live.digest().to_string(),
+        "served": !missing.server,
+        "passed_over": verified.passed_over.iter().map(passed_over).collect::<Vec<_>>(),
+        "compared": verified.compared.iter().map(compared).collect::<Vec<_>>(),
+        "found": verified.found,
+        "findings": verified.findings.iter().map(finding).collect::<Vec<_>>(),
+    });
+    format!("{done}\n")
+}
+
+fn text(verified: &Verified, missing: &Missing) -> String {
+    let findings = &verified.findings;
+    let mut text: String =
+        findings.iter().map(|found| format!("{}\n", one_line(&found.to_string()))).collect();
+    if verified.is_sound() {
+        let (events, position) = (verified.events, verified.live.position());
+        let digest = verified.live.digest();
+        text.push_str(&format!(
+            "the ledger is sound: {events} events, up to position {position}\ndigest {digest}\n"
+        ));
+    }
+    for same in &verified.compared {
+        text.push_str(&format!("the same at position {}: {}\n", same.position, same.what));
+    }
+    for PassedOver { what, why } in &verified.passed_over {
+        text.push_str(&format!("{}\n", one_line(&format!("passed over: {what}, because {why}"))));
+    }
+    if missing.server {
+        text.push_str("no server serves this ledger here, so no live projection was compared\n");
+    }
+    if missing.history {
+        text.push_str("there is no history file of this ledger here, so none was compared\n");
+    }
+    text
 }

@@ -223,6 +223,24 @@ async fn every_fault_in_the_history_is_found_and_named() {
              WHERE name = 'by_type'",
             Some("history: its file is damaged: "),
         ),
+        ("DROP INDEX by_actor", Some("its file is damaged: index by_actor is missing")),
+        (
+            "CREATE TRIGGER forget AFTER INSERT ON events BEGIN DELETE FROM event_users; END",
+            Some("its file is damaged: trigger forget does not belong there"),
+        ),
+        (
+            "INSERT INTO event_users VALUES ('eve', 100000)",
+            Some("1 rows of event_users are beyond where its rows end, the first at position 100000"),
+        ),
+        (
+            "UPDATE events SET position = -1 WHERE position = 9",
+            Some("1 rows of events are beyond where its rows end, the first at position -1"),
+        ),
+        ("UPDATE state SET position = 0", Some("rows of events are beyond where its rows end")),
+        ("UPDATE state SET event_id = zeroblob(16)", Some("the event kept with its end")),
+        ("UPDATE state SET previous = 3", Some("the position before it, is another")),
+        ("PRAGMA user_version = 0", Some("it has version 0, which no grantbook gave it")),
+        ("PRAGMA user_version = 1073741827", Some("it has version 1073741827, which no grantbook gave it")),
         (
             "DELETE FROM events WHERE position > 20",
             Some("position 21: history: the row of this event is missing"),

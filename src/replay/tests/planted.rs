@@ -1,10 +1,14 @@
 //! Ledgers with a fault planted in them: a verification finds each, and says where and what.
 
 use async_trait::async_trait;
-use grantbook_events::{Revision, StreamName};
+use grantbook_events::{
+    AppUninstalled, CodeExchanged, Event, InstallationEvent, Recorded, Revision, StreamName, UninstallReason,
+};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::ledger::read;
+use crate::replay::codes::Codes;
 use crate::store::{Head, Signal, Subscription};
 
 /// Hands out these records, whatever they are.
@@ -245,6 +249,61 @@ async fn a_code_that_was_never_granted_or_twice_is_found() {
     let (first, position, found) = with_another("access-granted", |_| {}).await;
     assert_eq!(found.found, 1, "{:?}", found.findings);
     assert_found(&found, position.as_u64(), &format!("it was granted at position {first} already"));
+}
+
+/// What is said of an exchange that was changed, with what its grant says; `between` may put an event there.
+async fn exchange_refused(
+    change: impl Fn(&mut Recorded),
+    between: Option<InstallationEvent>,
+) -> Option<String> {
+    let (_, store) = history(23).await;
+    let records: Vec<Recorded> =
+        everything(&*store).await.iter().map(|record| read(record).unwrap()).collect();
+    let grant_of = |recorded: &Recorded, type_name: &str| match &recorded.event {
+        Event::Installation(InstallationEvent::AccessGranted(event)) if type_name == "g" => {
+            Some(event.grant_id)
+        }
+        Event::Installation(InstallationEvent::CodeExchanged(event)) if type_name == "x" => {
+            Some(event.grant_id)
+        }
+        _ => None,
+    };
+    let exchanged = records.iter().find(|recorded| grant_of(recorded, "x").is_some()).unwrap();
+    let granted = records.iter().find(|it| grant_of(it, "g") == grant_of(exchanged, "x")).unwrap();
+    let (mut codes, mut exchanged) = (Codes::default(), exchanged.clone());
+    codes.see(granted).unwrap();
+    if let Some(event) = between {
+        codes.see(&Recorded { envelope: granted.envelope.clone(), event: event.into() }).unwrap();
+    }
+    change(&mut exchanged);
+    codes.see(&exchanged).unwrap();
+    let mut said = None;
+    codes.end(|finding| said = Some(finding.to_string())).unwrap();
+    said
+}
+
+fn exchange_of(recorded: &mut Recorded) -> &mut CodeExchanged {
+    match &mut recorded.event {
+        Event::Installation(InstallationEvent::CodeExchanged(event)) => event,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_was_exchanged_for_something_else_or_too_late_is_found() {
+    assert_eq!(exchange_refused(|_| {}, None).await, None);
+    let other = |said: Option<String>| said.unwrap().contains("another installation, user or scopes");
+    assert!(other(exchange_refused(|it| exchange_of(it).user_id = "eve".parse().unwrap(), None).await));
+    assert!(other(exchange_refused(|it| exchange_of(it).scopes.push("all".to_owned()), None).await));
+    let elsewhere: StreamName = "installation-019a0000-0000-5000-8000-000000000000".parse().unwrap();
+    assert!(other(exchange_refused(|it| it.envelope.stream = elsewhere.clone(), None).await));
+    let day = 24 * HOUR;
+    let late = |it: &mut Recorded| it.envelope.recorded_at = it.envelope.recorded_at.plus(day);
+    assert!(exchange_refused(late, None).await.unwrap().contains("is exchanged after its end at"));
+    let ended = AppUninstalled { reason: UninstallReason::User, token_ids: Vec::new(), epoch: 0 };
+    let uninstalled = Some(InstallationEvent::Uninstalled(ended));
+    let said = exchange_refused(|_| {}, uninstalled).await.unwrap();
+    assert!(said.contains("is exchanged after an uninstall has ended it"), "{said}");
 }
 
 #[tokio::test]

@@ -97,6 +97,13 @@ fn copy_log(
         last = newest.record.position;
         let transaction = to.unchecked_transaction().map_err(failed)?;
         for placed in &page {
+            let record = &placed.record;
+            let before = placed.previous.map(|at| rows::end_at(&to, at, &record.stream));
+            let before = before.transpose().map_err(failed)?.flatten();
+            if !placed.follows(before.as_ref()) {
+                let what = "the record does not follow the one that it names as its predecessor";
+                return Err(schema::damaged(source, record.position, what));
+            }
             rows::insert(&transaction, &placed.record, placed.previous).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;

@@ -15,7 +15,7 @@ use super::rows::{self, StreamHead};
 use super::schema::{Access, connect, damaged, file_error};
 use super::tail::Tail;
 use crate::store::follow::Source;
-use crate::store::{MAX_PAGE, Record, StoreError};
+use crate::store::{Link, MAX_PAGE, Record, StoreError};
 
 /// How many reads run at once. More only wait for the same processors.
 const CONNECTIONS: usize = 4;
@@ -83,6 +83,15 @@ impl Readers {
             Ok(page.into_iter().map(|placed| placed.record).collect())
         })
         .await
+    }
+
+    /// Where records of a range have their predecessors.
+    pub(super) async fn links(
+        self: &Arc<Self>,
+        after: Position,
+        up_to: Position,
+    ) -> Result<Vec<Link>, StoreError> {
+        self.run(move |readers, reader| rows::links(&reader.ledger, &readers.ledger, after, up_to)).await
     }
 
     /// The last position in the file.

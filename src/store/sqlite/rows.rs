@@ -5,11 +5,11 @@ use std::path::Path;
 
 use grantbook_events::{EventId, Position, Revision, StreamName, Timestamp};
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 use super::schema::{damaged, file_error};
-use crate::store::{ChainDigest, Record, StoreError};
+use crate::store::{ChainDigest, Link, Record, StoreError};
 
 /// How many records one read transaction looks at, at most: a long one would hold up the checkpoints.
 const WALK: usize = 512;
@@ -162,6 +162,46 @@ pub(super) fn page(
         page.push(placed);
     }
     Ok(page)
+}
+
+/// Where the rows of a range say that their predecessors are.
+pub(super) fn links(
+    conn: &Connection,
+    path: &Path,
+    after: Position,
+    up_to: Position,
+) -> Result<Vec<Link>, StoreError> {
+    let read = || {
+        let sql =
+            "SELECT position, previous FROM log WHERE position > ?1 AND position <= ?2 ORDER BY position";
+        let mut statement = conn.prepare_cached(sql)?;
+        let range = params![after.as_u64().cast_signed(), up_to.as_u64().cast_signed()];
+        let link = |row: &Row<'_>| {
+            let at = |number: i64| Position::new(number.cast_unsigned());
+            Ok(Link { position: at(row.get(0)?), previous: row.get::<_, Option<i64>>(1)?.map(at) })
+        };
+        statement.query_map(range, link)?.collect::<rusqlite::Result<Vec<_>>>()
+    };
+    read().map_err(|error| file_error(path, after, &error))
+}
+
+/// Where the stream of a row ended with it.
+pub(super) fn end_at(
+    conn: &Connection,
+    position: Position,
+    stream: &StreamName,
+) -> rusqlite::Result<Option<StreamHead>> {
+    let sql = "SELECT revision, digest FROM log WHERE position = ?1 AND stream = ?2";
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row(params![position.as_u64().cast_signed(), stream.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?))
+        });
+    Ok(found.optional()?.map(|(revision, digest)| StreamHead {
+        position,
+        revision: Revision::new(revision.cast_unsigned()),
+        digest: ChainDigest::new(digest),
+    }))
 }
 
 /// The record at a position, verified.

@@ -79,6 +79,25 @@ async fn nothing_is_replaced() {
     assert_eq!(beside.len(), 2, "nothing is left beside the backup: {beside:?}");
 }
 
+/// No digest covers where a record's predecessor is.
+#[tokio::test]
+async fn what_leads_elsewhere_is_not_backed_up() {
+    for wrong in ["previous - 1", "NULL", "position"] {
+        let (_dir, target, _) = backed_up().await;
+        let dir = TempDir::new().unwrap();
+        fs::copy(&target, dir.path().join("ledger.db")).unwrap();
+        let sql = format!("UPDATE log SET previous = {wrong} WHERE position = 50");
+        Connection::open(dir.path().join("ledger.db")).unwrap().execute(&sql, ()).unwrap();
+        let refused = backup(dir.path(), &dir.path().join("second.db"), |_, _| {}).unwrap_err();
+        let at_50 = |position| position == Position::new(50);
+        assert!(
+            matches!(refused, StoreError::Damaged { position, .. } if at_50(position)),
+            "{wrong}: {refused}"
+        );
+        assert!(!dir.path().join("second.db").exists());
+    }
+}
+
 #[tokio::test]
 async fn what_is_damaged_is_not_restored() {
     let (_dir, target, all) = backed_up().await;
