@@ -105,14 +105,16 @@ impl Points {
         }
     }
 
-    /// The ledger ends before what is left was reached.
-    pub(super) fn end(&mut self) {
+    /// The ledger ends before what is left was reached; or what could be read of it does.
+    pub(super) fn end(&mut self, is_whole: bool) {
         for (position, point) in std::mem::take(&mut self.due) {
             let what = match point {
                 Point::Live(_) => "the live projection of the running server".to_owned(),
                 Point::Snapshot(path) => format!("snapshot {}", name(&path)),
             };
-            let what = format!("{what} is of this position, which the ledger does not have");
+            let why =
+                if is_whole { "which the ledger does not have" } else { "up to which it cannot be read" };
+            let what = format!("{what} is of this position, {why}");
             self.findings.push(Finding { position: Some(position), what });
         }
     }

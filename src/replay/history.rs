@@ -158,15 +158,18 @@ impl Stored {
 
     fn compare_row(&mut self, expected: &Expected, findings: &mut Vec<Finding>) -> Result<(), HistoryError> {
         let position = expected.row.position;
+        let mut surplus = Surplus::default();
         loop {
             let Some(stored) = self.next()? else {
+                findings.extend(surplus.told());
                 findings.push(missing(position));
                 return Ok(());
             };
             if stored.row.position < position {
-                findings.push(surplus(stored.row.position));
+                surplus.add(stored.row.position);
                 continue;
             }
+            findings.extend(surplus.told());
             if stored.row.position > position {
                 findings.push(missing(position));
                 self.read.push_front(stored);
@@ -194,9 +197,11 @@ impl Stored {
     /// What is left when the ledger has ended; or that all was the same.
     pub(super) fn end(mut self) -> Result<Ended, HistoryError> {
         let mut findings = Vec::new();
+        let mut surplus = Surplus::default();
         while let Some(stored) = self.next()? {
-            findings.push(surplus(stored.row.position));
+            surplus.add(stored.row.position);
         }
+        findings.extend(surplus.told());
         let position = self.end.0;
         if !self.is_compared && position != Position::START {
             findings
@@ -323,6 +328,31 @@ fn missing(position: Position) -> Finding {
     wrong(position, "the row of this event is missing".to_owned())
 }
 
-fn surplus(position: Position) -> Finding {
-    wrong(position, "there is a row of this position, which the ledger does not have".to_owned())
+/// Rows in a row of which the ledger has no event: told together, however many there are.
+#[derive(Debug, Default)]
+struct Surplus {
+    rows: u64,
+    first: Position,
+    last: Position,
+}
+
+impl Surplus {
+    fn add(&mut self, position: Position) {
+        if self.rows == 0 {
+            self.first = position;
+        }
+        (self.rows, self.last) = (self.rows + 1, position);
+    }
+
+    fn told(&self) -> Option<Finding> {
+        let Self { rows, last, .. } = self;
+        let what = match rows {
+            0 => return None,
+            1 => "there is a row of this position, which the ledger does not have".to_owned(),
+            _ => {
+                format!("there are {rows} rows from this position to {last}, which the ledger does not have")
+            }
+        };
+        Some(wrong(self.first, what))
+    }
 }

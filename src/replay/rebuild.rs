@@ -91,14 +91,20 @@ impl Rebuilds {
         let (ledger, history) = (Arc::clone(&self.ledger), Arc::clone(&self.history));
         self.runtime.spawn(async move {
             tracing::info!(%projection, "a rebuild begins");
-            let outcome = match projection {
-                Projection::Live => rebuild_live(&ledger, &job).await,
-                Projection::History => rebuild_history(&ledger, &history, &job).await,
-            };
-            let outcome = outcome.unwrap_or_else(|stopped| match stopped {
-                Stopped::Cancelled => Outcome::Cancelled,
-                Stopped::Failed(why) => Outcome::Failed(why),
+            let (of, its_job) = (Arc::clone(&ledger), Arc::clone(&job));
+            // A task of its own, so that the job ends also if it panics.
+            let running = tokio::spawn(async move {
+                match projection {
+                    Projection::Live => rebuild_live(&of, &its_job).await,
+                    Projection::History => rebuild_history(&of, &history, &its_job).await,
+                }
             });
+            let outcome = match running.await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(Stopped::Cancelled)) => Outcome::Cancelled,
+                Ok(Err(Stopped::Failed(why))) => Outcome::Failed(why),
+                Err(broke) => Outcome::Failed(broke.to_string()),
+            };
             tracing::info!(%projection, ?outcome, "a rebuild is over");
             job.end(ledger.now(), outcome);
         });

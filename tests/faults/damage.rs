@@ -2,6 +2,7 @@
 //! meets a whole server: it says where, and answers nothing that is not so.
 
 use std::fs;
+use std::process::Stdio;
 
 use rusqlite::Connection;
 
@@ -17,6 +18,8 @@ fn closed_ledger() -> (Site, String) {
     for number in 0..40 {
         serving.ask("POST", "/apps", Some(&registration(&format!("Other App {number}")))).expect(201);
     }
+    // Waits until the history has it all.
+    serving.ask("GET", "/audit/events?limit=1", None).expect(200);
     serving.stop();
     (site, token)
 }
@@ -155,6 +158,10 @@ fn a_falsified_record_is_found_by_a_verification() {
             assert!(said.contains(&format!("position {position}: the ledger is damaged")), "{said}");
         }
         assert!(!verified.stdout.contains("sound"), "{}", verified.stdout);
+        let mut unread = site.command(&["replay", "verify"]);
+        let mut unread = unread.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        drop(unread.stdout.take());
+        assert_eq!(unread.wait().unwrap().code(), Some(1), "whether anybody reads it or not");
     }
 }
 
@@ -202,6 +209,11 @@ fn a_hole_and_a_falsified_record_are_both_found() {
     assert_eq!(holes.count(), 1, "a hole is found once, however wide it is: {said}");
     ledger(30, "the record is not what was written: its digest differs");
     // What is missing of the ledger is there in the history, and so it differs.
+    let surplus = "there are 4 rows from this position to 23, which the ledger does not have";
+    assert!(
+        findings.iter().any(|found| found["position"] == 20 && found.to_string().contains(surplus)),
+        "{said}"
+    );
     assert!(findings.iter().all(|found| found["position"].is_u64()), "{said}");
 
     // One that cannot even be opened.

@@ -9,8 +9,9 @@ use grantbook_projections::live::StateDigest;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::HistoryError;
-use super::file::{self, End, HistoryReader};
+use super::file::{End, HistoryReader};
 use super::rows::{COLUMNS, KeptToken, opaque, read};
+use super::schema;
 
 /// What SQLite says of a file in which it finds nothing wrong.
 const SOUND: &str = "ok";
@@ -80,7 +81,7 @@ impl HistoryReader {
         let mut check = self.conn()?.prepare("PRAGMA integrity_check")?;
         let said = check.query_map((), |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
         let mut damages: Vec<String> = said.into_iter().filter(|said| said != SOUND).collect();
-        let (there, wanted) = (made_of(self.conn()?)?, made_of(&file::empty()?)?);
+        let (there, wanted) = (made_of(self.conn()?)?, made_of(&schema::empty()?)?);
         let differ = |what: &str, (name, _): &(String, Option<String>)| format!("{name} {what}");
         damages.extend(wanted.difference(&there).map(|item| differ("is missing, or is another", item)));
         damages.extend(there.difference(&wanted).map(|item| differ("does not belong there", item)));
@@ -122,7 +123,12 @@ impl HistoryReader {
         let mut kept = Vec::new();
         while let Some(row) = rows.next()? {
             let latest_at = Timestamp::from_micros(row.get("latest_at")?);
-            kept.push(KeptRow { row: read(row)?, latest_at });
+            let at: i64 = row.get("position")?;
+            let row = read(row).map_err(|error| match error {
+                HistoryError::File(why) => HistoryError::File(format!("at position {at}: {why}")),
+                error => error,
+            });
+            kept.push(KeptRow { row: row?, latest_at });
         }
         Ok(kept)
     }

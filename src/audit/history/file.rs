@@ -1,5 +1,5 @@
-//! The files of the history: which of them is in force, what is in one, and connections to it. Knows: SQLite
-//! and names. Must not know: what a row means.
+//! The files of the history: which of them is in force, and connections to it. Knows: SQLite and names. Must not
+//! know: what is in a file.
 //!
 //! A file is named after its generation. It gets its name when it is whole; so the highest generation is in
 //! force, and what is below it is only kept until that has been seen to open.
@@ -16,72 +16,8 @@ use uuid::Uuid;
 
 use super::HistoryError;
 use super::rows::Writer;
+use super::schema::{self, is_of};
 use crate::store::private;
-
-/// What is in a file: another number for every release that writes other rows.
-pub const VERSION: u32 = 3;
-
-/// No grantbook will come to this: what says so is damaged.
-const VERSION_BEYOND: u32 = 10_000;
-
-const SCHEMA: &str = "
-CREATE TABLE state (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    ledger BLOB NOT NULL,
-    position INTEGER NOT NULL,
-    event_id BLOB,
-    previous INTEGER NOT NULL,
-    latest_at INTEGER NOT NULL,
-    digest BLOB NOT NULL
-) STRICT;
-CREATE TABLE events (
-    position INTEGER PRIMARY KEY,
-    recorded_at INTEGER NOT NULL,
-    -- The latest time up to this row: it grows with the position, whatever clocks do.
-    latest_at INTEGER NOT NULL,
-    event_id BLOB NOT NULL,
-    stream TEXT NOT NULL,
-    revision INTEGER NOT NULL,
-    type TEXT NOT NULL,
-    client_id BLOB,
-    account_id TEXT,
-    user_id TEXT,
-    installation_id BLOB,
-    token_ids BLOB,
-    -- A JSON array.
-    token_users TEXT,
-    actor_kind TEXT,
-    actor_id TEXT,
-    reason TEXT,
-    request_id TEXT
-) STRICT;
--- Each ends with the position, as every index does.
-CREATE INDEX by_time ON events (latest_at);
--- How far clocks were behind, for the rows of those that were.
-CREATE INDEX by_lag ON events (latest_at - recorded_at) WHERE recorded_at < latest_at;
-CREATE INDEX by_type ON events (type);
-CREATE INDEX by_app ON events (client_id) WHERE client_id IS NOT NULL;
-CREATE INDEX by_account ON events (account_id) WHERE account_id IS NOT NULL;
-CREATE INDEX by_installation ON events (installation_id) WHERE installation_id IS NOT NULL;
-CREATE INDEX by_actor ON events (actor_id) WHERE actor_id IS NOT NULL;
-CREATE INDEX by_reason ON events (reason) WHERE reason IS NOT NULL;
--- Whatever can be read says who did it.
-CREATE INDEX unreadable ON events (position) WHERE actor_kind IS NULL;
-CREATE TABLE event_tokens (
-    token_id BLOB NOT NULL,
-    position INTEGER NOT NULL,
-    -- Whose token it is and until when, on the row of its issue.
-    user_id TEXT,
-    expires_at INTEGER,
-    PRIMARY KEY (token_id, position)
-) STRICT, WITHOUT ROWID;
--- Whose grant or tokens an event is about.
-CREATE TABLE event_users (
-    user_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (user_id, position)
-) STRICT, WITHOUT ROWID;
-";
 
 /// The most connections kept for the next who read: each has a cache of up to 2 MB.
 const IDLE: usize = 4;
@@ -183,7 +119,10 @@ impl Generations {
         fs::rename(self.building(), &path)?;
         let file = File::open(path, ledger)?;
         old.close();
-        remove(&old.path)?;
+        if let Err(error) = remove(&old.path) {
+            // The next start removes it.
+            tracing::warn!(%error, "a history file that is not in force any more cannot be removed");
+        }
         Ok(Arc::new(file))
     }
 
@@ -229,14 +168,7 @@ impl File {
         drop(private::open_file(path)?);
         let conn = Connection::open(path)?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
-        conn.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION};"))?;
-        let none = StateDigest::default().to_bytes();
-        conn.execute(
-            "INSERT INTO state VALUES (1, ?1, 0, NULL, 0, ?2, ?3)",
-            (ledger.as_bytes(), i64::MIN, none),
-        )?;
-        conn.execute_batch("COMMIT")?;
-        Ok(())
+        schema::make(&conn, ledger)
     }
 
     fn open(path: PathBuf, ledger: Uuid) -> Result<Self, HistoryError> {
@@ -281,29 +213,9 @@ impl File {
     }
 }
 
-/// A file as it is made, in memory.
-pub(super) fn empty() -> Result<Connection, HistoryError> {
-    let conn = Connection::open_in_memory()?;
-    conn.execute_batch(SCHEMA)?;
-    Ok(conn)
-}
-
 fn open_to_read(path: &Path) -> Result<Connection, HistoryError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags)?)
-}
-
-/// Why a file is of no use for a ledger, if it is not.
-fn is_of(conn: &Connection, ledger: Uuid) -> Result<Option<String>, HistoryError> {
-    let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if !(1..VERSION_BEYOND).contains(&version) {
-        return Err(HistoryError::File(format!("it has version {version}, which no grantbook gave it")));
-    }
-    if version != VERSION {
-        return Ok(Some(format!("it has version {version}, and version {VERSION} is wanted")));
-    }
-    let of: Vec<u8> = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0))?;
-    Ok((of != ledger.as_bytes()).then(|| "it is of another ledger".to_owned()))
 }
 
 /// What history there is in a directory.

@@ -180,7 +180,8 @@ pub(super) async fn rebuild(
 ) -> Result<Rebuilt, HistoryError> {
     let ledger = inner.store.head().await?.identity;
     let shared = Arc::clone(inner);
-    let built = blocking(move || shared.generations.begin_beside(ledger)).await?;
+    let begun = blocking(move || shared.generations.begin_beside(ledger)).await;
+    let built = begun.inspect_err(|_| inner.generations.give_up_building())?;
     let outcome = build(inner, &built, ledger, &mut step).await;
     if !matches!(outcome, Ok(Rebuilt::Same | Rebuilt::Repaired)) {
         built.close();
@@ -238,7 +239,15 @@ impl Inner {
     fn has_rows_of(&self, built: &Arc<File>) -> Result<bool, HistoryError> {
         let old = self.current.load_full().ok_or_else(|| HistoryError::File("it is not open".to_owned()))?;
         let Some(position) = built.writer().as_ref().map(Writer::position) else { return Ok(false) };
-        Ok(old.reader()?.sum_up_to(position)? == built.reader()?.sum_up_to(position)?)
+        let right = built.reader()?.sum_up_to(position)?;
+        let there = old.reader().and_then(|old| Ok((old.damages()?, old.sum_up_to(position)?)));
+        Ok(match there {
+            Ok((damages, sum)) => damages.is_empty() && sum == right,
+            Err(error) => {
+                tracing::warn!(%error, "the history in force cannot be read, and is built anew for that");
+                false
+            }
+        })
     }
 
     /// Puts a file in force that is where the old one is, and says whether their digests agree; `None` if the

@@ -10,6 +10,7 @@ mod file;
 mod follow;
 mod query;
 mod rows;
+mod schema;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -28,9 +29,10 @@ use tokio::task::JoinHandle;
 
 pub use check::{KeptRow, Leads};
 use file::{File, Generations};
-pub use file::{HistoryReader, StoredHistory, VERSION as HISTORY_VERSION};
+pub use file::{HistoryReader, StoredHistory};
 pub use query::{Filter, Order};
 pub use rows::{KeptToken, row_and_tokens};
+pub use schema::VERSION as HISTORY_VERSION;
 pub use shown::ShownRow;
 
 use crate::store::{Store, StoreError};

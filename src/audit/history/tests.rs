@@ -331,6 +331,9 @@ async fn a_rebuild_repairs_what_was_wrong_and_says_so() {
         "UPDATE events SET latest_at = 0 WHERE position = 9",
         "DELETE FROM event_tokens",
         "DELETE FROM event_users",
+        "UPDATE events SET actor_kind = 'zz' WHERE position = 9",
+        "DROP INDEX by_actor",
+        "DROP TABLE event_users",
     ] {
         let file = history.inner.current.load_full().unwrap();
         file.writer().as_mut().unwrap().tamper(spoil);
@@ -345,7 +348,7 @@ async fn a_rebuild_repairs_what_was_wrong_and_says_so() {
     let files =
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<_> = files.filter(|name| name.ends_with(".db") || name.contains("building")).collect();
-    assert_eq!(left, ["history-7.db"]);
+    assert_eq!(left, ["history-10.db"]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::ledger::read;
 use crate::replay::codes::Codes;
-use crate::store::{Head, Signal, Subscription};
+use crate::store::{Head, Signal, SqliteOptions, SqliteStore, Subscription};
 
 /// Hands out these records, whatever they are.
 #[derive(Debug)]
@@ -304,6 +304,31 @@ async fn a_code_that_was_exchanged_for_something_else_or_too_late_is_found() {
     let uninstalled = Some(InstallationEvent::Uninstalled(ended));
     let said = exchange_refused(|_| {}, uninstalled).await.unwrap();
     assert!(said.contains("is exchanged after an uninstall has ended it"), "{said}");
+}
+
+/// However wide a hole is, what is behind it is read, and the rest is told too.
+#[tokio::test]
+async fn what_is_behind_a_wide_hole_is_read() {
+    let (_, store) = history(23).await;
+    let records = everything(&*store).await;
+    let dir = tempfile::tempdir().unwrap();
+    let options = SqliteOptions { identity: Uuid::from_u128(8), now: START };
+    let ledger = SqliteStore::open(dir.path(), options).unwrap();
+    for record in records.iter().cloned() {
+        let (stream, expected) = (record.stream.clone(), Expected::before(record.revision));
+        ledger.append(&stream, expected, vec![record.unplaced()]).await.unwrap();
+    }
+    ledger.close().await.unwrap();
+    drop(ledger);
+    let conn = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    conn.execute("UPDATE log SET position = -position - 50000 WHERE position > 20", ()).unwrap();
+    conn.execute("UPDATE log SET position = -position WHERE position < 0", ()).unwrap();
+    conn.execute("VACUUM", ()).unwrap();
+    conn.close().unwrap();
+    let ledger = SqliteStore::open_read_only(dir.path()).unwrap();
+    let found = verify(&*ledger, Against::default(), |_| {}).await.unwrap();
+    assert_found(&found, 20, "the record after it is missing; the next one is 50021");
+    assert_eq!(found.events, records.len() as u64);
 }
 
 #[tokio::test]
