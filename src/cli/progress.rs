@@ -51,6 +51,8 @@ impl Progress {
 }
 
 fn line(what: &str, events: u64, share: f64, elapsed: Duration) -> String {
+    // A server goes on meanwhile, and what is measured against is where it was.
+    let share = share.min(1.0);
     let rate = events as f64 / elapsed.as_secs_f64().max(1e-9);
     let left = Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 / share - 1.0)).unwrap_or_default();
     format!("{what}: {:.0} %, {events} events, {rate:.0}/s, {} s left", share * 100.0, left.as_secs())
@@ -69,5 +71,7 @@ mod tests {
             "replay: 0 %, 0 events, 0/s, 0 s left",
             "what cannot be known is not made up into a crash"
         );
+        let beyond = line("rebuild", 1010, 1.01, Duration::from_secs(5));
+        assert_eq!(beyond, "rebuild: 100 %, 1010 events, 202/s, 0 s left");
     }
 }

@@ -55,7 +55,7 @@ struct ProjectionJson {
 #[derive(Debug, Serialize, ToSchema)]
 struct RebuildJson {
     /// `running`; `same` or `repaired`: the new copy is served, and the old one was the same or not; `cancelled`
-    /// or `failed`: nothing was changed.
+    /// or `failed`: what was served before is served, unless `why` says otherwise.
     state: &'static str,
     /// Events folded.
     events: u64,
@@ -224,7 +224,11 @@ pub async fn snapshot(
     };
     match written {
         Ok(Some(position)) => Ok(reply::created(&SnapshotJson { position })),
-        Ok(None) => Err(Problem::new(StatusCode::CONFLICT, "conflict", "there is nothing to write yet")),
+        Ok(None) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            "no snapshot is taken before the first event, or while a stream is in quarantine",
+        )),
         Err(error) => {
             tracing::error!(%error, "a snapshot could not be written");
             let detail = "the snapshot cannot be written; the log says why";

@@ -32,7 +32,7 @@ pub enum Outcome {
     Repaired,
     /// It was called off; nothing was changed.
     Cancelled,
-    /// It broke; nothing was changed.
+    /// It broke. The old copy is served, unless the reason says otherwise.
     Failed(String),
 }
 
