@@ -18,32 +18,6 @@ struct End {
     digest: ChainDigest,
 }
 
-/// What came of looking at some records.
-#[derive(Debug)]
-pub(super) struct Checked {
-    /// What is wrong with them.
-    pub findings: Vec<Finding>,
-    /// Where the records before them in their streams are.
-    links: Vec<Link>,
-}
-
-impl Checked {
-    /// Says which of these links, by which the store goes from record to record, lead somewhere else.
-    pub(super) fn compare(&mut self, kept: &[Link]) {
-        for (kept, right) in kept.iter().zip(&self.links) {
-            if kept != right {
-                let told = |at: Option<Position>| at.map_or("none".to_owned(), |at| format!("position {at}"));
-                let what = format!(
-                    "the store looks for the record before it in its stream at {}, and it is {}",
-                    told(kept.previous),
-                    told(right.previous)
-                );
-                self.findings.push(Finding { position: Some(right.position), what });
-            }
-        }
-    }
-}
-
 /// What was seen so far: a few bytes a stream, and the ids sorted on disk.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
@@ -57,8 +31,8 @@ impl Chains {
     ///
     /// # Errors
     /// If the ids cannot be put away.
-    pub(super) fn check(&mut self, records: &[Record]) -> io::Result<Checked> {
-        let (mut findings, mut links) = (Vec::new(), Vec::with_capacity(records.len()));
+    pub(super) fn check(&mut self, records: &[Record]) -> io::Result<Vec<Finding>> {
+        let mut findings = Vec::new();
         let mut find = |position, what| findings.push(Finding { position: Some(position), what });
         for record in records {
             if record.position <= self.position {
@@ -72,19 +46,30 @@ impl Chains {
                 );
                 find(record.position, what);
             }
-            let before = self.streams.get(&record.stream).map(|end| end.position);
-            links.push(Link { position: record.position, previous: before });
-            if let Some(what) = self.follow(record) {
+            let (before, wrong) = self.follow(record);
+            if let Some(what) = wrong {
+                find(record.position, what);
+            }
+            let before = before.map(|end| end.position);
+            if let Link::Kept(kept) = record.link
+                && kept != before
+            {
+                let told = |at: Option<Position>| at.map_or("none".to_owned(), |at| format!("position {at}"));
+                let what = format!(
+                    "the store looks for the record before it in its stream at {}, and it is {}",
+                    told(kept),
+                    told(before)
+                );
                 find(record.position, what);
             }
             let id = record.event_id.as_uuid().as_u128();
             self.ids.push(Entry { id, position: record.position, with: [] })?;
         }
-        Ok(Checked { findings, links })
+        Ok(findings)
     }
 
-    /// Why the record does not follow the one before it in its stream, if it does not.
-    fn follow(&mut self, record: &Record) -> Option<String> {
+    /// Where its stream was, and why the record does not follow there, if it does not.
+    fn follow(&mut self, record: &Record) -> (Option<End>, Option<String>) {
         let end = End { position: record.position, revision: record.revision, digest: record.digest };
         let before = match self.streams.get_mut(&record.stream) {
             Some(known) => Some(std::mem::replace(known, end)),
@@ -95,14 +80,15 @@ impl Chains {
         };
         let (expected, digest) =
             before.map_or((Revision::FIRST, ChainDigest::NONE), |end| (end.revision.next(), end.digest));
-        let stream = &record.stream;
-        if record.revision != expected {
-            let revision = record.revision;
-            return Some(format!("stream {stream} goes on with revision {revision} where {expected} is due"));
-        }
-        (record.previous_digest != digest).then(|| {
-            format!("revision {expected} of stream {stream} was not written after what is before it")
-        })
+        let (stream, revision) = (&record.stream, record.revision);
+        let wrong = if revision != expected {
+            Some(format!("stream {stream} goes on with revision {revision} where {expected} is due"))
+        } else {
+            (record.previous_digest != digest).then(|| {
+                format!("revision {expected} of stream {stream} was not written after what is before it")
+            })
+        };
+        (before, wrong)
     }
 
     /// What is only seen in the end: ids that are there twice.

@@ -71,23 +71,6 @@ pub async fn difference_from(
     }
 }
 
-/// How many positions a hole is searched for its end at once.
-const HOLE: u64 = 4096;
-
-/// Where to read on so that the next record that there is comes first, if the store can tell.
-async fn before_next(store: &dyn Store, from: Position, head: Position) -> Position {
-    let mut searched = from;
-    while searched < head {
-        let up_to = head.min(Position::new(searched.as_u64().saturating_add(HOLE)));
-        let Ok(Some(links)) = store.links(searched, up_to).await else { return from };
-        if let Some(next) = links.first() {
-            return from.max(Position::new(next.position.as_u64().saturating_sub(1)));
-        }
-        searched = up_to;
-    }
-    searched
-}
-
 /// A page is looked at in three ways at the same time: as records, as events, and as rows of the history.
 #[derive(Debug)]
 struct Verifier {
@@ -164,7 +147,7 @@ impl Verifier {
                 && let Some(record) = next.into_iter().next().filter(|record| record.position <= position)
             {
                 from = record.position;
-                self.take(store, Page::of_one(record)).await?;
+                self.take(Page::of_one(record)).await?;
             }
             // A hole is found once, however wide it is.
             if position > from || read_before != Some(self.verified.events) {
@@ -173,7 +156,10 @@ impl Verifier {
             read_before = Some(self.verified.events);
             from = position.max(Position::new(from.as_u64().saturating_add(u64::from(position <= from))));
             let head = store.head().await?.position;
-            from = before_next(store, from, head).await;
+            if let Some(next) = store.next_after(from).await {
+                // A hole is passed over at once.
+                from = from.max(Position::new(next.as_u64().saturating_sub(1)));
+            }
             if from >= head {
                 break;
             }
@@ -194,15 +180,13 @@ impl Verifier {
     ) -> Result<Position, ReplayError> {
         let mut pages = Pages::after(store, from).await?;
         while let Some(page) = pages.next().await? {
-            self.take(store, page).await?;
+            self.take(page).await?;
             progress(Step { events: self.verified.events, position: self.position, head: pages.head });
         }
         Ok(pages.head)
     }
 
-    async fn take(&mut self, store: &dyn Store, page: Page) -> Result<(), ReplayError> {
-        let Some((first, last)) = page.first().zip(page.last()) else { return Ok(()) };
-        let links = store.links(Position::new(first.position.as_u64().saturating_sub(1)), last.position);
+    async fn take(&mut self, page: Page) -> Result<(), ReplayError> {
         let (mut chains, records) = (std::mem::take(&mut self.chains), page.clone());
         let as_records = spawn_blocking(move || (chains.check(&records), chains));
         let as_rows = self.history.take().map(|mut history| {
@@ -212,22 +196,14 @@ impl Verifier {
                 (history.check(&records, &mut findings), findings, history)
             })
         });
-        let fold = async {
-            page.iter().filter_map(|record| self.look_at(record).transpose()).collect::<Result<Vec<_>, _>>()
-        };
-        let (links, folded) = tokio::join!(links, fold);
+        let mut folded = Vec::new();
+        for record in page.iter() {
+            folded.extend(self.look_at(record)?);
+        }
         let (checked, chains) = as_records.await?;
         self.chains = chains;
-        let mut checked = checked?;
-        match links {
-            Ok(links) => checked.compare(&links.unwrap_or_default()),
-            Err(StoreError::Damaged { position, detail }) => {
-                checked.findings.push(Finding::damage(position, &detail));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let mut findings = checked.findings;
-        findings.extend(folded?);
+        let mut findings = checked?;
+        findings.extend(folded);
         if let Some(as_rows) = as_rows {
             let (checked, differences, history) = as_rows.await?;
             findings.extend(differences);

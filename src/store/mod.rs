@@ -38,7 +38,7 @@ pub use self::eventstore::{
 pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
-pub use record::{ChainDigest, NewRecord, Record};
+pub use record::{ChainDigest, Link, NewRecord, Record};
 pub(crate) use remembered::Remembered;
 pub use sqlite::{LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions, SqliteStore, backup, restore};
 
@@ -79,10 +79,10 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         None
     }
 
-    /// Where the store itself looks for the record before each of those in a range, the last included, in its
-    /// stream: for whoever looks for what is wrong. `None` if it keeps nothing of the kind.
-    async fn links(&self, _after: Position, _up_to: Position) -> Result<Option<Vec<Link>>, StoreError> {
-        Ok(None)
+    /// The position of the first record behind another, whether it can be read or not, if the store can tell: for
+    /// whoever looks for what is wrong.
+    async fn next_after(&self, _position: Position) -> Option<Position> {
+        None
     }
 
     /// All records after a position, then `CaughtUp`, then live records for ever.
@@ -104,15 +104,6 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn counts(&self) -> StoreCounts {
         StoreCounts::default()
     }
-}
-
-/// Where a store looks for the record before one in its stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    /// Of the record.
-    pub position: Position,
-    /// Of the one before it; none if there is none.
-    pub previous: Option<Position>,
 }
 
 /// Where a stream must be for an append to be accepted.

@@ -49,6 +49,7 @@ impl NewRecord {
             payload: self.payload,
             previous_digest,
             digest: ChainDigest::NONE,
+            link: Link::Unkept,
         };
         record.digest = record.computed_digest();
         record
@@ -80,7 +81,27 @@ pub struct Record {
     pub previous_digest: ChainDigest,
     /// The digest over all of the above except the position, which differs from store to store.
     pub digest: ChainDigest,
+    /// Where the store looks for the record before it in its stream. No digest covers it.
+    pub link: Link,
 }
+
+/// Where a store looks for the record before one in its stream.
+#[derive(Debug, Clone, Copy)]
+pub enum Link {
+    /// It keeps nothing of the kind beside the record.
+    Unkept,
+    /// There; none: the record is the first.
+    Kept(Option<Position>),
+}
+
+/// Two records are the same wherever they rest.
+impl PartialEq for Link {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Link {}
 
 impl Record {
     /// The digest this record should carry. Every field is preceded by its length, so that no two

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::wire;
-use crate::store::{ChainDigest, Record, StoreError};
+use crate::store::{ChainDigest, Link, Record, StoreError};
 
 /// What stands in an event's metadata. `$correlationId` and `$causationId` are the names that EventStoreDB's
 /// own tools go by.
@@ -129,6 +129,7 @@ impl Stored<'_> {
             payload: payload.to_owned(),
             previous_digest: metadata.previous_digest.0,
             digest: metadata.digest.0,
+            link: Link::Unkept,
         };
         match record.is_intact() {
             true => Ok(Some(record)),

@@ -40,7 +40,7 @@ use self::writer::{Command, Job, Writer};
 use super::follow::{Progress, follow};
 use super::lock::Lock;
 use super::private;
-use super::{Append, Expected, Head, Link, NewRecord, Record, Store, StoreError, Subscription, check_limits};
+use super::{Append, Expected, Head, NewRecord, Record, Store, StoreError, Subscription, check_limits};
 
 /// Held by the one process that serves the ledger.
 pub const LOCK_FILE: &str = "ledger.lock";
@@ -331,8 +331,8 @@ impl Store for SqliteStore {
         self.readers.stream(stream.clone(), from).await
     }
 
-    async fn links(&self, after: Position, up_to: Position) -> Result<Option<Vec<Link>>, StoreError> {
-        self.readers.links(after, up_to).await.map(Some)
+    async fn next_after(&self, position: Position) -> Option<Position> {
+        self.readers.next_after(position).await
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {

@@ -15,7 +15,7 @@ use super::rows::{self, StreamHead};
 use super::schema::{Access, connect, damaged, file_error};
 use super::tail::Tail;
 use crate::store::follow::Source;
-use crate::store::{Link, MAX_PAGE, Record, StoreError};
+use crate::store::{MAX_PAGE, Record, StoreError};
 
 /// How many reads run at once. More only wait for the same processors.
 const CONNECTIONS: usize = 4;
@@ -85,13 +85,13 @@ impl Readers {
         .await
     }
 
-    /// Where records of a range have their predecessors.
-    pub(super) async fn links(
-        self: &Arc<Self>,
-        after: Position,
-        up_to: Position,
-    ) -> Result<Vec<Link>, StoreError> {
-        self.run(move |readers, reader| rows::links(&reader.ledger, &readers.ledger, after, up_to)).await
+    /// The position of the first record behind another, if it can be found.
+    pub(super) async fn next_after(self: &Arc<Self>, position: Position) -> Option<Position> {
+        let next = self.run(move |readers, reader| {
+            let next = rows::next_after(&reader.ledger, position);
+            next.map_err(|error| file_error(&readers.ledger, position, &error))
+        });
+        next.await.ok().flatten()
     }
 
     /// The last position in the file.

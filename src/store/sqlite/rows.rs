@@ -109,6 +109,7 @@ fn read(row: &Row<'_>, position: Position) -> rusqlite::Result<Placed> {
     };
     let stream: StreamName = row.get_ref(1)?.as_str()?.parse().map_err(|error| other(Box::new(error)))?;
     let id = Uuid::parse_str(row.get_ref(4)?.as_str()?).map_err(|error| other(Box::new(error)))?;
+    let previous = row.get::<_, Option<i64>>(3)?.map(|previous| Position::new(previous.cast_unsigned()));
     Ok(Placed {
         record: Record {
             position,
@@ -122,8 +123,9 @@ fn read(row: &Row<'_>, position: Position) -> rusqlite::Result<Placed> {
             payload: row.get(9)?,
             previous_digest: row.get_ref(10)?.as_blob_or_null()?.map_or(Ok(ChainDigest::NONE), digest)?,
             digest: digest(row.get_ref(11)?.as_blob()?)?,
+            link: Link::Kept(previous),
         },
-        previous: row.get::<_, Option<i64>>(3)?.map(|previous| Position::new(previous.cast_unsigned())),
+        previous,
     })
 }
 
@@ -164,25 +166,12 @@ pub(super) fn page(
     Ok(page)
 }
 
-/// Where the rows of a range say that their predecessors are.
-pub(super) fn links(
-    conn: &Connection,
-    path: &Path,
-    after: Position,
-    up_to: Position,
-) -> Result<Vec<Link>, StoreError> {
-    let read = || {
-        let sql =
-            "SELECT position, previous FROM log WHERE position > ?1 AND position <= ?2 ORDER BY position";
-        let mut statement = conn.prepare_cached(sql)?;
-        let range = params![after.as_u64().cast_signed(), up_to.as_u64().cast_signed()];
-        let link = |row: &Row<'_>| {
-            let at = |number: i64| Position::new(number.cast_unsigned());
-            Ok(Link { position: at(row.get(0)?), previous: row.get::<_, Option<i64>>(1)?.map(at) })
-        };
-        statement.query_map(range, link)?.collect::<rusqlite::Result<Vec<_>>>()
-    };
-    read().map_err(|error| file_error(path, after, &error))
+/// The position of the first row behind a position.
+pub(super) fn next_after(conn: &Connection, position: Position) -> rusqlite::Result<Option<Position>> {
+    let next: Option<i64> = conn
+        .prepare_cached("SELECT min(position) FROM log WHERE position > ?1")?
+        .query_one([position.as_u64().cast_signed()], |row| row.get(0))?;
+    Ok(next.map(|next| Position::new(next.cast_unsigned())))
 }
 
 /// Where the stream of a row ended with it.
