@@ -1,6 +1,6 @@
 //! What happened to one installation, in order, in plain sentences.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use grantbook_events::{
     Actor, ClientId, Event, EventId, InstallationEvent, InstallationId, Position, Recorded, RequestId,
@@ -138,7 +138,7 @@ fn client_of(recorded: &Recorded) -> Option<ClientId> {
 fn moment(recorded: &Recorded, tokens: &mut Tokens) -> Option<Moment> {
     let mut moment = moment_of(recorded)?;
     if let Event::Installation(event) = &recorded.event
-        && let Some(change) = tokens.see(event)
+        && let Some(change) = tokens.see(event, moment.recorded_at)
     {
         moment.sentence.push(' ');
         moment.sentence.push_str(change);
@@ -164,21 +164,23 @@ pub(super) fn moment_of(recorded: &Recorded) -> Option<Moment> {
     })
 }
 
-/// The tokens that no event has ended.
+/// The tokens that no event has ended, and when they expire.
 #[derive(Debug, Default)]
 struct Tokens {
-    there: HashSet<TokenId>,
+    there: HashMap<TokenId, Option<Timestamp>>,
     was_installed: bool,
 }
 
 impl Tokens {
     /// Takes an event in, and says whether the app is installed because of it, or no longer.
-    fn see(&mut self, event: &InstallationEvent) -> Option<&'static str> {
+    fn see(&mut self, event: &InstallationEvent, at: Timestamp) -> Option<&'static str> {
+        // No event says that a token has expired.
+        self.there.retain(|_, expires_at| expires_at.is_none_or(|end| end > at));
         let before = self.there.len();
         match event {
             InstallationEvent::AccessGranted(_) => {}
             InstallationEvent::CodeExchanged(event) => {
-                self.there.insert(event.token_id);
+                self.there.insert(event.token_id, event.expires_at);
             }
             InstallationEvent::CodeReplayed(event) => self.end(&event.token_ids),
             InstallationEvent::TokenRevoked(event) => self.end(&[event.token_id]),
@@ -262,6 +264,26 @@ mod tests {
         assert_eq!(told.len(), 11, "{told:#?}");
         assert!(told[10].contains("suspended") && told[10].contains("Reason: abuse."), "{}", told[10]);
         assert!(!told[4].contains("installed"), "a second token changes nothing: {}", told[4]);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_has_expired_does_not_keep_the_app_installed() {
+        let given = Given::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(4))) as _).await;
+        let (app, account) = (given.app().await, "acme".parse().unwrap());
+        let id = installation(app, &account);
+        for lifetime in [Some(std::time::Duration::from_secs(60)), None] {
+            let granted = grant(app, &account);
+            given.settle(&granted).await.unwrap().unwrap();
+            let mut exchanged = exchange(&granted);
+            exchanged.rules.lifetime = lifetime;
+            given.settle(&exchanged).await.unwrap().unwrap();
+            given.clock.advance(std::time::Duration::from_secs(61));
+        }
+        let reason = UninstallReason::Operator;
+        given.settle(&UninstallApp { installation_id: id, reason }).await.unwrap().unwrap();
+        let told = told(&given, id).await;
+        assert!(told[4].contains("The app is installed again."), "{}", told[4]);
+        assert!(told[5].contains("No token is left"), "{}", told[5]);
     }
 
     #[tokio::test]
