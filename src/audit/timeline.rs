@@ -1,11 +1,13 @@
 //! What happened to one installation, in order, in plain sentences.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use grantbook_events::{
-    Actor, ClientId, Event, EventId, InstallationEvent, InstallationId, Position, Recorded, RequestId,
-    Revision, StreamKind, Timestamp, TokenId,
+    Actor, ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId, Position, Recorded,
+    RequestId, Revision, StreamKind, Timestamp, TokenId,
 };
+use grantbook_projections::live::Poison;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -62,13 +64,15 @@ pub async fn timeline(ledger: &Ledger, id: InstallationId) -> Result<Option<Vec<
     if events.is_empty() {
         return Ok(None);
     }
-    if let Some(client_id) = events.iter().flatten().find_map(client_of) {
+    let client_id = events.iter().flatten().find_map(client_of);
+    if let Some(client_id) = client_id {
         events.extend(stream(ledger, StreamKind::App(client_id)).await?);
     }
     events.sort_by_key(position);
+    let quarantine = Quarantine::of(ledger, id, client_id);
     let mut tokens = Tokens::default();
     let moments = events.iter().filter_map(|told| match told {
-        Ok(recorded) => moment(recorded, &mut tokens),
+        Ok(recorded) => moment(recorded, &mut tokens, &quarantine),
         Err(unread) => Some(unreadable(&unread.0, &unread.1)),
     });
     Ok(Some(moments.collect()))
@@ -91,24 +95,32 @@ pub async fn token_timeline(
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
     });
     let client_id = events.iter().flatten().find_map(client_of);
-    events.retain(|told| match told.as_ref().map(|recorded| (recorded, &recorded.event)) {
-        Ok((_, Event::Installation(InstallationEvent::AccessGranted(event)))) => {
-            Some(event.grant_id) == grant
-        }
-        Ok((_, Event::Installation(InstallationEvent::CodeExchanged(event)))) => event.token_id == token_id,
-        Ok((_, Event::Installation(InstallationEvent::CodeReplayed(event)))) => Some(event.grant_id) == grant,
-        Ok((recorded, Event::Installation(_) | Event::App(_) | Event::OperatorKey(_))) => {
-            ends(recorded, token_id)
-        }
-        // It may have been about the token.
-        Err(_) => true,
+    let quarantine = Quarantine::of(ledger, installation_id, client_id);
+    events.retain(|told| {
+        quarantine.at(position(told)).is_some()
+            || match told.as_ref().map(|recorded| (recorded, &recorded.event)) {
+                Ok((_, Event::Installation(InstallationEvent::AccessGranted(event)))) => {
+                    Some(event.grant_id) == grant
+                }
+                Ok((_, Event::Installation(InstallationEvent::CodeExchanged(event)))) => {
+                    event.token_id == token_id
+                }
+                Ok((_, Event::Installation(InstallationEvent::CodeReplayed(event)))) => {
+                    Some(event.grant_id) == grant
+                }
+                Ok((recorded, Event::Installation(_) | Event::App(_) | Event::OperatorKey(_))) => {
+                    ends(recorded, token_id)
+                }
+                // It may have been about the token.
+                Err(_) => true,
+            }
     });
     if let Some(client_id) = client_id {
         events.extend(stream(ledger, StreamKind::App(client_id)).await?);
     }
     events.sort_by_key(position);
     let moment = |told: &Told| match told {
-        Ok(recorded) => moment_of(recorded),
+        Ok(recorded) => quarantine.told(recorded),
         Err(unread) => Some(unreadable(&unread.0, &unread.1)),
     };
     Ok(events.iter().filter_map(moment).collect())
@@ -135,10 +147,51 @@ fn client_of(recorded: &Recorded) -> Option<ClientId> {
     }
 }
 
-fn moment(recorded: &Recorded, tokens: &mut Tokens) -> Option<Moment> {
-    let mut moment = moment_of(recorded)?;
+/// What is known of the streams of an installation and of its app, if some event in them cannot be folded.
+struct Quarantine(Vec<(&'static str, Arc<Poison>)>);
+
+impl Quarantine {
+    fn of(ledger: &Ledger, id: InstallationId, app: Option<ClientId>) -> Self {
+        let live = ledger.live();
+        let streams =
+            [("installation", Some(StreamKind::Installation(id))), ("app", app.map(StreamKind::App))];
+        let poison =
+            |(what, stream): (_, Option<StreamKind>)| Some((what, live.quarantine_of(&stream?.into())?));
+        Self(streams.into_iter().filter_map(poison).collect())
+    }
+
+    /// What is wrong with the event at a position, and of what nothing counts from there on.
+    fn at(&self, position: Position) -> Option<&(&'static str, Arc<Poison>)> {
+        self.0.iter().find(|(_, poison)| poison.position == position)
+    }
+
+    /// Whether something that cannot be folded was before the end of an event.
+    fn has_begun(&self, position: Position) -> bool {
+        self.0.iter().any(|(_, poison)| poison.position <= position)
+    }
+
+    /// An event in a sentence, and what is wrong with it.
+    fn told(&self, recorded: &Recorded) -> Option<Moment> {
+        let Some((what, poison)) = self.at(recorded.envelope.position) else { return moment_of(recorded) };
+        let mut moment = moment_of(recorded).unwrap_or_else(|| {
+            moment_with(&recorded.envelope, format!("An event of type {} was recorded.", poison.event_type))
+        });
+        moment.sentence.push_str(&format!(
+            " It does not follow from the events before it, and nothing in this {what} counts from there on: {}.",
+            poison.reason
+        ));
+        Some(moment)
+    }
+}
+
+fn moment(recorded: &Recorded, tokens: &mut Tokens, quarantine: &Quarantine) -> Option<Moment> {
+    let mut moment = quarantine.told(recorded)?;
+    // What does not count neither installs an app nor ends that.
+    if quarantine.has_begun(moment.position) {
+        return Some(moment);
+    }
     if let Event::Installation(event) = &recorded.event
-        && let Some(change) = tokens.see(event)
+        && let Some(change) = tokens.see(event, moment.recorded_at)
     {
         moment.sentence.push(' ');
         moment.sentence.push_str(change);
@@ -154,31 +207,37 @@ pub(super) fn moment_of(recorded: &Recorded) -> Option<Moment> {
         Event::Installation(event) => sentences::of_installation(event, &envelope.actor),
         Event::OperatorKey(_) => return None,
     };
-    Some(Moment {
+    Some(moment_with(envelope, sentence))
+}
+
+fn moment_with(envelope: &Envelope, sentence: String) -> Moment {
+    Moment {
         position: envelope.position,
         event_id: envelope.event_id,
         recorded_at: envelope.recorded_at,
         actor: Some(envelope.actor.clone()),
         request_id: Some(envelope.request_id.clone()),
         sentence,
-    })
+    }
 }
 
-/// The tokens that no event has ended.
+/// The tokens that no event has ended, and when they expire.
 #[derive(Debug, Default)]
 struct Tokens {
-    there: HashSet<TokenId>,
+    there: HashMap<TokenId, Option<Timestamp>>,
     was_installed: bool,
 }
 
 impl Tokens {
     /// Takes an event in, and says whether the app is installed because of it, or no longer.
-    fn see(&mut self, event: &InstallationEvent) -> Option<&'static str> {
+    fn see(&mut self, event: &InstallationEvent, at: Timestamp) -> Option<&'static str> {
+        // No event says that a token has expired.
+        self.there.retain(|_, expires_at| expires_at.is_none_or(|end| end > at));
         let before = self.there.len();
         match event {
             InstallationEvent::AccessGranted(_) => {}
             InstallationEvent::CodeExchanged(event) => {
-                self.there.insert(event.token_id);
+                self.there.insert(event.token_id, event.expires_at);
             }
             InstallationEvent::CodeReplayed(event) => self.end(&event.token_ids),
             InstallationEvent::TokenRevoked(event) => self.end(&[event.token_id]),
@@ -203,8 +262,6 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use grantbook_events::UninstallReason;
     use uuid::Uuid;
 
@@ -212,7 +269,7 @@ mod tests {
     use crate::decisions::{SuspendApp, UninstallApp};
     use crate::ledger::tests::poison::foreign;
     use crate::ledger::tests::{Given, exchange, grant, installation, revoke};
-    use crate::store::{Expected, MemoryStore, Store as _};
+    use crate::store::{Expected, MemoryStore, NewRecord, Store as _};
 
     async fn told(given: &Given, id: InstallationId) -> Vec<String> {
         let moments = timeline(&given.ledger, id).await.unwrap().unwrap();
@@ -265,6 +322,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_token_that_has_expired_does_not_keep_the_app_installed() {
+        let given = Given::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(4))) as _).await;
+        let (app, account) = (given.app().await, "acme".parse().unwrap());
+        let id = installation(app, &account);
+        for lifetime in [Some(std::time::Duration::from_secs(60)), None] {
+            let granted = grant(app, &account);
+            given.settle(&granted).await.unwrap().unwrap();
+            let mut exchanged = exchange(&granted);
+            exchanged.rules.lifetime = lifetime;
+            given.settle(&exchanged).await.unwrap().unwrap();
+            given.clock.advance(std::time::Duration::from_secs(61));
+        }
+        let reason = UninstallReason::Operator;
+        given.settle(&UninstallApp { installation_id: id, reason }).await.unwrap().unwrap();
+        let told = told(&given, id).await;
+        assert!(told[4].contains("The app is installed again."), "{}", told[4]);
+        assert!(told[5].contains("No token is left"), "{}", told[5]);
+    }
+
+    #[tokio::test]
     async fn an_event_that_cannot_be_read_is_told_too() {
         let store = MemoryStore::new(Uuid::from_u128(3));
         let given = Given::over(Arc::clone(&store) as _).await;
@@ -283,6 +360,43 @@ mod tests {
             token_timeline(&given.ledger, exchanged.installation_id, exchanged.token_id).await.unwrap();
         assert_eq!(of_token.len(), 4);
         assert_eq!(of_token[3].actor, None);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_does_not_follow_is_said_not_to_count_and_nothing_behind_it_does() {
+        let sound = MemoryStore::new(Uuid::from_u128(5));
+        let given = Given::over(Arc::clone(&sound) as _).await;
+        let (app, account) = (given.app().await, "acme".parse().unwrap());
+        let granted = grant(app, &account);
+        let exchanged = exchange(&granted);
+        let id = exchanged.installation_id;
+        given.settle(&granted).await.unwrap().unwrap();
+        given.settle(&exchanged).await.unwrap().unwrap();
+        given.settle(&revoke(id, exchanged.token_id)).await.unwrap().unwrap();
+        // The same, but its token is issued once more before it is revoked.
+        let store = MemoryStore::new(Uuid::from_u128(6));
+        let mut records = sound.read_all(Position::START, usize::MAX).await.unwrap();
+        records.insert(3, records[2].clone());
+        for (record, revision) in records.into_iter().zip([None, None, Some(0), Some(1), Some(2)]) {
+            let at =
+                revision.map_or(Expected::NoStream, |revision| Expected::Exactly(Revision::new(revision)));
+            let stream = record.stream.clone();
+            let new = NewRecord { event_id: crate::secrets::new_event_id(), ..record.unplaced() };
+            store.append(&stream, at, vec![new]).await.unwrap();
+        }
+        let stream = StreamKind::Installation(id).into();
+        let given = Given::over(Arc::clone(&store) as _).await;
+        let told = told(&given, id).await;
+        assert_eq!(told.len(), 5, "{told:#?}");
+        assert!(told[2].ends_with("The app is installed."), "{}", told[2]);
+        let wrong = "It does not follow from the events before it, and nothing in this installation counts";
+        assert!(told[3].contains("was exchanged") && told[3].contains(wrong), "{}", told[3]);
+        let reason = given.ledger.live().quarantine_of(&stream).unwrap().reason.clone();
+        assert!(told[3].ends_with(&format!("{reason}.")), "{}", told[3]);
+        assert!(told[4].contains("was revoked") && !told[4].contains("installed"), "{}", told[4]);
+        assert!(!told[4].contains(wrong), "it is said once: {}", told[4]);
+        let of_token = token_timeline(&given.ledger, id, exchanged.token_id).await.unwrap();
+        assert_eq!(of_token.iter().filter(|moment| moment.sentence.contains(wrong)).count(), 1);
     }
 
     #[tokio::test]

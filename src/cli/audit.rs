@@ -241,6 +241,15 @@ fn told(timeline: &Value) -> String {
     items(timeline).iter().map(paragraph).collect()
 }
 
+/// Whom an event is about: the user of a grant or token, or those whose tokens it ended.
+fn users(item: &Value) -> String {
+    let of_tokens = words(item, "token_users");
+    match &item["user_id"] {
+        Value::Null if !of_tokens.is_empty() => of_tokens,
+        _ => text(item, "user_id"),
+    }
+}
+
 /// A line an event.
 fn lines(page: &Value) -> String {
     let line = |item: &Value| {
@@ -254,7 +263,7 @@ fn lines(page: &Value) -> String {
             text(item, "recorded_at"),
             text(item, "type"),
             text(item, "account_id"),
-            text(item, "user_id"),
+            users(item),
         );
         if !item["reason"].is_null() {
             line.push_str(&format!("  reason {}", text(item, "reason")));
@@ -347,4 +356,20 @@ fn changes(answer: &Value) -> String {
         all.push_str("nothing changed\n");
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_whom_the_event_is_about() {
+        let line = |user: Value, of_tokens: Value| {
+            lines(&json!({ "items": [{ "position": 1, "user_id": user, "token_users": of_tokens }] }))
+        };
+        assert!(line(json!("ana"), json!([])).contains("user ana  by"));
+        assert!(line(Value::Null, json!(["bob", "eve"])).contains("user bob eve  by"));
+        assert!(line(Value::Null, json!([])).contains("user -  by"));
+        assert!(line(Value::Null, Value::Null).contains("user -  by"), "an older server does not say");
+    }
 }

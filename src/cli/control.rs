@@ -39,10 +39,15 @@ impl ControlFile {
     /// Writes the file. Whoever looks sees the whole of it or none.
     pub(super) fn write(data_dir: &Path, server: &Running) -> Result<Self, Failure> {
         let path = path(data_dir);
-        let text = json!({ "url": server.url, "key": server.key.expose(), "pid": std::process::id() });
+        let cannot = |error| Failure::Failed(format!("{} cannot be written: {error}", path.display()));
+        // A copy of the directory has a copy of this file, and the server has nothing to do with that.
+        let data_dir = fs::canonicalize(data_dir).map_err(cannot)?;
+        let text = json!({
+            "url": server.url, "key": server.key.expose(), "pid": std::process::id(), "data_dir": data_dir.to_string_lossy(),
+        });
         let draft = path.with_extension("json.new");
         let written = write_private(&draft, &format!("{text}\n")).and_then(|()| fs::rename(&draft, &path));
-        written.map_err(|error| Failure::Failed(format!("{} cannot be written: {error}", path.display())))?;
+        written.map_err(cannot)?;
         Ok(Self(path))
     }
 }
@@ -67,12 +72,14 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     options.open(path)?.write_all(text.as_bytes())
 }
 
-/// What the control file says, if there is one that says anything.
+/// What the control file says, if there is one that says anything and is of this directory.
 pub(super) fn read(data_dir: &Path) -> Result<Option<Control>, Failure> {
     #[derive(Deserialize)]
     struct Written {
         url: String,
         key: String,
+        /// Which directory the server keeps; older ones do not say it.
+        data_dir: Option<String>,
     }
     let path = path(data_dir);
     let text = match fs::read_to_string(&path) {
@@ -84,6 +91,37 @@ pub(super) fn read(data_dir: &Path) -> Result<Option<Control>, Failure> {
         }
     };
     // What is no control file leads nowhere; the lock on the ledger still guards it.
-    let written = serde_json::from_str::<Written>(&text).ok();
-    Ok(written.map(|written| Control { url: written.url, key: PlainSecret::presented(written.key) }))
+    let Ok(written) = serde_json::from_str::<Written>(&text) else { return Ok(None) };
+    let is_here = |dir: &String| fs::canonicalize(data_dir).is_ok_and(|here| here.to_string_lossy() == **dir);
+    if !written.data_dir.as_ref().is_none_or(is_here) {
+        return Ok(None);
+    }
+    Ok(Some(Control { url: written.url, key: PlainSecret::presented(written.key) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A copy of a served directory is served by nobody.
+    #[test]
+    fn a_file_of_another_directory_leads_nowhere() {
+        let (served, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let of = |dir: Option<&Path>| {
+            let mut text = json!({ "url": "http://127.0.0.1:1", "key": "k", "pid": 1 });
+            if let Some(dir) = dir {
+                text["data_dir"] = json!(fs::canonicalize(dir).unwrap());
+            }
+            for dir in [&served, &copy] {
+                fs::write(path(dir.path()), text.to_string()).unwrap();
+            }
+            [&served, &copy].map(|dir| read(dir.path()).unwrap().is_some())
+        };
+        assert_eq!(of(Some(served.path())), [true, false]);
+        assert_eq!(of(None), [true, true], "an older server did not say it");
+        // However the directory is named.
+        let roundabout = served.path().join("..").join(served.path().file_name().unwrap());
+        of(Some(served.path()));
+        assert!(read(&roundabout).unwrap().is_some());
+    }
 }

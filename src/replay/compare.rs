@@ -1,6 +1,7 @@
 //! What a verification holds its own fold against: what a running server says of its projections, and the
 //! snapshots. Knows: at which position each is to be compared. Must not know: how the fold gets there.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use grantbook_events::Position;
@@ -154,15 +155,16 @@ impl Points {
         self.compared.push(Compared { what, position });
     }
 
-    /// A snapshot of another ledger, or of another grantbook, is of no use and no fault.
+    /// A snapshot of another ledger, or of another grantbook, or that is gone, is of no use and no fault.
     fn pass_over(&mut self, path: &Path, position: Option<Position>, why: &SnapshotError) {
         let is_fault = match why {
             SnapshotError::OtherFormat { .. }
             | SnapshotError::OtherVersion { .. }
             | SnapshotError::Quarantined { .. }
             | SnapshotError::Foreign { .. } => false,
-            SnapshotError::Io(_)
-            | SnapshotError::NotASnapshot
+            // The server that wrote it has removed it meanwhile.
+            SnapshotError::Io(error) => error.kind() != ErrorKind::NotFound,
+            SnapshotError::NotASnapshot
             | SnapshotError::Damaged
             | SnapshotError::NoState(_)
             | SnapshotError::NotInLedger { .. }
@@ -191,4 +193,35 @@ pub(super) fn in_words(state: &Live, replayed: &Live, where_it_is: &str) -> Stri
 
 pub(super) fn name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::ledger::tests::simulation::history;
+    use crate::store::Store as _;
+
+    /// A server removes its older snapshots while they are compared.
+    #[tokio::test]
+    async fn a_snapshot_that_is_gone_is_passed_over() {
+        let (ledger, store) = history(33).await;
+        let identity = store.head().await.unwrap().identity;
+        let (dir, live) = (tempfile::tempdir().unwrap(), ledger.live());
+        let snapshots = Snapshots::new(dir.path().to_owned());
+        let path = snapshots.write(&live, identity);
+        let mut points = Points::new(None, Some(snapshots.clone()), identity).unwrap();
+        fs::remove_file(&path).unwrap();
+        points.reached(live.position(), &live);
+        assert_eq!((points.findings.len(), points.passed_over.len()), (0, 1), "when it is loaded");
+
+        // One that was listed, and is gone before its first line is read.
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("gone", &path).unwrap();
+            let points = Points::new(None, Some(snapshots), identity).unwrap();
+            assert_eq!((points.findings.len(), points.passed_over.len()), (0, 1), "when it is listed");
+        }
+    }
 }

@@ -53,6 +53,21 @@ fn an_app_is_managed_with_a_server_and_without() {
     assert_eq!(place.json(&["app", "show", id, "--json"])["status"]["state"], "deleted");
 }
 
+/// Whoever copies the directory of a server that runs works on the copy.
+#[test]
+fn a_copy_of_a_served_directory_is_not_the_served_one() {
+    let (place, copy) = (Place::empty(), Place::empty());
+    let id = register(&place)["client_id"].as_str().unwrap().to_owned();
+    std::fs::create_dir(copy.data()).unwrap();
+    std::fs::copy(place.data().join("ledger.db"), copy.data().join("ledger.db")).unwrap();
+    let serving = place.serve();
+    std::fs::copy(place.data().join("control.json"), copy.data().join("control.json")).unwrap();
+    copy.ok(&["app", "suspend", &id, "--reason", "only here"]);
+    let state = |place: &Place| place.json(&["app", "show", &id, "--json"])["status"]["state"].clone();
+    assert_eq!((state(&place), state(&copy)), (json!("active"), json!("suspended")));
+    serving.stop();
+}
+
 #[test]
 fn a_secret_is_shown_once_to_people_too() {
     let place = Place::empty();

@@ -55,6 +55,11 @@ pub struct Filter {
     pub up_to: Option<Position>,
 }
 
+/// A position as the file has it. Beyond what it can hold is beyond every row.
+fn number(position: Position) -> i64 {
+    i64::try_from(position.as_u64()).unwrap_or(i64::MAX)
+}
+
 /// Conditions and their values.
 #[derive(Default)]
 struct Where {
@@ -105,7 +110,7 @@ impl HistoryReader {
         let query = "SELECT DISTINCT installation_id, client_id FROM events \
                      WHERE account_id = ?1 AND position <= ?2 AND installation_id IS NOT NULL";
         let mut select = self.conn()?.prepare_cached(query)?;
-        let mut rows = select.query((account.as_str(), up_to.as_u64().cast_signed()))?;
+        let mut rows = select.query((account.as_str(), number(up_to)))?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             let (installation, app): ([u8; 16], Option<[u8; 16]>) = (row.get(0)?, row.get(1)?);
@@ -143,20 +148,19 @@ impl HistoryReader {
         wanted.equals("reason", filter.reason.clone());
         wanted.equals("client_id", filter.app.map(|id| *id.as_uuid().as_bytes()));
         wanted.equals("type", filter.event_type.clone());
-        let number = |position: Option<Position>| position.map(|position| position.as_u64().cast_signed());
-        let mut after = number(filter.after);
+        let mut after = filter.after.map(number);
         if let Some(since) = filter.since {
             // No row up to there is as late as that.
             let earlier = self.last_until(Timestamp::from_micros(since.as_micros().saturating_sub(1)))?;
-            after = after.max(number(Some(earlier)));
+            after = after.max(Some(number(earlier)));
         }
-        let mut up_to = number(filter.up_to);
+        let mut up_to = filter.up_to.map(number);
         if let Some(until) = filter.until {
-            let later = number(Some(self.last_as_early(until)?));
-            up_to = up_to.map_or(later, |up_to| later.map(|later| later.min(up_to)));
+            let later = number(self.last_as_early(until)?);
+            up_to = Some(up_to.map_or(later, |up_to| later.min(up_to)));
         }
         wanted.compare("position >", after);
-        wanted.compare("position <", number(filter.before));
+        wanted.compare("position <", filter.before.map(number));
         wanted.compare("position <=", up_to);
         wanted.compare("recorded_at >=", filter.since.map(Timestamp::as_micros));
         wanted.compare("recorded_at <=", filter.until.map(Timestamp::as_micros));

@@ -41,6 +41,9 @@ pub struct ShownRow<'a> {
     reason: Option<&'a str>,
     #[schema(value_type = Option<String>)]
     request_id: Option<&'a RequestId>,
+    /// Whose tokens it ended, if it may have ended those of several users.
+    #[schema(value_type = Vec<String>)]
+    token_users: &'a [UserId],
 }
 
 impl<'a> From<&'a HistoryRow> for ShownRow<'a> {
@@ -60,6 +63,7 @@ impl<'a> From<&'a HistoryRow> for ShownRow<'a> {
             actor: row.actor.as_ref(),
             reason: row.reason.as_deref(),
             request_id: row.request_id.as_ref(),
+            token_users: &row.token_users,
         }
     }
 }

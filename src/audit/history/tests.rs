@@ -417,3 +417,21 @@ proptest! {
         });
     }
 }
+
+/// No number that an auditor can write is a negative one.
+#[tokio::test]
+async fn a_position_beyond_every_row_has_all_before_it_and_none_behind() {
+    let (_, store) = random_history(66).await;
+    let (dir, all) = (tempfile::tempdir().unwrap(), records(&store).await.len());
+    let history = kept(&store, &dir).await;
+    for beyond in [1 << 63, u64::MAX].map(|beyond| Some(Position::new(beyond))) {
+        for (filter, rows) in [
+            (Filter { after: beyond, ..Filter::default() }, 0),
+            (Filter { before: beyond, ..Filter::default() }, all),
+            (Filter { up_to: beyond, ..Filter::default() }, all),
+        ] {
+            let found = history.rows(filter.clone(), Order::OldestFirst, 1 << 20).await.unwrap();
+            assert_eq!(found.len(), rows, "{filter:?}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Rows of history as JSON and as CSV. Knows: columns. Must not know: which rows are wanted.
 
-use grantbook_events::ActorKind;
+use grantbook_events::{ActorKind, UserId};
 use grantbook_projections::history::HistoryRow;
 
 use crate::audit::ShownRow;
@@ -16,7 +16,7 @@ pub(super) fn ndjson(rows: &[HistoryRow]) -> Result<Vec<u8>, std::io::Error> {
 }
 
 /// The first line of CSV.
-pub(super) const CSV_HEADER: [&str; 15] = [
+pub(super) const CSV_HEADER: [&str; 16] = [
     "position",
     "recorded_at",
     "type",
@@ -32,10 +32,11 @@ pub(super) const CSV_HEADER: [&str; 15] = [
     "actor_id",
     "reason",
     "request_id",
+    "token_users",
 ];
 
 /// Lines of CSV (RFC 4180). A field that a spreadsheet would take for a formula begins with an apostrophe.
-pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; 15]>) -> Result<Vec<u8>, std::io::Error> {
+pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; 16]>) -> Result<Vec<u8>, std::io::Error> {
     // Quotes keep a field whole also where a comma is not what separates fields.
     let mut writer = csv::WriterBuilder::new()
         .quote_style(csv::QuoteStyle::Always)
@@ -48,7 +49,7 @@ pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; 15]>) -> Result<Ve
 }
 
 /// A row as the fields of a line.
-pub(super) fn csv_line(row: &HistoryRow) -> [String; 15] {
+pub(super) fn csv_line(row: &HistoryRow) -> [String; 16] {
     fn text<T: ToString>(value: Option<&T>) -> String {
         value.map(T::to_string).unwrap_or_default()
     }
@@ -59,6 +60,7 @@ pub(super) fn csv_line(row: &HistoryRow) -> [String; 15] {
         ActorKind::System => "system",
     });
     let tokens: Vec<String> = row.token_ids.iter().map(ToString::to_string).collect();
+    let users: Vec<&str> = row.token_users.iter().map(UserId::as_str).collect();
     [
         row.position.to_string(),
         row.recorded_at.to_string(),
@@ -75,6 +77,7 @@ pub(super) fn csv_line(row: &HistoryRow) -> [String; 15] {
         row.actor.as_ref().map(|actor| actor.id.clone()).unwrap_or_default(),
         row.reason.clone().unwrap_or_default(),
         text(row.request_id.as_ref()),
+        users.join(" "),
     ]
 }
 
@@ -95,12 +98,12 @@ mod tests {
     #[test]
     fn what_a_spreadsheet_would_run_is_text_and_what_csv_would_split_is_whole() {
         let line = |field: &str| {
-            let mut line = [const { String::new() }; 15];
+            let mut line = [const { String::new() }; 16];
             line[0] = field.to_owned();
             let bytes = csv_of([line]).unwrap();
             String::from_utf8(bytes).unwrap()
         };
-        let rest = ",\"\"".repeat(14);
+        let rest = ",\"\"".repeat(15);
         for (field, written) in [
             ("plain", "plain"),
             ("=HYPERLINK(1)", "'=HYPERLINK(1)"),

@@ -90,7 +90,10 @@ async fn everything_comes_as_lines_or_as_csv() {
     assert_eq!(csv.header(header::CACHE_CONTROL), "no-store");
     let mut reader = csv::Reader::from_reader(csv.text.as_bytes());
     let names = reader.headers().unwrap().clone();
-    assert_eq!((names.get(0), names.get(14)), (Some("position"), Some("request_id")));
+    assert_eq!(
+        (names.get(0), names.get(14), names.get(15)),
+        (Some("position"), Some("request_id"), Some("token_users"))
+    );
     let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     let found: Vec<u64> = records.iter().map(|record| record[0].parse().unwrap()).collect();
     assert_eq!(found, (1..=last).collect::<Vec<_>>());
@@ -109,6 +112,25 @@ async fn everything_comes_as_lines_or_as_csv() {
     assert_eq!(positions(&items), [last - 3, last - 4]);
     let some = given.get("/audit/events?format=csv&limit=3").await;
     assert_eq!(some.text.lines().count(), 4);
+}
+
+/// A row that is found by a user says so, in every form.
+#[tokio::test]
+async fn an_uninstall_shows_whose_tokens_it_ended() {
+    let given = Given::server().await;
+    let app = given.register("One").await;
+    let installed = given.install(&app, "acme").await;
+    given.delete(&format!("/installations/{}", installed.installation_id)).await.json(200);
+    let found = "/audit/events?user=ada&type=app-uninstalled";
+    let page = given.get(found).await.json(200);
+    let row = &page["items"][0];
+    assert_eq!((&row["user_id"], &row["token_users"]), (&Value::Null, &json!(["ada"])));
+    let line = given.get(&format!("{found}&format=ndjson")).await;
+    assert_eq!(serde_json::from_str::<Value>(&line.text).unwrap(), *row);
+    let csv = given.get(&format!("{found}&format=csv")).await;
+    let mut reader = csv::Reader::from_reader(csv.text.as_bytes());
+    let record = reader.records().next().unwrap().unwrap();
+    assert_eq!((&record[8], &record[15]), ("", "ada"));
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ use crate::store::private;
 const FORMAT: u32 = 1;
 /// How names of snapshots end.
 pub(super) const NAME_END: &str = ".snapshot";
+/// How names of those end that are being written.
+pub(super) const UNFINISHED_END: &str = ".unfinished";
 /// The longest first line, in bytes.
 const LONGEST_HEADER: u64 = 4096;
 /// Bytes of the digest at the end.
@@ -45,6 +47,12 @@ pub(super) fn name_of(position: Position) -> String {
     format!("live-{:020}{NAME_END}", position.as_u64())
 }
 
+/// The position in a name, if it is the name of a snapshot.
+pub(super) fn position_of(path: &Path) -> Option<Position> {
+    let digits = path.file_name()?.to_str()?.strip_prefix("live-")?.strip_suffix(NAME_END)?;
+    digits.parse().ok().map(Position::new)
+}
+
 /// Writes a snapshot beside the others: under another name first, then, once it is durable, under its own.
 pub(super) fn write(
     dir: &Path,
@@ -54,7 +62,7 @@ pub(super) fn write(
 ) -> Result<PathBuf, SnapshotError> {
     private::create_dir_all(dir)?;
     let path = dir.join(name_of(image.mark().position));
-    let unfinished = path.with_extension("unfinished");
+    let unfinished = path.with_extension(UNFINISHED_END.trim_start_matches('.'));
     let written = write_file(&unfinished, image, ledger, now)
         .and_then(|()| Ok(fs::rename(&unfinished, &path)?))
         .and_then(|()| Ok(sync_dir(dir)?));

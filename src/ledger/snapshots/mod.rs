@@ -22,7 +22,7 @@ use super::SnapshotOptions;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 pub use file::SnapshotHeader;
-use file::{NAME_END, name_of};
+use file::{NAME_END, UNFINISHED_END, name_of, position_of};
 
 /// The directory, beside the snapshots, of those that are only to be compared.
 const APART: &str = "compared";
@@ -134,6 +134,14 @@ impl Snapshots {
     /// # Errors
     /// If the directory cannot be read.
     pub fn paths(&self) -> io::Result<Vec<PathBuf>> {
+        let mut paths = self.ending(NAME_END)?;
+        // Names hold positions with leading zeros.
+        paths.sort_unstable();
+        paths.reverse();
+        Ok(paths)
+    }
+
+    fn ending(&self, end: &str) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -141,14 +149,16 @@ impl Snapshots {
         let mut paths = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            if path.to_str().is_some_and(|path| path.ends_with(NAME_END)) {
+            if path.to_str().is_some_and(|path| path.ends_with(end)) {
                 paths.push(path);
             }
         }
-        // Names hold positions with leading zeros.
-        paths.sort_unstable();
-        paths.reverse();
         Ok(paths)
+    }
+
+    /// Removes what a process that was killed did not finish. Nothing may be being written here meanwhile.
+    fn clear_unfinished(&self) -> io::Result<()> {
+        self.ending(UNFINISHED_END)?.into_iter().try_for_each(fs::remove_file)
     }
 
     /// What a snapshot says of itself. Whether that is true is not looked at.
@@ -201,10 +211,18 @@ impl Snapshots {
         None
     }
 
-    /// Removes all but the newest few.
-    fn prune(&self) -> io::Result<()> {
-        for old in self.paths()?.into_iter().skip(KEPT) {
-            fs::remove_file(old)?;
+    /// Removes all but the newest few. Whatever is of a higher position than the last one written is of a ledger
+    /// that was put back since, and would push out what this one writes.
+    fn prune(&self, last: Position) -> io::Result<()> {
+        self.clear_unfinished()?;
+        let mut kept = 0;
+        for path in self.paths()? {
+            let Some(position) = position_of(&path) else { continue };
+            if position <= last && kept < KEPT {
+                kept += 1;
+            } else {
+                fs::remove_file(path)?;
+            }
         }
         Ok(())
     }
@@ -249,8 +267,8 @@ pub(super) struct Keeper {
     /// How many of them make the next one.
     due: AtomicU64,
     is_taking: AtomicBool,
-    /// One is written at a time.
-    writing: Mutex<()>,
+    /// One is written at a time. The highest position of those written so far.
+    writing: Mutex<Position>,
 }
 
 impl Keeper {
@@ -263,7 +281,7 @@ impl Keeper {
             since: AtomicU64::new(0),
             due: AtomicU64::new(options.every.max(1)),
             is_taking: AtomicBool::new(false),
-            writing: Mutex::default(),
+            writing: Mutex::new(Position::START),
         }
     }
 
@@ -274,6 +292,16 @@ impl Keeper {
     /// Which ledger the snapshots are of. None is taken before this is known.
     pub(super) fn belongs_to(&self, identity: Uuid) {
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+    }
+
+    /// Nothing is written yet: what is unfinished was left by a process that was killed.
+    pub(super) fn tidy(&self) {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        for snapshots in [self.snapshots.clone(), self.snapshots.apart()] {
+            if let Err(error) = snapshots.clear_unfinished() {
+                tracing::warn!(dir = %snapshots.dir.display(), %error, "unfinished snapshots cannot be removed");
+            }
+        }
     }
 
     /// Nothing was folded yet beyond a snapshot.
@@ -334,7 +362,7 @@ impl Keeper {
     }
 
     fn write(&self, live: &Live) -> Result<Option<Position>, SnapshotError> {
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(identity) = *self.identity.lock().unwrap_or_else(PoisonError::into_inner) else {
             return Ok(None);
         };
@@ -351,7 +379,9 @@ impl Keeper {
         drop(image);
         self.since.fetch_sub(since, Ordering::AcqRel);
         self.due.store(self.distance(live), Ordering::Release);
-        self.snapshots.prune()?;
+        // A state that was replaced meanwhile may be written after a newer one, which is kept.
+        *last = position.max(*last);
+        self.snapshots.prune(*last)?;
         tracing::info!(%position, "snapshot written");
         Ok(Some(position))
     }

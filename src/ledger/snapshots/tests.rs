@@ -168,6 +168,47 @@ async fn one_that_is_ahead_of_the_ledger_is_passed_over() {
     holds(&again, &given);
 }
 
+/// Neither what a younger ledger left behind nor damage of a higher position pushes out what is written now.
+#[tokio::test]
+async fn one_is_kept_whatever_is_named_higher() {
+    let (_, dir) = with_two_snapshots().await;
+    fs::write(dir.path().join("snapshots").join(name_of(Position::new(u64::MAX))), "damaged").unwrap();
+    let mine = dir.path().join("snapshots/mine.snapshot");
+    fs::write(&mine, "of somebody").unwrap();
+    let (store, younger) = (MemoryStore::new(Uuid::from_u128(7)), tempfile::tempdir().unwrap());
+    let (given, _) = opened(&store, &younger).await;
+    let app = given.app().await;
+    install(&given, app, 0..1).await;
+    let (given, from) = opened(&store, &dir).await;
+    assert_eq!(from, 0);
+    for position in [3, 5] {
+        assert_eq!(given.ledger.take_snapshot().await.unwrap(), Some(Position::new(position)));
+        install(&given, app, 1..2).await;
+    }
+    let left: Vec<_> = paths(&dir).into_iter().filter(|path| *path != mine).collect();
+    let expected = [5, 3].map(|position| dir.path().join("snapshots").join(name_of(Position::new(position))));
+    assert_eq!(left, expected);
+    assert!(mine.exists(), "what is no snapshot of ours is nobody's to remove");
+    let (_, from) = opened(&store, &dir).await;
+    assert_eq!(from, 5);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_did_not_finish_is_removed() {
+    let (store, dir) = with_two_snapshots().await;
+    let apart = dir.path().join("snapshots/compared");
+    fs::create_dir(&apart).unwrap();
+    let left = [dir.path().join("snapshots/live-9.unfinished"), apart.join("live-8.unfinished")];
+    left.iter().for_each(|path| fs::write(path, "half").unwrap());
+    let (given, from) = opened(&store, &dir).await;
+    assert_eq!(from, 21);
+    assert!(left.iter().all(|path| !path.exists()), "at the start");
+    fs::write(&left[0], "half").unwrap();
+    given.ledger.take_snapshot().await.unwrap();
+    assert!(!left[0].exists(), "after a write");
+    assert_eq!(paths(&dir).len(), 3);
+}
+
 /// What could not be folded then may be folded now, and strictly nothing is served with it.
 #[tokio::test]
 async fn none_is_taken_with_streams_in_quarantine() {
