@@ -33,7 +33,7 @@ impl Chains {
     /// If the ids cannot be put away.
     pub(super) fn check(&mut self, records: &[Record]) -> io::Result<Vec<Finding>> {
         let mut findings = Vec::new();
-        let mut find = |position, what| findings.push(Finding { position: Some(position), what });
+        let mut find = |position, what| findings.push(Finding::at(position, what));
         for record in records {
             if record.position <= self.position {
                 find(record.position, format!("it comes after position {}", self.position));
@@ -100,7 +100,7 @@ impl Chains {
         self.ids.each(|entry| {
             if let Some(first) = before.filter(|before| before.id == entry.id) {
                 let what = format!("the event has the id of the event at position {}", first.position);
-                find(Finding { position: Some(entry.position), what });
+                find(Finding::at(entry.position, what));
             } else {
                 before = Some(entry);
             }

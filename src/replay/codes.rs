@@ -85,7 +85,7 @@ impl Codes {
             let Some(note) = Note::read(entry.with) else { return };
             if let Some(why) = code.refuses(note) {
                 let grant = GrantId::new(uuid::Uuid::from_u128(entry.id));
-                find(Finding { position: Some(entry.position), what: format!("grant {grant}: {why}") });
+                find(Finding::at(entry.position, format!("grant {grant}: {why}")));
             }
             match note.kind {
                 Kind::Granted => drop(code.granted.get_or_insert((entry.position, note))),

@@ -116,7 +116,7 @@ impl Points {
             let why =
                 if is_whole { "which the ledger does not have" } else { "up to which it cannot be read" };
             let what = format!("{what} is of this position, {why}");
-            self.findings.push(Finding { position: Some(position), what });
+            self.findings.push(Finding::at(position, what));
         }
     }
 
@@ -130,7 +130,7 @@ impl Points {
             "the live projection of the running server has digest {}, and the ledger folds to {replayed}",
             claim.digest
         );
-        self.findings.push(Finding { position: Some(claim.position), what });
+        self.findings.push(Finding::at(claim.position, what));
     }
 
     fn compare_snapshot(&mut self, path: &Path, position: Position, state: &Live) {
@@ -148,7 +148,7 @@ impl Points {
             return self.agree(format!("snapshot {name}"), position);
         }
         let what = format!("snapshot {name}: {}", in_words(&live, state, "in the snapshot"));
-        self.findings.push(Finding { position: Some(position), what });
+        self.findings.push(Finding::at(position, what));
     }
 
     fn agree(&mut self, what: String, position: Position) {

@@ -9,7 +9,7 @@ use super::compare::{Compared, PassedOver};
 const TOLD: usize = 20;
 
 /// What a verification came to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Verified {
     /// The state after the last event.
     pub live: Live,
@@ -30,22 +30,9 @@ pub struct Verified {
 }
 
 impl Verified {
-    pub(super) fn new() -> Self {
-        Self {
-            live: Live::new(),
-            events: 0,
-            findings: Vec::new(),
-            found: 0,
-            compared: Vec::new(),
-            passed_over: Vec::new(),
-            live_differs: false,
-            has_history: false,
-        }
-    }
-
     /// A ledger of which nothing can be read.
     pub fn damaged(position: Position, detail: String) -> Self {
-        let mut verified = Self::new();
+        let mut verified = Self::default();
         verified.find(Finding::damage(position, &detail));
         verified
     }
@@ -74,7 +61,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    pub(super) fn at(position: Position, what: impl Into<String>) -> Self {
+        Self { position: Some(position), what: what.into() }
+    }
+
     pub(super) fn damage(position: Position, detail: &str) -> Self {
-        Self { position: Some(position), what: format!("the ledger is damaged: {detail}") }
+        Self::at(position, format!("the ledger is damaged: {detail}"))
     }
 }

@@ -141,18 +141,14 @@ impl Stored {
             let expected = self.rows.expected(record);
             self.compare_row(&expected, findings)?;
             self.leads.add(record.position, &expected.tokens, expected.users());
-            self.is_right &= findings.len() == before;
             let previous = std::mem::replace(&mut self.previous, record.position);
-            if self.last != (Some(record.event_id), previous) && record.position == end {
-                let what = "the event kept with its end, or the position before it, is another".to_owned();
-                findings.push(wrong(end, what));
-            }
             if record.position == end {
                 self.is_compared = true;
-                self.compare_end(&expected, findings);
                 self.is_right &= findings.len() == before;
+                self.compare_end(&expected, previous, findings);
             }
         }
+        self.is_right &= findings.len() == before;
         Ok(())
     }
 
@@ -181,8 +177,12 @@ impl Stored {
     }
 
     /// What is kept with the end of the rows.
-    fn compare_end(&self, expected: &Expected, findings: &mut Vec<Finding>) {
+    fn compare_end(&self, expected: &Expected, previous: Position, findings: &mut Vec<Finding>) {
         let (position, latest_at) = (self.end.0, expected.latest_at);
+        if self.last != (Some(expected.row.event_id), previous) {
+            let what = "the event kept with its end, or the position before it, is another".to_owned();
+            findings.push(wrong(position, what));
+        }
         if self.latest_at != latest_at {
             let what =
                 format!("the latest time kept with its end is {}, and {latest_at} replayed", self.latest_at);
@@ -217,14 +217,10 @@ impl Stored {
                 findings.push(Finding { position: None, what });
             }
         }
-        if kept != replayed {
-            let leading = Leading { reader: self.reader, end: position, rows: Rows::default() };
-            return Ok(Ended::Misled(findings, Box::new(leading)));
-        }
-        if !findings.is_empty() || !self.is_right {
-            return Ok(Ended::Wrong(findings));
-        }
-        Ok(Ended::Same(Compared { what: "the history, row by row".to_owned(), position }))
+        let is_right = self.is_right && findings.is_empty() && kept == replayed;
+        let same = is_right.then(|| Compared { what: "the history, row by row".to_owned(), position });
+        let leading = Leading { reader: self.reader, end: position, rows: Rows::default() };
+        Ok(Ended { findings, misled: (kept != replayed).then_some(leading), same })
     }
 
     fn next(&mut self) -> Result<Option<KeptRow>, HistoryError> {
@@ -241,13 +237,13 @@ impl Stored {
 
 /// What became of the comparison.
 #[derive(Debug)]
-pub(super) enum Ended {
-    /// Nothing differs.
-    Same(Compared),
-    /// Rows differ.
-    Wrong(Vec<Finding>),
-    /// What leads to the rows is not what it should be; where is still to be found out.
-    Misled(Vec<Finding>, Box<Leading>),
+pub(super) struct Ended {
+    /// What is wrong that was not told yet.
+    pub findings: Vec<Finding>,
+    /// If what leads to the rows is not what it should be: finds out where.
+    pub misled: Option<Leading>,
+    /// That nothing differs, if so.
+    pub same: Option<Compared>,
 }
 
 /// Looks for each token and user whether it leads to its row: much slower than comparing the sum of them all, so
@@ -321,7 +317,7 @@ fn or_none<T: ToString>(value: Option<&T>) -> String {
 }
 
 fn wrong(position: Position, what: String) -> Finding {
-    Finding { position: Some(position), what: format!("history: {what}") }
+    Finding::at(position, format!("history: {what}"))
 }
 
 fn missing(position: Position) -> Finding {

@@ -248,13 +248,16 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stoppe
     // once it is still the same as the old one there, if it was where this began.
     let is_same = copy.is_same == Some(true);
     let went_on = ledger.reached(store.head().await?.position).await;
-    if !went_on {
+    let strayed = if !went_on {
+        Some("did not go on")
+    } else if is_same && !agree(&**store, &copy.live, &old).await.map_err(unproven)? {
+        Some("went another way")
+    } else {
+        None
+    };
+    if let Some(what) = strayed {
         take_back(ledger, old).await?;
-        return Err(Stopped::Failed("the new copy did not go on, so the old one is back".to_owned()));
-    }
-    if is_same && !agree(&**store, &copy.live, &old).await.map_err(unproven)? {
-        take_back(ledger, old).await?;
-        return Err(Stopped::Failed("the new copy went another way, so the old one is back".to_owned()));
+        return Err(Stopped::Failed(format!("the new copy {what}, so the old one is back")));
     }
     match ledger.take_snapshot().await {
         Ok(taken) if !is_same => {

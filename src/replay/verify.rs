@@ -57,7 +57,7 @@ pub async fn difference_from(
     progress: impl FnMut(Step),
 ) -> Result<Option<Finding>, ReplayError> {
     let replayed = run(store, Until::Position(position), progress).await?;
-    let found = |what| Ok(Some(Finding { position: Some(position), what }));
+    let found = |what| Ok(Some(Finding::at(position, what)));
     let paths = snapshots.paths().map_err(ReplayError::Snapshots)?;
     let is_it =
         |path: &&PathBuf| Snapshots::header(path).is_ok_and(|header| header.mark.position == position);
@@ -87,33 +87,39 @@ struct Verifier {
 impl Verifier {
     fn new(points: Points) -> Self {
         let (position, chains, codes) = (Position::START, Chains::default(), Codes::default());
-        Self { verified: Verified::new(), position, chains, codes, points, history: None, history_file: None }
+        Self {
+            verified: Verified::default(),
+            position,
+            chains,
+            codes,
+            points,
+            history: None,
+            history_file: None,
+        }
     }
 
     fn open_history(&mut self, dir: Option<PathBuf>, ledger: Uuid) {
         let Some(dir) = dir else { return };
         self.verified.has_history = true;
+        // Two look at it at the same time: one at its rows, the other at the file.
         let open = || HistoryReader::open(&dir, ledger);
-        match open() {
-            Ok(StoredHistory::None) => self.verified.has_history = false,
-            Ok(StoredHistory::Other { path, why }) => {
+        match (open(), open()) {
+            (Ok(StoredHistory::None), _) => self.verified.has_history = false,
+            (Ok(StoredHistory::Other { path, why }), _) => {
                 let what = format!("history {}", name(&path));
                 self.verified.passed_over.push(PassedOver { what, why });
             }
-            Ok(StoredHistory::Here(reader)) => {
-                match open() {
-                    Ok(StoredHistory::Here(reader)) => {
-                        self.history_file = Some(spawn_blocking(move || reader.damages()));
-                    }
-                    Ok(_) => self.lose_history(&HistoryError::File("it was put aside meanwhile".to_owned())),
-                    Err(error) => self.lose_history(&error),
-                }
-                match Stored::new(reader) {
+            (Ok(StoredHistory::Here(rows)), Ok(StoredHistory::Here(file))) => {
+                self.history_file = Some(spawn_blocking(move || file.damages()));
+                match Stored::new(rows) {
                     Ok(stored) => self.history = Some(stored),
                     Err(error) => self.lose_history(&error),
                 }
             }
-            Err(error) => self.lose_history(&error),
+            (Ok(StoredHistory::Here(_)), Ok(_)) => {
+                self.lose_history(&HistoryError::File("it was put aside meanwhile".to_owned()));
+            }
+            (Err(error), _) | (_, Err(error)) => self.lose_history(&error),
         }
     }
 
@@ -237,7 +243,7 @@ impl Verifier {
             Ok(recorded) if quarantined.is_none() => self.codes.see(&recorded)?,
             Ok(_) => {}
             Err(poison) if quarantined.is_none_or(|first| first.position == record.position) => {
-                return Ok(Some(Finding { position: Some(record.position), what: poison.reason }));
+                return Ok(Some(Finding::at(record.position, poison.reason)));
             }
             Err(_) => {}
         }
@@ -245,7 +251,7 @@ impl Verifier {
     }
 
     fn find(&mut self, position: Position, what: String) {
-        self.found(Finding { position: Some(position), what });
+        self.found(Finding::at(position, what));
     }
 
     fn found(&mut self, finding: Finding) {
@@ -265,25 +271,23 @@ impl Verifier {
             }
         }
         let Some(history) = self.history.take() else { return Ok(()) };
-        match history.end() {
-            Ok(Ended::Same(same)) if is_whole => self.points.compared.push(same),
-            Ok(Ended::Same(_)) => {}
-            Ok(Ended::Wrong(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
-            Ok(Ended::Misled(findings, leading)) => {
-                findings.into_iter().for_each(|finding| self.found(finding));
-                self.look_for_leads(store, leading).await?;
+        let Ended { findings, misled, same } = match history.end() {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.lose_history(&error);
+                return Ok(());
             }
-            Err(error) => self.lose_history(&error),
+        };
+        findings.into_iter().for_each(|finding| self.found(finding));
+        if let Some(leading) = misled {
+            self.look_for_leads(store, leading).await?;
         }
+        self.points.compared.extend(same.filter(|_| is_whole));
         Ok(())
     }
 
     /// Reads the ledger again, up to where it is damaged: that was found.
-    async fn look_for_leads(
-        &mut self,
-        store: &dyn Store,
-        mut leading: Box<Leading>,
-    ) -> Result<(), ReplayError> {
+    async fn look_for_leads(&mut self, store: &dyn Store, mut leading: Leading) -> Result<(), ReplayError> {
         let mut pages = Pages::after(store, Position::START).await?;
         while let Ok(Some(page)) = pages.next().await {
             let mut findings = Vec::new();

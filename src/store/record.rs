@@ -94,6 +94,16 @@ pub enum Link {
     Kept(Option<Position>),
 }
 
+impl Link {
+    /// Where it looks; none also if it keeps nothing of the kind.
+    pub const fn previous(self) -> Option<Position> {
+        match self {
+            Self::Unkept => None,
+            Self::Kept(previous) => previous,
+        }
+    }
+}
+
 /// Two records are the same wherever they rest.
 impl PartialEq for Link {
     fn eq(&self, _: &Self) -> bool {

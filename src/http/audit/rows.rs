@@ -15,8 +15,11 @@ pub(super) fn ndjson(rows: &[HistoryRow]) -> Result<Vec<u8>, std::io::Error> {
     Ok(text)
 }
 
+/// How many fields a line of CSV has.
+const COLUMNS: usize = 16;
+
 /// The first line of CSV.
-pub(super) const CSV_HEADER: [&str; 16] = [
+pub(super) const CSV_HEADER: [&str; COLUMNS] = [
     "position",
     "recorded_at",
     "type",
@@ -36,7 +39,7 @@ pub(super) const CSV_HEADER: [&str; 16] = [
 ];
 
 /// Lines of CSV (RFC 4180). A field that a spreadsheet would take for a formula begins with an apostrophe.
-pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; 16]>) -> Result<Vec<u8>, std::io::Error> {
+pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; COLUMNS]>) -> Result<Vec<u8>, std::io::Error> {
     // Quotes keep a field whole also where a comma is not what separates fields.
     let mut writer = csv::WriterBuilder::new()
         .quote_style(csv::QuoteStyle::Always)
@@ -49,7 +52,7 @@ pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; 16]>) -> Result<Ve
 }
 
 /// A row as the fields of a line.
-pub(super) fn csv_line(row: &HistoryRow) -> [String; 16] {
+pub(super) fn csv_line(row: &HistoryRow) -> [String; COLUMNS] {
     fn text<T: ToString>(value: Option<&T>) -> String {
         value.map(T::to_string).unwrap_or_default()
     }
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn what_a_spreadsheet_would_run_is_text_and_what_csv_would_split_is_whole() {
         let line = |field: &str| {
-            let mut line = [const { String::new() }; 16];
+            let mut line = [const { String::new() }; COLUMNS];
             line[0] = field.to_owned();
             let bytes = csv_of([line]).unwrap();
             String::from_utf8(bytes).unwrap()

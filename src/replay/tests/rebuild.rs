@@ -183,6 +183,17 @@ async fn has_folded(rebuilds: &Rebuilds, events: u64) {
     tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
 }
 
+/// Begins a rebuild that is fed by the test, and feeds it everything there is.
+async fn begun(gated: &Gated, rebuilds: &Rebuilds) -> (Vec<Record>, mpsc::Sender<Signal>) {
+    let (feed, gate) = mpsc::channel(8);
+    gated.1.lock().unwrap().replace(gate);
+    rebuilds.start(Projection::Live).unwrap();
+    let before = everything(&*gated.0).await;
+    feed.send(Signal::Records(Arc::new(before.clone()))).await.unwrap();
+    has_folded(rebuilds, before.len() as u64).await;
+    (before, feed)
+}
+
 /// The new copy was the same where the rebuild began, and is not any more where it takes the place.
 #[tokio::test]
 async fn a_new_copy_that_is_not_the_same_in_the_end_is_taken_back() {
@@ -191,12 +202,7 @@ async fn a_new_copy_that_is_not_the_same_in_the_end_is_taken_back() {
     let given = Given::over(Arc::clone(&gated) as _).await;
     let app = given.app().await;
     let (served, rebuilds) = (Arc::as_ptr(&given.ledger.live()), rebuilds_of(&given.ledger));
-    let (feed, gate) = mpsc::channel(8);
-    gated.1.lock().unwrap().replace(gate);
-    rebuilds.start(Projection::Live).unwrap();
-    let before = everything(&*store).await;
-    feed.send(Signal::Records(Arc::new(before.clone()))).await.unwrap();
-    has_folded(&rebuilds, before.len() as u64).await;
+    let (before, feed) = begun(&gated, &rebuilds).await;
 
     let granted = grant(app, &"acme".parse().unwrap());
     given.settle(&granted).await.unwrap().unwrap();
@@ -229,12 +235,7 @@ async fn a_new_copy_that_does_not_go_on_is_taken_back() {
         let ledger = Ledger::open_with(Arc::clone(&gated) as _, Arc::new(SystemClock), options);
         ledger.caught_up().await.unwrap();
         let (served, rebuilds) = (Arc::as_ptr(&ledger.live()), rebuilds_of(&ledger));
-        let (feed, gate) = mpsc::channel(8);
-        gated.1.lock().unwrap().replace(gate);
-        rebuilds.start(Projection::Live).unwrap();
-        let before = everything(&*store).await;
-        feed.send(Signal::Records(Arc::new(before.clone()))).await.unwrap();
-        has_folded(&rebuilds, before.len() as u64).await;
+        let (before, feed) = begun(&gated, &rebuilds).await;
 
         let stream = "app-5f0c61a1b1f24a2c8d0c7a3e5f6b7c8d".parse().unwrap();
         store

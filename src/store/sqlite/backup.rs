@@ -94,17 +94,16 @@ fn copy_log(
         let Some(newest) = page.last() else {
             return Err(schema::damaged(source, last, "the record after it is missing"));
         };
-        last = newest.record.position;
+        last = newest.position;
         let transaction = to.unchecked_transaction().map_err(failed)?;
-        for placed in &page {
-            let record = &placed.record;
-            let before = placed.previous.map(|at| rows::end_at(&to, at, &record.stream));
+        for record in &page {
+            let before = record.link.previous().map(|at| rows::end_at(&to, at, &record.stream));
             let before = before.transpose().map_err(failed)?.flatten();
-            if !placed.follows(before.as_ref()) {
+            if !rows::follows(record, before.as_ref()) {
                 let what = "the record does not follow the one that it names as its predecessor";
                 return Err(schema::damaged(source, record.position, what));
             }
-            rows::insert(&transaction, &placed.record, placed.previous).map_err(failed)?;
+            rows::insert(&transaction, record).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
         progress(last.as_u64(), end.position.as_u64());

@@ -15,9 +15,9 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::heads_file::{HeadsFile, Key, UpTo, file_checksum};
-use super::rows::{self, Placed, StreamHead};
+use super::rows::{self, StreamHead};
 use super::schema::damaged;
-use crate::store::{MAX_PAGE, StoreError};
+use crate::store::{MAX_PAGE, Record, StoreError};
 
 /// How many heads gather in memory before they are written to the file.
 const FLUSH_AT: usize = 250_000;
@@ -102,9 +102,9 @@ impl Heads {
             let up_to = self.lock().up_to;
             let page = rows::page(log, path, up_to.position, MAX_PAGE)?;
             let Some(last) = page.last() else { return Ok(()) };
-            let up_to = UpTo { position: last.record.position, digest: last.record.digest };
+            let up_to = UpTo { position: last.position, digest: last.digest };
             file.begin()?;
-            let followed = page.iter().try_for_each(|placed| self.follow(placed, file, path));
+            let followed = page.iter().try_for_each(|record| self.follow(record, file, path));
             file.end();
             followed?;
             self.lock().up_to = up_to;
@@ -114,13 +114,13 @@ impl Heads {
         }
     }
 
-    fn follow(&self, placed: &Placed, file: &HeadsFile, path: &Path) -> Result<(), StoreError> {
-        let key = Key::of(&placed.record.stream);
-        if !placed.follows(self.find(&key, file)?.as_ref()) {
+    fn follow(&self, record: &Record, file: &HeadsFile, path: &Path) -> Result<(), StoreError> {
+        let key = Key::of(&record.stream);
+        if !rows::follows(record, self.find(&key, file)?.as_ref()) {
             let what = "the record does not follow the one before it in its stream";
-            return Err(damaged(path, placed.record.position, what));
+            return Err(damaged(path, record.position, what));
         }
-        self.lock().dirty.insert(key, StreamHead::of(&placed.record));
+        self.lock().dirty.insert(key, StreamHead::of(record));
         Ok(())
     }
 
@@ -267,7 +267,7 @@ fn check_known(up_to: UpTo, path: &Path, (log, log_path): (&Connection, &Path)) 
     let Some(before) = up_to.position.as_u64().checked_sub(1) else { return Ok(()) };
     let page = rows::page(log, log_path, Position::new(before), 1)?;
     match page.first() {
-        Some(placed) if placed.record.digest == up_to.digest => Ok(()),
+        Some(record) if record.digest == up_to.digest => Ok(()),
         _ => Err(damaged(path, up_to.position, "it is of another history than the ledger")),
     }
 }

@@ -295,8 +295,7 @@ fn look_at(conn: &Connection, path: &Path) -> Result<(Meta, UpTo), StoreError> {
     }
     rows::page(conn, path, Position::START, 1)?;
     let page = rows::page(conn, path, Position::new(last.as_u64().saturating_sub(2)), 2)?;
-    let end =
-        page.last().map(|placed| UpTo { position: placed.record.position, digest: placed.record.digest });
+    let end = page.last().map(|record| UpTo { position: record.position, digest: record.digest });
     match end {
         Some(end) if end.position == last => Ok((meta, end)),
         None if last == Position::START => Ok((meta, UpTo::NOTHING)),

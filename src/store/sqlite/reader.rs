@@ -75,12 +75,12 @@ impl Readers {
         let limit = limit.min(MAX_PAGE);
         self.run(move |readers, reader| {
             let page = rows::page(&reader.ledger, &readers.ledger, after, limit)?;
-            let last = page.last().map_or(after, |placed| placed.record.position);
+            let last = page.last().map_or(after, |record| record.position);
             if page.len() < limit && last < head {
                 let what = format!("the record after it is missing, although the ledger goes on to {head}");
                 return Err(damaged(&readers.ledger, last, &what));
             }
-            Ok(page.into_iter().map(|placed| placed.record).collect())
+            Ok(page)
         })
         .await
     }

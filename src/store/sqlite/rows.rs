@@ -14,13 +14,6 @@ use crate::store::{ChainDigest, Link, Record, StoreError};
 /// How many records one read transaction looks at, at most: a long one would hold up the checkpoints.
 const WALK: usize = 512;
 
-/// A record and where its predecessor in the stream is.
-#[derive(Debug, Clone)]
-pub(super) struct Placed {
-    pub record: Record,
-    pub previous: Option<Position>,
-}
-
 /// Where a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StreamHead {
@@ -35,26 +28,25 @@ impl StreamHead {
     }
 }
 
-impl Placed {
-    /// Whether this is the record that follows `head` in its stream.
-    pub(super) fn follows(&self, head: Option<&StreamHead>) -> bool {
-        match head {
-            None => {
-                self.previous.is_none()
-                    && self.record.revision == Revision::FIRST
-                    && self.record.previous_digest == ChainDigest::NONE
-            }
-            Some(head) => {
-                self.previous == Some(head.position)
-                    && self.record.revision == head.revision.next()
-                    && self.record.previous_digest == head.digest
-            }
+/// Whether this is the record that follows `head` in its stream.
+pub(super) fn follows(record: &Record, head: Option<&StreamHead>) -> bool {
+    let previous = record.link.previous();
+    match head {
+        None => {
+            previous.is_none()
+                && record.revision == Revision::FIRST
+                && record.previous_digest == ChainDigest::NONE
+        }
+        Some(head) => {
+            previous == Some(head.position)
+                && record.revision == head.revision.next()
+                && record.previous_digest == head.digest
         }
     }
 }
 
 /// Puts a record at the end of the log.
-pub(super) fn insert(conn: &Connection, record: &Record, previous: Option<Position>) -> rusqlite::Result<()> {
+pub(super) fn insert(conn: &Connection, record: &Record) -> rusqlite::Result<()> {
     let mut insert =
         conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?;
     let mut id = Uuid::encode_buffer();
@@ -64,7 +56,7 @@ pub(super) fn insert(conn: &Connection, record: &Record, previous: Option<Positi
         record.position.as_u64().cast_signed(),
         record.stream.as_str(),
         record.revision.as_u64().cast_signed(),
-        previous.map(|previous| previous.as_u64().cast_signed()),
+        record.link.previous().map(|previous| previous.as_u64().cast_signed()),
         &*record.event_id.as_uuid().hyphenated().encode_lower(&mut id),
         record.type_name,
         record.version,
@@ -88,18 +80,18 @@ macro_rules! select {
 }
 
 /// Reads a row and holds it against its digest.
-fn intact(row: &Row<'_>, path: &Path) -> Result<Placed, StoreError> {
+fn intact(row: &Row<'_>, path: &Path) -> Result<Record, StoreError> {
     let position = row.get::<_, i64>(0).map_err(|error| file_error(path, Position::START, &error))?;
     let position = Position::new(position.cast_unsigned());
-    let placed = read(row, position).map_err(|error| file_error(path, position, &error))?;
-    if placed.record.is_intact() {
-        Ok(placed)
+    let record = read(row, position).map_err(|error| file_error(path, position, &error))?;
+    if record.is_intact() {
+        Ok(record)
     } else {
         Err(damaged(path, position, "the record is not what was written: its digest differs"))
     }
 }
 
-fn read(row: &Row<'_>, position: Position) -> rusqlite::Result<Placed> {
+fn read(row: &Row<'_>, position: Position) -> rusqlite::Result<Record> {
     let other = |error: Box<dyn std::error::Error + Send + Sync>| FromSqlError::Other(error);
     let digest = |bytes: &[u8]| {
         bytes
@@ -110,22 +102,19 @@ fn read(row: &Row<'_>, position: Position) -> rusqlite::Result<Placed> {
     let stream: StreamName = row.get_ref(1)?.as_str()?.parse().map_err(|error| other(Box::new(error)))?;
     let id = Uuid::parse_str(row.get_ref(4)?.as_str()?).map_err(|error| other(Box::new(error)))?;
     let previous = row.get::<_, Option<i64>>(3)?.map(|previous| Position::new(previous.cast_unsigned()));
-    Ok(Placed {
-        record: Record {
-            position,
-            stream,
-            revision: Revision::new(row.get::<_, i64>(2)?.cast_unsigned()),
-            event_id: EventId::new(id),
-            type_name: row.get(5)?,
-            version: row.get(6)?,
-            recorded_at: Timestamp::from_micros(row.get(7)?),
-            metadata: row.get(8)?,
-            payload: row.get(9)?,
-            previous_digest: row.get_ref(10)?.as_blob_or_null()?.map_or(Ok(ChainDigest::NONE), digest)?,
-            digest: digest(row.get_ref(11)?.as_blob()?)?,
-            link: Link::Kept(previous),
-        },
-        previous,
+    Ok(Record {
+        position,
+        stream,
+        revision: Revision::new(row.get::<_, i64>(2)?.cast_unsigned()),
+        event_id: EventId::new(id),
+        type_name: row.get(5)?,
+        version: row.get(6)?,
+        recorded_at: Timestamp::from_micros(row.get(7)?),
+        metadata: row.get(8)?,
+        payload: row.get(9)?,
+        previous_digest: row.get_ref(10)?.as_blob_or_null()?.map_or(Ok(ChainDigest::NONE), digest)?,
+        digest: digest(row.get_ref(11)?.as_blob()?)?,
+        link: Link::Kept(previous),
     })
 }
 
@@ -145,7 +134,7 @@ pub(super) fn page(
     path: &Path,
     after: Position,
     limit: usize,
-) -> Result<Vec<Placed>, StoreError> {
+) -> Result<Vec<Record>, StoreError> {
     // No row is beyond what an INTEGER can say.
     let Ok(start) = i64::try_from(after.as_u64()) else { return Ok(Vec::new()) };
     let failed = |error: &rusqlite::Error| file_error(path, after, error);
@@ -155,13 +144,13 @@ pub(super) fn page(
     let mut rows = statement.query(params![start, limit]).map_err(|error| failed(&error))?;
     let (mut page, mut last) = (Vec::new(), after);
     while let Some(row) = rows.next().map_err(|error| file_error(path, last, &error))? {
-        let placed = intact(row, path)?;
-        if placed.record.position.as_u64() != last.as_u64() + 1 {
-            let found = format!("the record after it is missing; the next one is {}", placed.record.position);
+        let record = intact(row, path)?;
+        if record.position.as_u64() != last.as_u64() + 1 {
+            let found = format!("the record after it is missing; the next one is {}", record.position);
             return Err(damaged(path, last, &found));
         }
-        last = placed.record.position;
-        page.push(placed);
+        last = record.position;
+        page.push(record);
     }
     Ok(page)
 }
@@ -194,7 +183,7 @@ pub(super) fn end_at(
 }
 
 /// The record at a position, verified.
-fn at(conn: &Connection, path: &Path, position: Position) -> Result<Placed, StoreError> {
+fn at(conn: &Connection, path: &Path, position: Position) -> Result<Record, StoreError> {
     let failed = |error: &rusqlite::Error| file_error(path, position, error);
     let mut statement =
         conn.prepare_cached(select!("WHERE position = ?1")).map_err(|error| failed(&error))?;
@@ -224,9 +213,9 @@ pub(super) fn walk(
             .map_err(|error| file_error(path, first.position, &error))?;
         for _ in 0..WALK {
             let Some(expected) = next.filter(|next| next.revision >= from) else { break };
-            let placed = at(conn, path, expected.position)?;
-            next = step_back(&placed, stream, &expected, path)?;
-            records.push(placed.record);
+            let record = at(conn, path, expected.position)?;
+            next = step_back(&record, stream, &expected, path)?;
+            records.push(record);
         }
     }
     records.reverse();
@@ -235,17 +224,16 @@ pub(super) fn walk(
 
 /// Holds a record against what its successor (or the head) says of it, and says what must come before.
 fn step_back(
-    placed: &Placed,
+    record: &Record,
     stream: &StreamName,
     expected: &StreamHead,
     path: &Path,
 ) -> Result<Option<StreamHead>, StoreError> {
-    let record = &placed.record;
     let wrong = |what: &str| Err(damaged(path, record.position, what));
     if record.stream != *stream || StreamHead::of(record) != *expected {
         return wrong("the record is not the one its stream names here");
     }
-    match (placed.previous, record.revision.as_u64().checked_sub(1)) {
+    match (record.link.previous(), record.revision.as_u64().checked_sub(1)) {
         (None, None) if record.previous_digest == ChainDigest::NONE => Ok(None),
         // Going back must end.
         (Some(position), Some(revision)) if position < record.position => Ok(Some(StreamHead {
@@ -273,6 +261,6 @@ pub(super) fn scan_for_head(
     };
     let found = scan().map_err(|error| file_error(path, after, &error))?;
     found
-        .map(|last| at(conn, path, Position::new(last.cast_unsigned())).map(|at| StreamHead::of(&at.record)))
+        .map(|last| at(conn, path, Position::new(last.cast_unsigned())).map(|at| StreamHead::of(&at)))
         .transpose()
 }

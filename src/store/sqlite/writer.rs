@@ -20,7 +20,7 @@ use super::reader::Readers;
 use super::rows::{self, StreamHead};
 use super::schema::{Access, Meta, cannot_write, connect, file_error};
 use crate::store::follow::Progress;
-use crate::store::{Append, ChainDigest, Expected, NewRecord, Record, StoreError};
+use crate::store::{Append, ChainDigest, Expected, Link, NewRecord, Record, StoreError};
 
 /// How many appends share a commit, at most.
 const BATCH_APPENDS: usize = 512;
@@ -202,8 +202,9 @@ impl Writer {
             let position = Position::new(self.last.position.as_u64() + batch.staged.len() as u64 + 1);
             let revision = Expected::after(head.map(|head| head.revision)).next_revision();
             let previous_digest = head.map_or(ChainDigest::NONE, |head| head.digest);
-            let record = record.place(job.stream.clone(), revision, position, previous_digest);
-            rows::insert(&self.conn, &record, head.map(|head| head.position))?;
+            let mut record = record.place(job.stream.clone(), revision, position, previous_digest);
+            record.link = Link::Kept(head.map(|head| head.position));
+            rows::insert(&self.conn, &record)?;
             head = Some(StreamHead::of(&record));
             batch.staged.push(record);
         }

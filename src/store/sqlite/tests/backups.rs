@@ -116,9 +116,10 @@ async fn what_is_damaged_is_not_restored() {
         let position = Position::new(last.position.as_u64() + 1);
         let new = new_records(1).remove(0);
         let digest = previous.map_or(crate::store::ChainDigest::NONE, |_| last.previous_digest);
-        let record = new.place(last.stream.clone(), Revision::new(revision), position, digest);
+        let mut record = new.place(last.stream.clone(), Revision::new(revision), position, digest);
+        record.link = crate::store::Link::Kept(previous.map(Position::new));
         move |conn: &Connection| {
-            super::super::rows::insert(conn, &record, previous.map(Position::new)).unwrap();
+            super::super::rows::insert(conn, &record).unwrap();
         }
     };
     refuses(&target, 91, forge(0, None)).await;
