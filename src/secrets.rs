@@ -13,11 +13,13 @@
 //! projection is behind; and a scanner can recognise a leaked secret offline, by its prefix and checksum.
 
 mod base62;
+mod code_key;
 
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+pub use code_key::CodeKey;
 use grantbook_events::{
     ClientId, EventId, GrantId, InstallationId, OperatorKeyId, RequestId, SecretDigest, SecretId, Timestamp,
     TokenId,
@@ -86,12 +88,7 @@ pub fn digests_match(one: &SecretDigest, other: &SecretDigest) -> bool {
 
 /// Mints an access token that belongs to an installation.
 pub fn mint_token(installation: InstallationId) -> PlainSecret {
-    spell(TOKEN, &located(installation))
-}
-
-/// Mints an authorization code that belongs to an installation.
-pub fn mint_code(installation: InstallationId) -> PlainSecret {
-    spell(CODE, &located(installation))
+    spell(TOKEN, &located(installation, &Zeroizing::new(random_bytes())))
 }
 
 /// Mints a client secret.
@@ -119,11 +116,11 @@ pub fn s256_challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
 }
 
-fn located(installation: InstallationId) -> Zeroizing<Vec<u8>> {
+fn located(installation: InstallationId, bits: &[u8; RANDOM_BYTES]) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LOCATED_BYTES));
     bytes.push(LAYOUT);
     bytes.extend_from_slice(installation.as_uuid().as_bytes());
-    bytes.extend_from_slice(&random_bytes::<RANDOM_BYTES>());
+    bytes.extend_from_slice(bits);
     bytes
 }
 
@@ -230,9 +227,13 @@ mod tests {
         "98f1b1a0-279b-5082-a1d9-c221440d2739".parse().unwrap()
     }
 
+    fn a_code() -> PlainSecret {
+        CodeKey::random().code(installation(), new_grant_id(Timestamp::from_micros(0)), "session")
+    }
+
     #[test]
     fn a_code_and_a_token_say_where_they_belong_and_cannot_be_taken_for_each_other() {
-        let (code, token) = (mint_code(installation()), mint_token(installation()));
+        let (code, token) = (a_code(), mint_token(installation()));
         assert_eq!(locate_code(code.expose()), Some(installation()));
         assert_eq!(locate_token(token.expose()), Some(installation()));
         assert_eq!(locate_code(token.expose()), None);
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn every_single_changed_character_is_noticed() {
-        let code = mint_code(installation());
+        let code = a_code();
         for at in 0..code.expose().len() {
             let mut text = code.expose().as_bytes().to_vec();
             text[at] = if text[at] == b'a' { b'b' } else { b'a' };
@@ -258,9 +259,7 @@ mod tests {
 
     #[test]
     fn c1_secrets_survive_raw_and_form_encoded_basic_authentication() {
-        for secret in
-            [mint_code(installation()), mint_token(installation()), mint_client_secret(), mint_operator_key()]
-        {
+        for secret in [a_code(), mint_token(installation()), mint_client_secret(), mint_operator_key()] {
             assert!(secret.expose().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
         }
         assert_ne!(mint_client_secret().expose(), mint_client_secret().expose());

@@ -26,6 +26,7 @@ use crate::identity::tickets::Tickets;
 use crate::identity::{SessionKey, SessionKeyError};
 use crate::ledger::{Beyond, Freshness, Ledger, LedgerOptions, SnapshotOptions};
 use crate::replay::Rebuilds;
+use crate::secrets::CodeKey;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -107,8 +108,11 @@ impl Server {
         let key_file = config.session.key_file.clone();
         let session_key =
             SessionKey::load_or_create(&key_file.unwrap_or_else(|| config.data_dir.join(SESSION_KEY_FILE)))?;
-        let browser =
-            web::Data::new(Browser { sign_in: sign_in(config)?, tickets: Tickets::new(&session_key) });
+        let browser = web::Data::new(Browser {
+            sign_in: sign_in(config)?,
+            tickets: Tickets::new(&session_key),
+            code_key: CodeKey::new(&session_key.derive("grantbook authorization codes, v1")),
+        });
         let metrics = Arc::new(Metrics::new(parts.clock.now()));
         let snapshots = SnapshotOptions { dir: config.data_dir.join(SNAPSHOT_DIR), every: SNAPSHOT_EVERY };
         let options = LedgerOptions {

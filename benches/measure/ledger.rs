@@ -8,7 +8,7 @@ use std::time::Duration;
 use grantbook::clock::{Clock as _, SystemClock};
 use grantbook::decisions::GrantAccess;
 use grantbook::ledger::{Ledger, Origin};
-use grantbook::secrets::{self, PlainSecret};
+use grantbook::secrets::{self, CodeKey, PlainSecret};
 use grantbook::store::{Append, Expected, NewRecord, Store};
 use grantbook_events::codec::{self, Metadata};
 use grantbook_events::{
@@ -77,9 +77,10 @@ pub async fn grants(
 async fn grant(ledger: &Ledger, client_id: ClientId, n: usize) -> Result<PlainSecret, Failure> {
     let account_id: AccountId = format!("account-{n:08}").parse()?;
     let user_id: UserId = format!("user-{n:08}").parse()?;
-    let code = secrets::mint_code(InstallationId::of(&client_id, &account_id));
+    let grant_id = secrets::new_grant_id(ledger.now());
+    let code = CodeKey::random().code(InstallationId::of(&client_id, &account_id), grant_id, "session");
     let command = GrantAccess {
-        grant_id: secrets::new_grant_id(ledger.now()),
+        grant_id,
         client_id,
         account_id,
         user_id,
@@ -89,6 +90,7 @@ async fn grant(ledger: &Ledger, client_id: ClientId, n: usize) -> Result<PlainSe
         code_challenge: None,
         code_digest: code.digest(),
         code_lifetime: Duration::from_secs(600),
+        codes_dead_until: None,
     };
     let actor = Actor { kind: ActorKind::User, id: "user-00000000".to_owned() };
     let origin = Origin { actor, request_id: secrets::new_request_id() };
@@ -160,9 +162,11 @@ fn issue(
     let user_id: UserId = format!("user-{n:08}").parse()?;
     let installation_id = InstallationId::of(&client_id, account_id);
     let now = SystemClock.now();
-    let (code, token) = (secrets::mint_code(installation_id), secrets::mint_token(installation_id));
+    let grant_id = secrets::new_grant_id(now);
+    let code = CodeKey::random().code(installation_id, grant_id, "session");
+    let token = secrets::mint_token(installation_id);
     let granted = AccessGranted {
-        grant_id: secrets::new_grant_id(now),
+        grant_id,
         client_id,
         account_id: account_id.clone(),
         user_id: user_id.clone(),

@@ -108,6 +108,7 @@ pub(super) fn grant(n: u8) -> GrantAccess {
         code_challenge: None,
         code_digest: digest(n),
         code_lifetime: Duration::from_secs(60),
+        codes_dead_until: None,
     }
 }
 

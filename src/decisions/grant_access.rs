@@ -6,11 +6,12 @@ use grantbook_events::{
     AccessGranted, AccountId, ClientId, GrantId, InstallationEvent, InstallationId, SecretDigest, StreamKind,
     Timestamp, UserId,
 };
-use grantbook_projections::Installation;
+use grantbook_projections::{CodeState, Grant, Installation};
 
 use super::{Command, Decision, Refusal};
 
-/// Grant access. The grant id was minted with the consent form, so a form sent twice is one grant (A11).
+/// Grant access. The grant id was minted with the consent form, so a form sent twice is one grant (A11): while
+/// its code can still be exchanged, the answer is yes again, for whoever can make the same code again.
 #[derive(Debug, Clone)]
 pub struct GrantAccess {
     /// Minted with the consent form.
@@ -33,6 +34,8 @@ pub struct GrantAccess {
     pub code_digest: SecretDigest,
     /// How long the code lives.
     pub code_lifetime: Duration,
+    /// Codes granted up to this time died with the app's last suspension (C5).
+    pub codes_dead_until: Option<Timestamp>,
 }
 
 impl Command for GrantAccess {
@@ -46,8 +49,9 @@ impl Command for GrantAccess {
 
     fn decide(&self, state: &Installation, now: Timestamp) -> Decision<()> {
         let grants = state.present().map_or(&[][..], |installed| &installed.grants);
-        if grants.iter().any(|grant| grant.grant_id == self.grant_id) {
-            return Refusal::FormUsed.into();
+        if let Some(grant) = grants.iter().find(|grant| grant.grant_id == self.grant_id) {
+            let is_same = self.made(grant) && self.is_open(grant, now);
+            return if is_same { Decision::already(()) } else { Refusal::FormUsed.into() };
         }
         let event = AccessGranted {
             grant_id: self.grant_id,
@@ -62,6 +66,20 @@ impl Command for GrantAccess {
             code_challenge: self.code_challenge.clone(),
         };
         Decision::granted((), [InstallationEvent::AccessGranted(event)])
+    }
+}
+
+impl GrantAccess {
+    /// Whether this would grant what was granted, by the same code to the same place.
+    fn made(&self, grant: &Grant) -> bool {
+        grant.code_digest == self.code_digest && grant.redirect_uri == self.redirect_uri
+    }
+
+    /// Whether the code can still be exchanged. Sending a spent one again would revoke its token (C3).
+    fn is_open(&self, grant: &Grant, now: Timestamp) -> bool {
+        grant.code == CodeState::Pending
+            && now < grant.code_expires_at
+            && self.codes_dead_until.is_none_or(|dead| grant.granted_at > dead)
     }
 }
 
@@ -86,8 +104,30 @@ mod tests {
     fn a11_a_form_posted_twice_makes_one_code() {
         let mut given = Given::installation([]);
         given.run(&given::grant(1), 1_000).unwrap();
-        let again = GrantAccess { code_digest: given::digest(77), ..given::grant(1) };
-        assert_eq!(given.when(&again, 1_001), Decision::refused(Refusal::FormUsed));
+        assert_eq!(given.when(&given::grant(1), 1_001), Decision::already(()));
+        let last = 1_000 + 60_000_000 - 1;
+        assert_eq!(given.when(&given::grant(1), last), Decision::already(()));
+        assert_eq!(given.when(&given::grant(1), last + 1), Decision::refused(Refusal::FormUsed));
         assert!(given.when(&given::grant(2), 1_001).answer.is_ok());
+    }
+
+    #[test]
+    fn a11_a_form_posted_again_leads_nowhere_else_and_never_to_a_dead_code() {
+        let mut given = Given::installation([]);
+        given.run(&given::grant(1), 1_000).unwrap();
+        let refused = Decision::refused(Refusal::FormUsed);
+        let other_code = GrantAccess { code_digest: given::digest(77), ..given::grant(1) };
+        let elsewhere = GrantAccess { redirect_uri: "https://app.example/new".to_owned(), ..given::grant(1) };
+        let suspended =
+            GrantAccess { codes_dead_until: Some(Timestamp::from_micros(1_000)), ..given::grant(1) };
+        for again in [&other_code, &elsewhere, &suspended] {
+            assert_eq!(given.when(again, 1_001), refused, "{again:?}");
+        }
+        given.run(&given::exchange(1), 1_002).unwrap();
+        assert_eq!(given.when(&given::grant(1), 1_003), refused, "the code is spent");
+        given.run(&given::uninstall(), 1_004).unwrap();
+        given.run(&given::grant(2), 1_005).unwrap();
+        given.run(&given::uninstall(), 1_006).unwrap();
+        assert_eq!(given.when(&given::grant(2), 1_007), refused, "the code was ended");
     }
 }

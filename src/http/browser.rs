@@ -14,7 +14,8 @@ use crate::identity::handoff::Handoff;
 use crate::identity::session::SessionError;
 use crate::identity::tickets::{SealError, Tickets};
 use crate::ledger::LedgerError;
-use crate::pages::{ErrorPage, Forms, Template, security_headers};
+use crate::pages::{ErrorPage, Forms, Template, WayOn, security_headers};
+use crate::secrets::CodeKey;
 
 /// What the handlers for people in a browser share.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Browser {
     pub sign_in: SignIn,
     /// Signs the forms.
     pub tickets: Tickets,
+    /// Makes the codes of approvals.
+    pub code_key: CodeKey,
 }
 
 /// How people sign in.
@@ -73,6 +76,7 @@ pub struct PageError {
     title: &'static str,
     sentence: String,
     hint: Option<&'static str>,
+    ways_on: Vec<WayOn>,
     request_id: RequestId,
 }
 
@@ -84,6 +88,7 @@ impl PageError {
             title: "This request cannot be answered",
             sentence: as_sentence(sentence.into()),
             hint: Some("Go back to where you came from and start again."),
+            ways_on: Vec::new(),
             request_id: context.request_id.clone(),
         }
     }
@@ -103,6 +108,18 @@ impl PageError {
         Self { title: "This form is no longer good", ..Self::bad_request(context, sentence) }
     }
 
+    /// The form was answered before.
+    pub fn answered_before(context: &Context, sentence: impl Into<String>) -> Self {
+        Self { title: "You have answered this already", hint: None, ..Self::bad_request(context, sentence) }
+    }
+
+    /// This page with links that lead on.
+    #[must_use]
+    pub fn leading_on(mut self, ways: impl IntoIterator<Item = WayOn>) -> Self {
+        self.ways_on.extend(ways);
+        self
+    }
+
     /// Something broke.
     pub fn fault(context: &Context, fault: Fault) -> Self {
         Self {
@@ -114,6 +131,7 @@ impl PageError {
                 Fault::Broken => "Something in grantbook is broken.".to_owned(),
             },
             hint: Some("Try again in a minute."),
+            ways_on: Vec::new(),
             request_id: context.request_id.clone(),
         }
     }
@@ -161,6 +179,7 @@ impl ResponseError for PageError {
             title: self.title.to_owned(),
             sentence: self.sentence.clone(),
             hint: self.hint.map(str::to_owned),
+            ways_on: self.ways_on.clone(),
             request_id: self.request_id.to_string(),
         };
         let mut response = page(self.status, &shown, Forms::Here);

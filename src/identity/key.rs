@@ -15,7 +15,7 @@ use crate::secrets;
 /// The size of a session key, in bytes: the block of SHA-256, so that HMAC takes it as it is.
 const KEY_BYTES: usize = 64;
 
-/// The secret behind session cookies and form tickets. Every node that serves the same people needs the
+/// The secret from which the keys of session cookies, form tickets and authorization codes are derived. Every node that serves the same people needs the
 /// same key; replacing it signs everybody out and does no other harm.
 #[derive(Clone)]
 pub struct SessionKey(Zeroizing<[u8; KEY_BYTES]>);
@@ -130,7 +130,7 @@ impl SessionKey {
 
     /// A key for one purpose: HMAC-SHA-256 of the purpose's name. Keys for different purposes tell
     /// nothing about each other.
-    pub(super) fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
         let mut mac = Hmac::<Sha256>::new((&*self.0).into());
         mac.update(purpose.as_bytes());
         Zeroizing::new(mac.finalize().into_bytes().into())

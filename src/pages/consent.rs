@@ -38,13 +38,11 @@ pub struct ScopeLine {
     pub sentence: String,
 }
 
-impl ConsentPage {
-    /// The homepage as a link and its host; none if it is not a web page, so that no `javascript:` or
-    /// `data:` ever becomes a link.
-    fn homepage_link(&self) -> Option<(String, String)> {
-        let url = Url::parse(self.homepage.as_deref()?).ok()?;
-        let web = matches!(url.scheme(), "http" | "https");
-        let host = url.host_str()?.to_owned();
-        web.then(|| (url.into(), host))
-    }
+/// An app's page as a link and its host; none if it is not a web page, so that no `javascript:` or `data:` ever
+/// becomes a link.
+pub fn web_page(homepage: Option<&str>) -> Option<(String, String)> {
+    let url = Url::parse(homepage?).ok()?;
+    let web = matches!(url.scheme(), "http" | "https");
+    let host = url.host_str()?.to_owned();
+    web.then(|| (url.into(), host))
 }

@@ -16,8 +16,8 @@ mod when;
 
 pub use account::{AccountApp, AccountAppsPage, TokenLine};
 pub use askama::Template;
-pub use consent::{ConsentPage, ScopeLine};
-pub use error::ErrorPage;
+pub use consent::{ConsentPage, ScopeLine, web_page};
+pub use error::{ErrorPage, WayOn};
 pub use headers::{Forms, security_headers};
 pub use sign_in::{DevPersonLine, DevSignInPage, SignInUnavailablePage, SignedOutPage};
 

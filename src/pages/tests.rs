@@ -39,6 +39,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         title: or("This link does not work"),
         sentence: or("The app that sent you here asked to be answered at an address it has not registered."),
         hint: Some(or("Tell the people who make the app: redirect_uri must be one of the registered ones.")),
+        ways_on: vec![WayOn { text: or("Start again"), href: or("/oauth/authorize?client_id=a") }],
         request_id: or("req-7f3a"),
     };
     let dev = DevSignInPage {

@@ -250,6 +250,11 @@ impl Browser {
 
     /// A browser with the same cookies: what a thief of the cookie has, or a second tab.
     pub fn copy(&self) -> Self {
-        Self { http: self.http.clone(), cookies: RefCell::new(self.cookies()) }
+        self.copy_at(&self.http)
+    }
+
+    /// The same browser, led to another node of the same server.
+    pub fn copy_at(&self, http: &Http) -> Self {
+        Self { http: http.clone(), cookies: RefCell::new(self.cookies()) }
     }
 }

@@ -157,30 +157,6 @@ fn a10_a_form_that_was_open_too_long_is_refused() {
 }
 
 #[test]
-fn a11_a_form_posted_twice_makes_one_code() {
-    let grantbook = Grantbook::start();
-    let app = grantbook.app();
-    let browser = grantbook.person("ana", "acme");
-    let form = browser.consent(&app.query(&[]));
-    let replies: Vec<Reply> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                let (browser, form) = (browser.copy(), &form);
-                scope.spawn(move || browser.submit(form, &[("decision", "approve")]))
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    let (approved, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 303);
-    assert_eq!(approved.len(), 1, "{replies:?}");
-    refused.into_iter().for_each(assert_stale);
-    assert_eq!(exchanged(&grantbook), 1);
-    grantbook.exchange(&app, &approved[0].param("code").unwrap()).expect(200);
-    // Another form for the same request is another approval.
-    browser.approve(&app.query(&[])).expect(303);
-}
-
-#[test]
 fn a11_a_form_that_one_person_started_is_not_finished_by_another() {
     let grantbook = Grantbook::start();
     let app = grantbook.app();

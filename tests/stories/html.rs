@@ -50,6 +50,15 @@ pub fn text(page: &str) -> String {
     unescape(&without_tags)
 }
 
+/// The links of a page, in order: where they lead, and what they say.
+pub fn links(page: &str) -> Vec<(String, String)> {
+    let links = page.split("<a ").skip(1).filter_map(|rest| rest.split_once('>'));
+    let link = |(tag, rest): (&str, &str)| {
+        Some((attribute(&format!("a {tag}"), "href")?, text(&format!("<a>{}", rest.split("</a>").next()?))))
+    };
+    links.filter_map(link).collect()
+}
+
 fn attribute(tag: &str, name: &str) -> Option<String> {
     let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
     rest.split('"').next().map(unescape)

@@ -9,6 +9,7 @@ mod harness;
 mod html;
 
 mod account;
+mod approved_again;
 mod apps;
 mod authorize;
 mod codes;

@@ -28,7 +28,7 @@ use crate::http::routes::routes;
 use crate::http::service::{ProcessKey, Service};
 use crate::ledger::{Ledger, Origin};
 use crate::replay::Rebuilds;
-use crate::secrets::{self, PlainSecret};
+use crate::secrets::{self, CodeKey, PlainSecret};
 use crate::store::{MemoryStore, Store};
 use crate::telemetry::Metrics;
 
@@ -235,10 +235,12 @@ impl Given {
         let client_id: ClientId = app["client_id"].as_str().unwrap().parse().unwrap();
         let account_id = account.parse().unwrap();
         let installation_id = InstallationId::of(&client_id, &account_id);
-        let (code, token) = (secrets::mint_code(installation_id), secrets::mint_token(installation_id));
         let now = self.clock.now();
+        let grant_id = secrets::new_grant_id(now);
+        let code = CodeKey::random().code(installation_id, grant_id, "session");
+        let token = secrets::mint_token(installation_id);
         let grant = GrantAccess {
-            grant_id: secrets::new_grant_id(now),
+            grant_id,
             client_id,
             account_id,
             user_id: "ada".parse().unwrap(),
@@ -248,6 +250,7 @@ impl Given {
             code_challenge: None,
             code_digest: code.digest(),
             code_lifetime: Duration::from_secs(60),
+            codes_dead_until: None,
         };
         let exchange = ExchangeCode {
             installation_id,

@@ -4,6 +4,7 @@ use actix_session::Session;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use grantbook_events::{AccountId, ActorKind, ClientId, GrantId, InstallationId, UserId};
+use grantbook_projections::RegisteredApp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -21,8 +22,8 @@ use crate::http::sign_in;
 use crate::identity::session::SignedIn;
 use crate::identity::tickets::TicketError;
 use crate::identity::{Onward, session};
-use crate::pages::{ConsentPage, Forms, ScopeLine};
-use crate::secrets;
+use crate::pages::{ConsentPage, Forms, ScopeLine, WayOn, web_page};
+use crate::secrets::{self, PlainSecret};
 
 /// How long a consent form can be sent. Shorter than grants are remembered, so that a form sent twice is
 /// always noticed.
@@ -126,7 +127,11 @@ pub async fn decide(
         Checked::Bad(target, error) => return Ok(refuse(&service, &target, &error)),
     };
     match form.get("decision") {
-        Some("approve") => approve(&context, &service, wanted, ticket).await,
+        Some("approve") => {
+            let installation = InstallationId::of(&wanted.app.client_id, &ticket.account);
+            let code = browser.code_key.code(installation, ticket.grant_id, &person.session_id);
+            approve(&context, &service, wanted, ticket, &code).await
+        }
         Some("deny") => {
             tracing::info!(request_id = %context.request_id, client_id = %wanted.app.client_id, "access was denied");
             let denied = [("error", "access_denied"), ("error_description", "the user said no")];
@@ -141,8 +146,8 @@ async fn approve(
     service: &Service,
     wanted: AuthorizationRequest,
     ticket: ConsentTicket,
+    code: &PlainSecret,
 ) -> Result<HttpResponse, PageError> {
-    let code = secrets::mint_code(InstallationId::of(&wanted.app.client_id, &ticket.account));
     let origin = context.origin(ActorKind::User, ticket.user.as_str());
     let command = GrantAccess {
         grant_id: ticket.grant_id,
@@ -155,13 +160,30 @@ async fn approve(
         code_challenge: wanted.code_challenge,
         code_digest: code.digest(),
         code_lifetime: service.code_lifetime,
+        codes_dead_until: wanted.app.codes_dead_until,
     };
     let settled = service.settle(&origin, &command).await;
     match settled.map_err(|error| PageError::ledger(context, error))? {
         Ok(()) => Ok(answer(service, &wanted.target, &[("code", code.expose())])),
-        Err(refusal @ Refusal::FormUsed) => Err(PageError::stale_form(context, format!("{refusal}."))),
+        Err(Refusal::FormUsed) => Err(approved_before(context, &wanted.app, &ticket.query)),
         Err(refusal) => Err(PageError::bad_request(context, refusal.to_string())),
     }
+}
+
+/// The form was sent before and its code is spent, expired or ended. The person may only have come back to an
+/// old tab, so the page leads to the app, and to a new form.
+fn approved_before(context: &Context, app: &RegisteredApp, query: &str) -> PageError {
+    let sentence =
+        format!("You approved {} with this form before, and a form is good for one approval.", app.name);
+    let homepage = web_page(app.homepage.as_deref());
+    let again = Onward::authorize(query).ok();
+    PageError::answered_before(context, sentence)
+        .leading_on(homepage.map(|(href, _)| WayOn { text: format!("Go to {}", app.name), href }))
+        .leading_on(again.map(|onward| WayOn { text: "Start again".to_owned(), href: onward.location() }))
+        .leading_on([WayOn {
+            text: "See the apps on your account".to_owned(),
+            href: Onward::AccountApps.location(),
+        }])
 }
 
 /// Checks a raw query. A refusal is for the person: there is nowhere to send an answer to (A2).

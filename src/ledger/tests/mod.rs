@@ -22,7 +22,7 @@ use crate::decisions::{
     Command, ExchangeCode, GrantAccess, Refusal, RegisterApp, Registration, RevokeToken, TokenHolder,
     TokenRules, WhichToken,
 };
-use crate::secrets;
+use crate::secrets::{self, CodeKey};
 use crate::store::Store;
 
 pub(crate) const START: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
@@ -85,8 +85,10 @@ pub(crate) fn installation(client_id: ClientId, account: &AccountId) -> Installa
 }
 
 pub(crate) fn grant(client_id: ClientId, account: &AccountId) -> GrantAccess {
+    let grant_id = secrets::new_grant_id(START);
+    let code = CodeKey::random().code(installation(client_id, account), grant_id, "session");
     GrantAccess {
-        grant_id: secrets::new_grant_id(START),
+        grant_id,
         client_id,
         account_id: account.clone(),
         user_id: "ana".parse().unwrap(),
@@ -94,8 +96,9 @@ pub(crate) fn grant(client_id: ClientId, account: &AccountId) -> GrantAccess {
         redirect_uri: CALLBACK.to_owned(),
         redirect_uri_sent: false,
         code_challenge: None,
-        code_digest: secrets::mint_code(installation(client_id, account)).digest(),
+        code_digest: code.digest(),
         code_lifetime: Duration::from_secs(60),
+        codes_dead_until: None,
     }
 }
 
