@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on has failed")]
 
 mod browser;
+#[allow(dead_code, reason = "the stories read more of a page")]
 #[path = "../stories/html.rs"]
 mod html;
 mod process;
