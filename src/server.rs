@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 
@@ -25,6 +25,7 @@ use crate::identity::session::{CookieOptions, middleware};
 use crate::identity::tickets::Tickets;
 use crate::identity::{SessionKey, SessionKeyError};
 use crate::ledger::{Beyond, Freshness, Ledger, LedgerOptions, SnapshotOptions};
+use crate::pages::Prefix;
 use crate::replay::Rebuilds;
 use crate::secrets::CodeKey;
 use crate::store::{Store, StoreError};
@@ -135,6 +136,7 @@ impl Server {
             persistent: false,
         };
         let limits = config.limits.clone();
+        let prefix = web::Data::new(Prefix::new(config.issuer.path()));
         let request_limits = web::Data::new(RequestLimits {
             head_bytes: limits.head,
             within: limits.request_timeout,
@@ -146,11 +148,13 @@ impl Server {
                 .app_data(browser.clone())
                 .app_data(request_limits.clone())
                 .app_data(metrics.clone())
+                .app_data(prefix.clone())
                 .app_data(web::PayloadConfig::new(limits.body))
                 .app_data(http::manage::query_config())
                 .app_data(http::manage::path_config())
                 .wrap(from_fn(http::limits::guard))
                 .wrap(from_fn(http::observe::observe))
+                .wrap(Condition::new(!prefix.as_str().is_empty(), from_fn(http::prefix::under_the_issuer)))
                 .default_service(web::to(http::path::no_such_path))
                 .configure(http::routes::routes)
                 .service(

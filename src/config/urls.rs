@@ -8,6 +8,27 @@ use url::{Host, Url};
 
 use super::values::{Why, quoted};
 
+/// What our own paths begin with. An issuer whose path begins so would not say whether a proxy took it off.
+const OWN: &[&str] = &[
+    ".well-known",
+    "account",
+    "apps",
+    "assets",
+    "audit",
+    "favicon.ico",
+    "healthz",
+    "installations",
+    "keys",
+    "metrics",
+    "oauth",
+    "openapi.json",
+    "projections",
+    "readyz",
+    "sign-in",
+    "sign-out",
+    "tokens",
+];
+
 /// The URL that names this server to everyone: the `iss` of RFC 9207, the `issuer` of RFC 8414. Https, or
 /// http on a loopback host; no query, no fragment, no user name, no trailing slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +55,12 @@ impl Issuer {
         if normal != text {
             return Err(format!("is not in its normal form, {}", quoted(normal)));
         }
-        Ok(Self(text.to_owned()))
+        let issuer = Self(text.to_owned());
+        let first = issuer.path().split('/').nth(1).unwrap_or_default();
+        if OWN.contains(&first) {
+            return Err(format!("has a path that begins with /{first}, as paths of grantbook itself do"));
+        }
+        Ok(issuer)
     }
 
     /// The URL of a path on this server; the path begins with a slash.
@@ -45,6 +71,12 @@ impl Issuer {
     /// Whether browsers reach this server through TLS, so that cookies can be `Secure`.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https:")
+    }
+
+    /// Its path, without a trailing slash: empty for most.
+    pub fn path(&self) -> &str {
+        let after_scheme = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        after_scheme.find('/').and_then(|slash| after_scheme.get(slash..)).unwrap_or_default()
     }
 
     /// The URL, without a trailing slash.
@@ -126,6 +158,29 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_has_a_path_or_none() {
+        for (text, path) in [
+            ("https://example.com", ""),
+            ("http://[::1]:8700", ""),
+            ("https://example.com/auth", "/auth"),
+            ("https://example.com:8443/a/b", "/a/b"),
+            ("https://example.com/oauth2", "/oauth2"),
+        ] {
+            assert_eq!(Issuer::parse(text).unwrap().path(), path, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_our_own_paths_begin_with_is_known() {
+        let routes = include_str!("../http/routes.rs");
+        let paths = ["at(\"/", "form(\"/"].into_iter().flat_map(|start| routes.split(start).skip(1));
+        let mut first: Vec<_> = paths.filter_map(|path| path.split(['/', '"']).next()).collect();
+        first.retain(|segment| !segment.is_empty());
+        assert!(first.len() > 20);
+        assert!(first.iter().all(|segment| OWN.contains(segment)), "{first:?}");
+    }
+
+    #[test]
     fn issuers_that_do_not() {
         for (text, why) in [
             ("", "is no URL"),
@@ -150,6 +205,14 @@ mod tests {
             ("http://2130706433", "is not in its normal form, \"http://127.0.0.1\""),
             (" https://example.com", "is not in its normal form, \"https://example.com\""),
             ("https://example.com\\a", "is not in its normal form, \"https://example.com/a\""),
+            (
+                "https://example.com/oauth",
+                "has a path that begins with /oauth, as paths of grantbook itself do",
+            ),
+            (
+                "https://example.com/apps/auth",
+                "has a path that begins with /apps, as paths of grantbook itself do",
+            ),
         ] {
             assert_eq!(Issuer::parse(text), Err(why.to_owned()), "{text}");
         }

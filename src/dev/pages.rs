@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::NAME;
 use super::kept::KeptToken;
 use super::sample::Looked;
+use crate::pages::filters;
 
 /// What the app is, and what it is installed on.
 #[derive(Debug, Template)]

@@ -23,6 +23,7 @@ const SHOWN_MAX: usize = 500;
 
 /// `GET /account/apps`
 pub async fn apps(
+    context: Context,
     service: web::Data<Service>,
     browser: web::Data<Browser>,
     session: Session,
@@ -42,7 +43,7 @@ pub async fn apps(
         notice: None,
         sign_out_action: Some("/sign-out".to_owned()),
     };
-    Ok(page(StatusCode::OK, &shown, Forms::Here))
+    Ok(page(&context, StatusCode::OK, &shown, Forms::Here))
 }
 
 fn account_app(service: &Service, person: &SignedIn, facts: &InstallationFacts) -> Option<AccountApp> {

@@ -5,7 +5,6 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use grantbook_events::RequestId;
 
 use super::context::Context;
 use super::fault::Fault;
@@ -40,8 +39,8 @@ pub enum SignIn {
 }
 
 /// Renders a page with the headers that protect it.
-pub fn page(status: StatusCode, page: &impl Template, forms: Forms<'_>) -> HttpResponse {
-    match page.render() {
+pub fn page(context: &Context, status: StatusCode, page: &impl Template, forms: Forms<'_>) -> HttpResponse {
+    match page.render_with_values(&context.prefix) {
         Ok(html) => {
             let mut response = HttpResponse::build(status);
             security_headers(forms).into_iter().for_each(|header| {
@@ -77,7 +76,7 @@ pub struct PageError {
     sentence: String,
     hint: Option<&'static str>,
     ways_on: Vec<WayOn>,
-    request_id: RequestId,
+    context: Context,
 }
 
 impl PageError {
@@ -89,7 +88,7 @@ impl PageError {
             sentence: as_sentence(sentence.into()),
             hint: Some("Go back to where you came from and start again."),
             ways_on: Vec::new(),
-            request_id: context.request_id.clone(),
+            context: context.clone(),
         }
     }
 
@@ -132,7 +131,7 @@ impl PageError {
             },
             hint: Some("Try again in a minute."),
             ways_on: Vec::new(),
-            request_id: context.request_id.clone(),
+            context: context.clone(),
         }
     }
 
@@ -180,9 +179,9 @@ impl ResponseError for PageError {
             sentence: self.sentence.clone(),
             hint: self.hint.map(str::to_owned),
             ways_on: self.ways_on.clone(),
-            request_id: self.request_id.to_string(),
+            request_id: self.context.request_id.to_string(),
         };
-        let mut response = page(self.status, &shown, Forms::Here);
+        let mut response = page(&self.context, self.status, &shown, Forms::Here);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

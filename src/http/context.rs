@@ -3,10 +3,11 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use grantbook_events::{Actor, ActorKind, RequestId};
 
 use crate::ledger::Origin;
+use crate::pages::Prefix;
 use crate::secrets;
 
 /// The header that carries the request id, in and out.
@@ -19,6 +20,8 @@ const REQUEST_ID_MAX: usize = 64;
 pub struct Context {
     /// The request's name.
     pub request_id: RequestId,
+    /// Where our own paths begin for the browser that asks.
+    pub prefix: Prefix,
 }
 
 impl Context {
@@ -45,7 +48,11 @@ impl Context {
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         };
         let request_id = sent.filter(plain).and_then(|text| text.parse().ok());
-        Self { request_id: request_id.unwrap_or_else(secrets::new_request_id) }
+        let prefix = request.app_data::<web::Data<Prefix>>().map(|prefix| (***prefix).clone());
+        Self {
+            request_id: request_id.unwrap_or_else(secrets::new_request_id),
+            prefix: prefix.unwrap_or_default(),
+        }
     }
 
     /// Who asks, through this request.

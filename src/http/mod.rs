@@ -16,6 +16,7 @@ pub mod observe;
 pub mod openapi;
 pub mod operator;
 pub mod path;
+pub mod prefix;
 pub mod probes;
 pub mod problem;
 pub mod projections;

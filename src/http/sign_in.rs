@@ -42,7 +42,7 @@ pub async fn begin(
     match &browser.sign_in {
         SignIn::NotConfigured => {
             let shown = SignInUnavailablePage { request_id: context.request_id.to_string() };
-            Ok(page(StatusCode::SERVICE_UNAVAILABLE, &shown, Forms::Here))
+            Ok(page(&context, StatusCode::SERVICE_UNAVAILABLE, &shown, Forms::Here))
         }
         SignIn::Dev(dev) => dev_page(StatusCode::OK, &context, &browser, &session, dev, &onward, None),
         SignIn::Handoff(handoff) => {
@@ -74,7 +74,7 @@ fn dev_page(
         csrf: browser.tickets.csrf_token(&visit, DEV_FORM),
     };
     // The sign-in leads on to an app's redirect URI when its request is one that is refused.
-    Ok(page(status, &shown, Forms::LeaveForAnywhere))
+    Ok(page(context, status, &shown, Forms::LeaveForAnywhere))
 }
 
 /// `POST /sign-in/dev`
@@ -151,5 +151,5 @@ pub async fn sign_out(
     }
     session::end(&session);
     let sign_in_href = Some(path(&Onward::AccountApps));
-    Ok(page(StatusCode::OK, &SignedOutPage { sign_in_href }, Forms::Here))
+    Ok(page(&context, StatusCode::OK, &SignedOutPage { sign_in_href }, Forms::Here))
 }

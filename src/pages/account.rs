@@ -4,6 +4,7 @@ use askama::Template;
 use grantbook_events::Timestamp;
 
 use super::consent::ScopeLine;
+use super::filters;
 use super::when;
 
 /// Shows the apps installed on an account. Posts `csrf` to `/account/apps/{installation_id}/uninstall`

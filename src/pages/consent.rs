@@ -4,6 +4,8 @@
 use askama::Template;
 use url::Url;
 
+use super::filters;
+
 /// Asks whether an app may act on an account. Posts `ticket` and `decision`, `approve` or `deny`, to
 /// `/oauth/authorize`.
 #[derive(Debug, Clone, Template)]

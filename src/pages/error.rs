@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+use super::filters;
+
 /// A link that leads on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WayOn {

@@ -9,6 +9,7 @@ mod account;
 mod consent;
 mod error;
 mod headers;
+mod prefix;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use askama::Template;
 pub use consent::{ConsentPage, ScopeLine, web_page};
 pub use error::{ErrorPage, WayOn};
 pub use headers::{Forms, security_headers};
+pub use prefix::{Prefix, filters};
 pub use sign_in::{DevPersonLine, DevSignInPage, SignInUnavailablePage, SignedOutPage};
 
 /// Where the stylesheet is served from.

@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+use super::filters;
+
 /// Asks a developer who to be. Posts `csrf`, `continue` and either `person` or `user` and `account` to
 /// `/sign-in/dev`.
 #[derive(Debug, Clone, Template)]

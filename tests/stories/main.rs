@@ -23,6 +23,7 @@ mod introspect;
 mod keys;
 mod metadata;
 mod operator;
+mod prefix;
 mod probes;
 mod redirect_uris;
 mod replay;

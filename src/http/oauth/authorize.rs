@@ -94,7 +94,7 @@ pub async fn ask(
     let ticket = browser.tickets.seal(CONSENT, &person.session_id, &ticket, now.plus(FORM_LIFETIME));
     let ticket = ticket.map_err(|error| PageError::seal(&context, &error))?;
     let shown = consent_page(&service, wanted, &person, ticket, query);
-    Ok(page(StatusCode::OK, &shown, Forms::LeaveForAnywhere))
+    Ok(page(&context, StatusCode::OK, &shown, Forms::LeaveForAnywhere))
 }
 
 /// `POST /oauth/authorize`: the person's decision.
