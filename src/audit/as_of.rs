@@ -130,7 +130,7 @@ impl<'a> Past<'a> {
         let streams = streams.chain(installations.into_iter().map(StreamKind::Installation));
         let mut records = Vec::new();
         for stream in streams {
-            let stream = self.ledger.store().read_stream(&stream.into(), Revision::FIRST).await?;
+            let stream = self.ledger.records_of(&stream.into(), Revision::FIRST).await?;
             records.extend(stream.into_iter().filter(|record| record.position <= cut.position));
         }
         records.sort_by_key(|record| record.position);

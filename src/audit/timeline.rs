@@ -50,7 +50,7 @@ fn position(told: &Told) -> Position {
 }
 
 async fn stream(ledger: &Ledger, stream: StreamKind) -> Result<Vec<Told>, LedgerError> {
-    let records = ledger.store().read_stream(&stream.into(), Revision::FIRST).await?;
+    let records = ledger.records_of(&stream.into(), Revision::FIRST).await?;
     Ok(records.into_iter().map(|record| read(&record).map_err(|error| Box::new((record, error)))).collect())
 }
 

@@ -9,6 +9,7 @@ mod projector;
 mod recorded;
 mod snapshots;
 mod states;
+mod streams;
 mod strong;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -20,11 +21,9 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 use grantbook_events::codec::{EncodeError, Metadata};
-use grantbook_events::{
-    Actor, Event, EventId, Position, Recorded, RequestId, Revision, StreamName, Timestamp,
-};
+use grantbook_events::{Actor, Event, EventId, Position, RequestId, StreamName, Timestamp};
+use grantbook_projections::FoldError;
 use grantbook_projections::live::{Live, Poison};
-use grantbook_projections::{FoldError, StreamState};
 
 use crate::clock::Clock;
 use crate::decisions::{Command, Refusal};
@@ -35,7 +34,7 @@ use projector::Projector;
 pub use recorded::{UnreadableError, fold, read};
 use snapshots::Keeper;
 pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
-use states::{Loaded, States};
+use states::States;
 use strong::Strong;
 pub use strong::{Beyond, Freshness, StrongCounts};
 pub use until::{NotYet, Until, UntilError};
@@ -254,12 +253,6 @@ impl Ledger {
         Ok(self.store.head().await?.position)
     }
 
-    /// The events of one stream, oldest first.
-    pub async fn events_of(&self, stream: &StreamName) -> Result<Vec<Recorded>, LedgerError> {
-        let records = self.store.read_stream(stream, Revision::FIRST).await?;
-        records.iter().map(|record| read(record).map_err(LedgerError::from)).collect()
-    }
-
     /// Writes a snapshot if that is worth it, and closes the store once what is queued is durable.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.projector.stop();
@@ -281,6 +274,12 @@ impl Ledger {
         }
         let mut loaded = self.states.get::<C::State>(&stream).unwrap_or_default();
         let mut is_fresh = false;
+        // A first event is appended only to a stream that is not known here: that the store does not find it
+        // would not be enough.
+        if loaded.revision.is_none() && self.live().has_stream(&stream) {
+            loaded = self.catch_up(&stream, loaded).await?;
+            is_fresh = true;
+        }
         for _ in 0..MAX_CONFLICTS {
             // Recorded time never runs backwards within a stream, whatever the clock does.
             let now = self.clock.now().max(loaded.recorded_at);
@@ -305,26 +304,6 @@ impl Ledger {
             is_fresh = true;
         }
         Err(LedgerError::Contended(stream))
-    }
-
-    /// Folds what the store has beyond what is remembered of a stream.
-    async fn catch_up<S: StreamState>(
-        &self,
-        stream: &StreamName,
-        loaded: Arc<Loaded<S>>,
-    ) -> Result<Arc<Loaded<S>>, LedgerError> {
-        let from = loaded.revision.map_or(Revision::FIRST, Revision::next);
-        let records = self.store.read_stream(stream, from).await?;
-        if records.is_empty() {
-            return Ok(loaded);
-        }
-        let mut next = Loaded::clone(&loaded);
-        for record in &records {
-            next.apply(&read(record)?)?;
-        }
-        let next = Arc::new(next);
-        self.states.put(stream.clone(), Arc::clone(&next));
-        Ok(next)
     }
 
     /// Appends, and finds out how it ended: the position of the last event, or `None` for a conflict.

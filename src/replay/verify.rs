@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use super::chains::Chains;
 use super::codes::Codes;
-use super::compare::{Against, PassedOver, Points, in_words, name};
+use super::compare::{Against, Compared, PassedOver, Points, in_words, name};
 use super::findings::{Finding, Verified};
 use super::history::{Ended, Leading, Stored};
 use super::run::{Page, Pages, run};
 use super::{ReplayError, Step, Until};
 use crate::audit::{HistoryError, HistoryReader, StoredHistory};
 use crate::ledger::{Snapshots, fold};
-use crate::store::{Record, Store, StoreError};
+use crate::store::{IndexCheck, Record, Store, StoreError};
 
 /// How often reading is taken up again behind something damaged.
 const GAPS: usize = 10_000;
@@ -41,6 +41,7 @@ pub async fn verify(
     let points = Points::new(live, snapshots, identity).map_err(ReplayError::Snapshots)?;
     let mut verifier = Verifier::new(points);
     verifier.open_history(history, identity);
+    verifier.open_index(store).await?;
     verifier.points.reached(Position::START, &verifier.verified.live);
     let head = verifier.read(store, &mut progress).await?;
     verifier.end(store, head).await
@@ -80,6 +81,7 @@ struct Verifier {
     codes: Codes,
     points: Points,
     history: Option<Stored>,
+    index: Option<IndexCheck>,
     /// What is wrong with the file of the history, as a file.
     history_file: Option<JoinHandle<Result<Vec<String>, HistoryError>>>,
 }
@@ -94,6 +96,7 @@ impl Verifier {
             codes,
             points,
             history: None,
+            index: None,
             history_file: None,
         }
     }
@@ -120,6 +123,30 @@ impl Verifier {
                 self.lose_history(&HistoryError::File("it was put aside meanwhile".to_owned()));
             }
             (Err(error), _) | (_, Err(error)) => self.lose_history(&error),
+        }
+    }
+
+    /// What the store finds streams by.
+    async fn open_index(&mut self, store: &dyn Store) -> Result<(), ReplayError> {
+        match store.index().await {
+            Ok(index) => self.index = index,
+            Err(StoreError::Damaged { detail, .. }) => {
+                self.found(Finding { position: None, what: format!("the index of streams: {detail}") });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn end_index(&mut self) {
+        let Some(index) = self.index.take() else { return };
+        match index.end(self.position) {
+            Ok(()) if index.up_to() == Position::START => {}
+            Ok(()) => {
+                let what = "the index of streams".to_owned();
+                self.points.compared.push(Compared { what, position: index.up_to() });
+            }
+            Err(what) => self.find(self.position, what),
         }
     }
 
@@ -228,6 +255,9 @@ impl Verifier {
     fn look_at(&mut self, record: &Record) -> Result<Option<Finding>, ReplayError> {
         self.verified.events += 1;
         self.position = self.position.max(record.position);
+        if let Some(what) = self.index.as_mut().and_then(|index| index.see(record)) {
+            self.find(record.position, what);
+        }
         let finding = self.fold(record)?;
         self.points.reached(record.position, &self.verified.live);
         Ok(finding)
@@ -302,7 +332,9 @@ impl Verifier {
     }
 
     async fn end(mut self, store: &dyn Store, head: Position) -> Result<Verified, ReplayError> {
-        if self.position != head {
+        if self.position == head {
+            self.end_index();
+        } else {
             self.find(self.position, format!("the ledger ends here, but says that it goes on to {head}"));
         }
         let (chains, codes) = (std::mem::take(&mut self.chains), std::mem::take(&mut self.codes));

@@ -40,7 +40,9 @@ pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, Link, NewRecord, Record};
 pub(crate) use remembered::Remembered;
-pub use sqlite::{LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions, SqliteStore, backup, restore};
+pub use sqlite::{
+    IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions, SqliteStore, backup, restore,
+};
 
 /// The largest payload plus metadata of one event, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
@@ -77,6 +79,17 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// them is at hand: a short cut for whoever knows that they were just written. Never waits; a store may always answer `None`.
     fn newest(&self, _after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
         None
+    }
+
+    /// Searches for a stream without what is derived from the records to find streams faster: for a caller who knows
+    /// that the stream exists and was told that it does not. Whether it is there; if so, reads find it from then on.
+    async fn look_again(&self, _stream: &StreamName) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// What the store keeps to find streams, to be held against its records; `None` if it keeps nothing of the kind.
+    async fn index(&self) -> Result<Option<IndexCheck>, StoreError> {
+        Ok(None)
     }
 
     /// The position of the first record behind another, whether it can be read or not, if the store can tell: for

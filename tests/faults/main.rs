@@ -29,6 +29,7 @@ mod damage;
 mod derived;
 mod exports;
 mod full_disk;
+mod index;
 mod killed;
 mod logs;
 mod newer;

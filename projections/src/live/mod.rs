@@ -128,6 +128,17 @@ impl Live {
         self.quarantine.get(stream)
     }
 
+    /// Whether any event of a stream was applied, or was put in quarantine.
+    pub fn has_stream(&self, stream: &StreamName) -> bool {
+        let is_known = match stream.kind() {
+            Ok(StreamKind::App(id)) => self.apps.handle(&id).is_some(),
+            Ok(StreamKind::OperatorKey(id)) => self.keys.by_id(&id).is_some(),
+            Ok(StreamKind::Installation(id)) => self.installations.place(id).is_some(),
+            Err(_) => false,
+        };
+        is_known || self.quarantine.get(stream).is_some()
+    }
+
     fn apply_event(&self, recorded: &Recorded) -> Result<(), FoldError> {
         let envelope = &recorded.envelope;
         let kind = envelope

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use grantbook_events::Position;
+use grantbook_events::{Position, StreamName};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::heads_file::{HeadsFile, Key, UpTo, file_checksum};
+use super::heads_file::{HeadsFile, file_checksum};
+use super::heads_total::{Key, UpTo};
 use super::rows::{self, StreamHead};
 use super::schema::damaged;
 use crate::store::{MAX_PAGE, Record, StoreError};
@@ -63,7 +64,10 @@ impl Heads {
         let found = if expected_crc.is_some_and(|crc| file_checksum(path).ok() != Some(crc)) {
             Err(damaged(path, Position::START, "it is not what was written"))
         } else {
-            HeadsFile::open(path, true).and_then(|file| Self::adopt(file, path, identity, log))
+            HeadsFile::open(path, true)
+                // Nothing vouches for it after an unclean stop.
+                .and_then(|file| if expected_crc.is_none() { file.prove().map(|()| file) } else { Ok(file) })
+                .and_then(|file| Self::adopt(file, path, identity, log))
         };
         found.or_else(|error| {
             check_nothing_lost(path, identity, log)?;
@@ -134,6 +138,53 @@ impl Heads {
                 drop(recent);
                 file.find(key)
             }
+        }
+    }
+
+    /// Where a stream ends; if the file cannot say it, the log does.
+    pub(super) fn end_of(
+        &self,
+        stream: &StreamName,
+        file: &HeadsFile,
+        (log, log_path): (&Connection, &Path),
+    ) -> Result<Option<StreamHead>, StoreError> {
+        let key = Key::of(stream);
+        match self.find(&key, file) {
+            Err(StoreError::Damaged { detail, .. }) => {
+                tracing::error!(
+                    %stream, detail,
+                    "the index of streams is damaged: the ledger is searched instead, and the index is rebuilt at the next start"
+                );
+                let found = rows::scan_for_head(log, log_path, stream, Position::START)?;
+                found.iter().for_each(|head| self.mend(key, *head));
+                Ok(found)
+            }
+            found => found,
+        }
+    }
+
+    /// Searches the log for a stream that the file does not have, for somebody who knows that it exists.
+    pub(super) fn look_again(
+        &self,
+        stream: &StreamName,
+        log: (&Connection, &Path),
+    ) -> Result<bool, StoreError> {
+        let Some(head) = rows::scan_for_head(log.0, log.1, stream, Position::START)? else {
+            return Ok(false);
+        };
+        tracing::error!(
+            %stream, path = %self.path.display(),
+            "the index of streams does not have a stream that the ledger has: it is rebuilt at the next start"
+        );
+        self.mend(Key::of(stream), head);
+        Ok(true)
+    }
+
+    /// Takes a head from the log. The file does not add up from then on, so that no start trusts it.
+    fn mend(&self, key: Key, head: StreamHead) {
+        let mut recent = self.lock();
+        if !recent.flushing.contains_key(&key) && !recent.settled.contains_key(&key) {
+            recent.dirty.entry(key).or_insert(head);
         }
     }
 
@@ -246,20 +297,18 @@ fn check_nothing_lost(
     (log, log_path): (&Connection, &Path),
 ) -> Result<(), StoreError> {
     let last = rows::last_position(log, log_path)?;
-    let seen = HeadsFile::open(path, false)
-        .and_then(|file| file.up_to(identity).and_then(|_| file.newest_after(last)));
-    match seen {
-        Ok(Some(newest)) => {
-            let name = path.display();
-            let what = format!(
-                "it ends here, but {name} has seen position {newest}: records are missing (if this is \
-                 an older copy on purpose, remove {name})"
-            );
-            Err(damaged(log_path, last, &what))
-        }
-        // A file that cannot say it, or of another ledger, proves nothing.
-        Ok(None) | Err(_) => Ok(()),
+    // A file that cannot say it, or of another ledger, proves nothing.
+    let Ok(seen) = HeadsFile::open(path, false).and_then(|file| file.up_to(identity)) else { return Ok(()) };
+    if seen.position <= last {
+        return Ok(());
     }
+    let name = path.display();
+    let what = format!(
+        "it ends here, but {name} has seen position {}: records are missing (if this is an older copy on \
+         purpose, remove {name})",
+        seen.position
+    );
+    Err(damaged(log_path, last, &what))
 }
 
 /// Whether the log has the record that the file says it was good up to.

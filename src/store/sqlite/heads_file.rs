@@ -3,16 +3,18 @@
 //!
 //! Everything in it is derived from the log and may be thrown away. It says up to which position it is
 //! good, in the same transaction as the rows; the log says the rest. A row carries a checksum, because a
-//! wrong head would make a wrong record.
+//! wrong head would make a wrong record. How many rows there are and their sum are kept too, because a row
+//! that is missing would make a second first record: one scan proves the whole file.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use grantbook_events::{Position, Revision, StreamName};
+use grantbook_events::{Position, Revision};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::heads_total::{Key, State, Total, UpTo};
 use super::rows::StreamHead;
 use super::schema::{cannot_write, damaged, file_error};
 use crate::store::private;
@@ -20,33 +22,10 @@ use crate::store::{ChainDigest, StoreError};
 
 /// "grnh", in the header of the file.
 const APPLICATION_ID: i64 = 0x6772_6e68;
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+const FIND: &str = "SELECT position, revision, digest, crc FROM heads WHERE stream = ?1";
 /// What a connection that looks heads up may keep of the file: a negative number counts KiB.
 const READ_CACHE_KIB: i64 = -32 * 1024;
-
-/// The first 16 bytes of the SHA-256 of a stream's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key([u8; 16]);
-
-impl Key {
-    pub(super) fn of(stream: &StreamName) -> Self {
-        let digest: [u8; 32] = Sha256::digest(stream.as_str().as_bytes()).into();
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest[..16]);
-        Self(key)
-    }
-}
-
-/// Up to where the rows are good: the last position looked at, and the digest of the record there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UpTo {
-    pub position: Position,
-    pub digest: ChainDigest,
-}
-
-impl UpTo {
-    pub(super) const NOTHING: Self = Self { position: Position::START, digest: ChainDigest::NONE };
-}
 
 /// A connection to the file.
 #[derive(Debug)]
@@ -70,10 +49,12 @@ impl HeadsFile {
                 "CREATE TABLE heads(stream BLOB PRIMARY KEY, position INTEGER NOT NULL, \
                  revision INTEGER NOT NULL, digest BLOB NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
                  CREATE TABLE up_to(id INTEGER PRIMARY KEY CHECK (id = 1), identity BLOB NOT NULL, \
-                 position INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;",
+                 position INTEGER NOT NULL, digest BLOB NOT NULL, rows INTEGER NOT NULL, sum BLOB NOT NULL, \
+                 crc INTEGER NOT NULL) STRICT;",
             )?;
-            let nothing = [0_u8; 32];
-            conn.execute("INSERT INTO up_to VALUES (1, ?1, 0, ?2)", params![identity.as_bytes(), nothing])?;
+            let state =
+                State { identity: *identity.as_bytes(), up_to: UpTo::NOTHING, total: Total::default() };
+            state.write(&conn)?;
             Ok(conn)
         };
         made()
@@ -107,28 +88,86 @@ impl HeadsFile {
 
     /// Up to where the rows are good, if they are of this ledger at all.
     pub(super) fn up_to(&self, identity: &Uuid) -> Result<UpTo, StoreError> {
+        let state = self.state()?;
+        if state.identity == *identity.as_bytes() {
+            Ok(state.up_to)
+        } else {
+            Err(damaged(&self.path, Position::START, "it belongs to another ledger"))
+        }
+    }
+
+    fn state(&self) -> Result<State, StoreError> {
         let read = || {
-            let sql = "SELECT identity, position, digest FROM up_to";
-            self.conn.query_one(sql, [], |row| {
-                let position: i64 = row.get(1)?;
+            let sql = "SELECT identity, position, digest, rows, sum, crc FROM up_to";
+            self.conn.prepare_cached(sql)?.query_one([], |row| {
+                let (position, rows): (i64, i64) = (row.get(1)?, row.get(3)?);
                 let up_to = UpTo {
                     position: Position::new(position.cast_unsigned()),
                     digest: ChainDigest::new(row.get(2)?),
                 };
-                Ok((row.get::<_, [u8; 16]>(0)?, up_to))
+                let total = Total { rows: rows.cast_unsigned(), sum: u128::from_le_bytes(row.get(4)?) };
+                Ok((State { identity: row.get(0)?, up_to, total }, row.get::<_, u32>(5)?))
             })
         };
         match read().map_err(|error| self.error(&error))? {
-            (found, up_to) if found == *identity.as_bytes() => Ok(up_to),
-            _ => Err(damaged(&self.path, Position::START, "it belongs to another ledger")),
+            (state, crc) if crc == state.checksum() => Ok(state),
+            _ => Err(damaged(&self.path, Position::START, "what it says of itself is not what was written")),
         }
+    }
+
+    /// Reads every row: each is what was written, all are there, and a look-up finds each, because they are in
+    /// order.
+    pub(super) fn prove(&self) -> Result<(), StoreError> {
+        let mut total = Total::default();
+        let mut before: Option<Key> = None;
+        let up_to = self.each(|key, head, is_intact| {
+            let in_order = before.is_none_or(|before| before < key);
+            before = Some(key);
+            total.add(&key, &head);
+            is_intact && in_order
+        })?;
+        match up_to {
+            Some(state) if state.total == total => Ok(()),
+            _ => Err(damaged(&self.path, Position::START, "its rows are not those that were written")),
+        }
+    }
+
+    /// Every row of one moment, and whether it is what was written, for as long as the caller goes on; then what
+    /// the file says of itself, if it got there.
+    fn each(&self, mut see: impl FnMut(Key, StreamHead, bool) -> bool) -> Result<Option<State>, StoreError> {
+        let transaction = self.conn.unchecked_transaction().map_err(|error| self.error(&error))?;
+        let state = self.state()?;
+        let mut read = || {
+            let sql = "SELECT position, revision, digest, crc, stream FROM heads ORDER BY stream";
+            let mut select = transaction.prepare(sql)?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                let ((head, crc), key) = (head_of(row)?, Key(row.get(4)?));
+                if !see(key, head, crc == checksum(&key, &head)) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        let is_over = read().map_err(|error| self.error(&error))?;
+        Ok(is_over.then_some(state))
+    }
+
+    /// Where every stream ends that the file has, and up to where that is so.
+    pub(super) fn all(&self, identity: &Uuid) -> Result<(UpTo, HashMap<Key, StreamHead>), StoreError> {
+        let up_to = self.up_to(identity)?;
+        let mut heads = HashMap::new();
+        let state = self.each(|key, head, _| {
+            heads.insert(key, head);
+            true
+        })?;
+        Ok((state.map_or(up_to, |state| state.up_to), heads))
     }
 
     /// Where a stream ends, as of the position the file is good up to.
     pub(super) fn find(&self, key: &Key) -> Result<Option<StreamHead>, StoreError> {
         let read = || {
-            let sql = "SELECT position, revision, digest, crc FROM heads WHERE stream = ?1";
-            let mut select = self.conn.prepare_cached(sql)?;
+            let mut select = self.conn.prepare_cached(FIND)?;
             select.query_one([&key.0[..]], head_of).optional()
         };
         match read().map_err(|error| self.error(&error))? {
@@ -138,32 +177,20 @@ impl HeadsFile {
         }
     }
 
-    /// The newest position after another in a row that is what was written. Looks at every row.
-    pub(super) fn newest_after(&self, position: Position) -> Result<Option<Position>, StoreError> {
-        let read = || {
-            let sql = "SELECT position, revision, digest, crc, stream FROM heads WHERE position > ?1 \
-                       ORDER BY position DESC";
-            let mut select = self.conn.prepare(sql)?;
-            let mut rows = select.query([position.as_u64().cast_signed()])?;
-            while let Some(row) = rows.next()? {
-                let (head, crc) = head_of(row)?;
-                if checksum(&Key(row.get(4)?), &head) == crc {
-                    return Ok(Some(head.position));
-                }
-            }
-            Ok(None)
-        };
-        read().map_err(|error| self.error(&error))
-    }
-
     /// Puts heads, sorted by key, and how far the file is good then, in one transaction.
     pub(super) fn put(&mut self, heads: &[(Key, StreamHead)], up_to: UpTo) -> Result<(), StoreError> {
+        let mut state = self.state()?;
         let path = &self.path;
         let mut put = || {
-            let transaction = self.conn.transaction()?;
+            let transaction = self.conn.unchecked_transaction()?;
+            let mut select = transaction.prepare_cached(FIND)?;
             let sql = "INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5)";
             let mut insert = transaction.prepare_cached(sql)?;
             for (key, head) in heads {
+                if let Some((old, _)) = select.query_one([&key.0[..]], head_of).optional()? {
+                    state.total.subtract(key, &old);
+                }
+                state.total.add(key, head);
                 insert.execute(params![
                     &key.0[..],
                     head.position.as_u64().cast_signed(),
@@ -172,9 +199,9 @@ impl HeadsFile {
                     checksum(key, head),
                 ])?;
             }
-            drop(insert);
-            let up_to = params![up_to.position.as_u64().cast_signed(), &up_to.digest.as_bytes()[..]];
-            transaction.execute("UPDATE up_to SET position = ?1, digest = ?2", up_to)?;
+            drop((select, insert));
+            state.up_to = up_to;
+            state.write(&transaction)?;
             transaction.commit()
         };
         put().map_err(|error| file_error(path, Position::START, &error))
@@ -196,8 +223,10 @@ impl HeadsFile {
         }
     }
 
-    /// Moves everything into the main file and closes. The checksum of the file, if it is complete.
+    /// Moves everything into the main file and closes. The checksum of the file, if it is complete and every
+    /// row in it is what was written.
     pub(super) fn finish(self) -> Result<Option<u32>, StoreError> {
+        self.prove()?;
         let truncate = self.conn.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         let busy = truncate.map_err(|error| self.error(&error))?;
         let path = self.path;

@@ -9,6 +9,8 @@ mod backup;
 mod checkpoint;
 mod heads;
 mod heads_file;
+mod heads_total;
+mod index_check;
 mod reader;
 mod rows;
 mod schema;
@@ -33,7 +35,9 @@ use uuid::Uuid;
 pub use self::backup::{backup, restore};
 use self::checkpoint::Checkpointer;
 use self::heads::Heads;
-use self::heads_file::{HeadsFile, UpTo};
+use self::heads_file::HeadsFile;
+use self::heads_total::UpTo;
+pub use self::index_check::IndexCheck;
 use self::reader::Readers;
 use self::schema::{Access, Meta, cannot_write, connect, damaged, file_error};
 use self::writer::{Command, Job, Writer};
@@ -328,6 +332,14 @@ impl Store for SqliteStore {
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
         self.readers.stream(stream.clone(), from).await
+    }
+
+    async fn look_again(&self, stream: &StreamName) -> Result<bool, StoreError> {
+        self.readers.look_again(stream.clone()).await
+    }
+
+    async fn index(&self) -> Result<Option<IndexCheck>, StoreError> {
+        self.readers.index().await
     }
 
     async fn next_after(&self, position: Position) -> Option<Position> {

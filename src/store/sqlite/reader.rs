@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::heads::Heads;
-use super::heads_file::{HeadsFile, Key};
+use super::heads_file::HeadsFile;
+use super::index_check::IndexCheck;
 use super::rows::{self, StreamHead};
 use super::schema::{Access, connect, damaged, file_error};
 use super::tail::Tail;
@@ -28,7 +29,7 @@ pub(super) struct Readers {
     pub(super) ledger: PathBuf,
     pub(super) heads_path: PathBuf,
     pub(super) identity: Uuid,
-    /// None beside another process that serves the ledger: then the file alone says where streams end.
+    /// None for those who only read, maybe beside another process that serves the ledger.
     pub(super) heads: Option<Arc<Heads>>,
     pub(super) tail: Tail,
     idle: Mutex<Vec<Reader>>,
@@ -99,21 +100,27 @@ impl Readers {
         self.run(|readers, reader| rows::last_position(&reader.ledger, &readers.ledger)).await
     }
 
+    /// Searches the whole log for a stream that was not found.
+    pub(super) async fn look_again(self: &Arc<Self>, stream: StreamName) -> Result<bool, StoreError> {
+        self.run(move |readers, reader| match &readers.heads {
+            Some(heads) => heads.look_again(&stream, (&reader.ledger, &readers.ledger)),
+            None => Ok(false),
+        })
+        .await
+    }
+
+    /// The index of streams, to be compared.
+    pub(super) async fn index(self: &Arc<Self>) -> Result<Option<IndexCheck>, StoreError> {
+        self.run(|readers, _| IndexCheck::read(&readers.heads_path, &readers.identity)).await
+    }
+
     fn head_of(&self, reader: &Reader, stream: &StreamName) -> Result<Option<StreamHead>, StoreError> {
-        let key = Key::of(stream);
-        if let (Some(heads), Some(file)) = (&self.heads, &reader.heads) {
-            return heads.find(&key, file);
+        let log = (&reader.ledger, self.ledger.as_path());
+        match (&self.heads, &reader.heads) {
+            (Some(heads), Some(file)) => heads.end_of(stream, file, log),
+            // Beside another process nothing vouches for the file: the log is searched.
+            _ => rows::scan_for_head(log.0, log.1, stream, Position::START),
         }
-        // The file may be behind, missing or anything: the log has the last word.
-        let known = reader.heads.as_ref().and_then(|file| {
-            file.begin().ok()?;
-            let known = file.up_to(&self.identity).and_then(|up_to| Ok((up_to.position, file.find(&key)?)));
-            file.end();
-            known.ok()
-        });
-        let (after, older) = known.unwrap_or((Position::START, None));
-        let newer = rows::scan_for_head(&reader.ledger, &self.ledger, stream, after)?;
-        Ok(newer.or(older))
     }
 
     /// Runs a read where it may block.
@@ -137,9 +144,7 @@ impl Readers {
     fn open(&self) -> Result<Reader, StoreError> {
         let ledger = connect(&self.ledger, Access::Read)
             .map_err(|error| file_error(&self.ledger, Position::START, &error))?;
-        let heads = HeadsFile::open(&self.heads_path, false);
-        // Beside another process the file is only a short cut.
-        let heads = if self.heads.is_some() { Some(heads?) } else { heads.ok() };
+        let heads = self.heads.as_ref().map(|_| HeadsFile::open(&self.heads_path, false)).transpose()?;
         Ok(Reader { ledger, heads })
     }
 

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpoint::{Checkpointer, checkpoint};
 use super::heads::Heads;
-use super::heads_file::{HeadsFile, Key, UpTo};
+use super::heads_file::HeadsFile;
+use super::heads_total::{Key, UpTo};
 use super::reader::Readers;
 use super::rows::{self, StreamHead};
 use super::schema::{Access, Meta, cannot_write, connect, file_error};
@@ -187,7 +188,7 @@ impl Writer {
         let key = Key::of(&job.stream);
         let head = match batch.heads.get(&key) {
             Some(head) => Some(*head),
-            None => match self.heads_file.begin().and_then(|()| self.heads.find(&key, &self.heads_file)) {
+            None => match self.heads_file.begin().and_then(|()| self.end_of(&job.stream)) {
                 Ok(head) => head,
                 Err(error) => return Ok(Verdict::Settled(Err(error))),
             },
@@ -210,6 +211,10 @@ impl Writer {
         }
         batch.heads.extend(head.map(|head| (key, head)));
         Ok(verdict)
+    }
+
+    fn end_of(&self, stream: &StreamName) -> Result<Option<StreamHead>, StoreError> {
+        self.heads.end_of(stream, &self.heads_file, (&self.conn, &self.path))
     }
 
     /// The answer to an append that does not meet its stream where it expects it: a conflict, unless it
@@ -278,7 +283,7 @@ impl Writer {
 
     /// An append that writes nothing can still be answered from what is there.
     fn answer_refused(&self, job: &Job, certain: bool, error: &StoreError) -> Answer {
-        let head = self.heads.find(&Key::of(&job.stream), &self.heads_file)?;
+        let head = self.end_of(&job.stream)?;
         if Expected::after(head.map(|head| head.revision)) != job.expected {
             return self.refuse_or_find(job, head);
         }

@@ -126,6 +126,23 @@ async fn what_is_damaged_is_not_restored() {
     refuses(&target, 91, forge(last.revision.as_u64(), Some(last.position.as_u64() - 15))).await;
 }
 
+/// The same records with perfect digests and links, in a ledger that is only copied.
+#[tokio::test]
+async fn a_stream_that_begins_twice_is_not_backed_up() {
+    let (_dir, target, all) = backed_up().await;
+    let dir = TempDir::new().unwrap();
+    fs::copy(&target, dir.path().join("ledger.db")).unwrap();
+    let last = all[all.len() - 1].clone();
+    let at = Position::new(last.position.as_u64() + 1);
+    let none = crate::store::ChainDigest::NONE;
+    let mut second = new_records(1).remove(0).place(last.stream, Revision::FIRST, at, none);
+    second.link = crate::store::Link::Kept(None);
+    super::super::rows::insert(&Connection::open(dir.path().join("ledger.db")).unwrap(), &second).unwrap();
+    let refused = backup(dir.path(), &dir.path().join("second.db"), |_, _| {}).unwrap_err();
+    assert!(matches!(refused, StoreError::Damaged { position, .. } if position == at), "{refused}");
+    assert!(!dir.path().join("second.db").exists());
+}
+
 async fn refuses(target: &Path, at: u64, harm: impl FnOnce(&Connection)) {
     let dir = TempDir::new().unwrap();
     let source = dir.path().join("harmed.db");

@@ -83,6 +83,49 @@ async fn a_flipped_bit_is_an_error_or_harmless() {
     assert!(found > ROUNDS / 2, "most of a ledger is records: {found} of {ROUNDS} were found");
 }
 
+/// Nothing vouches for the index after an unclean stop but the index itself.
+#[tokio::test]
+async fn a_flipped_bit_in_the_index_loses_no_stream_after_an_unclean_stop() {
+    let (dir, all) = closed_ledger().await;
+    forget_the_promise(dir.path());
+    let mut random = StdRng::seed_from_u64(0x6865_6164_7362_6974);
+    for _ in 0..ROUNDS {
+        let harmed = TempDir::new().unwrap();
+        copy(dir.path(), harmed.path(), LIVE_FILES);
+        let heads = harmed.path().join("heads.db");
+        let mut bytes = fs::read(&heads).unwrap();
+        let (byte, bit) = (random.random_range(0..bytes.len()), random.random_range(0..8));
+        bytes[byte] ^= 1 << bit;
+        fs::write(&heads, bytes).unwrap();
+        let store = open(harmed.path());
+        for last in &all[all.len() - 25..] {
+            let begun_again = store.append(&last.stream, Expected::NoStream, new_records(1)).await.unwrap();
+            assert_eq!(begun_again, Append::Conflict { actual: Some(last.revision) }, "bit {bit} of {byte}");
+            let there = store.read_stream(&last.stream, Revision::FIRST).await.unwrap();
+            assert_eq!(there.last(), Some(last));
+        }
+    }
+}
+
+/// A record is the one that its stream names: what leads to another stream's is damage.
+#[tokio::test]
+async fn a_link_to_a_record_of_another_stream_is_not_followed() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let streams = fill(&*store, 2, 3).await;
+    let conn = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    // Position 6 is the last of the second stream, 4 its second, and 3 the second of the first.
+    assert_eq!(conn.execute("UPDATE log SET previous = 3 WHERE position = 6", ()).unwrap(), 1);
+    let refused = store.read_stream(&streams[1], Revision::FIRST).await.unwrap_err();
+    assert!(
+        matches!(refused, StoreError::Damaged { position, .. } if position == Position::new(3)),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("the record is not the one its stream names here"), "{refused}");
+    assert_eq!(store.read_stream(&streams[1], Revision::new(2)).await.unwrap().len(), 1);
+    assert_eq!(store.read_stream(&streams[0], Revision::FIRST).await.unwrap().len(), 3);
+}
+
 /// Opens a ledger that may be damaged, and demands of everything it says that it is right or an error.
 async fn verify(dir: &Path, all: &[Record]) -> Result<(), StoreError> {
     let outcome = try_everything(dir, all).await;

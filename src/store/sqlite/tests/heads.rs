@@ -111,12 +111,3 @@ async fn older_than_the_ledger() {
     assert_eq!(store.read_stream(&stream, Revision::FIRST).await.unwrap().len(), 5);
     append(&*store, &stream, Expected::Exactly(Revision::new(4)), new_records(1)).await;
 }
-
-/// Makes the ledger look as if it had not been closed cleanly, so that nothing vouches for `heads.db`.
-fn forget_the_promise(dir: &Path) {
-    let path = dir.join("ledger.db");
-    let conn = rusqlite::Connection::open(&path).unwrap();
-    let mut meta = super::super::Meta::read(&conn, &path).unwrap();
-    assert!(meta.heads_crc.take().is_some());
-    meta.write(&conn).unwrap();
-}
