@@ -153,6 +153,7 @@ impl Server {
                 .app_data(http::manage::query_config())
                 .app_data(http::manage::path_config())
                 .wrap(from_fn(http::limits::guard))
+                .wrap(from_fn(http::cors::answer))
                 .wrap(from_fn(http::observe::observe))
                 .wrap(Condition::new(!prefix.as_str().is_empty(), from_fn(http::prefix::under_the_issuer)))
                 .default_service(web::to(http::path::no_such_path))

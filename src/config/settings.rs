@@ -160,7 +160,7 @@ pub(super) const STORE_BEYOND_STALENESS: Setting =
     setting("store.beyond_staleness", Some("read"), Word(&["read", "refuse"]));
 
 pub(super) const LIMITS_BODY: Setting = setting("limits.body", Some("64KiB"), Bytes(KIB, 16 * MIB));
-pub(super) const LIMITS_HEAD: Setting = setting("limits.head", Some("32KiB"), Bytes(KIB, 128 * KIB));
+pub(super) const LIMITS_HEAD: Setting = setting("limits.head", Some("80KiB"), Bytes(KIB, 128 * KIB));
 pub(super) const LIMITS_REQUEST_TIMEOUT: Setting =
     setting("limits.request_timeout", Some("30s"), Duration(SECOND, 10 * MINUTE));
 pub(super) const LIMITS_CLIENT_HEAD_TIMEOUT: Setting =

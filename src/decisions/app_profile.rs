@@ -66,7 +66,7 @@ pub fn check_redirect_uris(uris: &[String]) -> Result<Vec<String>, ProfileError>
             let shown: String = uri.chars().take(100).collect();
             wrong("redirect_uris", format!("{shown:?}: {error}"))
         })?;
-        if uris.iter().take(at).any(|earlier| earlier == uri) {
+        if uris.iter().take(at).any(|earlier| redirect_uri::is_same(earlier, uri)) {
             return wrong("redirect_uris", format!("{uri} is there twice"));
         }
     }
@@ -129,6 +129,8 @@ mod tests {
         assert!(error.detail.contains("http://app.example/") && error.detail.contains("https"), "{error}");
         let twice = vec!["https://a.example/".to_owned(); 2];
         assert!(check_redirect_uris(&twice).unwrap_err().detail.contains("twice"));
+        let same = ["https://a.example".to_owned(), "https://a.example/".to_owned()];
+        assert!(check_redirect_uris(&same).unwrap_err().detail.contains("twice"));
         assert!(check_redirect_uris(&[]).is_err());
     }
 }

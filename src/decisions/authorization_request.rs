@@ -8,15 +8,19 @@ use super::redirect_uri;
 use super::scopes::ScopeCatalogue;
 
 /// The longest `state`, in bytes.
-pub const STATE_MAX: usize = 4096;
+pub const STATE_MAX: usize = 16 * 1024;
 /// Characters of an S256 code challenge: 32 bytes in base64url without padding (RFC 7636 section 4.2).
 const CHALLENGE_CHARS: usize = 43;
 
 /// The parameters as the app sent them; an empty value counts as absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
+    /// `client_id`.
+    pub client_id: Option<String>,
     /// `response_type`; absent means `code`.
     pub response_type: Option<String>,
+    /// `response_mode`; absent means `query`.
+    pub response_mode: Option<String>,
     /// `redirect_uri`.
     pub redirect_uri: Option<String>,
     /// `scope`.
@@ -51,13 +55,17 @@ pub struct RedirectTarget {
     pub redirect_uri: String,
     /// Whether the request named it; if so the exchange must, too.
     pub sent: bool,
-    /// Goes back with the answer, byte for byte.
+    /// Goes back with the answer, byte for byte; with an error also if it is refused itself (RFC 6749 section
+    /// 4.1.2.1).
     pub state: Option<String>,
 }
 
 /// Why there is nowhere to send an answer to: the person gets a page instead (A2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoTarget {
+    /// The request says of no app that it is from it.
+    #[error("client_id is missing: the link that led here is incomplete")]
+    ClientIdMissing,
     /// No app has this client id.
     #[error("the app that sent you here is not registered")]
     UnknownClient,
@@ -97,6 +105,9 @@ pub fn redirect_target(
     if matches!(parameters.repeated.as_deref(), Some("client_id" | "redirect_uri")) {
         return Err(NoTarget::Repeated);
     }
+    if parameters.client_id.is_none() {
+        return Err(NoTarget::ClientIdMissing);
+    }
     let app = app.ok_or(NoTarget::UnknownClient)?;
     match app.status {
         AppStatus::Active => {}
@@ -112,8 +123,7 @@ pub fn redirect_target(
         (None, [only]) => (only, false),
         (None, _) => return Err(NoTarget::RedirectUriMissing),
     };
-    let state = parameters.state.clone().filter(|state| state.len() <= STATE_MAX);
-    Ok(RedirectTarget { redirect_uri: redirect_uri.clone(), sent, state })
+    Ok(RedirectTarget { redirect_uri: redirect_uri.clone(), sent, state: parameters.state.clone() })
 }
 
 /// Everything else about the request (A1, A6, A8, A12, A13).
@@ -132,6 +142,9 @@ pub fn check_request(
     }
     if parameters.response_type.as_deref().is_some_and(|kind| kind != "code") {
         return Err(RequestError::UnsupportedResponseType);
+    }
+    if parameters.response_mode.as_deref().is_some_and(|mode| mode != "query") {
+        return invalid("response_mode must be query");
     }
     match (&parameters.code_challenge, parameters.code_challenge_method.as_deref()) {
         (Some(challenge), Some("S256")) if !is_challenge(challenge) => {
@@ -155,8 +168,8 @@ fn requested_scopes(
     catalogue: &ScopeCatalogue,
 ) -> Result<Vec<String>, RequestError> {
     let invalid = |detail: String| RequestError::InvalidScope(detail);
-    let scope = scope.ok_or_else(|| invalid("scope is required".to_owned()))?;
-    let scopes = catalogue.resolve(scope).map_err(|error| invalid(error.to_string()))?;
+    // One that was left out is one without a name.
+    let scopes = catalogue.resolve(scope.unwrap_or_default()).map_err(|error| invalid(error.to_string()))?;
     match scopes.iter().find(|scope| !app.scopes.contains(scope)) {
         Some(above) => Err(invalid(format!("the app was not registered for {above}"))),
         None => Ok(scopes),
@@ -176,7 +189,8 @@ mod tests {
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
     fn asking(scope: &str) -> Parameters {
-        Parameters { scope: Some(scope.to_owned()), ..Parameters::default() }
+        let client_id = Some(given::client_id(1).to_string());
+        Parameters { client_id, scope: Some(scope.to_owned()), ..Parameters::default() }
     }
 
     fn check(app: RegisteredApp, parameters: &Parameters) -> Result<AuthorizationRequest, RequestError> {
@@ -188,6 +202,7 @@ mod tests {
     fn a2_no_answer_goes_to_an_unknown_suspended_or_deleted_app() {
         let mut app = given::registered_app();
         assert_eq!(redirect_target(None, &asking("faqs")), Err(NoTarget::UnknownClient));
+        assert_eq!(redirect_target(None, &Parameters::default()), Err(NoTarget::ClientIdMissing));
         app.status = AppStatus::Suspended { reason: "review".to_owned() };
         assert_eq!(redirect_target(Some(&app), &asking("faqs")), Err(NoTarget::Suspended));
         app.status = AppStatus::Deleted { reason: "gone".to_owned() };
@@ -218,14 +233,22 @@ mod tests {
     }
 
     #[test]
+    fn a6_only_the_query_response_mode() {
+        let with = |mode: &str| Parameters { response_mode: Some(mode.to_owned()), ..asking("faqs") };
+        assert!(check(given::registered_app(), &with("query")).is_ok());
+        let refused = check(given::registered_app(), &with("form_post"));
+        assert!(matches!(refused, Err(RequestError::InvalidRequest(_))));
+    }
+
+    #[test]
     fn a12_scopes_are_normalised_and_bounded_by_the_registration() {
         let app = given::registered_app();
-        assert_eq!(check(app.clone(), &asking("faqs brands faqs")).unwrap().scopes, ["widgets", "faqs"]);
-        for wrong in ["contacts", "nonsense", "widgets  faqs", "wid\"gets", " "] {
+        assert_eq!(check(app.clone(), &asking(" faqs  brands faqs ")).unwrap().scopes, ["widgets", "faqs"]);
+        for wrong in ["contacts", "nonsense", "wid\"gets", " ", ""] {
             let refused = check(app.clone(), &asking(wrong));
             assert!(matches!(refused, Err(RequestError::InvalidScope(_))), "{wrong:?}");
         }
-        let refused = check(app, &Parameters::default());
+        let refused = check(app, &Parameters { scope: None, ..asking("") });
         assert!(matches!(refused, Err(RequestError::InvalidScope(_))));
     }
 
@@ -252,11 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn a8_a_state_of_4_kib_is_kept_and_a_longer_one_refused() {
+    fn a8_a_state_of_16_kib_is_kept_and_a_longer_one_refused_and_sent_back() {
         let mut parameters = asking("faqs");
-        parameters.state = Some("ü".repeat(2048));
+        parameters.state = Some("ü".repeat(8192));
         assert_eq!(check(given::registered_app(), &parameters).unwrap().target.state, parameters.state);
-        parameters.state = Some("x".repeat(4097));
+        parameters.state = Some("x".repeat(16_385));
+        let target = redirect_target(Some(&given::registered_app()), &parameters).unwrap();
+        assert_eq!(target.state, parameters.state);
         assert!(matches!(check(given::registered_app(), &parameters), Err(RequestError::InvalidRequest(_))));
     }
 }

@@ -8,7 +8,7 @@ use grantbook_events::{
 };
 use grantbook_projections::{CodeState, Grant, Installation, InstalledApp};
 
-use super::{Command, Decision, Refusal};
+use super::{Command, Decision, Refusal, redirect_uri};
 
 /// Exchange a code. The client is authenticated, and the presented secrets are digested, before this.
 #[derive(Debug, Clone)]
@@ -89,7 +89,9 @@ impl ExchangeCode {
     fn check(&self, grant: &Grant) -> Result<(), Refusal> {
         match &self.redirect_uri {
             // Named although the authorization request did not: it must still be where the code went.
-            Some(uri) if *uri != grant.redirect_uri => return Err(Refusal::RedirectUriMismatch),
+            Some(uri) if !redirect_uri::is_same(uri, &grant.redirect_uri) => {
+                return Err(Refusal::RedirectUriMismatch);
+            }
             None if grant.redirect_uri_sent => return Err(Refusal::RedirectUriMissing),
             Some(_) | None => {}
         }

@@ -5,6 +5,27 @@ use url::{Host, Url};
 /// The longest redirect URI, in bytes.
 pub const REDIRECT_URI_MAX: usize = 2048;
 
+/// What an answer adds to the query of a redirect URI (RFC 6749 section 4.1.2, RFC 9207).
+const ANSWER: &[&str] = &["code", "state", "iss", "error", "error_description"];
+/// Schemes that name no app: with a dot and anything after it they look as if they ran or opened something.
+const KNOWN_SCHEMES: &[&str] = &[
+    "about",
+    "blob",
+    "data",
+    "file",
+    "filesystem",
+    "ftp",
+    "http",
+    "https",
+    "intent",
+    "javascript",
+    "mailto",
+    "vbscript",
+    "view-source",
+    "ws",
+    "wss",
+];
+
 /// Why a redirect URI cannot be registered, in words that say what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {
@@ -23,9 +44,12 @@ pub enum RedirectUriError {
     /// Plain http to somewhere else than this machine.
     #[error("redirect URI must use https; http is for 127.0.0.1, [::1] and localhost only")]
     PlainHttp,
-    /// A scheme that is neither https nor a private one.
-    #[error("a private scheme must contain a dot, such as com.example.app:/callback")]
+    /// A scheme that is neither https nor a private one (RFC 8252 section 7.1).
+    #[error("a private scheme must be a domain name of yours in reverse, such as com.example.app:/callback")]
     Scheme,
+    /// Its query has a parameter that the answer would add again.
+    #[error("redirect URI must not have the parameter {0} in its query: the answer adds its own")]
+    Answer(String),
     /// It has a host pattern.
     #[error("redirect URI must name one host: patterns with * are not supported")]
     Pattern,
@@ -59,7 +83,7 @@ pub fn check_registrable(uri: &str) -> Result<(), RedirectUriError> {
         "https" => {}
         "http" if is_loopback(&url) => {}
         "http" => return Err(RedirectUriError::PlainHttp),
-        scheme if scheme.contains('.') => {}
+        scheme if is_private(scheme) => {}
         _ => return Err(RedirectUriError::Scheme),
     }
     // What a parser would change is a second spelling of the same thing, and spellings are compared
@@ -69,7 +93,16 @@ pub fn check_registrable(uri: &str) -> Result<(), RedirectUriError> {
     if canonical != uri && !bare {
         return Err(RedirectUriError::NotCanonical(canonical.to_owned()));
     }
-    Ok(())
+    match url.query_pairs().find(|(name, _)| ANSWER.contains(&name.as_ref())) {
+        Some((name, _)) => Err(RedirectUriError::Answer(name.into_owned())),
+        None => Ok(()),
+    }
+}
+
+/// Whether a scheme is a domain name in reverse, as far as that can be seen.
+fn is_private(scheme: &str) -> bool {
+    let Some((first, rest)) = scheme.split_once('.') else { return false };
+    !KNOWN_SCHEMES.contains(&first) && rest.split('.').all(|label| !label.is_empty())
 }
 
 /// Encoded forms of what a parser would take out, or might be talked into taking for something else.
@@ -89,10 +122,22 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether a requested redirect URI is a registered one: the same string, except that a loopback IP
-/// literal may differ in port (RFC 8252 section 7.3).
+/// Whether two redirect URIs are the same: as strings, but that an empty path is the root (RFC 3986 section
+/// 6.2.3), as URL libraries write it.
+pub fn is_same(one: &str, other: &str) -> bool {
+    let is_root_of = |root: &str, bare: &str| root.strip_suffix('/') == Some(bare) && has_no_path(bare);
+    one == other || is_root_of(one, other) || is_root_of(other, one)
+}
+
+fn has_no_path(uri: &str) -> bool {
+    let authority = uri.strip_prefix("https://").or_else(|| uri.strip_prefix("http://"));
+    authority.is_some_and(|authority| !authority.contains(['/', '?', '#']))
+}
+
+/// Whether a requested redirect URI is a registered one: the same, except that on loopback the port may differ
+/// (RFC 8252 section 7.3, and RFC 9700 section 4.1.3 for `localhost`).
 pub fn matches(registered: &str, requested: &str) -> bool {
-    if registered == requested {
+    if is_same(registered, requested) {
         return true;
     }
     match (without_loopback_port(registered), without_loopback_port(requested)) {
@@ -103,19 +148,21 @@ pub fn matches(registered: &str, requested: &str) -> bool {
 
 /// The authority and the rest of a loopback URI, without its port.
 fn without_loopback_port(uri: &str) -> Option<(&'static str, &str)> {
-    let (literal, rest) = ["http://127.0.0.1", "http://[::1]"]
+    let (host, rest) = ["http://127.0.0.1", "http://[::1]", "http://localhost"]
         .into_iter()
-        .find_map(|literal| Some((literal, uri.strip_prefix(literal)?)))?;
+        .find_map(|host| Some((host, uri.strip_prefix(host)?)))?;
     let rest = match rest.strip_prefix(':') {
         None => rest,
         Some(port_and_rest) => {
             let end = port_and_rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(port_and_rest.len());
             let (port, rest) = port_and_rest.split_at(end);
-            port.parse::<u16>().ok().filter(|port| *port != 0)?;
+            // Spelt as a parser would: neither 0 nor with a 0 before it.
+            port.parse::<u16>().ok().filter(|_| !port.starts_with('0'))?;
             rest
         }
     };
-    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((literal, rest))
+    let rest = if rest.is_empty() { "/" } else { rest };
+    rest.starts_with(['/', '?']).then_some((host, rest))
 }
 
 #[cfg(test)]
@@ -134,6 +181,8 @@ mod tests {
             "http://[::1]/cb",
             "http://localhost:3000/cb",
             "com.example.app:/callback",
+            "com.example.data:/callback",
+            "https://app.example/callback?code_path=1&states=2&Code=3",
         ] {
             assert_eq!(check_registrable(right), Ok(()), "{right}");
         }
@@ -157,6 +206,18 @@ mod tests {
             ("data:text/html,x", E::Scheme),
             ("file:///etc/passwd", E::Scheme),
             ("myapp:/callback", E::Scheme),
+            ("javascript.x:alert(1)", E::Scheme),
+            ("data.x:text/html,x", E::Scheme),
+            ("file.x:/etc/passwd", E::Scheme),
+            ("https.example:/callback", E::Scheme),
+            ("com..example:/callback", E::Scheme),
+            ("com.example.:/callback", E::Scheme),
+            ("https://app.example/cb?code=1", E::Answer("code".to_owned())),
+            ("https://app.example/cb?a=1&state=", E::Answer("state".to_owned())),
+            ("https://app.example/cb?iss", E::Answer("iss".to_owned())),
+            ("https://app.example/cb?error=x", E::Answer("error".to_owned())),
+            ("https://app.example/cb?%65rror_description=x", E::Answer("error_description".to_owned())),
+            ("com.example.app:/cb?code=1", E::Answer("code".to_owned())),
             ("https://*.app.example/cb", E::Pattern),
             ("https://app.example/a/../b", canonical("https://app.example/b")),
             ("HTTPS://App.Example/cb", canonical("https://app.example/cb")),
@@ -200,12 +261,40 @@ mod tests {
     }
 
     #[test]
-    fn a3_only_loopback_ip_literals_may_differ_in_port() {
+    fn a3_an_empty_path_is_the_root_and_no_other_slash_is_forgiven() {
+        for (one, other) in [
+            ("https://app.example", "https://app.example/"),
+            ("https://app.example:8443", "https://app.example:8443/"),
+            ("http://127.0.0.1", "http://127.0.0.1:51004/"),
+        ] {
+            assert!(matches(one, other) && matches(other, one), "{one} {other}");
+        }
+        assert!(is_same("https://app.example", "https://app.example/"));
+        assert!(!is_same("http://127.0.0.1/cb", "http://127.0.0.1:51004/cb"), "a port is no spelling");
+        for (one, other) in [
+            ("https://app.example/cb", "https://app.example/cb/"),
+            ("https://app.example", "https://app.example//"),
+            ("https://app.example", "https://app.example/?"),
+            ("https://app.example", "https://app.example.evil.example/"),
+            ("com.example.app:", "com.example.app:/"),
+        ] {
+            assert!(!matches(one, other) && !matches(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a3_only_on_loopback_may_the_port_differ() {
+        assert!(matches("http://localhost:3000/cb", "http://localhost:51004/cb"));
+        assert!(matches("http://localhost/cb", "http://localhost:9/cb"));
         assert!(matches("http://127.0.0.1/cb", "http://127.0.0.1:51004/cb"));
         assert!(matches("http://127.0.0.1:4000/cb", "http://127.0.0.1:51004/cb"));
         assert!(matches("http://[::1]/cb?a=1", "http://[::1]:9/cb?a=1"));
         for (registered, wrong) in [
-            ("http://localhost/cb", "http://localhost:9/cb"),
+            ("http://localhost/cb", "http://localhost.evil.example:9/cb"),
+            ("http://localhost/cb", "https://localhost:9/cb"),
+            ("http://localhost/cb", "http://127.0.0.1:9/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:00080/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:+80/cb"),
             ("https://app.example/cb", "https://app.example:8443/cb"),
             ("http://127.0.0.1/cb", "http://127.0.0.1:9/other"),
             ("http://127.0.0.1/cb", "http://127.0.0.1:0/cb"),

@@ -153,12 +153,18 @@ impl PageError {
     }
 }
 
-/// Refusals are written to stand after a colon; on a page they stand alone.
-fn as_sentence(text: String) -> String {
+/// Refusals are written to stand after a colon; on a page they stand alone. The name of a parameter stays as it
+/// is sent.
+fn as_sentence(mut text: String) -> String {
+    if !text.ends_with('.') {
+        text.push('.');
+    }
+    if text.split(' ').next().is_some_and(|word| word.contains('_')) {
+        return text;
+    }
     let mut rest = text.chars();
     let first = rest.next().map(char::to_uppercase);
-    let end = if text.ends_with('.') { "" } else { "." };
-    first.into_iter().flatten().chain(rest).chain(end.chars()).collect()
+    first.into_iter().flatten().chain(rest).collect()
 }
 
 impl fmt::Display for PageError {
@@ -196,6 +202,7 @@ mod tests {
     #[test]
     fn a_refusal_on_a_page_is_a_sentence() {
         assert_eq!(as_sentence("the app is gone".to_owned()), "The app is gone.");
+        assert_eq!(as_sentence("client_id is missing".to_owned()), "client_id is missing.");
         assert_eq!(as_sentence("Éric said no.".to_owned()), "Éric said no.");
     }
 }

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod browser;
 pub mod connection;
 pub mod context;
+pub mod cors;
 pub mod fault;
 pub mod form;
 pub mod limits;

@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, web};
-use grantbook_events::{ActorKind, Role};
+use grantbook_events::{ActorKind, Role, SecretDigest};
 
 use super::context::Context;
 use super::problem::Problem;
@@ -43,21 +43,20 @@ impl Operator {
     }
 
     fn with_key(service: &Service, presented: &str) -> Option<Self> {
-        let digest = secrets::digest(presented);
-        if let Some(key) = service.ledger.live().operator_key(&digest) {
+        Self::with_digest(service, &secrets::digest(presented))
+    }
+
+    fn with_digest(service: &Service, digest: &SecretDigest) -> Option<Self> {
+        if let Some(key) = service.ledger.live().operator_key(digest) {
             return Some(Self { key: KeyName::Recorded(key.key_id), role: key.role });
         }
-        let own = service.process_keys.iter().find(|key| secrets::digests_match(&key.digest, &digest))?;
+        let own = service.process_keys.iter().find(|key| secrets::digests_match(&key.digest, digest))?;
         Some(Self { key: KeyName::Process(own.name), role: own.role })
     }
 
     /// This operator, through a request.
     pub fn origin(&self, context: &Context) -> Origin {
-        let id = match &self.key {
-            KeyName::Recorded(id) => id.to_string(),
-            KeyName::Process(name) => (*name).to_owned(),
-        };
-        context.origin(ActorKind::Operator, id)
+        context.origin(ActorKind::Operator, self.key.to_string())
     }
 
     fn must_be(self, allowed: &[Role]) -> Result<Self, Problem> {
@@ -75,6 +74,19 @@ impl Operator {
 /// Whether a key is accepted, as far as this node knows.
 pub(super) fn is_known(service: &Service, presented: &str) -> bool {
     Operator::with_key(service, presented).is_some()
+}
+
+/// Whether a key is accepted under its id, as a client secret is under a client id. A node that does not know the
+/// key catches up first.
+pub(super) async fn is_accepted(service: &Service, key_id: &str, digest: &SecretDigest) -> bool {
+    let named = || Operator::with_digest(service, digest).map(|operator| operator.key.to_string());
+    let mut known = named();
+    if known.is_none() && service.ledger.is_shared() {
+        // If it cannot, what is here is no older than it may be.
+        let _ = service.ledger.become_current().await;
+        known = named();
+    }
+    known.is_some_and(|known| known == key_id)
 }
 
 /// The token of an `Authorization: Bearer` header.

@@ -10,6 +10,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 
 use super::browser::PageError;
 use super::context::Context;
+use super::cors;
 use super::oauth;
 use super::problem::Problem;
 
@@ -20,7 +21,7 @@ pub struct Matched(pub &'static str);
 /// A path that takes nothing yet.
 pub fn at(path: &'static str) -> Path {
     let resource = web::resource(path).app_data(Matched(path));
-    Path { resource, allowed: Vec::new(), errors: Errors::ForWhoeverAsks }
+    Path { resource, path, allowed: Vec::new(), errors: Errors::ForWhoeverAsks }
 }
 
 /// A path of an OAuth endpoint that takes a form; its errors are those of RFC 6749.
@@ -31,6 +32,7 @@ pub fn form(path: &'static str) -> Path {
 /// A path, the methods it takes, and what it says to all others (RFC 9110, section 15.5.6).
 pub struct Path {
     resource: Resource,
+    path: &'static str,
     allowed: Vec<Method>,
     errors: Errors,
 }
@@ -103,7 +105,10 @@ impl fmt::Debug for Path {
 
 impl HttpServiceFactory for Path {
     fn register(self, config: &mut AppService) {
-        let Self { resource, allowed, errors } = self;
+        let Self { resource, path, mut allowed, errors } = self;
+        if cors::is_open(path) {
+            allowed.push(Method::OPTIONS);
+        }
         let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         let refuse = move |request: HttpRequest| {
             let refused = not_allowed(&request, &allowed, errors);

@@ -1,6 +1,7 @@
 //! What every handler shares. Knows: the ledger, and the settings that commands are made with. Must not
 //! know: forms, replies, or who asks.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,15 @@ pub enum KeyName {
     Recorded(OperatorKeyId),
     /// One of this process.
     Process(&'static str),
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recorded(id) => id.fmt(f),
+            Self::Process(name) => f.write_str(name),
+        }
+    }
 }
 
 impl Service {

@@ -8,9 +8,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The longest query carried through a sign-in, in bytes: a `state` of 4 KB, percent-encoded, and room
-/// for the rest.
-pub const MAX_QUERY_BYTES: usize = 16 * 1024;
+/// The longest `continue` parameter, in bytes. With a host's answer of 8 KiB it fits into the 64 KiB that a URI
+/// may have; and a `state` of 16 KiB fits into it whatever it is made of, with 8 KiB left for the rest.
+const MAX_PARAM_BYTES: usize = 54 * 1024;
+/// The longest query carried through a sign-in, in bytes, once it is packed.
+const MAX_PACKED_BYTES: usize = MAX_PARAM_BYTES / 4 * 3;
+/// In a packed query: the next byte was percent-encoded although a query may have it. Itself, a query may not.
+const ENCODED: u8 = b'"';
 
 /// A page of ours that asked who is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,25 +30,26 @@ pub enum Onward {
 
 /// A parameter that [`Onward::to_param`] did not make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`continue` must be what grantbook put there: base64url of at most {MAX_QUERY_BYTES} bytes")]
+#[error("`continue` must be what grantbook put there: base64url of at most {MAX_PACKED_BYTES} bytes")]
 pub struct OnwardError;
 
 impl Onward {
     /// Back to the authorize page with the raw query of the request that came without a session.
     pub fn authorize(raw_query: &str) -> Result<Self, OnwardError> {
-        if raw_query.is_empty() || raw_query.len() > MAX_QUERY_BYTES {
+        let query = as_query(raw_query.as_bytes());
+        if query.is_empty() || packed(&query).len() > MAX_PACKED_BYTES {
             return Err(OnwardError);
         }
-        Ok(Self::Authorize { query: as_query(raw_query.as_bytes()) })
+        Ok(Self::Authorize { query })
     }
 
     /// The value of the `continue` parameter; empty for the account page.
     ///
-    /// The query is base64url and not percent-encoded once more: it grows by a third instead of nearly
-    /// doubling at each nesting, and a login page that decodes once too often cannot change it.
+    /// The query is packed, and base64url and not percent-encoded once more: it hardly grows, and a login page
+    /// that decodes once too often cannot change it.
     pub fn to_param(&self) -> String {
         match self {
-            Self::Authorize { query } => URL_SAFE_NO_PAD.encode(query),
+            Self::Authorize { query } => URL_SAFE_NO_PAD.encode(packed(query)),
             Self::AccountApps => String::new(),
         }
     }
@@ -54,12 +59,11 @@ impl Onward {
         if param.is_empty() {
             return Ok(Self::AccountApps);
         }
-        // Encoding a byte takes three, and base64 turns three into four.
-        if param.len() > MAX_QUERY_BYTES * 4 {
+        if param.len() > MAX_PARAM_BYTES {
             return Err(OnwardError);
         }
-        let query = URL_SAFE_NO_PAD.decode(param).map_err(|_| OnwardError)?;
-        Ok(Self::Authorize { query: as_query(&query) })
+        let packed = URL_SAFE_NO_PAD.decode(param).map_err(|_| OnwardError)?;
+        Ok(Self::Authorize { query: unpacked(&packed) })
     }
 
     /// The path and query to send the browser to: always one of the two pages, on this server.
@@ -76,10 +80,55 @@ impl Onward {
 fn as_query(raw: &[u8]) -> String {
     let mut query = String::with_capacity(raw.len());
     for &byte in raw {
-        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte) {
-            query.push(char::from(byte));
-        } else {
-            query.push_str(&format!("%{byte:02X}"));
+        push(&mut query, byte, !may_be_in_a_query(byte));
+    }
+    query
+}
+
+fn may_be_in_a_query(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+}
+
+fn push(query: &mut String, byte: u8, encoded: bool) {
+    if encoded {
+        query.push_str(&format!("%{byte:02X}"));
+    } else {
+        query.push(char::from(byte));
+    }
+}
+
+/// A query in fewer bytes: what is percent-encoded in it takes two at most, and mostly one.
+fn packed(query: &str) -> Vec<u8> {
+    let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut packed = Vec::with_capacity(query.len());
+    let mut rest = query.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        let encoded = match (first, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high * 16 + low),
+            _ => None,
+        };
+        let Some(byte) = encoded else {
+            packed.push(first);
+            continue;
+        };
+        if byte == ENCODED || may_be_in_a_query(byte) {
+            packed.push(ENCODED);
+        }
+        packed.push(byte);
+        rest = after.get(2..).unwrap_or_default();
+    }
+    packed
+}
+
+/// The query that was packed, but for the case of the hexadecimal digits.
+fn unpacked(packed: &[u8]) -> String {
+    let mut query = String::with_capacity(packed.len());
+    let mut bytes = packed.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            ENCODED => push(&mut query, bytes.next().unwrap_or(ENCODED), true),
+            byte => push(&mut query, byte, !may_be_in_a_query(byte)),
         }
     }
     query
@@ -98,6 +147,30 @@ mod tests {
         assert!(param.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
         assert_eq!(Onward::from_param(&param).unwrap(), onward);
         assert_eq!(onward.location(), format!("/oauth/authorize?{query}"));
+        // Nothing but the case of what is percent-encoded may change.
+        let lower = Onward::authorize("state=%c3%a9%2b&b=%").unwrap();
+        let back = Onward::from_param(&lower.to_param()).unwrap();
+        assert_eq!(back.location(), "/oauth/authorize?state=%C3%A9%2B&b=%");
+    }
+
+    #[test]
+    fn every_byte_survives_however_it_is_spelt() {
+        let encoded: String = (0..=u8::MAX).map(|byte| format!("%{byte:02X}")).collect();
+        let plain: String = (0..=u8::MAX).map(|byte| format!("{}%", char::from(byte))).collect();
+        for query in [encoded, plain] {
+            let onward = Onward::authorize(&query).unwrap();
+            assert_eq!(Onward::from_param(&onward.to_param()).unwrap(), onward, "{query}");
+        }
+    }
+
+    #[test]
+    fn a8_a_state_of_16_kib_fits_whatever_it_is_made_of() {
+        for byte in ["x", "%26", "%C3", "%22", "%"] {
+            let query = format!("client_id=x&scope=y&state={}", byte.repeat(16 * 1024));
+            let onward = Onward::authorize(&query).unwrap();
+            assert!(onward.to_param().len() <= MAX_PARAM_BYTES);
+            assert_eq!(Onward::from_param(&onward.to_param()).unwrap(), onward, "{byte}");
+        }
     }
 
     #[test]
@@ -136,7 +209,7 @@ mod tests {
         assert_eq!(Onward::AccountApps.to_param(), "");
         assert_eq!(Onward::from_param("https://evil.example/"), Err(OnwardError));
         assert_eq!(Onward::from_param(&"A".repeat(200_000)), Err(OnwardError));
-        assert_eq!(Onward::authorize(&"a".repeat(MAX_QUERY_BYTES + 1)), Err(OnwardError));
+        assert_eq!(Onward::authorize(&"a".repeat(MAX_PACKED_BYTES + 1)), Err(OnwardError));
         assert_eq!(Onward::authorize(""), Err(OnwardError));
     }
 }

@@ -44,8 +44,13 @@ fn a1_unknown_parameters_are_ignored_and_empty_ones_are_absent() {
     let reply = grantbook.person("ana", "acme").approve(&query).expect(303);
     assert!(reply.param("code").is_some(), "{reply:?}");
     assert_eq!(reply.param("state"), None);
-    // An empty scope is no scope.
-    assert_eq!(error(&grantbook, &encode(&[("client_id", &app.client_id), ("scope", "")])), "invalid_scope");
+    // An empty scope is one that was left out, and so is one of spaces.
+    let left_out = answer(&grantbook, &encode(&[("client_id", &app.client_id)]));
+    assert_eq!(left_out.param("error").as_deref(), Some("invalid_scope"));
+    for empty in ["", " ", "   "] {
+        let reply = answer(&grantbook, &encode(&[("client_id", &app.client_id), ("scope", empty)]));
+        assert_eq!(reply.location(), left_out.location(), "{empty:?}");
+    }
 }
 
 #[test]
@@ -59,11 +64,13 @@ fn a1_repeated_protocol_parameters_are_an_invalid_request() {
         ("state", "s"),
         ("code_challenge", challenge.as_str()),
         ("code_challenge_method", "S256"),
+        ("response_mode", "query"),
     ];
     for (name, value) in twice {
         let query = app.query(&[(name, value), (name, value)]);
         let reply = answer(&grantbook, &query);
         assert_eq!(reply.param("error").as_deref(), Some("invalid_request"), "{name}: {reply:?}");
+        assert_eq!(reply.param("state").as_deref(), (name == "state").then_some("s"), "{name}: {reply:?}");
         assert_eq!(reply.param("code"), None);
     }
     // Where the target itself is in doubt there is nobody to tell.
@@ -103,6 +110,26 @@ fn a2_without_a_good_client_and_redirect_uri_there_is_a_page_and_nothing_unescap
 }
 
 #[test]
+fn a2_what_is_wrong_is_said_and_names_are_spelt_as_they_are_sent() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app_with(|app| app.redirect_uris.push("https://app.example/other".to_owned()));
+    let unknown = encode(&[("scope", "widgets"), ("client_id", "00000000000000000000000000000000")]);
+    for (query, sentence) in [
+        (encode(&[("scope", "widgets")]), "client_id is missing"),
+        (encode(&[("scope", "widgets"), ("client_id", "")]), "client_id is missing"),
+        (unknown, "The app that sent you here is not registered."),
+        (app.query(&[]), "redirect_uri is required"),
+        (app.query(&[("client_id", "x")]), "client_id and redirect_uri may be there once only."),
+    ] {
+        let reply = grantbook.get(&format!("/oauth/authorize?{query}"));
+        assert_error_page(&reply);
+        let text = html::text(&reply.body);
+        assert!(text.contains(sentence), "{sentence}: {text}");
+        assert!(!text.contains("Client_id") && !text.contains("Redirect_uri"), "{text}");
+    }
+}
+
+#[test]
 fn a4_an_omitted_redirect_uri_stands_for_the_only_one() {
     let grantbook = Grantbook::start();
     let one = grantbook.app();
@@ -127,6 +154,21 @@ fn a6_no_other_response_type_than_code() {
         assert_eq!(reply.param("state").as_deref(), Some("s"));
     }
     grantbook.person("ana", "acme").consent(&app.query(&[("response_type", "code")]));
+}
+
+#[test]
+fn a6_no_other_response_mode_than_query() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app();
+    for mode in ["form_post", "fragment", "web_message", "jwt", "query.jwt", "QUERY"] {
+        let reply = answer(&grantbook, &app.query(&[("response_mode", mode), ("state", "s")]));
+        assert_eq!(reply.param("error").as_deref(), Some("invalid_request"), "{mode}: {reply:?}");
+        assert!(reply.param("error_description").unwrap().contains("response_mode"), "{reply:?}");
+        assert_eq!(reply.param("state").as_deref(), Some("s"));
+    }
+    for mode in ["query", ""] {
+        grantbook.person("ana", "acme").consent(&app.query(&[("response_mode", mode)]));
+    }
 }
 
 #[test]
@@ -189,7 +231,11 @@ fn state_survives(grantbook: &Grantbook, app: &App, state: &str) {
 fn a8_state_comes_back_byte_for_byte() {
     let grantbook = Grantbook::start();
     let app = grantbook.app();
-    let long: String = ('!'..='~').cycle().take(4096).collect();
+    // 16 KiB of everything that can be printed; of two bytes a character, none of which a query may hold;
+    // and of what grows most on its way.
+    let long: String = ('!'..='~').cycle().take(16 * 1024).collect();
+    let wide = "\u{e9}".repeat(8 * 1024);
+    let grows = "&%".repeat(8 * 1024);
     let states = [
         "plain",
         "a+b c%20d%2Bé&x=y#z?/:;",
@@ -201,6 +247,8 @@ fn a8_state_comes_back_byte_for_byte() {
         "{\"json\":[1,2]}",
         " ",
         &long,
+        &wide,
+        &grows,
     ];
     for state in states {
         state_survives(&grantbook, &app, state);
@@ -213,8 +261,12 @@ fn a8_absent_state_stays_absent_and_too_long_a_one_is_refused() {
     let app = grantbook.app();
     let reply = grantbook.person("ana", "acme").approve(&app.query(&[])).expect(303);
     assert!(!reply.location().contains("state"), "{reply:?}");
-    let too_long = "s".repeat(4097);
-    assert_eq!(error(&grantbook, &app.query(&[("state", &too_long)])), "invalid_request");
+    // Whoever is refused has to recognise the answer (RFC 6749 section 4.1.2.1).
+    for too_long in ["s".repeat(16 * 1024 + 1), "s".repeat(40 * 1024)] {
+        let reply = answer(&grantbook, &app.query(&[("state", &too_long)]));
+        assert_eq!(reply.param("error").as_deref(), Some("invalid_request"));
+        assert_eq!(reply.param("state"), Some(too_long));
+    }
 }
 
 #[test]
@@ -249,7 +301,6 @@ fn a12_scopes_are_checked_and_named_canonically() {
         "widgets contacts",
         "Widgets",
         "wid\"gets",
-        " ",
         "a\tb",
     ];
     for scope in wrong {
@@ -262,6 +313,7 @@ fn a12_scopes_are_checked_and_named_canonically() {
         ("brands", "widgets"),
         ("widget brands widgets", "widgets"),
         ("conversations faqs brands", "widgets faqs conversations"),
+        (" faqs  widgets ", "widgets faqs"),
     ] {
         let reply = grantbook.person("ana", "acme").approve(&with_scope(scope)).expect(303);
         let token = grantbook.exchange(&app, &reply.param("code").unwrap()).expect(200);

@@ -101,6 +101,8 @@ impl Http {
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .max_idle_connections(0)
+            // A `state` of 16 KiB may grow to three times that.
+            .max_response_header_size(256 * 1024)
             .timeout_global(Some(PATIENCE))
             .build();
         Self { agent: config.new_agent(), base: base.to_owned() }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::Reply;
-use crate::harness::{App, Grantbook, START, touched};
+use crate::harness::{App, Grantbook, START, basic, touched};
 
 fn asked_with(grantbook: &Grantbook, key: &str, token: &str) -> Reply {
     let authorization = format!("Bearer {key}");
@@ -88,11 +88,53 @@ fn k3_every_role_may_ask_and_nobody_without_a_key() {
     }
     let reply = grantbook.post("/oauth/introspect", &[("token", &token)]);
     assert_eq!(reply.error(), (401, "invalid_client".to_owned()));
+    assert!(reply.header("www-authenticate").starts_with("Basic"), "{reply:?}");
     // The key is looked at first: without one, nothing is told of the request.
     let reply = grantbook.post_with("/oauth/introspect", &[("authorization", "Bearer x")], &[]);
     assert_eq!(reply.status, 401);
     let reply = asked_with(&grantbook, &grantbook.admin_key, "");
     assert_eq!(reply.error(), (400, "invalid_request".to_owned()));
+}
+
+#[test]
+fn k3_a_key_comes_as_a_bearer_as_basic_or_in_the_body() {
+    let grantbook = Grantbook::start();
+    let token = grantbook.token(&grantbook.app());
+    let created = grantbook.admin().post("/keys", &json!({ "name": "api", "role": "resource" })).expect(201);
+    let (id, key) = (created.text("key_id"), created.text("key"));
+    let other = grantbook.admin().post("/keys", &json!({ "name": "other", "role": "resource" })).expect(201);
+    let by_basic = |id: &str, key: &str| {
+        let authorization = basic(id, key);
+        grantbook.post_with("/oauth/introspect", &[("authorization", &authorization)], &[("token", &token)])
+    };
+    let by_body = |id: &str, key: &str| {
+        let form = [("client_id", id), ("client_secret", key), ("token", token.as_str())];
+        grantbook.post("/oauth/introspect", &form)
+    };
+    for reply in [by_basic(&id, &key), by_body(&id, &key), asked_with(&grantbook, &key, &token)] {
+        assert_eq!(reply.expect(200).json()["active"], true);
+    }
+    let wrong = [("", key.as_str()), (&other.text("key_id"), &key), (&id, &touched(&key)), (&id, "")];
+    for (id, key) in wrong {
+        for reply in [by_basic(id, key), by_body(id, key)] {
+            assert_eq!(reply.error(), (401, "invalid_client".to_owned()), "{id}");
+            assert!(reply.header("www-authenticate").starts_with("Basic"), "{reply:?}");
+        }
+    }
+    // By two ways at once, or for two, as a client would be refused (T3).
+    let authorization = basic(&id, &key);
+    for added in [("client_secret", key.as_str()), ("client_id", &other.text("key_id"))] {
+        let form = [("token", token.as_str()), added];
+        let reply = grantbook.post_with("/oauth/introspect", &[("authorization", &authorization)], &form);
+        assert_eq!(reply.error(), (400, "invalid_request".to_owned()), "{added:?}");
+    }
+    // Only here is a key a client.
+    for path in ["/oauth/token", "/oauth/revoke"] {
+        let form = [("client_id", id.as_str()), ("client_secret", &key), ("token", &token), ("code", "x")];
+        assert_eq!(grantbook.post(path, &form).error(), (401, "invalid_client".to_owned()));
+    }
+    grantbook.admin().delete(&format!("/keys/{id}?reason=gone")).expect(204);
+    assert_eq!(by_basic(&id, &key).status, 401);
 }
 
 #[test]

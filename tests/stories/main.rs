@@ -15,6 +15,7 @@ mod authorize;
 mod codes;
 mod command_line;
 mod consent;
+mod cors;
 mod handoff;
 mod install;
 mod installations;

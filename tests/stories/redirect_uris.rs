@@ -70,6 +70,7 @@ const NEAR_MISSES: &[(&str, &[&str])] = &[
             "http://127.0.0.1:65536/cb",
             "http://127.0.0.1:/cb",
             "http://127.0.0.1:80x/cb",
+            "http://127.0.0.1:00080/cb",
             "http://127.0.0.1:8080/other",
             "http://127.0.0.1:8080@evil.example/cb",
             "http://127.0.0.1.evil.example/cb",
@@ -79,7 +80,19 @@ const NEAR_MISSES: &[(&str, &[&str])] = &[
             "https://127.0.0.1:8080/cb",
         ],
     ),
-    ("http://localhost/cb", &["http://localhost:8080/cb", "http://127.0.0.1/cb"]),
+    (
+        "http://localhost/cb",
+        &[
+            "http://127.0.0.1/cb",
+            "http://127.0.0.1:8080/cb",
+            "https://localhost:8080/cb",
+            "http://localhost:8080/other",
+            "http://localhost.evil.example:8080/cb",
+            "http://localhost:8080@evil.example/cb",
+            "http://LOCALHOST:8080/cb",
+        ],
+    ),
+    ("https://app.example", &["https://app.example//", "https://app.example/x", "https://app.example/?"]),
     ("com.example.app:/cb", &["com.example.app://cb", "com.example.app:/cb/", "com.example.app:cb"]),
 ];
 
@@ -99,13 +112,15 @@ fn a3_what_is_nearly_registered_gets_nothing_through() {
 }
 
 #[test]
-fn a3_only_the_port_of_a_loopback_literal_may_differ() {
+fn a3_only_the_port_of_loopback_may_differ() {
     let grantbook = Grantbook::start();
     for (registered, sent) in [
         ("http://127.0.0.1/cb", "http://127.0.0.1:51234/cb"),
         ("http://127.0.0.1:8000/cb", "http://127.0.0.1:51234/cb"),
         ("http://127.0.0.1:8000/cb", "http://127.0.0.1/cb"),
         ("http://[::1]/cb?a=b", "http://[::1]:51234/cb?a=b"),
+        ("http://localhost/cb", "http://localhost:51234/cb"),
+        ("http://localhost:8000/cb", "http://localhost:51234/cb"),
     ] {
         let app = grantbook.app_with(|app| app.redirect_uris = vec![registered.to_owned()]);
         let reply =
@@ -116,5 +131,21 @@ fn a3_only_the_port_of_a_loopback_literal_may_differ() {
         let wrong = grantbook.exchange_with(&app, &code, &[("redirect_uri", registered)]);
         assert_eq!(wrong.error(), (400, "invalid_grant".to_owned()));
         grantbook.exchange_with(&app, &code, &[("redirect_uri", sent)]).expect(200);
+    }
+}
+
+#[test]
+fn a3_an_empty_path_is_the_root() {
+    let grantbook = Grantbook::start();
+    let browser = grantbook.person("ana", "acme");
+    for (registered, sent) in
+        [("https://app.example", "https://app.example/"), ("https://app.example/", "https://app.example")]
+    {
+        let app = grantbook.app_with(|app| app.redirect_uris = vec![registered.to_owned()]);
+        for named in [registered, sent] {
+            let reply = browser.approve(&app.query(&[("redirect_uri", sent)])).expect(303);
+            let code = reply.param("code").unwrap();
+            grantbook.exchange_with(&app, &code, &[("redirect_uri", named)]).expect(200);
+        }
     }
 }

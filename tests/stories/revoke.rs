@@ -1,6 +1,6 @@
 //! `POST /oauth/revoke`: an app gives a token back.
 
-use crate::client::Reply;
+use crate::client::{Reply, encode};
 use crate::harness::{App, Grantbook, touched};
 
 fn revoke(grantbook: &Grantbook, app: &App, token: &str) -> Reply {
@@ -23,7 +23,8 @@ fn k3_a_revoked_token_is_known_to_be_by_the_next_question() {
         });
         let (token, other) = (tokens.next().unwrap(), tokens.next().unwrap());
         let reply = revoke(&grantbook, &app, &token).expect(200);
-        assert_eq!((reply.body.as_str(), reply.header("cache-control")), ("", "no-store"));
+        assert_eq!((reply.body.as_str(), reply.header("cache-control")), ("{}", "no-store"));
+        assert_eq!(reply.header("content-type"), "application/json");
         assert!(!grantbook.is_active(&token));
         assert!(grantbook.is_active(&other));
         // Once more is no error, and nothing more is recorded.
@@ -41,7 +42,9 @@ fn k3_the_client_authenticates_to_revoke() {
     let guessed = App { secret: Some("guess".to_owned()), ..app.clone() };
     let unnamed = App { secret: None, ..app.clone() };
     for app in [&guessed, &unnamed] {
-        assert_eq!(revoke(&grantbook, app, &token).error(), (401, "invalid_client".to_owned()));
+        let reply = revoke(&grantbook, app, &token);
+        assert_eq!(reply.error(), (401, "invalid_client".to_owned()));
+        assert!(reply.header("www-authenticate").starts_with("Basic"), "{reply:?}");
     }
     let bearer = format!("Bearer {}", grantbook.admin_key);
     for authorization in [bearer.as_str(), &format!("Bearer {token}"), &guessed.basic()] {
@@ -99,4 +102,25 @@ fn k3_what_is_no_token_is_revoked_already() {
     }
     // The code that was not spent is still good: it is no token.
     grantbook.exchange(&app, &code).expect(200);
+}
+
+#[test]
+fn k3_a_token_dies_also_if_what_is_in_the_body_is_in_the_uri_again() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app();
+    let token = grantbook.token(&app);
+    let form = [&app.credentials()[..], &[("token", token.as_str())]].concat();
+    let query = encode(&form);
+    // What is in the URI only counts for nothing: it is in every log on the way.
+    for incomplete in [&form[..2], &form[2..], &[]] {
+        let reply = grantbook.post(&format!("/oauth/revoke?{query}"), incomplete);
+        assert!([400, 401].contains(&reply.status), "{reply:?}");
+        assert!(reply.text("error_description").contains("in the body"), "{reply:?}");
+        assert!(grantbook.is_active(&token));
+    }
+    let kind = [("content-type", "text/plain")];
+    grantbook.send("POST", &format!("/oauth/revoke?{query}"), &kind, Some(query.as_bytes())).expect(415);
+    assert!(grantbook.is_active(&token));
+    grantbook.post(&format!("/oauth/revoke?{query}"), &form).expect(200);
+    assert!(!grantbook.is_active(&token));
 }

@@ -16,9 +16,10 @@ use crate::decisions::authorization_request::{
 use crate::decisions::{GrantAccess, Refusal};
 use crate::http::browser::{Browser, PageError, page, see_other};
 use crate::http::context::Context;
-use crate::http::form::Form;
+use crate::http::form::{Form, MalformedForm};
 use crate::http::service::Service;
 use crate::http::sign_in;
+use crate::http::whole_body;
 use crate::identity::session::SignedIn;
 use crate::identity::tickets::TicketError;
 use crate::identity::{Onward, session};
@@ -28,6 +29,8 @@ use crate::secrets::{self, PlainSecret};
 /// How long a consent form can be sent. Shorter than grants are remembered, so that a form sent twice is
 /// always noticed.
 const FORM_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// The largest consent form, in bytes: the ticket has the whole request, of up to 64 KiB, in base64url.
+const FORM_MAX_BYTES: usize = 96 * 1024;
 /// Names the consent form for its ticket.
 const CONSENT: &str = "consent";
 /// The parameters of an authorization request; each may be there once (A1).
@@ -35,6 +38,7 @@ const KNOWN: &[&str] = &[
     "client_id",
     "redirect_uri",
     "response_type",
+    "response_mode",
     "scope",
     "state",
     "code_challenge",
@@ -62,6 +66,7 @@ enum Checked {
     description = "Send the user's browser here (RFC 6749 section 4.1.1). The user signs in, approves or denies, and comes back to the redirect URI with code and state, or error and state, and iss (RFC 9207).",
     params(("client_id" = String, Query), ("scope" = String, Query), ("redirect_uri" = Option<String>, Query),
         ("state" = Option<String>, Query), ("response_type" = Option<String>, Query, description = "code; may be absent"),
+        ("response_mode" = Option<String>, Query, description = "query; may be absent"),
         ("code_challenge" = Option<String>, Query), ("code_challenge_method" = Option<String>, Query, description = "S256")),
     responses((status = 200, description = "The consent page"), (status = 303, description = "To sign-in, or back to the app"), (status = 400, description = "An error page: there is nowhere safe to send an answer to")))]
 pub async fn ask(
@@ -103,8 +108,9 @@ pub async fn decide(
     service: web::Data<Service>,
     browser: web::Data<Browser>,
     session: Session,
-    body: String,
+    payload: web::Payload,
 ) -> Result<HttpResponse, PageError> {
+    let body = read_form(&context, payload).await?;
     let stale = |sentence: &str| PageError::stale_form(&context, sentence);
     let form = Form::parse(&body).map_err(|error| PageError::bad_request(&context, error.to_string()))?;
     let now = service.ledger.now();
@@ -139,6 +145,13 @@ pub async fn decide(
         }
         Some(_) | None => Err(PageError::bad_request(&context, "The form must say approve or deny.")),
     }
+}
+
+/// The form that came back. Its size is of our making and the app's: `limits.body` is for what others send.
+async fn read_form(context: &Context, payload: web::Payload) -> Result<String, PageError> {
+    let refused = |sentence: String| PageError::bad_request(context, sentence);
+    let body = whole_body::read(payload, FORM_MAX_BYTES).await.map_err(|error| refused(error.to_string()))?;
+    String::from_utf8(body.into()).map_err(|_| refused(MalformedForm.to_string()))
 }
 
 async fn approve(
@@ -192,10 +205,12 @@ async fn check(service: &Service, context: &Context, query: &str) -> Result<Chec
     let form = Form::parse(query).map_err(|error| refused(error.to_string()))?;
     let value = |name| form.get(name).map(str::to_owned);
     let parameters = Parameters {
+        client_id: value("client_id"),
         response_type: value("response_type"),
+        response_mode: value("response_mode"),
         redirect_uri: value("redirect_uri"),
         scope: value("scope"),
-        state: value("state").filter(|_| form.repeated(&["state"]).is_none()),
+        state: value("state"),
         code_challenge: value("code_challenge"),
         code_challenge_method: value("code_challenge_method"),
         repeated: form.repeated(KNOWN).map(str::to_owned),

@@ -20,7 +20,7 @@ pub struct OAuthError {
     /// For the developer of the client. Never a secret.
     pub description: String,
     status: StatusCode,
-    /// Whether the client tried HTTP authentication, which asks for a challenge in return.
+    /// How to authenticate; there with every 401 (RFC 9110 section 15.5.2).
     challenge: Option<&'static str>,
 }
 
@@ -48,11 +48,21 @@ impl OAuthError {
         Self::new(status, "invalid_request", description)
     }
 
-    /// `invalid_client`: 401, with a challenge if a header was used.
-    pub fn invalid_client(used_header: bool) -> Self {
-        let challenge = used_header.then_some("Basic realm=\"grantbook\", charset=\"UTF-8\"");
-        let error = Self::new(StatusCode::UNAUTHORIZED, "invalid_client", "client authentication failed");
-        Self { challenge, ..error }
+    /// `invalid_client`: the client is not the one it says it is, or there is none.
+    pub fn invalid_client() -> Self {
+        Self::unauthenticated("client authentication failed")
+    }
+
+    /// `invalid_client`: nothing says who the client is.
+    pub fn no_client() -> Self {
+        Self::unauthenticated(
+            "no client authentication: send client_id and client_secret in the body, or by Basic",
+        )
+    }
+
+    fn unauthenticated(description: &str) -> Self {
+        let error = Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description);
+        Self { challenge: Some("Basic realm=\"grantbook\", charset=\"UTF-8\""), ..error }
     }
 
     /// `unauthorized_client`: it is the client, and it may not.

@@ -57,10 +57,10 @@ pub struct ActiveToken<'a> {
     installation_id: &'a InstallationId,
 }
 
-/// Tells whether a token is valid, and whose it is. For resource servers with an operator key; an app may
-/// ask about its own tokens with its client secret.
+/// Tells whether a token is valid, and whose it is. For resource servers with an operator key, as a bearer or as
+/// the secret of a client that the key's id names; an app may ask about its own tokens with its client secret.
 #[utoipa::path(post, path = "/oauth/introspect", operation_id = "introspect", tag = "oauth",
-    description = "Tell whether a token is valid (RFC 7662). With an operator key of any role, or with client credentials for the client's own tokens.",
+    description = "Tell whether a token is valid (RFC 7662). With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.",
     request_body(content_type = "application/x-www-form-urlencoded", content = String,
         description = "token, token_type_hint (ignored)"),
     responses((status = 200, body = Introspection), (status = 400, body = OAuthErrorBody), (status = 401, body = OAuthErrorBody)),
@@ -75,7 +75,8 @@ pub async fn introspect(
         Operator::of(&request).map_err(|problem| OAuthError::invalid_key(problem.detail))?;
         None
     } else {
-        Some(client::authenticate_by_secret(&request, &form, &service).await?.app.client_id)
+        let client = client::authenticate_by_secret(&request, &form, &service).await?;
+        client.map(|client| client.app.client_id)
     };
     let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
     let facts = service.ledger.token(&secrets::digest(token), || secrets::locate_token(token)).await?;

@@ -10,6 +10,8 @@ use crate::http::service::Service;
     description = "The server's metadata (RFC 8414).", responses((status = 200, body = Object)))]
 pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
     let methods = ["client_secret_basic", "client_secret_post", "none"];
+    // What introspection takes is named by two registries: "Bearer" is of the one of access token types (RFC 8414
+    // section 2).
     HttpResponse::Ok().json(json!({
         "issuer": service.issuer,
         "authorization_endpoint": service.url("/oauth/authorize"),
@@ -22,7 +24,7 @@ pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
         "grant_types_supported": ["authorization_code"],
         "token_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_methods_supported": methods,
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "Bearer"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     }))

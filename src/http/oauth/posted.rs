@@ -27,6 +27,11 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
     if !request.query_string().is_empty() {
         return Err(OAuthError::invalid_request("parameters belong in the body, never in the URI"));
     }
+    read_body(request, payload).await
+}
+
+/// Reads the form of a request; what is in its URI counts for nothing.
+pub(super) async fn read_body(request: &HttpRequest, payload: web::Payload) -> Result<Form, OAuthError> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use grantbook_events::{ActorKind, RevocationReason};
+use serde_json::json;
 
 use super::error::{OAuthError, OAuthErrorBody, no_store};
 use super::{client, posted};
@@ -23,9 +24,11 @@ pub async fn revoke(
     service: web::Data<Service>,
     payload: web::Payload,
 ) -> Result<HttpResponse, OAuthError> {
-    let form = posted::read(&request, payload).await?;
+    // A token that its app wants to end must not live on because the app said so twice.
+    let form = posted::read_body(&request, payload).await?;
     let client = client::authenticate(&request, &form, &service).await?;
-    let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
+    let token =
+        form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;
     if let Some(installation_id) = secrets::locate_token(token) {
         let command = RevokeToken {
             installation_id,
@@ -41,5 +44,6 @@ pub async fn revoke(
     }
     let mut reply = HttpResponse::Ok();
     no_store(&mut reply);
-    Ok(reply.finish())
+    // RFC 7009 asks for no body, but many clients parse one.
+    Ok(reply.json(json!({})))
 }
