@@ -21,7 +21,8 @@ pub use crate::http::service::ProcessKey;
 use crate::http::service::Service;
 use crate::identity::dev::{DevSignIn, NotLoopback};
 use crate::identity::handoff::{Handoff, HandoffOptions, HandoffSetupError};
-use crate::identity::session::{CookieOptions, middleware};
+use crate::identity::pending::SignIns;
+use crate::identity::session::Sessions;
 use crate::identity::tickets::Tickets;
 use crate::identity::{SessionKey, SessionKeyError};
 use crate::ledger::{Beyond, Freshness, Ledger, LedgerOptions, SnapshotOptions};
@@ -109,8 +110,11 @@ impl Server {
         let key_file = config.session.key_file.clone();
         let session_key =
             SessionKey::load_or_create(&key_file.unwrap_or_else(|| config.data_dir.join(SESSION_KEY_FILE)))?;
+        let https = config.issuer.is_https();
         let browser = web::Data::new(Browser {
             sign_in: sign_in(config)?,
+            sign_ins: SignIns::new(&session_key, https, parts.clock.now()),
+            sessions: Sessions::new(&session_key, https),
             tickets: Tickets::new(&session_key),
             code_key: CodeKey::new(&session_key.derive("grantbook authorization codes, v1")),
         });
@@ -130,11 +134,6 @@ impl Server {
             web::Data::new(service(config, (&ledger, &history), parts.process_keys, Arc::clone(&metrics)));
         let metrics = web::Data::from(metrics);
         let exports = Arc::clone(&service.exports);
-        let cookies = CookieOptions {
-            https: config.issuer.is_https(),
-            lifetime: config.session.lifetime,
-            persistent: false,
-        };
         let limits = config.limits.clone();
         let prefix = web::Data::new(Prefix::new(config.issuer.path()));
         let request_limits = web::Data::new(RequestLimits {
@@ -158,11 +157,7 @@ impl Server {
                 .wrap(Condition::new(!prefix.as_str().is_empty(), from_fn(http::prefix::under_the_issuer)))
                 .default_service(web::to(http::path::no_such_path))
                 .configure(http::routes::routes)
-                .service(
-                    web::scope("")
-                        .wrap(middleware(&session_key, cookies))
-                        .configure(http::routes::browser_routes),
-                )
+                .configure(http::routes::browser_routes)
         });
         let server = server
             .on_connect(Connection::remember)

@@ -1,6 +1,5 @@
 //! `/account/apps`: a person sees the apps on their account, revokes a token, uninstalls an app.
 
-use actix_session::Session;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use grantbook_events::{ActorKind, InstallationId, RevocationReason, TokenId, UninstallReason};
@@ -12,7 +11,7 @@ use super::form::Form;
 use super::service::Service;
 use super::sign_in;
 use crate::decisions::{RevokeToken, TokenHolder, UninstallApp, WhichToken};
-use crate::identity::session::SignedIn;
+use crate::identity::session::{Session, SignedIn};
 use crate::identity::{Onward, session};
 use crate::pages::{AccountApp, AccountAppsPage, Forms, ScopeLine, TokenLine};
 
@@ -36,8 +35,8 @@ pub async fn apps(
     let installed = live.installations_on_account(&person.account, 0, SHOWN_MAX, now);
     let apps = installed.iter().filter(|facts| facts.is_installed());
     let shown = AccountAppsPage {
-        user: person.user.to_string(),
-        account: person.account.to_string(),
+        user: person.user_in_words(),
+        account: person.account_in_words(),
         apps: apps.filter_map(|facts| account_app(&service, &person, facts)).collect(),
         csrf: browser.tickets.csrf_token(&person.session_id, ACCOUNT_FORMS),
         notice: None,
@@ -84,10 +83,11 @@ fn sender(
 ) -> Result<SignedIn, PageError> {
     let form = Form::parse(body).map_err(|error| PageError::bad_request(context, error.to_string()))?;
     let person = session::signed_in(session, service.ledger.now(), service.session_lifetime)
-        .ok_or_else(|| PageError::stale_form(context, "You are not signed in any more."))?;
+        .ok_or_else(|| PageError::signed_out(context, &Onward::AccountApps))?;
     let csrf = form.get("csrf").unwrap_or_default();
     if !browser.tickets.check_csrf_token(&person.session_id, ACCOUNT_FORMS, csrf) {
-        return Err(PageError::stale_form(context, "This form was made for another session."));
+        let sentence = "This form was made for another sign-in, so nothing was changed.";
+        return Err(PageError::stale_form(context, sentence, &Onward::AccountApps));
     }
     Ok(person)
 }

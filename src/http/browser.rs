@@ -1,16 +1,21 @@
 //! What the handlers for people in a browser share: who is there, and the pages they get.
 
 use std::fmt;
+use std::future::{Ready, ready};
 
+use actix_web::cookie::Cookie;
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 
 use super::context::Context;
 use super::fault::Fault;
+use crate::identity::Onward;
 use crate::identity::dev::DevSignIn;
 use crate::identity::handoff::Handoff;
-use crate::identity::session::SessionError;
+use crate::identity::pending::SignIns;
+use crate::identity::session::{Session, SessionError, Sessions};
 use crate::identity::tickets::{SealError, Tickets};
 use crate::ledger::LedgerError;
 use crate::pages::{ErrorPage, Forms, Template, WayOn, security_headers};
@@ -21,6 +26,10 @@ use crate::secrets::CodeKey;
 pub struct Browser {
     /// How people sign in.
     pub sign_in: SignIn,
+    /// The sign-ins that browsers have under way.
+    pub sign_ins: SignIns,
+    /// Reads and writes who is signed in.
+    pub sessions: Sessions,
     /// Signs the forms.
     pub tickets: Tickets,
     /// Makes the codes of approvals.
@@ -36,6 +45,16 @@ pub enum SignIn {
     Dev(DevSignIn),
     /// At the host platform.
     Handoff(Box<Handoff>),
+}
+
+impl FromRequest for Session {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let browser = request.app_data::<web::Data<Browser>>();
+        ready(Ok(browser.map(|browser| browser.sessions.of(request.headers())).unwrap_or_default()))
+    }
 }
 
 /// Renders a page with the headers that protect it.
@@ -68,6 +87,19 @@ pub fn see_other(location: &str) -> HttpResponse {
         .finish()
 }
 
+/// A response that tells the browser what to keep and what to forget.
+pub fn with_cookies(
+    mut response: HttpResponse,
+    cookies: impl IntoIterator<Item = Cookie<'static>>,
+) -> HttpResponse {
+    for cookie in cookies {
+        if response.add_cookie(&cookie).is_err() {
+            tracing::error!("a cookie could not be spelt as a header");
+        }
+    }
+    response
+}
+
 /// Why a person gets a page that says no.
 #[derive(Debug, Clone)]
 pub struct PageError {
@@ -97,14 +129,41 @@ impl PageError {
         Self {
             status,
             title: "There is nothing here",
-            hint: Some("The apps on your account are at /account/apps."),
+            hint: None,
             ..Self::bad_request(context, "This address leads to no page of this server.")
         }
+        .going_on("See the apps on your account", Onward::AccountApps.location())
     }
 
-    /// The form is not one that this server made for this person, or not any more.
-    pub fn stale_form(context: &Context, sentence: impl Into<String>) -> Self {
-        Self { title: "This form is no longer good", ..Self::bad_request(context, sentence) }
+    /// The form is not one that this server made for this person, or not any more. The page it was on leads to
+    /// another.
+    pub fn stale_form(context: &Context, sentence: impl Into<String>, page: &Onward) -> Self {
+        let title = "This form is no longer good";
+        Self { title, hint: None, ..Self::bad_request(context, sentence) }.going_on(
+            match page {
+                Onward::Authorize { .. } => "Go on to what the app asks for",
+                Onward::AccountApps => "Go on to the apps on your account",
+            },
+            page.location(),
+        )
+    }
+
+    /// The sign-in is over. The page leads to another one and then back.
+    pub fn signed_out(context: &Context, page: &Onward) -> Self {
+        let sentence = "Nothing was changed. Sign in, and you can go on where you were";
+        let title = "You are not signed in any more";
+        Self { title, hint: None, ..Self::bad_request(context, sentence) }
+            .going_on("Sign in and go on", page.location())
+    }
+
+    /// Nobody was signed in. The link begins another sign-in.
+    pub fn not_signed_in(context: &Context, sentence: impl Into<String>, sign_in: String) -> Self {
+        let title = "You could not be signed in";
+        Self { title, hint: None, ..Self::bad_request(context, sentence) }.going_on("Sign in again", sign_in)
+    }
+
+    fn going_on(self, text: &str, href: String) -> Self {
+        self.leading_on([WayOn { text: text.to_owned(), href }])
     }
 
     /// The form was answered before.

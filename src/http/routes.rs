@@ -57,7 +57,7 @@ pub fn browser_routes(config: &mut ServiceConfig) {
         .service(at("/sign-in").get(sign_in::begin))
         .service(at("/sign-in/dev").post(sign_in::dev))
         .service(at("/sign-in/handoff").get(sign_in::handoff))
-        .service(at("/sign-out").post(sign_in::sign_out))
+        .service(at("/sign-out").get(sign_in::ask_to_sign_out).post(sign_in::sign_out))
         .service(at("/account/apps").get(account::apps))
         .service(at("/account/apps/{installation_id}/uninstall").post(account::uninstall))
         .service(at("/account/tokens/{token_id}/revoke").post(account::revoke));

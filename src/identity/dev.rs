@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use grantbook_events::{AccountId, UserId};
+use super::session::{AccountRole, Person};
 
 /// A built-in person to try grantbook as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,14 +16,16 @@ pub struct DevPerson {
     pub user: &'static str,
     /// The account they act for.
     pub account: &'static str,
+    /// What they are on it.
+    pub role: AccountRole,
 }
 
 /// Two people on each of two accounts: enough to see who can see whose.
 const PEOPLE: [DevPerson; 4] = [
-    DevPerson { name: "Ana Torres", user: "ana", account: "acme" },
-    DevPerson { name: "Ben Okafor", user: "ben", account: "acme" },
-    DevPerson { name: "Chen Wei", user: "chen", account: "globex" },
-    DevPerson { name: "Dana Novak", user: "dana", account: "globex" },
+    DevPerson { name: "Ana Torres", user: "ana", account: "acme", role: AccountRole::Admin },
+    DevPerson { name: "Ben Okafor", user: "ben", account: "acme", role: AccountRole::Member },
+    DevPerson { name: "Chen Wei", user: "chen", account: "globex", role: AccountRole::Admin },
+    DevPerson { name: "Dana Novak", user: "dana", account: "globex", role: AccountRole::Member },
 ];
 
 /// The dev sign-in of a server that only this machine can reach.
@@ -89,20 +91,21 @@ impl DevSignIn {
         &PEOPLE
     }
 
-    /// Who the form says is there.
-    pub fn read(&self, form: &DevForm) -> Result<(UserId, AccountId), DevFormError> {
-        let (user, account) = if form.person.is_empty() {
-            (form.user.trim(), form.account.trim())
+    /// Who the form says is there. Somebody typed in is a member of their account.
+    pub fn read(&self, form: &DevForm) -> Result<Person, DevFormError> {
+        let (user, account, name, role) = if form.person.is_empty() {
+            (form.user.trim(), form.account.trim(), None, AccountRole::Member)
         } else {
             let known = PEOPLE.iter().find(|person| person.user == form.person);
-            known.map(|person| (person.user, person.account)).ok_or(DevFormError::UnknownPerson)?
+            let known = known.ok_or(DevFormError::UnknownPerson)?;
+            (known.user, known.account, Some(known.name.to_owned()), known.role)
         };
         if user.is_empty() || account.is_empty() {
             return Err(DevFormError::Incomplete);
         }
         let user = user.parse().map_err(|_| DevFormError::WrongUser)?;
         let account = account.parse().map_err(|_| DevFormError::WrongAccount)?;
-        Ok((user, account))
+        Ok(Person { user, account, name, account_name: None, role })
     }
 }
 
@@ -130,16 +133,18 @@ mod tests {
     fn every_built_in_person_can_be_chosen() {
         for person in dev().people() {
             let form = DevForm { person: person.user.into(), ..DevForm::default() };
-            let (user, account) = dev().read(&form).unwrap();
-            assert_eq!((user.as_str(), account.as_str()), (person.user, person.account));
+            let read = dev().read(&form).unwrap();
+            assert_eq!((read.user.as_str(), read.account.as_str()), (person.user, person.account));
+            assert_eq!((read.name.as_deref(), read.role), (Some(person.name), person.role));
         }
     }
 
     #[test]
     fn anybody_can_be_typed_in() {
         let form = DevForm { user: " eve|7 ".into(), account: "initech".into(), ..DevForm::default() };
-        let (user, account) = dev().read(&form).unwrap();
-        assert_eq!((user.as_str(), account.as_str()), ("eve|7", "initech"));
+        let eve = dev().read(&form).unwrap();
+        assert_eq!((eve.user.as_str(), eve.account.as_str()), ("eve|7", "initech"));
+        assert_eq!((eve.name, eve.role), (None, AccountRole::Member));
     }
 
     #[test]

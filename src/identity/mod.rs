@@ -2,14 +2,16 @@
 //! Must not know: apps, tokens, stores, or what a person may do.
 //!
 //! People are never registered here. The host platform names them ([`handoff`]), or on a developer's own
-//! machine the person picks a name ([`dev`]). Either way the answer rests in an encrypted cookie
-//! ([`session`]), and forms that ride on that cookie carry proof that this server made them for this
+//! machine the person picks a name ([`dev`]). Either way the browser that set out is the one that comes
+//! back ([`pending`]), the answer rests in an encrypted cookie ([`session`]), and forms that ride on that cookie carry proof that this server made them for this
 //! session ([`tickets`]).
 
+mod cookies;
 pub mod dev;
 pub mod handoff;
 mod key;
 mod onward;
+pub mod pending;
 pub mod session;
 pub mod tickets;
 

@@ -100,14 +100,7 @@ impl Tickets {
         ticket: &str,
         now: Timestamp,
     ) -> Result<T, TicketError> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_audience(&[purpose]);
-        validation.set_required_spec_claims(&["aud", "exp"]);
-        // The library would ask the system's clock; the time is compared below.
-        validation.validate_exp = false;
-        let sealed: Sealed<T> = jsonwebtoken::decode(ticket, &self.open_key, &validation)
-            .map_err(|_| TicketError::Malformed)?
-            .claims;
+        let sealed: Sealed<T> = self.sealed(purpose, ticket).ok_or(TicketError::Malformed)?;
         if sealed.session != digest(session_id) {
             return Err(TicketError::WrongSession);
         }
@@ -115,6 +108,21 @@ impl Tickets {
             return Err(TicketError::Expired);
         }
         Ok(sealed.claims)
+    }
+
+    /// What a form of this kind was made for, in whatever session and however long ago: good to ask the same
+    /// again, and for no decision.
+    pub fn made_for<T: DeserializeOwned>(&self, purpose: &str, ticket: &str) -> Option<T> {
+        self.sealed(purpose, ticket).map(|sealed| sealed.claims)
+    }
+
+    fn sealed<T: DeserializeOwned>(&self, purpose: &str, ticket: &str) -> Option<Sealed<T>> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[purpose]);
+        validation.set_required_spec_claims(&["aud", "exp"]);
+        // The library would ask the system's clock; whoever opens a ticket compares the time that was given.
+        validation.validate_exp = false;
+        Some(jsonwebtoken::decode(ticket, &self.open_key, &validation).ok()?.claims)
     }
 
     /// A token for a form that needs no ticket. Good as long as the session.
@@ -196,6 +204,11 @@ mod tests {
         let last = Timestamp::from_micros(later().as_micros() - 1);
         assert!(tickets().open::<Asked>("consent", "s", &ticket, last).is_ok());
         assert_eq!(tickets().open::<Asked>("consent", "s", &ticket, later()), Err(TicketError::Expired));
+        // What it asked is known all the same, if this server made it.
+        assert_eq!(tickets().made_for("consent", &ticket), Some(asked()));
+        assert_eq!(tickets().made_for::<Asked>("uninstall", &ticket), None);
+        let others = Tickets::new(&SessionKey::new([4; 64]));
+        assert_eq!(others.made_for::<Asked>("consent", &ticket), None);
     }
 
     #[test]

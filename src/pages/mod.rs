@@ -21,7 +21,7 @@ pub use consent::{ConsentPage, ScopeLine, web_page};
 pub use error::{ErrorPage, WayOn};
 pub use headers::{Forms, security_headers};
 pub use prefix::{Prefix, filters};
-pub use sign_in::{DevPersonLine, DevSignInPage, SignInUnavailablePage, SignedOutPage};
+pub use sign_in::{DevPersonLine, DevSignInPage, SignInUnavailablePage, SignOutPage, SignedOutPage};
 
 /// Where the stylesheet is served from.
 pub const STYLESHEET_PATH: &str = "/assets/grantbook.css";

@@ -35,7 +35,19 @@ pub struct DevPersonLine {
 #[template(path = "signed-out.html", config = ".askama.toml")]
 pub struct SignedOutPage {
     /// Where to sign in again.
-    pub sign_in_href: Option<String>,
+    pub sign_in_href: String,
+    /// Where to sign in as somebody else.
+    pub another_href: String,
+}
+
+/// Asks whether to sign out. Posts `csrf` to `/sign-out`.
+#[derive(Debug, Clone, Template)]
+#[template(path = "sign-out.html", config = ".askama.toml")]
+pub struct SignOutPage {
+    /// Who is signed in.
+    pub user: String,
+    /// Proof that this server made the form.
+    pub csrf: String,
 }
 
 /// Says that no way of signing in is configured, and how to configure one.

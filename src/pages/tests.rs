@@ -75,7 +75,8 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         sign_out_action: Some(or("/sign-out")),
     };
     let empty = AccountAppsPage { apps: vec![], notice: None, sign_out_action: None, ..account.clone() };
-    let signed_out = SignedOutPage { sign_in_href: Some(or("/account/apps")) };
+    let signed_out = SignedOutPage { sign_in_href: or("/sign-in"), another_href: or("/sign-in") };
+    let sign_out = SignOutPage { user: or("ana"), csrf: or("c3JmdG9rZW4") };
     let unavailable = SignInUnavailablePage { request_id: or("req-7f3a") };
     vec![
         ("consent", consent.render().unwrap()),
@@ -84,6 +85,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("account-apps", account.render().unwrap()),
         ("account-apps-empty", empty.render().unwrap()),
         ("signed-out", signed_out.render().unwrap()),
+        ("sign-out", sign_out.render().unwrap()),
         ("sign-in-unavailable", unavailable.render().unwrap()),
     ]
 }

@@ -250,6 +250,11 @@ impl Browser {
         self.cookies.borrow().clone()
     }
 
+    /// Takes over the cookies of another tab, which asked while this one did.
+    pub fn merge(&self, tab: &Self) {
+        self.cookies.borrow_mut().extend(tab.cookies());
+    }
+
     /// A browser with the same cookies: what a thief of the cookie has, or a second tab.
     pub fn copy(&self) -> Self {
         self.copy_at(&self.http)

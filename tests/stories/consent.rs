@@ -10,7 +10,11 @@ use crate::html;
 #[track_caller]
 fn assert_stale(reply: &Reply) {
     assert_eq!((reply.status, reply.location()), (400, ""), "{reply:?}");
-    assert!(html::text(&reply.body).contains("This form is no longer good"), "{reply:?}");
+    let page = html::text(&reply.body);
+    let titles = ["This form is no longer good", "You are not signed in any more"];
+    assert!(titles.iter().any(|title| page.contains(title)), "{reply:?}");
+    // It leads on, and says so once.
+    assert_eq!((html::links(&reply.body).len(), page.contains("Go back")), (1, false), "{reply:?}");
 }
 
 fn exchanged(grantbook: &Grantbook) -> usize {

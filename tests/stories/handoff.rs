@@ -1,17 +1,20 @@
 //! `/sign-in` in its handoff mode: the host platform says who the person is. The keys are those that the
 //! unit tests of the handoff have, and protect nothing.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantbook::clock::Clock as _;
+use grantbook_events::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::client::{Browser, Reply};
-use crate::harness::{CALLBACK, Grantbook, START};
+use crate::client::{Browser, Pairs, Reply};
+use crate::harness::{CALLBACK, Given, Grantbook, START};
 use crate::html;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -20,6 +23,7 @@ const PLATFORM: &str = "https://platform.example";
 /// The host platform, with what it signs with.
 struct Platform {
     grantbook: Grantbook,
+    issuer: String,
     algorithm: Algorithm,
     key: EncodingKey,
     answers: AtomicU32,
@@ -31,18 +35,40 @@ impl Platform {
     }
 
     fn with(name: &str, known: &[u8], algorithm: Algorithm, key: EncodingKey) -> Self {
+        Self::given(name, known, algorithm, key, &[], START)
+    }
+
+    /// One whose server starts at this time, with a session key that other servers have, too.
+    fn started_at(at: Timestamp, session_key: &Path) -> Self {
+        let settings =
+            [("ISSUER", "https://auth.example"), ("SESSION_KEY_FILE", session_key.to_str().unwrap())];
+        Self::given("HS256", SECRET, Algorithm::HS256, EncodingKey::from_secret(SECRET), &settings, at)
+    }
+
+    fn given(
+        name: &str,
+        known: &[u8],
+        algorithm: Algorithm,
+        key: EncodingKey,
+        settings: Pairs<'_>,
+        at: Timestamp,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("sign-in.key");
         std::fs::write(&file, known).unwrap();
-        let grantbook = Grantbook::with(&[
+        let defaults = [
             ("SIGN_IN_MODE", "handoff"),
             ("SIGN_IN_LOGIN_URL", "https://platform.example/login?theme=dark"),
             ("SIGN_IN_ISSUER", PLATFORM),
             ("SIGN_IN_ALGORITHM", name),
             ("SIGN_IN_KEY_FILE", file.to_str().unwrap()),
             ("SIGN_IN_MAX_AGE", "60s"),
-        ]);
-        Self { grantbook, algorithm, key, answers: AtomicU32::new(0) }
+        ];
+        let settings = [&defaults[..], settings].concat();
+        let grantbook = Grantbook::given(Given { settings: &settings, at: Some(at), ..Given::default() });
+        let issuer = settings.iter().rev().find(|(name, _)| *name == "ISSUER");
+        let issuer = issuer.map_or_else(|| grantbook.issuer(), |(_, issuer)| (*issuer).to_owned());
+        Self { grantbook, issuer, algorithm, key, answers: AtomicU32::new(0) }
     }
 
     /// Sends a browser out from a page of ours: the nonce, and where the platform is to send it back to.
@@ -53,17 +79,17 @@ impl Platform {
         let login = Url::parse(out.location()).unwrap();
         assert!(login.as_str().starts_with("https://platform.example/login?theme=dark&"), "{login}");
         let return_to = out.param("return_to").unwrap();
-        let path = return_to.strip_prefix(&self.grantbook.issuer()).unwrap().to_owned();
+        let path = return_to.strip_prefix(&self.issuer).unwrap().to_owned();
         assert!(path.starts_with("/sign-in/handoff"), "{path}");
         (out.param("request").unwrap(), path)
     }
 
     /// That ana of acme asked for this.
     fn claims(&self, nonce: &str) -> Value {
-        let (now, jti) = (START.as_secs(), self.answers.fetch_add(1, Ordering::Relaxed));
+        let (now, jti) = (self.grantbook.clock.now().as_secs(), self.answers.fetch_add(1, Ordering::Relaxed));
         json!({
-            "iss": PLATFORM, "aud": self.grantbook.issuer(), "sub": "ana", "account": "acme",
-            "request": nonce, "iat": now, "exp": now + 60, "jti": format!("answer-{jti}"),
+            "iss": PLATFORM, "aud": self.issuer, "sub": "ana", "account": "acme",
+            "request": nonce, "iat": now, "exp": now + 60, "jti": format!("answer-{jti}-of-{nonce}"),
         })
     }
 
@@ -90,7 +116,9 @@ fn come_back(browser: &Browser, path: &str, token: &str) -> Reply {
 #[track_caller]
 fn assert_refused(reply: &Reply, browser: Option<&Browser>) {
     assert_eq!((reply.status, reply.location()), (400, ""), "{reply:?}");
-    assert!(html::text(&reply.body).contains("This form is no longer good"), "{reply:?}");
+    assert!(html::text(&reply.body).contains("You could not be signed in"), "{reply:?}");
+    assert!(html::links(&reply.body)[0].0.starts_with("/sign-in?continue="), "{reply:?}");
+    assert_eq!(reply.header("set-cookie"), "");
     if let Some(browser) = browser {
         browser.get("/account/apps").expect(303);
     }
@@ -140,19 +168,125 @@ fn a_person_comes_back_from_the_platform_and_the_request_goes_on() {
 }
 
 #[test]
-fn an_answer_is_taken_once() {
+fn an_answer_is_taken_once_and_a_repeat_of_it_leads_on() {
     let platform = Platform::start();
     let browser = platform.grantbook.browser();
-    let (nonce, path) = platform.set_out(&browser, "/account/apps");
+    let query = platform.grantbook.app().query(&[]);
+    let (nonce, path) = platform.set_out(&browser, &format!("/oauth/authorize?{query}"));
     // Before it came back, somebody copied what the browser has.
     let (copy, answer) = (browser.copy(), platform.sign(&platform.claims(&nonce)));
     come_back(&browser, &path, &answer).expect(303);
     browser.get("/account/apps").expect(200);
-    assert_refused(&come_back(&copy, &path, &answer), Some(&copy));
-    assert_refused(&come_back(&browser, &path, &answer), None);
-    // It is who it was, and a second answer for the same nonce is none that was asked for.
+    let cookies = browser.cookies();
+    // The same link again, and a second answer for the same nonce, sign nobody in and undo no sign-in.
+    for again in [&answer, &platform.sign(&platform.claims(&nonce))] {
+        let reply = come_back(&browser, &path, again).expect(303);
+        assert_eq!(reply.location(), format!("/oauth/authorize?{query}"));
+        assert_eq!((reply.header("set-cookie"), browser.cookies()), ("", cookies.clone()));
+    }
+    // Who asked twice before the first answer came goes on as well; a thief has nothing of it.
+    let reply = come_back(&copy, &path, &answer).expect(303);
+    assert_eq!((reply.location(), reply.header("set-cookie")), (&*format!("/oauth/authorize?{query}"), ""));
+    copy.get("/account/apps").expect(303);
     browser.get("/account/apps").expect(200);
-    assert_refused(&come_back(&browser, &path, &platform.sign(&platform.claims(&nonce))), None);
+}
+
+#[test]
+fn an_answer_is_not_taken_again_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("session.key");
+    let before = Platform::started_at(START, &key);
+    let browser = before.grantbook.browser();
+    let (nonce, path) = before.set_out(&browser, "/account/apps");
+    let copy = before.grantbook.browser();
+    copy.merge(&browser);
+    let answer = before.sign(&before.claims(&nonce));
+    come_back(&browser, &path, &answer).expect(303);
+
+    let after = Platform::started_at(START.plus(Duration::from_secs(5)), &key);
+    let thief = after.grantbook.browser();
+    thief.merge(&copy);
+    let reply = come_back(&thief, &path, &answer);
+    assert_eq!((reply.status, reply.header("set-cookie")), (400, ""), "{reply:?}");
+    thief.get("/account/apps").expect(303);
+    // Who was signed in still is, and whoever was under way begins again with one click.
+    let owner = after.grantbook.browser();
+    owner.merge(&browser);
+    owner.get("/account/apps").expect(200);
+    let (nonce, path) = after.set_out(&thief, "/account/apps");
+    come_back(&thief, &path, &after.sign(&after.claims(&nonce))).expect(303);
+    thief.get("/account/apps").expect(200);
+}
+
+#[test]
+fn every_tab_that_went_to_the_platform_arrives() {
+    let platform = Platform::start();
+    let query = platform.grantbook.app().query(&[]);
+    let browser = platform.grantbook.browser();
+    let tabs: Vec<_> = (0..20)
+        .map(|tab| platform.set_out(&browser, &format!("/oauth/authorize?{query}&state={tab}")))
+        .collect();
+    let mut forms = Vec::new();
+    for (tab, (nonce, path)) in tabs.iter().enumerate() {
+        let onward = come_back(&browser, path, &platform.sign(&platform.claims(nonce))).expect(303);
+        assert_eq!(onward.location(), format!("/oauth/authorize?{query}&state={tab}"));
+        forms.push(browser.get(onward.location()).expect(200).form("/oauth/authorize"));
+    }
+    // And what was opened first is still good: the same person signed in again.
+    for form in &forms {
+        assert!(browser.submit(form, &[("decision", "approve")]).expect(303).param("code").is_some());
+    }
+}
+
+#[test]
+fn tabs_that_ask_at_the_same_moment_all_arrive() {
+    let platform = Platform::start();
+    let query = platform.grantbook.app().query(&[]);
+    let page = format!("/oauth/authorize?{query}");
+    let browser = platform.grantbook.browser();
+    // Each asks with what the browser had before the other was answered, there and back.
+    let others = browser.copy();
+    let (first, second) = (platform.set_out(&browser, &page), platform.set_out(&others, &page));
+    browser.merge(&others);
+    let others = browser.copy();
+    for (browser, (nonce, path)) in [(&browser, first), (&others, second)] {
+        come_back(browser, &path, &platform.sign(&platform.claims(&nonce))).expect(303);
+    }
+    let form = browser.get(&page).expect(200).form("/oauth/authorize");
+    browser.merge(&others);
+    let second = browser.get(&page).expect(200).form("/oauth/authorize");
+    for form in [form, second] {
+        assert!(browser.submit(&form, &[("decision", "approve")]).expect(303).param("code").is_some());
+    }
+}
+
+#[test]
+fn another_person_who_comes_back_is_another_session() {
+    let platform = Platform::start();
+    let query = platform.grantbook.app().query(&[]);
+    let browser = platform.grantbook.browser();
+    let sign_in = |user: &str| {
+        let to_sign_in = "/sign-in?continue=".to_owned();
+        let out = browser.get(&to_sign_in).expect(303);
+        let mut claims = platform.claims(&out.param("request").unwrap());
+        claims["sub"] = json!(user);
+        come_back(&browser, "/sign-in/handoff", &platform.sign(&claims)).expect(303);
+    };
+    sign_in("ana");
+    let form = browser.consent(&query);
+    sign_in("ben");
+    assert_eq!(browser.submit(&form, &[("decision", "approve")]).status, 400);
+    // Nor is it good again when she is back.
+    sign_in("ana");
+    assert_eq!(browser.submit(&form, &[("decision", "approve")]).status, 400);
+}
+
+#[test]
+fn a_refusal_sets_no_cookie() {
+    let platform = Platform::start();
+    for claim in ["iss", "aud", "sub", "account", "request", "iat", "exp", "jti"] {
+        assert_eq!(platform.answered(|claims| claims[claim] = json!({})).header("set-cookie"), "", "{claim}");
+    }
 }
 
 #[test]
@@ -195,10 +329,7 @@ fn an_answer_has_its_time() {
     let browser = platform.grantbook.browser();
     let (nonce, path) = platform.set_out(&browser, "/account/apps");
     platform.grantbook.clock.advance(Duration::from_secs(30 * 60));
-    let mut claims = platform.claims(&nonce);
-    claims["iat"] = json!(now + 30 * 60);
-    claims["exp"] = json!(now + 31 * 60);
-    assert_refused(&come_back(&browser, &path, &platform.sign(&claims)), Some(&browser));
+    assert_refused(&come_back(&browser, &path, &platform.sign(&platform.claims(&nonce))), Some(&browser));
 }
 
 #[test]

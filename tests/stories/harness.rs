@@ -41,6 +41,8 @@ pub struct Given<'a> {
     pub settings: Pairs<'a>,
     /// Where the ledger rests: in memory unless said otherwise.
     pub store: Option<Arc<dyn Store>>,
+    /// When it starts: at [`START`] unless said otherwise.
+    pub at: Option<Timestamp>,
 }
 
 /// A running server.
@@ -87,7 +89,7 @@ impl Grantbook {
             settings.map(|(name, value)| (format!("GRANTBOOK_{name}"), (*value).to_owned())).collect();
         let sources = Sources { file: ConfigFile::Nowhere, environment, flags: ConfigFlags::default() };
         let (config, listener) = listen(Config::load(sources).unwrap()).unwrap();
-        let clock = Arc::new(ManualClock::at(START));
+        let clock = Arc::new(ManualClock::at(given.at.unwrap_or(START)));
         let admin_key = secrets::mint_operator_key();
         let key = ProcessKey { name: "stories", role: Role::Admin, digest: admin_key.digest() };
         let store = given.store.unwrap_or_else(|| MemoryStore::new(secrets::new_ledger_identity()));

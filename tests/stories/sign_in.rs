@@ -69,7 +69,8 @@ fn k5_a_sign_in_belongs_to_the_browser_it_was_started_in() {
     ];
     for reply in &stale {
         assert_eq!(reply.status, 400, "{reply:?}");
-        assert!(html::text(&reply.body).contains("This form is no longer good"), "{reply:?}");
+        assert!(html::text(&reply.body).contains("You could not be signed in"), "{reply:?}");
+        assert_eq!(html::links(&reply.body)[0].0, "/sign-in?continue=");
     }
     assert_nobody(&browser);
     browser.submit(&form, &[me]).expect(303);
@@ -119,6 +120,40 @@ fn the_session_is_a_cookie_that_only_this_server_reads() {
         // Encrypted: who is signed in cannot be read from it, and nothing planted before is kept.
         assert!(!pair.contains("ana") && !pair.contains("acme"), "{set}");
         assert_ne!(before, browser.cookies());
+    }
+}
+
+/// What a browser with exactly this cookie header gets, and the header may be any bytes.
+fn account_page(grantbook: &Grantbook, cookie: &[u8]) -> String {
+    let head = b"GET /account/apps HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncookie: ";
+    grantbook.send_bytes(&[&head[..], cookie, b"\r\n\r\n"].concat())
+}
+
+#[test]
+fn only_a_cookie_of_our_name_to_the_letter_is_our_session() {
+    for (settings, name) in [(&[][..], "grantbook"), (&[("ISSUER", "https://auth.example")], "__Host-grantbook")] {
+        let grantbook = Grantbook::with(&[&[("SIGN_IN_MODE", "dev")], settings].concat());
+        let value = grantbook.person("ana", "acme").cookies().remove(name).unwrap();
+        let signed_in = |cookie: &[u8]| match account_page(&grantbook, cookie).get(9..12) {
+            Some("200") => true,
+            Some("303") => false,
+            other => panic!("{other:?}"),
+        };
+        assert!(signed_in(format!("{name}={value}").as_bytes()));
+        // A sibling host can set each of these for the whole domain, and the last spells the same name.
+        for other in [name.to_uppercase(), format!("{name}%20"), name.replace('n', "%6e"), format!("%{:02X}{}", name.as_bytes()[0], &name[1..])] {
+            assert!(!signed_in(format!("{other}={value}").as_bytes()), "{other}");
+            assert!(signed_in(format!("{other}=x; {name}={value}; {other}=y").as_bytes()), "{other}");
+        }
+        // What neighbours set is theirs, whatever it is.
+        for neighbour in [&b"x=\xE9"[..], b"\xff\xfe", b"=", b"", b"x", b"x=%zz", b"%ff=%ff"] {
+            let ours = format!("{name}={value}");
+            assert!(signed_in(&[neighbour, b"; ", ours.as_bytes()].concat()), "{neighbour:?}");
+            assert!(signed_in(&[ours.as_bytes(), b"; ", neighbour].concat()), "{neighbour:?}");
+        }
+        // Nobody can tell which of two is ours.
+        assert!(!signed_in(format!("{name}={value}; {name}=x").as_bytes()));
+        assert!(!signed_in(format!("{name}=x; {name}={value}").as_bytes()));
     }
 }
 

@@ -1,6 +1,5 @@
 //! `/oauth/authorize`: a person is asked whether an app may be installed (RFC 6749 section 4.1.1).
 
-use actix_session::Session;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use grantbook_events::{AccountId, ActorKind, ClientId, GrantId, InstallationId, UserId};
@@ -20,7 +19,7 @@ use crate::http::form::{Form, MalformedForm};
 use crate::http::service::Service;
 use crate::http::sign_in;
 use crate::http::whole_body;
-use crate::identity::session::SignedIn;
+use crate::identity::session::{Session, SignedIn};
 use crate::identity::tickets::TicketError;
 use crate::identity::{Onward, session};
 use crate::pages::{ConsentPage, Forms, ScopeLine, WayOn, web_page};
@@ -111,22 +110,24 @@ pub async fn decide(
     payload: web::Payload,
 ) -> Result<HttpResponse, PageError> {
     let body = read_form(&context, payload).await?;
-    let stale = |sentence: &str| PageError::stale_form(&context, sentence);
     let form = Form::parse(&body).map_err(|error| PageError::bad_request(&context, error.to_string()))?;
+    let ticket = form.get("ticket").unwrap_or_default();
+    // Whoever it was made for and however old it is: what it asked can be asked again.
+    let made_for = browser.tickets.made_for::<ConsentTicket>(CONSENT, ticket);
+    let page = made_for.and_then(|ticket| Onward::authorize(&ticket.query).ok()).unwrap_or(Onward::AccountApps);
+    let stale = |sentence: &str| PageError::stale_form(&context, sentence, &page);
     let now = service.ledger.now();
     let person = session::signed_in(&session, now, service.session_lifetime)
-        .ok_or_else(|| stale("You are not signed in any more."))?;
-    let ticket: ConsentTicket = browser
-        .tickets
-        .open(CONSENT, &person.session_id, form.get("ticket").unwrap_or_default(), now)
-        .map_err(|error| match error {
-            TicketError::Expired => stale("This form was open for too long."),
-            TicketError::Malformed | TicketError::WrongSession => {
-                stale("This form was not made for you in this browser.")
-            }
-        })?;
+        .ok_or_else(|| PageError::signed_out(&context, &page))?;
+    let opened = browser.tickets.open(CONSENT, &person.session_id, ticket, now);
+    let ticket: ConsentTicket = opened.map_err(|error| match error {
+        TicketError::Expired => stale("It was open for too long, so nothing was decided."),
+        TicketError::Malformed | TicketError::WrongSession => {
+            stale("It was not made for your sign-in in this browser, so nothing was decided.")
+        }
+    })?;
     if (&ticket.user, &ticket.account) != (&person.user, &person.account) {
-        return Err(stale("This form was made for somebody else."));
+        return Err(stale("It was made for somebody else, so nothing was decided."));
     }
     let wanted = match check(&service, &context, &ticket.query).await? {
         Checked::Good(wanted) => wanted,
@@ -275,11 +276,11 @@ fn consent_page(
         owner: wanted.app.owner.clone(),
         homepage: wanted.app.homepage.clone(),
         redirect_host: destination(&wanted.target.redirect_uri),
-        user: person.user.to_string(),
-        account: person.account.to_string(),
+        user: person.user_in_words(),
+        account: person.account_in_words(),
         scopes: scopes.collect(),
         ticket,
-        switch_user_href: Onward::authorize(query).ok().map(|onward| sign_in::path(&onward)),
+        switch_user_href: Onward::authorize(query).ok().map(|onward| sign_in::as_another(&onward)),
     }
 }
 

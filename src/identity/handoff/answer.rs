@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-use grantbook_events::{AccountId, IdError, Timestamp, UserId};
+use grantbook_events::{IdError, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Handoff;
-use crate::identity::session::SessionError;
+use crate::identity::session::{AccountRole, Person};
 
 /// The longest answer that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// The longest name that is shown, in characters. It rests in a cookie, which has some 4 KB.
+const MAX_SHOWN_CHARS: usize = 100;
 /// How far ahead of ours the host's clock may be, in seconds.
 const LEEWAY_SECS: i64 = 30;
 
@@ -18,15 +20,14 @@ const LEEWAY_SECS: i64 = 30;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrived {
     /// The person.
-    pub user: UserId,
-    /// The account they act for.
-    pub account: AccountId,
+    pub person: Person,
+    /// What they set out with.
+    pub nonce: String,
 }
 
 /// An answer that reads right and was not compared with what is pending yet.
 pub(super) struct Answer {
     pub(super) arrived: Arrived,
-    pub(super) request: String,
     pub(super) jti: String,
     /// Seconds since 1970.
     pub(super) exp: i64,
@@ -109,8 +110,8 @@ pub enum HandoffError {
         /// What would be.
         source: IdError,
     },
-    /// Not asked for by this browser, or spent, or too long ago.
-    #[error("the answer's `request` is not pending in this browser's session")]
+    /// Not asked for by this browser, or spent, or too long ago, or before this process started.
+    #[error("the answer's `request` is not pending in this browser, or has been since before this server started")]
     NotPending,
     /// Taken before.
     #[error("the answer was used before (its `jti` is known)")]
@@ -118,21 +119,22 @@ pub enum HandoffError {
     /// More answers at once than can be remembered; none is taken that could be taken twice.
     #[error("too many answers are within their lifetime to remember another")]
     TooMany,
-    /// The session cannot be written.
-    #[error(transparent)]
-    Session(#[from] SessionError),
 }
 
 impl HandoffError {
+    /// Whether this came too late or once too often, and the person may be where they wanted to be.
+    pub fn may_be_done(&self) -> bool {
+        matches!(self, Self::NotPending | Self::Reused | Self::Expired(_))
+    }
+
     /// What to tell the person: plain, and nothing that only the operator should know.
     pub fn sentence(&self) -> &'static str {
         match self {
             Self::NotPending | Self::Reused => {
-                "This sign-in was not started in this browser, or is already done. Go back to where you came \
-                 from and start again."
+                "This sign-in is done already, took more than half an hour, or was started in another browser."
             }
-            Self::Expired(_) => "This sign-in took too long. Go back to where you came from and start again.",
-            Self::TooMany | Self::Session(_) => "Signing in does not work right now. Try again in a minute.",
+            Self::Expired(_) => "This sign-in took too long on its way back.",
+            Self::TooMany => "Too many people sign in at this moment.",
             Self::Malformed(_)
             | Self::OtherAlgorithm { .. }
             | Self::Critical
@@ -144,8 +146,8 @@ impl HandoffError {
             | Self::FromTheFuture { .. }
             | Self::WrongLifetime { .. }
             | Self::NotAnId { .. } => {
-                "What your platform said about you could not be accepted. Start again; if that does not help, \
-                 tell the people who run this site."
+                "What your platform said about you could not be accepted. If it happens again, tell the people \
+                 who run this site."
             }
         }
     }
@@ -158,6 +160,9 @@ struct Claims {
     aud: Option<Value>,
     sub: Option<Value>,
     account: Option<Value>,
+    name: Option<Value>,
+    account_name: Option<Value>,
+    role: Option<Value>,
     request: Option<Value>,
     iat: Option<Value>,
     nbf: Option<Value>,
@@ -180,10 +185,15 @@ impl Handoff {
         let not_an_id = |claim| move |source| HandoffError::NotAnId { claim, source };
         Ok(Answer {
             arrived: Arrived {
-                user: text("sub", claims.sub)?.parse().map_err(not_an_id("sub"))?,
-                account: text("account", claims.account)?.parse().map_err(not_an_id("account"))?,
+                person: Person {
+                    user: text("sub", claims.sub)?.parse().map_err(not_an_id("sub"))?,
+                    account: text("account", claims.account)?.parse().map_err(not_an_id("account"))?,
+                    name: shown("name", claims.name)?,
+                    account_name: shown("account_name", claims.account_name)?,
+                    role: role(claims.role)?,
+                },
+                nonce: text("request", claims.request)?,
             },
-            request: text("request", claims.request)?,
             jti: text("jti", claims.jti)?,
             exp,
         })
@@ -257,6 +267,28 @@ fn text(claim: &'static str, value: Option<Value>) -> Result<String, HandoffErro
         None | Some(Value::Null) => Err(HandoffError::MissingClaim(claim)),
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
         Some(_) => Err(HandoffError::WrongClaim { claim, expected: "a text that is not empty" }),
+    }
+}
+
+/// A text that is only shown. People choose their names, so one that is too long or holds what cannot be shown
+/// is no reason to keep its owner out: it is cut, and what is left of it is shown.
+fn shown(claim: &'static str, value: Option<Value>) -> Result<Option<String>, HandoffError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => {
+            let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+            let text: String = words.collect::<Vec<_>>().join(" ").chars().take(MAX_SHOWN_CHARS).collect();
+            Ok(Some(text).filter(|text| !text.is_empty()))
+        }
+        Some(_) => Err(HandoffError::WrongClaim { claim, expected: "a text" }),
+    }
+}
+
+fn role(value: Option<Value>) -> Result<AccountRole, HandoffError> {
+    match value {
+        None | Some(Value::Null) => Ok(AccountRole::default()),
+        Some(role) => serde_json::from_value(role)
+            .map_err(|_| HandoffError::WrongClaim { claim: "role", expected: "\"member\" or \"admin\"" }),
     }
 }
 

@@ -2,13 +2,12 @@
 //! answer. Must not know: what the person was about to do.
 //!
 //! The browser is sent to the host's login page with a nonce and comes back with a short-lived JWT
-//! (RFC 7519) that names the user, the account and the nonce. The nonce is pending in the session of the
-//! browser that set out and in no other, so an answer fetched by one person cannot sign in another; and
-//! an answer is taken once.
+//! (RFC 7519) that names the user, the account and the nonce. The nonce is pending in the browser that set
+//! out and in no other, so an answer fetched by one person cannot sign in another; and an answer is taken
+//! once.
 
 mod answer;
 mod key;
-mod pending;
 #[cfg(test)]
 mod tests;
 mod used;
@@ -16,21 +15,21 @@ mod used;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use actix_session::Session;
 use grantbook_events::Timestamp;
 use url::{Host, Url};
 
 pub use answer::{Arrived, HandoffError};
 pub use key::{HandoffAlgorithm, HandoffAlgorithmError, HandoffKey, HandoffKeyError};
 
-use self::pending::Pending;
 use self::used::UsedAnswers;
 use super::Onward;
-use super::session::SessionError;
-use crate::secrets;
+use super::pending::UnderWay;
 
 /// The longest a host's answer may be good for, whatever is configured: it is for one redirect.
 pub const LONGEST_MAX_AGE: Duration = Duration::from_secs(600);
+
+/// What `prompt` says when the person wants to be somebody else.
+pub const SELECT_ACCOUNT: &str = "select_account";
 
 /// What the handoff needs to know of the host platform and of us.
 #[derive(Debug)]
@@ -89,29 +88,10 @@ impl Handoff {
         Ok(Self { login_url, host_issuer, our_issuer, key, max_age, used: UsedAnswers::default() })
     }
 
-    /// Sets out: remembers a new nonce in this browser's session and returns where to send the browser.
-    /// The host is asked to send it on to `return_to` with its answer added as the parameter `token`.
-    pub fn begin(&self, session: &Session, onward: &Onward, now: Timestamp) -> Result<Url, SessionError> {
-        let nonce = secrets::random_text();
-        let mut pending = Pending::of(session);
-        pending.add(nonce.clone(), now);
-        pending.keep_in(session)?;
-        Ok(self.login_location(&nonce, onward))
-    }
-
-    /// Comes back: who the host says is there. Whether the answer is taken or refused, its nonce is spent
-    /// if it got as far as being compared.
-    pub fn finish(&self, session: &Session, token: &str, now: Timestamp) -> Result<Arrived, HandoffError> {
-        let mut pending = Pending::of(session);
-        let before = pending.clone();
-        let arrived = self.accept(token, &mut pending, now);
-        if pending != before {
-            pending.keep_in(session)?;
-        }
-        arrived
-    }
-
-    fn login_location(&self, nonce: &str, onward: &Onward) -> Url {
+    /// Sets out: where to send the browser for whom this nonce was made. The host is asked to send it on to
+    /// `return_to` with its answer added as the parameter `token`, and with `another` to let the person choose
+    /// who to be, as `prompt=select_account` of OpenID Connect does.
+    pub fn login_location(&self, nonce: &str, onward: &Onward, another: bool) -> Url {
         let mut return_to = format!("{}/sign-in/handoff", self.our_issuer);
         let param = onward.to_param();
         if !param.is_empty() {
@@ -121,12 +101,16 @@ impl Handoff {
         }
         let mut location = self.login_url.clone();
         location.query_pairs_mut().append_pair("request", nonce).append_pair("return_to", &return_to);
+        if another {
+            location.query_pairs_mut().append_pair("prompt", SELECT_ACCOUNT);
+        }
         location
     }
 
-    fn accept(&self, token: &str, pending: &mut Pending, now: Timestamp) -> Result<Arrived, HandoffError> {
+    /// Comes back: who the host says is there, if it was asked by a browser that has this under way.
+    pub fn finish(&self, under_way: &UnderWay, token: &str, now: Timestamp) -> Result<Arrived, HandoffError> {
         let answer = self.read(token, now)?;
-        if !pending.take(&answer.request, now) {
+        if !under_way.has(&answer.arrived.nonce) {
             return Err(HandoffError::NotPending);
         }
         self.used.take(&answer.jti, answer.exp, now)?;

@@ -1,15 +1,18 @@
 //! The whole way out and back, and everything that must not get through. The keys in `testdata/` were made
 //! for these tests and protect nothing.
 
-use actix_session::SessionExt as _;
-use actix_web::test::TestRequest;
+use std::cell::RefCell;
+
+use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use super::pending::{MAX_PENDING, PENDING_LIFETIME};
 use super::*;
+use crate::identity::SessionKey;
+use crate::identity::pending::SignIns;
+use crate::identity::session::AccountRole;
 
 const NOW: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
 const NOW_SECS: i64 = NOW.as_secs();
@@ -45,14 +48,27 @@ fn handoff() -> Handoff {
     Handoff::new(options(HandoffAlgorithm::Hs256, SECRET)).unwrap()
 }
 
-fn session() -> Session {
-    TestRequest::default().to_srv_request().get_session()
+/// A browser: what it sends.
+fn session() -> RefCell<HeaderMap> {
+    RefCell::default()
+}
+
+fn sign_ins() -> SignIns {
+    SignIns::new(&SessionKey::new([1; 64]), true, NOW)
 }
 
 /// Sets out and returns the nonce the host was given.
-fn set_out(handoff: &Handoff, session: &Session, now: Timestamp) -> String {
-    let location = handoff.begin(session, &Onward::AccountApps, now).unwrap();
-    location.query_pairs().find(|(name, _)| name == "request").unwrap().1.into_owned()
+fn set_out(session: &RefCell<HeaderMap>) -> String {
+    let begun = sign_ins().begin(&session.borrow(), NOW);
+    for cookie in begun.cookies {
+        let sent = HeaderValue::from_str(&cookie.stripped().to_string()).unwrap();
+        session.borrow_mut().append(COOKIE, sent);
+    }
+    begun.nonce
+}
+
+fn finish(handoff: &Handoff, session: &RefCell<HeaderMap>, token: &str) -> Result<Arrived, HandoffError> {
+    handoff.finish(&sign_ins().of(&session.borrow(), NOW), token, NOW)
 }
 
 fn claims(nonce: &str) -> Value {
@@ -70,36 +86,39 @@ fn sign(claims: &Value) -> String {
 /// What becomes of an answer that differs from a right one only in what `change` does to its claims.
 fn answered(change: impl FnOnce(&mut Value)) -> Result<Arrived, HandoffError> {
     let (handoff, session) = (handoff(), session());
-    let mut claims = claims(&set_out(&handoff, &session, NOW));
+    let mut claims = claims(&set_out(&session));
     change(&mut claims);
-    handoff.finish(&session, &sign(&claims), NOW)
+    finish(&handoff, &session, &sign(&claims))
 }
 
 #[test]
 fn every_algorithm_brings_a_person_home() {
     for (algorithm, key, host) in hosts() {
         let (handoff, session) = (Handoff::new(options(algorithm, key)).unwrap(), session());
-        let claims = claims(&set_out(&handoff, &session, NOW));
+        let claims = claims(&set_out(&session));
         let token = encode(&Header::new(algorithm.as_jwt()), &claims, &host).unwrap();
-        let arrived = handoff.finish(&session, &token, NOW).unwrap();
-        assert_eq!((arrived.user.as_str(), arrived.account.as_str()), ("ana", "acme"), "{algorithm:?}");
+        let Arrived { person, .. } = finish(&handoff, &session, &token).unwrap();
+        assert_eq!((person.user.as_str(), person.account.as_str()), ("ana", "acme"), "{algorithm:?}");
     }
 }
 
 #[test]
 fn the_way_out_keeps_the_login_pages_query_and_carries_ours() {
     let onward = Onward::authorize("client_id=abc&state=%26%25+é&redirect_uri=https%3A%2F%2Fapp").unwrap();
-    let location = handoff().begin(&session(), &onward, NOW).unwrap();
+    let location = handoff().login_location("nonce-1", &onward, false);
     assert!(location.as_str().starts_with("https://platform.example/login?theme=dark&request="));
     let pairs: Vec<_> = location.query_pairs().collect();
     assert_eq!(pairs[0], ("theme".into(), "dark".into()));
-    assert_eq!((pairs[1].0.as_ref(), pairs[1].1.len()), ("request", 43));
+    assert_eq!(pairs[1], ("request".into(), "nonce-1".into()));
     let return_to = Url::parse(&pairs[2].1).unwrap();
     assert_eq!((pairs[2].0.as_ref(), return_to.path()), ("return_to", "/sign-in/handoff"));
     let (name, param) = return_to.query_pairs().next().unwrap();
     assert_eq!((name.as_ref(), Onward::from_param(&param)), ("continue", Ok(onward)));
 
-    let location = handoff().begin(&session(), &Onward::AccountApps, NOW).unwrap();
+    assert_eq!(pairs.len(), 3);
+
+    let location = handoff().login_location("nonce-1", &Onward::AccountApps, true);
+    assert_eq!(location.query_pairs().last(), Some(("prompt".into(), "select_account".into())));
     let return_to = location.query_pairs().find(|(name, _)| name == "return_to").unwrap().1.into_owned();
     assert_eq!(return_to, "https://grantbook.example/sign-in/handoff");
 }
@@ -114,9 +133,9 @@ fn another_key_is_refused_for_every_algorithm() {
     ];
     for ((algorithm, key, _), other) in hosts().into_iter().zip(others) {
         let (handoff, session) = (Handoff::new(options(algorithm, key)).unwrap(), session());
-        let claims = claims(&set_out(&handoff, &session, NOW));
+        let claims = claims(&set_out(&session));
         let token = encode(&Header::new(algorithm.as_jwt()), &claims, &other).unwrap();
-        let refused = handoff.finish(&session, &token, NOW).unwrap_err();
+        let refused = finish(&handoff, &session, &token).unwrap_err();
         assert!(matches!(refused, HandoffError::WrongSignature), "{algorithm:?}: {refused}");
     }
 }
@@ -129,18 +148,18 @@ fn another_algorithm_is_refused_even_with_a_right_key() {
                 continue;
             }
             let (handoff, session) = (Handoff::new(options(configured, key)).unwrap(), session());
-            let claims = claims(&set_out(&handoff, &session, NOW));
+            let claims = claims(&set_out(&session));
             let token = encode(&Header::new(other.as_jwt()), &claims, &host).unwrap();
-            let refused = handoff.finish(&session, &token, NOW).unwrap_err();
+            let refused = finish(&handoff, &session, &token).unwrap_err();
             assert!(matches!(refused, HandoffError::OtherAlgorithm { .. }), "{configured:?} {other:?}");
         }
     }
     // The same secret, a sibling algorithm.
     let (handoff, session) = (handoff(), session());
-    let claims = claims(&set_out(&handoff, &session, NOW));
+    let claims = claims(&set_out(&session));
     let key = EncodingKey::from_secret(SECRET);
     let token = encode(&Header::new(Algorithm::HS512), &claims, &key).unwrap();
-    let refused = handoff.finish(&session, &token, NOW).unwrap_err();
+    let refused = finish(&handoff, &session, &token).unwrap_err();
     assert_eq!(refused.to_string(), "the answer is signed with HS512, and HS256 is configured");
 }
 
@@ -149,17 +168,17 @@ fn a_public_key_is_never_a_shared_secret() {
     let keys = [(HandoffAlgorithm::Rs256, RSA_PUBLIC), (HandoffAlgorithm::EdDsa, EDDSA_PUBLIC)];
     for (algorithm, public) in keys {
         let (handoff, session) = (Handoff::new(options(algorithm, public)).unwrap(), session());
-        let claims = claims(&set_out(&handoff, &session, NOW));
+        let claims = claims(&set_out(&session));
         let raw = handoff.key.decoding_key().try_get_as_bytes().unwrap().to_vec();
         for secret in [public, &raw] {
             let key = EncodingKey::from_secret(secret);
             let forged = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
-            let refused = handoff.finish(&session, &forged, NOW).unwrap_err();
+            let refused = finish(&handoff, &session, &forged).unwrap_err();
             assert!(matches!(refused, HandoffError::OtherAlgorithm { .. }), "{refused}");
             // The same signature under a header that claims the configured algorithm.
             let header = encode_part(&json!({"alg": algorithm.name(), "typ": "JWT"}));
             let forged = format!("{header}.{}", forged.split_once('.').unwrap().1);
-            let refused = handoff.finish(&session, &forged, NOW).unwrap_err();
+            let refused = finish(&handoff, &session, &forged).unwrap_err();
             assert!(matches!(refused, HandoffError::WrongSignature), "{refused}");
         }
     }
@@ -172,27 +191,27 @@ fn encode_part(part: &Value) -> String {
 #[test]
 fn unsigned_and_mangled_answers_are_refused() {
     let (handoff, session) = (handoff(), session());
-    let claims = claims(&set_out(&handoff, &session, NOW));
+    let claims = claims(&set_out(&session));
     let body = encode_part(&claims);
     for alg in ["none", "None", "NONE", "", "HS256"] {
         let header = encode_part(&json!({"alg": alg, "typ": "JWT"}));
         for signature in ["", "AAAA"] {
             let unsigned = format!("{header}.{body}.{signature}");
-            assert!(handoff.finish(&session, &unsigned, NOW).is_err(), "{alg} {signature}");
+            assert!(finish(&handoff, &session, &unsigned).is_err(), "{alg} {signature}");
         }
     }
     let right = sign(&claims);
     let cut = &right[..right.len() - 1];
     let long = format!("{right}{}", "A".repeat(9000));
     for mangled in ["", ".", "..", "a.b.c", cut, &format!("{right}."), &format!(" {right}"), &long] {
-        assert!(handoff.finish(&session, mangled, NOW).is_err(), "{mangled:?}");
+        assert!(finish(&handoff, &session, mangled).is_err(), "{mangled:?}");
     }
     let mut header = Header::new(Algorithm::HS256);
     header.crit = Some(vec!["exp".into()]);
     let critical = encode(&header, &claims, &EncodingKey::from_secret(SECRET)).unwrap();
-    assert!(matches!(handoff.finish(&session, &critical, NOW), Err(HandoffError::Critical)));
+    assert!(matches!(finish(&handoff, &session, &critical), Err(HandoffError::Critical)));
     // None of these spent the nonce.
-    assert!(handoff.finish(&session, &right, NOW).is_ok());
+    assert!(finish(&handoff, &session, &right).is_ok());
 }
 
 #[test]
@@ -261,6 +280,28 @@ fn every_claim_must_be_there_and_be_what_it_says() {
 }
 
 #[test]
+fn names_and_role_may_be_there() {
+    let plain = answered(|_| {}).unwrap().person;
+    assert_eq!((plain.name, plain.account_name, plain.role), (None, None, AccountRole::Member));
+    let person = answered(|claims| {
+        claims["name"] = json!(" Ana\u{0}\n Torres ");
+        claims["account_name"] = json!("é".repeat(1000));
+        claims["role"] = json!("admin");
+    });
+    let person = person.unwrap().person;
+    assert_eq!(person.name.as_deref(), Some("Ana Torres"));
+    assert_eq!(person.account_name, Some("é".repeat(100)));
+    assert_eq!(person.role, AccountRole::Admin);
+    for empty in [json!(null), json!(""), json!(" \u{7f} ")] {
+        assert_eq!(answered(|claims| claims["name"] = empty).unwrap().person.name, None);
+    }
+    for (claim, wrong) in [("name", json!(7)), ("account_name", json!(["Acme"])), ("role", json!("owner")), ("role", json!(""))] {
+        let refused = answered(|claims| claims[claim] = wrong).unwrap_err();
+        assert!(matches!(refused, HandoffError::WrongClaim { .. }), "{claim}: {refused}");
+    }
+}
+
+#[test]
 fn an_answer_is_for_the_browser_that_set_out() {
     assert!(matches!(
         answered(|claims| claims["request"] = json!("another nonce")),
@@ -268,41 +309,19 @@ fn an_answer_is_for_the_browser_that_set_out() {
     ));
     let handoff = handoff();
     let (theirs, mine) = (session(), session());
-    let token = sign(&claims(&set_out(&handoff, &theirs, NOW)));
-    assert!(matches!(handoff.finish(&mine, &token, NOW), Err(HandoffError::NotPending)));
-    set_out(&handoff, &mine, NOW);
-    assert!(matches!(handoff.finish(&mine, &token, NOW), Err(HandoffError::NotPending)));
-    assert!(handoff.finish(&theirs, &token, NOW).is_ok());
+    let token = sign(&claims(&set_out(&theirs)));
+    assert!(matches!(finish(&handoff, &mine, &token), Err(HandoffError::NotPending)));
+    set_out(&mine);
+    assert!(matches!(finish(&handoff, &mine, &token), Err(HandoffError::NotPending)));
+    assert!(finish(&handoff, &theirs, &token).is_ok());
 }
 
 #[test]
-fn an_answer_is_taken_once_even_by_a_browser_that_kept_its_old_cookie() {
+fn an_answer_is_taken_once_even_from_a_browser_that_kept_its_cookie() {
     let (handoff, session) = (handoff(), session());
-    let token = sign(&claims(&set_out(&handoff, &session, NOW)));
-    let old_cookie = Pending::of(&session);
-    assert!(handoff.finish(&session, &token, NOW).is_ok());
-    assert!(matches!(handoff.finish(&session, &token, NOW), Err(HandoffError::NotPending)));
-    old_cookie.keep_in(&session).unwrap();
-    assert!(matches!(handoff.finish(&session, &token, NOW), Err(HandoffError::Reused)));
-}
-
-#[test]
-fn a_browser_has_a_few_sign_ins_under_way_and_not_for_ever() {
-    let (handoff, session) = (handoff(), session());
-    let nonces: Vec<_> = (0..=MAX_PENDING).map(|_| set_out(&handoff, &session, NOW)).collect();
-    let finish = |at: usize| {
-        let mut claims = claims(&nonces[at]);
-        claims["jti"] = json!(format!("answer-{at}"));
-        handoff.finish(&session, &sign(&claims), NOW)
-    };
-    assert!(matches!(finish(0), Err(HandoffError::NotPending)), "the oldest made way");
-    for at in 1..=MAX_PENDING {
-        assert!(finish(at).is_ok(), "{at}");
-    }
-
-    let started = Timestamp::from_micros(NOW.as_micros() - PENDING_LIFETIME.as_micros() as i64);
-    let stale = sign(&claims(&set_out(&handoff, &session, started)));
-    assert!(matches!(handoff.finish(&session, &stale, NOW), Err(HandoffError::NotPending)));
+    let token = sign(&claims(&set_out(&session)));
+    assert!(finish(&handoff, &session, &token).is_ok());
+    assert!(matches!(finish(&handoff, &session, &token), Err(HandoffError::Reused)));
 }
 
 #[test]

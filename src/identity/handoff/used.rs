@@ -1,7 +1,8 @@
 //! Answers that were taken. Knows: their `jti` and when they expire. Must not know: who they were about.
 //!
-//! A nonce is spent by removing it from the cookie, which a browser that kept the old cookie can undo.
-//! Remembering the answers closes that on this node, in memory, for the few minutes they are good for.
+//! A nonce is spent by taking its cookie from the browser, which a browser that kept it can undo.
+//! Remembering the answers closes that on this node, in memory, for the few minutes they are good for. What
+//! began before this memory did is not taken at all ([`crate::identity::pending`]).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

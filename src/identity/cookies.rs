@@ -1,0 +1,53 @@
+//! The cookies of a request, as they were sent. Knows: names and values, byte for byte. Must not know: what
+//! they are good for.
+//!
+//! A name counts to the letter. Whoever decodes percent-encoded names, as `actix_web` does, takes
+//! `__%48ost-x`, which any sibling host may set for the whole domain, for `__Host-x`, which only this host
+//! can set. Nor is a neighbour's cookie our affair: it may be any bytes, and ours is still read.
+
+use std::time::Duration;
+
+use actix_web::cookie::{Cookie, SameSite, time};
+use actix_web::http::header::{COOKIE, HeaderMap};
+
+/// Names and values, in the order they were sent. What is not UTF-8 is not one of ours.
+pub(super) fn sent(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = headers.get_all(COOKIE).flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    pairs.filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
+}
+
+/// The value of the one cookie of this name. None if there are two: nobody can tell then which one is ours.
+/// (Over https no browser sends two of one `__Host-` name. On loopback, another port may have set one.)
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = sent(headers).filter_map(|(known, value)| (known == name).then_some(value));
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// How this server's cookies are named and set: for the whole of this host and no other, out of reach of
+/// scripts, and not sent along with what other sites post or load.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OurCookies {
+    /// Whether people reach this server by https. Cookies are then `Secure` and named `__Host-…`, which no
+    /// other host and no plain-text connection can set.
+    pub(super) https: bool,
+}
+
+impl OurCookies {
+    /// The full name of one of our cookies.
+    pub(super) fn name(self, name: &str) -> String {
+        format!("{}{name}", if self.https { "__Host-" } else { "" })
+    }
+
+    /// A cookie under its full name. Without an age it goes with the browser's window.
+    pub(super) fn cookie(self, name: String, value: String, max_age: Option<Duration>) -> Cookie<'static> {
+        let cookie = Cookie::build(name, value).path("/").http_only(true).same_site(SameSite::Lax);
+        let mut cookie = cookie.secure(self.https).finish();
+        cookie.set_max_age(max_age.map(|age| time::Duration::try_from(age).unwrap_or(time::Duration::MAX)));
+        cookie
+    }
+
+    /// What takes a cookie out of the browser.
+    pub(super) fn removal(self, name: String) -> Cookie<'static> {
+        self.cookie(name, String::new(), Some(Duration::ZERO))
+    }
+}
