@@ -136,9 +136,7 @@ pub async fn handoff(
     let under_way = browser.sign_ins.of(request.headers(), now);
     let before = session::signed_in(&session, now, service.session_lifetime);
     match handoff.finish(&under_way, query.get("token").unwrap_or_default(), now) {
-        Ok(arrived) => {
-            arrive(&context, &browser, Arrival { arrived, under_way, before, now }, &onward)
-        }
+        Ok(arrived) => arrive(&context, &browser, Arrival { arrived, under_way, before, now }, &onward),
         // Asked for twice by the browser that set out: the other answer signs the person in.
         Err(HandoffError::Reused) => Ok(see_other(&onward.location())),
         Err(error) if error.may_be_done() && before.is_some() => Ok(see_other(&onward.location())),

@@ -189,7 +189,9 @@ mod tests {
         // Nor is its beginning moved to where it would count.
         let (name, value) = jar.0.pop_first().unwrap();
         let code = value.split_once('.').unwrap().1;
-        for made_up in [format!("{}.{code}", NOW.plus(SECOND).as_micros()), format!(".{code}"), value[1..].to_owned()] {
+        for made_up in
+            [format!("{}.{code}", NOW.plus(SECOND).as_micros()), format!(".{code}"), value[1..].to_owned()]
+        {
             jar.0.insert(name.clone(), made_up.clone());
             assert!(!after.of(&jar.headers(), NOW.plus(SECOND)).has(&nonce), "{made_up}");
             assert!(!before.of(&jar.headers(), NOW.plus(SECOND)).has(&nonce), "{made_up}");

@@ -118,7 +118,11 @@ fn a11_a_form_posted_to_two_nodes_leads_to_one_code() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
     let node = || {
         let settings = [("SESSION_KEY_FILE", key.to_str().unwrap()), ("ISSUER", "http://127.0.0.1:1")];
-        Grantbook::given(Given { settings: &settings, store: Some(Arc::clone(&store) as _) })
+        Grantbook::given(Given {
+            settings: &settings,
+            store: Some(Arc::clone(&store) as _),
+            ..Given::default()
+        })
     };
     let nodes = [node(), node()];
     let app = nodes[0].app();

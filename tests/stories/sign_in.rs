@@ -131,7 +131,9 @@ fn account_page(grantbook: &Grantbook, cookie: &[u8]) -> String {
 
 #[test]
 fn only_a_cookie_of_our_name_to_the_letter_is_our_session() {
-    for (settings, name) in [(&[][..], "grantbook"), (&[("ISSUER", "https://auth.example")], "__Host-grantbook")] {
+    for (settings, name) in
+        [(&[][..], "grantbook"), (&[("ISSUER", "https://auth.example")], "__Host-grantbook")]
+    {
         let grantbook = Grantbook::with(&[&[("SIGN_IN_MODE", "dev")], settings].concat());
         let value = grantbook.person("ana", "acme").cookies().remove(name).unwrap();
         let signed_in = |cookie: &[u8]| match account_page(&grantbook, cookie).get(9..12) {
@@ -141,7 +143,12 @@ fn only_a_cookie_of_our_name_to_the_letter_is_our_session() {
         };
         assert!(signed_in(format!("{name}={value}").as_bytes()));
         // A sibling host can set each of these for the whole domain, and the last spells the same name.
-        for other in [name.to_uppercase(), format!("{name}%20"), name.replace('n', "%6e"), format!("%{:02X}{}", name.as_bytes()[0], &name[1..])] {
+        for other in [
+            name.to_uppercase(),
+            format!("{name}%20"),
+            name.replace('n', "%6e"),
+            format!("%{:02X}{}", name.as_bytes()[0], &name[1..]),
+        ] {
             assert!(!signed_in(format!("{other}={value}").as_bytes()), "{other}");
             assert!(signed_in(format!("{other}=x; {name}={value}; {other}=y").as_bytes()), "{other}");
         }

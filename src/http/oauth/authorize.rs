@@ -114,7 +114,8 @@ pub async fn decide(
     let ticket = form.get("ticket").unwrap_or_default();
     // Whoever it was made for and however old it is: what it asked can be asked again.
     let made_for = browser.tickets.made_for::<ConsentTicket>(CONSENT, ticket);
-    let page = made_for.and_then(|ticket| Onward::authorize(&ticket.query).ok()).unwrap_or(Onward::AccountApps);
+    let page =
+        made_for.and_then(|ticket| Onward::authorize(&ticket.query).ok()).unwrap_or(Onward::AccountApps);
     let stale = |sentence: &str| PageError::stale_form(&context, sentence, &page);
     let now = service.ledger.now();
     let person = session::signed_in(&session, now, service.session_lifetime)

@@ -111,7 +111,9 @@ pub enum HandoffError {
         source: IdError,
     },
     /// Not asked for by this browser, or spent, or too long ago, or before this process started.
-    #[error("the answer's `request` is not pending in this browser, or has been since before this server started")]
+    #[error(
+        "the answer's `request` is not pending in this browser, or has been since before this server started"
+    )]
     NotPending,
     /// Taken before.
     #[error("the answer was used before (its `jti` is known)")]
@@ -276,7 +278,8 @@ fn shown(claim: &'static str, value: Option<Value>) -> Result<Option<String>, Ha
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => {
-            let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+            let words =
+                text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
             let text: String = words.collect::<Vec<_>>().join(" ").chars().take(MAX_SHOWN_CHARS).collect();
             Ok(Some(text).filter(|text| !text.is_empty()))
         }

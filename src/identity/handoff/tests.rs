@@ -295,7 +295,9 @@ fn names_and_role_may_be_there() {
     for empty in [json!(null), json!(""), json!(" \u{7f} ")] {
         assert_eq!(answered(|claims| claims["name"] = empty).unwrap().person.name, None);
     }
-    for (claim, wrong) in [("name", json!(7)), ("account_name", json!(["Acme"])), ("role", json!("owner")), ("role", json!(""))] {
+    for (claim, wrong) in
+        [("name", json!(7)), ("account_name", json!(["Acme"])), ("role", json!("owner")), ("role", json!(""))]
+    {
         let refused = answered(|claims| claims[claim] = wrong).unwrap_err();
         assert!(matches!(refused, HandoffError::WrongClaim { .. }), "{claim}: {refused}");
     }
