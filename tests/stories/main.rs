@@ -7,6 +7,7 @@ mod client;
 mod executable;
 mod harness;
 mod html;
+mod platform;
 
 mod account;
 mod approved_again;
@@ -31,6 +32,7 @@ mod replay;
 mod revoke;
 mod secrecy;
 mod sign_in;
+mod tabs;
 mod token;
 mod tokens;
 mod wire;
