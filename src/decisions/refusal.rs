@@ -85,8 +85,8 @@ pub enum Refusal {
     /// No operator key has this id, or it was retired before.
     #[error("no such operator key")]
     KeyUnknown,
-    /// A text that people are to read is missing or too long.
-    #[error("{what} must be 1 to {limit} characters")]
+    /// A text that people are to read is missing, too long, or has what cannot be read.
+    #[error("{what} must be 1 to {limit} characters, none of them a control character, and not only spaces")]
     Text {
         /// Which text.
         what: &'static str,

@@ -1,18 +1,29 @@
-//! `/openapi.json`: the interface, from the code. A handler is in it by being named in the list below.
+//! `/openapi.json`: the interface, from the code. A handler is in it by being named in the list below; what
+//! holds for many of them is added by `conventions`.
+
+mod conventions;
 
 use std::sync::LazyLock;
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use serde_json::{Value, json};
 use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::audit;
 use super::manage::{apps, installations, keys, tokens};
 use super::oauth;
+use super::oauth::error::OAuthErrorBody;
 use super::probes;
 use super::problem::Problem;
 use super::projections;
+use super::service::Service;
+
+pub(super) use conventions::event_type;
+
+/// Stands for the issuer in the text that is the same for every server.
+const SERVER: &str = "https://issuer.invalid";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -56,7 +67,7 @@ use super::projections;
         probes::metrics,
         document,
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, OAuthErrorBody)),
     modifiers(&Security),
     tags(
         (name = "oauth", description = "What apps and resource servers ask."),
@@ -91,22 +102,26 @@ impl Modify for Security {
 }
 
 /// The whole interface.
-pub fn api() -> utoipa::openapi::OpenApi {
-    Api::openapi()
+fn api() -> Value {
+    let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    conventions::complete(&mut document);
+    if let Some(document) = document.as_object_mut() {
+        document.insert("servers".to_owned(), json!([{ "url": SERVER }]));
+    }
+    document
 }
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "probes",
     responses((status = 200, description = "This document", body = Object)))]
-pub async fn document() -> HttpResponse {
-    static TEXT: LazyLock<String> = LazyLock::new(|| api().to_json().unwrap_or_default());
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(TEXT.as_str())
+pub async fn document(service: web::Data<Service>) -> HttpResponse {
+    static TEXT: LazyLock<String> = LazyLock::new(|| api().to_string());
+    let text = TEXT.replace(SERVER, &service.issuer);
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::http::manage::given::ROUTES;
 
@@ -119,13 +134,9 @@ mod tests {
         "POST /oauth/token",
     ];
 
-    fn document() -> Value {
-        serde_json::from_str(&api().to_json().unwrap()).unwrap()
-    }
-
     #[test]
     fn every_route_is_in_the_document_and_the_other_way_round() {
-        let document = document();
+        let document = api();
         let mut documented: Vec<String> = Vec::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for method in item.as_object().unwrap().keys() {
@@ -142,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_management_route_asks_for_an_operator_key_and_answers_with_problems() {
-        let document = document();
+        let document = api();
         assert_eq!(document["components"]["securitySchemes"]["operator_key"]["scheme"], "bearer");
         assert_eq!(document["components"]["securitySchemes"]["client"]["scheme"], "basic");
         assert!(document["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
@@ -153,14 +164,17 @@ mod tests {
                 route.needs.is_some(),
                 "{route:?}"
             );
-            let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
-            assert_eq!(problem.is_object(), route.needs.is_some(), "{route:?}");
+            let statuses = if route.needs.is_some() { &[401, 403, 408, 500, 503][..] } else { &[] };
+            for status in statuses {
+                let problem = &operation["responses"][status.to_string()]["content"];
+                assert!(problem["application/problem+json"].is_object(), "{route:?} {status}");
+            }
         }
     }
 
     #[test]
     fn no_two_operations_have_one_name() {
-        let document = document();
+        let document = api();
         let paths = document["paths"].as_object().unwrap().values();
         let mut names: Vec<_> = paths
             .flat_map(|item| item.as_object().unwrap().values())
@@ -170,6 +184,48 @@ mod tests {
         let all = names.len();
         names.dedup();
         assert_eq!(names.len(), all, "{names:?}");
+    }
+
+    /// Goes through every value of the document.
+    fn each<'a>(value: &'a Value, path: &str, see: &mut impl FnMut(&str, &'a Value)) {
+        see(path, value);
+        let fields = value.as_object().into_iter().flatten();
+        fields.for_each(|(name, value)| each(value, &format!("{path}/{name}"), see));
+        let items = value.as_array().into_iter().flatten();
+        items.for_each(|value| each(value, path, see));
+    }
+
+    #[test]
+    fn generators_of_clients_can_use_it() {
+        let document = api();
+        let mut wrong = Vec::new();
+        each(&document, "", &mut |path, value| {
+            // A choice without a discriminator, and a name with an underscore that code is cut at.
+            if value["oneOf"].is_array() || value["anyOf"].is_array() {
+                wrong.push(format!("{path} is a choice"));
+            }
+            if value["operationId"].as_str().is_some_and(|id| id.contains('_')) {
+                wrong.push(format!("{path} is called {}", value["operationId"]));
+            }
+            let form = &value["application/x-www-form-urlencoded"]["schema"];
+            if form["type"] == "string" {
+                wrong.push(format!("{path} is a form without fields"));
+            }
+            if value["items"]["properties"].is_object() {
+                wrong.push(format!("{path} has items without a name"));
+            }
+            if value["in"] == "path"
+                && !["format", "pattern", "enum"].iter().any(|of| value["schema"][of] != Value::Null)
+                && value["schema"]["$ref"].is_null()
+            {
+                wrong.push(format!("{path} does not say what {} looks like", value["name"]));
+            }
+        });
+        assert_eq!(wrong, [""; 0]);
+        assert_eq!(document["servers"][0]["url"], SERVER);
+        assert_eq!(document["paths"]["/apps/{client_id}/secrets"]["post"]["requestBody"]["required"], false);
+        let secrets = &document["components"]["schemas"]["AppPage"]["properties"]["items"]["items"];
+        assert_eq!(secrets["$ref"], "#/components/schemas/AppJson");
     }
 
     /// Every schema that says nothing of what there may be, in a schema or in what it leads to.
@@ -200,11 +256,12 @@ mod tests {
 
     #[test]
     fn every_answer_says_what_it_looks_like() {
-        let document = document();
+        let document = api();
         let mut looked_at = 0;
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 for (status, response) in operation["responses"].as_object().unwrap() {
+                    assert_ne!(response["description"], Value::Null, "{method} {path} {status}");
                     for (media_type, content) in response["content"].as_object().into_iter().flatten() {
                         let name = format!("{method} {path} {status} {media_type}");
                         let empty = empty(&document, &content["schema"], name, &mut Vec::new());
@@ -229,7 +286,7 @@ mod tests {
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
-        let document = document();
+        let document = api();
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(found.len() > 20);

@@ -34,9 +34,12 @@ pub struct Readiness {
 
 /// Whether the process lives.
 #[utoipa::path(get, path = "/healthz", tag = "probes",
-    responses((status = 200, description = "It lives", body = String)))]
+    responses((status = 200, description = "It lives", body = String, content_type = "text/plain")))]
 pub async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).body("ok\n")
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("text/plain; charset=utf-8")
+        .body("ok\n")
 }
 
 /// Whether the server can answer: only once the ledger as of the start is folded, and folding goes on.

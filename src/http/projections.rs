@@ -114,7 +114,6 @@ impl From<Rebuild> for RebuildJson {
 #[utoipa::path(get, path = "/projections", operation_id = "list_projections", tag = "projections", security(("operator_key" = [])),
     responses(
         (status = 200, description = "Every projection", body = ProjectionsJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn list(_reader: Reader, service: web::Data<Service>) -> Result<HttpResponse, Problem> {
     let mut items = Vec::new();
@@ -149,10 +148,9 @@ async fn history(service: &Service, rebuild: Option<RebuildJson>) -> ProjectionJ
 
 /// Build a projection again beside the one that is served, and let it take its place. Progress is in the list.
 #[utoipa::path(post, path = "/projections/{name}/rebuild", operation_id = "rebuild_projection", tag = "projections", security(("operator_key" = [])),
-    params(("name" = String, Path)),
+    params(("name" = inline(Name), Path)),
     responses(
         (status = 202, description = "It has begun", body = RebuildJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn rebuild(
     Admin(operator): Admin,
@@ -173,10 +171,9 @@ pub async fn rebuild(
 
 /// Read how far the last rebuild of a projection is, or how it ended.
 #[utoipa::path(get, path = "/projections/{name}/rebuild", operation_id = "read_rebuild", tag = "projections", security(("operator_key" = [])),
-    params(("name" = String, Path)),
+    params(("name" = inline(Name), Path)),
     responses(
         (status = 200, description = "The last rebuild since the start", body = RebuildJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn progress(
     _reader: Reader,
@@ -190,10 +187,9 @@ pub async fn progress(
 
 /// Call a rebuild off. Until the new copy is served, nothing was changed.
 #[utoipa::path(delete, path = "/projections/{name}/rebuild", operation_id = "cancel_rebuild", tag = "projections", security(("operator_key" = [])),
-    params(("name" = String, Path)),
+    params(("name" = inline(Name), Path)),
     responses(
         (status = 204, description = "It will end"),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn cancel(
     _admin: Admin,
@@ -211,7 +207,6 @@ pub async fn cancel(
     params(SnapshotWanted),
     responses(
         (status = 201, description = "It is written", body = SnapshotJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn snapshot(
     _admin: Admin,
@@ -235,6 +230,15 @@ pub async fn snapshot(
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail))
         }
     }
+}
+
+/// The name of a projection.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a description: names are read by Projection")]
+enum Name {
+    Live,
+    History,
 }
 
 fn named(name: &str) -> Result<Projection, Problem> {

@@ -19,6 +19,7 @@ use crate::audit::{Filter, Order, ShownRow};
 use crate::http::connection::Connection;
 use crate::http::manage::paging::Limit;
 use crate::http::manage::reply;
+use crate::http::openapi::event_type;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
 
@@ -47,7 +48,7 @@ pub struct Wanted {
     actor: Option<String>,
     /// Of this type, such as `token-revoked`: one that grantbook knows, or one that is in the ledger.
     #[serde(rename = "type")]
-    #[param(nullable = false)]
+    #[param(schema_with = event_type)]
     event_type: Option<String>,
     /// For this reason, word for word, such as `superseded`: one that grantbook gives, or one that is in the ledger.
     #[param(nullable = false)]
@@ -67,10 +68,10 @@ pub struct Wanted {
     #[param(nullable = false)]
     before: Option<u64>,
     /// `newest` first, which is the default, or `oldest` first.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(inline, nullable = false)]
     order: Option<OrderName>,
     /// `json`, a page; `ndjson` or `csv`, everything. Without it, what the Accept header prefers.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(inline, nullable = false)]
     format: Option<Format>,
     /// `next_cursor` of the page before, with everything else as it was there.
     #[param(nullable = false)]
@@ -91,18 +92,20 @@ fn before<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
 /// What is wrong with it is said with its name.
 fn position<'de, D: Deserializer<'de>>(text: D, name: &str) -> Result<Option<u64>, D::Error> {
     let text = String::deserialize(text)?;
-    let wrong = |_| D::Error::custom(format!("{name} must be a position, such as 42, and is {text:?}"));
-    text.parse().map(Some).map_err(wrong)
+    // No position is beyond the signed ones, which is what the description of the interface says.
+    let position: Option<i64> = text.parse().ok().filter(|position| *position >= 0);
+    let wrong = || D::Error::custom(format!("{name} must be a position, such as 42, and is {text:?}"));
+    position.map(|position| Some(position.cast_unsigned())).ok_or_else(wrong)
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum OrderName {
     Newest,
     Oldest,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     Json,
@@ -217,7 +220,6 @@ impl Cursor {
     responses(
         (status = 200, description = "One page, or everything, one event a line", content(
             (EventsJson = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn list(
     _asked: Asked,

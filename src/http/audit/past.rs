@@ -79,7 +79,6 @@ fn until(point: Option<Point>) -> Until {
     params(AccountAsOf),
     responses(
         (status = 200, description = "Every app that anybody had approved by then, and the position and time that this is as of", body = AccountThen),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn installations(
     _asked: Asked,
@@ -97,7 +96,6 @@ pub async fn installations(
     params(("token_id" = String, Path), AsOf),
     responses(
         (status = 200, description = "Whether it was valid, why or why not, and the event that says so", body = TokenAnswer),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn token(
     _asked: Asked,
@@ -115,7 +113,6 @@ pub async fn token(
     params(FromTo),
     responses(
         (status = 200, description = "What is different, and the positions and times compared", body = Changes),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn diff(
     _asked: Asked,

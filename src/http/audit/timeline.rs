@@ -23,7 +23,6 @@ pub(crate) struct TimelineJson {
     params(("installation_id" = String, Path)),
     responses(
         (status = 200, description = "The timeline", body = TimelineJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn of_installation(
     _asked: Asked,
@@ -40,7 +39,6 @@ pub async fn of_installation(
     params(("token_id" = String, Path)),
     responses(
         (status = 200, description = "The timeline", body = TimelineJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn of_token(
     _asked: Asked,

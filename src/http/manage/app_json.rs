@@ -37,24 +37,30 @@ pub struct AppJson {
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenPolicyJson {
     /// Seconds from issue to expiry, at most a year; absent or null for tokens that do not expire.
+    #[schema(minimum = 1, maximum = 31_622_400)]
     lifetime_seconds: Option<u64>,
 }
 
 /// Whether the app's codes and tokens count.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(tag = "state", rename_all = "snake_case")]
-enum StatusJson {
+struct StatusJson {
+    #[schema(inline)]
+    state: StateJson,
+    /// Why it is not active; absent if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
+}
+
+/// Whether the app's codes and tokens count. `quarantined`: an event of the app cannot be read or folded, so
+/// nothing of it counts.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum StateJson {
     Active,
-    Suspended {
-        reason: String,
-    },
-    Deleted {
-        reason: String,
-    },
-    /// An event of the app cannot be read or folded, so nothing of it counts.
-    Quarantined {
-        reason: String,
-    },
+    Suspended,
+    Deleted,
+    Quarantined,
 }
 
 /// A client secret, by its name.
@@ -103,12 +109,13 @@ impl From<TokenPolicyJson> for TokenPolicy {
 
 impl From<&AppStatus> for StatusJson {
     fn from(status: &AppStatus) -> Self {
-        match status {
-            AppStatus::Active => Self::Active,
-            AppStatus::Suspended { reason } => Self::Suspended { reason: reason.clone() },
-            AppStatus::Deleted { reason } => Self::Deleted { reason: reason.clone() },
-            AppStatus::Quarantined { reason } => Self::Quarantined { reason: reason.clone() },
-        }
+        let (state, reason) = match status {
+            AppStatus::Active => (StateJson::Active, None),
+            AppStatus::Suspended { reason } => (StateJson::Suspended, Some(reason)),
+            AppStatus::Deleted { reason } => (StateJson::Deleted, Some(reason)),
+            AppStatus::Quarantined { reason } => (StateJson::Quarantined, Some(reason)),
+        };
+        Self { state, reason: reason.cloned() }
     }
 }
 

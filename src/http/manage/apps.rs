@@ -31,15 +31,20 @@ const MAX_OVERLAP_SECONDS: u64 = 30 * 24 * 60 * 60;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewApp {
-    /// Shown on the consent page.
+    /// Shown on the consent page: characters that can be seen.
+    #[schema(min_length = 1, max_length = 100)]
     name: String,
     /// Who answers for the app; shown on the consent page.
+    #[schema(min_length = 1, max_length = 100)]
     owner: String,
     /// Where people can read about the app: an https address.
+    #[schema(max_length = 500)]
     homepage: Option<String>,
-    /// 1 to 20 redirect URIs: absolute https, http for loopback addresses, or a private scheme with a dot.
+    /// Redirect URIs: absolute https, http for loopback addresses, or a private scheme with a dot.
+    #[schema(min_items = 1, max_items = 20, example = json!(["https://app.example/callback"]))]
     redirect_uris: Vec<String>,
-    /// The scopes it may ask for.
+    /// The scopes it may ask for, of those that the server's configuration has.
+    #[schema(min_items = 1, example = json!(["widgets"]))]
     scopes: Vec<String>,
     /// Whether it can keep a secret: true unless it runs on people's own devices.
     #[serde(default = "yes")]
@@ -70,22 +75,22 @@ pub(crate) struct NewAppJson {
 #[serde(deny_unknown_fields)]
 pub struct AppChanges {
     #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
     name: Option<String>,
     #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
     owner: Option<String>,
     /// Null for none.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 500)]
     homepage: Option<Option<String>>,
     /// All redirect URIs from now on.
     #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, min_items = 1, max_items = 20, example = json!(["https://app.example/callback"]))]
     redirect_uris: Option<Vec<String>>,
     /// All scopes it may ask for from now on; tokens already issued keep theirs.
     #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, min_items = 1, example = json!(["widgets"]))]
     scopes: Option<Vec<String>>,
     /// For tokens issued from now on.
     #[serde(default, deserialize_with = "present")]
@@ -126,7 +131,12 @@ pub(crate) struct NewSecretJson {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// 1 to 500 characters.
+    /// No control characters, and one that can be seen.
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     reason: String,
 }
 
@@ -136,7 +146,6 @@ pub struct Reason {
     responses(
         (status = 201, description = "Registered. The secret is shown this once.", body = NewAppJson,
             headers(("Location" = String, description = "Where to read the app"))),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn register(
     Admin(operator): Admin,
@@ -167,7 +176,6 @@ pub async fn register(
     params(Paging),
     responses(
         (status = 200, description = "One page of apps", body = Page<AppJson>),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn list(
     _reader: Reader,
@@ -184,7 +192,6 @@ pub async fn list(
     params(("client_id" = String, Path)),
     responses(
         (status = 200, description = "The app", body = AppJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn read(
     _reader: Reader,
@@ -197,10 +204,9 @@ pub async fn read(
 /// Change an app. What the body does not name stays.
 #[utoipa::path(patch, path = "/apps/{client_id}", operation_id = "update_app", tag = "apps", security(("operator_key" = [])),
     params(("client_id" = String, Path)),
-    request_body = AppChanges,
+    request_body = Option<AppChanges>,
     responses(
         (status = 200, description = "The app as it is now", body = AppJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn update(
     Admin(operator): Admin,
@@ -225,10 +231,9 @@ pub async fn update(
 /// Rotate the client secret: a new one is accepted at once, the old one goes on for the overlap.
 #[utoipa::path(post, path = "/apps/{client_id}/secrets", tag = "apps", security(("operator_key" = [])),
     params(("client_id" = String, Path)),
-    request_body = Rotation,
+    request_body = Option<Rotation>,
     responses(
         (status = 201, description = "Rotated. The secret is shown this once.", body = NewSecretJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn rotate_secret(
     Admin(operator): Admin,
@@ -260,7 +265,6 @@ pub async fn rotate_secret(
     params(("client_id" = String, Path), ("secret_id" = String, Path)),
     responses(
         (status = 204, description = "The secret is refused from now on"),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn retire_secret(
     Admin(operator): Admin,
@@ -279,7 +283,6 @@ pub async fn retire_secret(
     request_body = Reason,
     responses(
         (status = 200, description = "The app as it is now", body = AppJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn suspend(
     Admin(operator): Admin,
@@ -299,7 +302,6 @@ pub async fn suspend(
     request_body = Reason,
     responses(
         (status = 200, description = "The app as it is now", body = AppJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn resume(
     Admin(operator): Admin,
@@ -318,7 +320,6 @@ pub async fn resume(
     params(("client_id" = String, Path), Why),
     responses(
         (status = 204, description = "The app is gone; its history stays"),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn delete(
     Admin(operator): Admin,

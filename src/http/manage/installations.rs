@@ -216,7 +216,6 @@ impl From<&TokenFacts> for TokenJson {
     params(Which),
     responses(
         (status = 200, description = "One page of installations", body = Page<InstallationJson>),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn list(
     _reader: Reader,
@@ -251,7 +250,6 @@ pub async fn list(
     params(("installation_id" = String, Path)),
     responses(
         (status = 200, description = "The installation", body = InstallationWithTokensJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn read(
     _reader: Reader,
@@ -278,7 +276,6 @@ pub async fn read(
     params(("installation_id" = String, Path), Paging),
     responses(
         (status = 200, description = "One page of events with their envelopes", body = Page<EventJson>),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn events(
     _reader: Reader,
@@ -302,7 +299,6 @@ pub async fn events(
     params(("installation_id" = String, Path)),
     responses(
         (status = 200, description = "Uninstalled", body = UninstalledJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn uninstall(
     Admin(operator): Admin,

@@ -21,7 +21,12 @@ use crate::secrets;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
-    /// What it is for: 1 to 100 characters.
+    /// What it is for: no control characters, and one that can be seen.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     name: String,
     #[schema(inline)]
     role: RoleJson,
@@ -102,7 +107,6 @@ impl From<&IssuedKey> for KeyJson {
     request_body = NewKey,
     responses(
         (status = 201, description = "Created. The key is shown this once.", body = NewKeyJson),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn create(
     Admin(operator): Admin,
@@ -125,7 +129,6 @@ pub async fn create(
     params(Paging),
     responses(
         (status = 200, description = "One page of operator keys", body = Page<KeyJson>),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn list(
     _reader: Reader,
@@ -141,7 +144,6 @@ pub async fn list(
     params(("key_id" = String, Path), Why),
     responses(
         (status = 204, description = "The key is refused from now on"),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn retire(
     Admin(operator): Admin,

@@ -41,7 +41,13 @@ async fn settle<C: Command>(
 #[into_params(parameter_in = Query)]
 pub struct Why {
     /// Why, in the operator's words: 1 to 500 characters.
-    #[param(required = true, nullable = false)]
+    #[param(
+        required = true,
+        nullable = false,
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     reason: Option<String>,
 }
 

@@ -39,7 +39,6 @@ enum OperatorsReason {
     params(("token_id" = String, Path), Revocation),
     responses(
         (status = 204, description = "The token is refused from now on"),
-        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn revoke(
     Admin(operator): Admin,

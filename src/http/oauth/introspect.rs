@@ -6,64 +6,68 @@ use grantbook_projections::live::TokenFacts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{OAuthError, OAuthErrorBody, no_store};
+use super::error::{OAuthError, no_store};
+use super::forms::IntrospectionForm;
 use super::{client, posted};
 use crate::http::node;
 use crate::http::operator::{self, Operator};
 use crate::http::service::Service;
 use crate::secrets;
 
-/// What is true of a valid token; for anything else only `{"active":false}`.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum Introspection<'a> {
-    /// The token is valid.
-    Active(ActiveToken<'a>),
-    /// It is not, or is none of the caller's; which, is not said.
-    Inactive {
-        /// Always `false`.
-        active: bool,
-    },
-}
-
-/// What is true of a valid token.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ActiveToken<'a> {
-    /// Always `true`.
+/// What is true of a valid token; for anything else only `{"active":false}`: whether it is not valid or not one
+/// of the caller's is not said (RFC 7662 section 2.2).
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Introspection<'a> {
+    /// Whether the token is valid. Everything else is there only if it is.
     active: bool,
     /// Canonical names of its scopes, separated by spaces.
-    scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    scope: Option<String>,
     /// The app it was issued to.
-    #[schema(value_type = String)]
-    client_id: &'a ClientId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    client_id: Option<&'a ClientId>,
     /// Always `Bearer`.
-    token_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    token_type: Option<&'static str>,
     /// When it was issued, in seconds since 1970.
-    iat: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    iat: Option<i64>,
     /// When it expires, in seconds since 1970; absent for a token that does not.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     exp: Option<i64>,
     /// The user who approved.
-    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    sub: Option<&'a str>,
     /// The issuer.
-    iss: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    iss: Option<&'a str>,
     /// The token's id, by which operators revoke it.
-    #[schema(value_type = String)]
-    jti: &'a TokenId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    jti: Option<&'a TokenId>,
     /// The account the app is installed on.
-    account_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    account_id: Option<&'a str>,
     /// The installation.
-    #[schema(value_type = String)]
-    installation_id: &'a InstallationId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    installation_id: Option<&'a InstallationId>,
 }
 
 /// Tells whether a token is valid, and whose it is. For resource servers with an operator key, as a bearer or as
 /// the secret of a client that the key's id names; an app may ask about its own tokens with its client secret.
 #[utoipa::path(post, path = "/oauth/introspect", operation_id = "introspect", tag = "oauth",
     description = "Tell whether a token is valid (RFC 7662). With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.",
-    request_body(content_type = "application/x-www-form-urlencoded", content = String,
-        description = "token, token_type_hint (ignored)"),
-    responses((status = 200, body = Introspection), (status = 400, body = OAuthErrorBody), (status = 401, body = OAuthErrorBody)),
+    request_body(content_type = "application/x-www-form-urlencoded", content = IntrospectionForm),
+    responses((status = 200, description = "What is known of the token", body = Introspection)),
     security(("operator_key" = []), ("client" = [])))]
 pub async fn introspect(
     request: HttpRequest,
@@ -86,26 +90,24 @@ pub async fn introspect(
     if let Some(behind) = service.ledger.staleness() {
         reply.insert_header((node::STALENESS_HEADER, format!("{:.3}", behind.as_secs_f64())));
     }
-    Ok(reply.json(match &facts {
-        Some(facts) => Introspection::Active(ActiveToken::of(facts, &service.issuer)),
-        None => Introspection::Inactive { active: false },
-    }))
+    let answer = facts.as_ref().map(|facts| Introspection::active(facts, &service.issuer));
+    Ok(reply.json(answer.unwrap_or_default()))
 }
 
-impl<'a> ActiveToken<'a> {
-    fn of(facts: &'a TokenFacts, issuer: &'a str) -> Self {
+impl<'a> Introspection<'a> {
+    fn active(facts: &'a TokenFacts, issuer: &'a str) -> Self {
         Self {
             active: true,
-            scope: facts.scopes.join(" "),
-            client_id: &facts.client_id,
-            token_type: "Bearer",
-            iat: facts.issued_at.as_secs(),
+            scope: Some(facts.scopes.join(" ")),
+            client_id: Some(&facts.client_id),
+            token_type: Some("Bearer"),
+            iat: Some(facts.issued_at.as_secs()),
             exp: facts.expires_at.map(grantbook_events::Timestamp::as_secs),
-            sub: facts.user_id.as_str(),
-            iss: issuer,
-            jti: &facts.token_id,
-            account_id: facts.account_id.as_str(),
-            installation_id: &facts.installation_id,
+            sub: Some(facts.user_id.as_str()),
+            iss: Some(issuer),
+            jti: Some(&facts.token_id),
+            account_id: Some(facts.account_id.as_str()),
+            installation_id: Some(&facts.installation_id),
         }
     }
 }

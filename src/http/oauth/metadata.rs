@@ -7,7 +7,7 @@ use crate::http::service::Service;
 
 /// The server's metadata.
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server", operation_id = "metadata", tag = "oauth",
-    description = "The server's metadata (RFC 8414).", responses((status = 200, body = Object)))]
+    description = "The server's metadata (RFC 8414).", responses((status = 200, description = "The metadata", body = Object)))]
 pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
     let methods = ["client_secret_basic", "client_secret_post", "none"];
     // What introspection takes is named by two registries: "Bearer" is of the one of access token types (RFC 8414

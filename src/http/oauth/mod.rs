@@ -3,6 +3,7 @@
 pub mod authorize;
 mod client;
 pub mod error;
+mod forms;
 pub mod introspect;
 pub mod metadata;
 mod posted;

@@ -4,7 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use grantbook_events::{ActorKind, RevocationReason};
 use serde_json::json;
 
-use super::error::{OAuthError, OAuthErrorBody, no_store};
+use super::error::{OAuthError, no_store};
+use super::forms::RevocationForm;
 use super::{client, posted};
 use crate::decisions::{Refusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::context::Context;
@@ -15,9 +16,8 @@ use crate::secrets;
 /// client's, of which nothing is told and nothing ends (K3).
 #[utoipa::path(post, path = "/oauth/revoke", operation_id = "revoke", tag = "oauth",
     description = "Revoke an access token (RFC 7009). 200 also for a token that is unknown or another client's; then nothing happens.",
-    request_body(content_type = "application/x-www-form-urlencoded", content = String,
-        description = "token, token_type_hint (ignored), client_id, client_secret"),
-    responses((status = 200), (status = 400, body = OAuthErrorBody), (status = 401, body = OAuthErrorBody)))]
+    request_body(content_type = "application/x-www-form-urlencoded", content = RevocationForm),
+    responses((status = 200, description = "It is not valid any more, if it was the client's", body = Object)))]
 pub async fn revoke(
     request: HttpRequest,
     context: Context,

@@ -8,7 +8,8 @@ use grantbook_events::{ActorKind, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{OAuthError, OAuthErrorBody, no_store};
+use super::error::{OAuthError, no_store};
+use super::forms::TokenForm;
 use super::{client, posted};
 use crate::decisions::{ExchangeCode, TokenRules};
 use crate::http::context::Context;
@@ -38,9 +39,8 @@ impl fmt::Debug for TokenReply<'_> {
 /// Exchanges a code for an access token.
 #[utoipa::path(post, path = "/oauth/token", operation_id = "token", tag = "oauth",
     description = "Exchange a code for an access token (RFC 6749 section 4.1.3). The client authenticates by Basic or by client_id and client_secret in the form.",
-    request_body(content_type = "application/x-www-form-urlencoded", content = String,
-        description = "grant_type=authorization_code (may be absent), code, redirect_uri (if the authorization request sent one), code_verifier, client_id, client_secret"),
-    responses((status = 200, body = TokenReply), (status = 400, body = OAuthErrorBody), (status = 401, body = OAuthErrorBody)))]
+    request_body(content_type = "application/x-www-form-urlencoded", content = TokenForm),
+    responses((status = 200, description = "The token, shown this once", body = TokenReply)))]
 pub async fn token(
     request: HttpRequest,
     context: Context,
