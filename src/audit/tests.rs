@@ -61,6 +61,8 @@ async fn hold(past: &Past<'_>, cut: &[Record], as_of: Until, now: Timestamp, tok
             );
             let expected: Vec<_> = facts.tokens.iter().map(TokenThen::from).collect();
             assert_eq!(then.tokens, expected);
+            let expected: Vec<_> = facts.dormant.iter().map(TokenThen::from).collect();
+            assert_eq!(then.dormant, expected);
         }
     }
     for token in tokens {

@@ -302,10 +302,12 @@ fn installations(answer: &Value) -> String {
             },
         };
         all.push_str(&format!("{}  {}: {state}\n", text(item, "installation_id"), text(item, "app_name")));
-        for token in item["tokens"].as_array().map_or(&[][..], Vec::as_slice) {
-            let (id, user) = (text(token, "token_id"), text(token, "user_id"));
-            let (issued, scopes) = (text(token, "issued_at"), words(token, "scopes"));
-            all.push_str(&format!("    token {id} of user {user}, issued {issued}: {scopes}\n"));
+        for (kind, name) in [("token", "tokens"), ("dormant token", "dormant")] {
+            for token in item[name].as_array().map_or(&[][..], Vec::as_slice) {
+                let (id, user) = (text(token, "token_id"), text(token, "user_id"));
+                let (issued, scopes) = (text(token, "issued_at"), words(token, "scopes"));
+                all.push_str(&format!("    {kind} {id} of user {user}, issued {issued}: {scopes}\n"));
+            }
         }
     }
     if items(answer).is_empty() {

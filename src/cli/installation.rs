@@ -66,6 +66,7 @@ const INSTALLATION: &[Shown<'_>] = &[
     ("first granted at", "/first_granted_at"),
     ("epoch", "/epoch"),
     ("tokens", "/tokens"),
+    ("dormant tokens", "/dormant"),
 ];
 
 impl Installation {

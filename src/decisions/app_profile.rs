@@ -4,6 +4,7 @@
 use grantbook_events::TokenPolicy;
 use url::Url;
 
+use super::readable::is_readable;
 use super::redirect_uri::{self, RedirectUriError};
 use super::scopes::ScopeCatalogue;
 
@@ -30,16 +31,18 @@ fn wrong<T>(field: &'static str, detail: impl Into<String>) -> Result<T, Profile
     Err(ProfileError { field, detail: detail.into() })
 }
 
-/// A name that people read on the consent page: no control or invisible formatting characters, which
-/// could make one app look like another.
+/// A name that people read on the consent page: something that can be seen, and nothing hidden, which could make one
+/// app look like another.
 pub fn check_name(field: &'static str, text: &str) -> Result<String, ProfileError> {
     let text = text.trim();
-    let deceptive = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    if text.is_empty() || text.chars().count() > NAME_MAX || text.chars().any(deceptive) {
-        return wrong(field, format!("must be 1 to {NAME_MAX} characters that can be seen"));
+    if text.chars().count() > NAME_MAX || !is_readable(text) {
+        return wrong(
+            field,
+            format!(
+                "must be 1 to {NAME_MAX} characters that can be seen, without control, direction or invisible \
+                 characters (joiners are taken within emoji and in scripts that need them)"
+            ),
+        );
     }
     Ok(text.to_owned())
 }
@@ -50,8 +53,20 @@ pub fn check_homepage(text: &str) -> Result<String, ProfileError> {
         return Ok(String::new());
     }
     let url = Url::parse(text).ok().filter(|_| text.len() <= HOMEPAGE_MAX);
-    let Some(url) = url.filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host()) else {
-        return wrong("homepage", "must be an https address such as https://app.example/");
+    let is_web = |url: &Url| match url.scheme() {
+        "https" => url.has_host(),
+        "http" => redirect_uri::is_loopback(url),
+        _ => false,
+    };
+    let names_nobody = |url: &Url| url.username().is_empty() && url.password().is_none();
+    let Some(url) = url.filter(|url| is_web(url) && names_nobody(url)) else {
+        return wrong(
+            "homepage",
+            format!(
+                "must be an https address without a user name, of at most {HOMEPAGE_MAX} bytes, such as \
+                 https://app.example/ (http on a loopback host only)"
+            ),
+        );
     };
     Ok(url.into())
 }
@@ -108,7 +123,9 @@ mod tests {
     #[test]
     fn names_must_be_visible() {
         assert_eq!(check_name("name", "  Widgets ").as_deref(), Ok("Widgets"));
-        for wrong in ["", "   ", "a\u{202e}b", "a\nb", "\u{200b}", &"x".repeat(101)] {
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+        assert_eq!(check_name("name", family).as_deref(), Ok(family));
+        for wrong in ["", "   ", "a\u{202e}b", "a\nb", "\u{200b}", "\u{3164}", "\u{2800}", &"x".repeat(101)] {
             assert!(check_name("name", wrong).is_err(), "{wrong:?}");
         }
     }
@@ -117,7 +134,19 @@ mod tests {
     fn homepages_are_web_addresses() {
         assert!(check_homepage("https://app.example/").is_ok());
         assert_eq!(check_homepage("").as_deref(), Ok(""));
-        for wrong in ["javascript:alert(1)", "app.example", "data:text/html,x"] {
+        for loopback in ["http://127.0.0.1:8700/", "http://[::1]/", "http://localhost/app"] {
+            assert_eq!(check_homepage(loopback).as_deref(), Ok(loopback));
+        }
+        for wrong in [
+            "javascript:alert(1)",
+            "app.example",
+            "data:text/html,x",
+            "http://app.example/",
+            "https://ana@app.example/",
+            "https://ana:hush@app.example/",
+            "https://accounts.example@evil.example/",
+            "http://127.0.0.1.evil.example/",
+        ] {
             assert!(check_homepage(wrong).is_err(), "{wrong}");
         }
     }

@@ -10,6 +10,7 @@ mod create_operator_key;
 mod delete_app;
 mod exchange_code;
 mod grant_access;
+mod readable;
 pub mod redirect_uri;
 mod refusal;
 mod register_app;

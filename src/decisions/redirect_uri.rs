@@ -113,7 +113,7 @@ fn has_disguise(uri: &str) -> bool {
     control || ["%7f", "%5c", "%2e", "\\"].iter().any(|disguise| lower.contains(disguise))
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),

@@ -4,6 +4,7 @@
 use grantbook_events::SecretId;
 
 use super::app_profile::ProfileError;
+use super::readable::is_readable;
 
 /// Why a command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,8 +86,10 @@ pub enum Refusal {
     /// No operator key has this id, or it was retired before.
     #[error("no such operator key")]
     KeyUnknown,
-    /// A text that people are to read is missing, too long, or has what cannot be read.
-    #[error("{what} must be 1 to {limit} characters, none of them a control character, and not only spaces")]
+    /// A text that people are to read is missing, too long, or has what cannot be seen.
+    #[error(
+        "{what} must be 1 to {limit} characters that can be seen, none of them a control or invisible character"
+    )]
     Text {
         /// Which text.
         what: &'static str,
@@ -100,7 +103,7 @@ pub const REASON_MAX: usize = 500;
 
 /// Checks a text that people are to read.
 pub(super) fn check_text(what: &'static str, text: &str, limit: usize) -> Result<(), Refusal> {
-    if text.trim().is_empty() || text.chars().count() > limit || text.chars().any(char::is_control) {
+    if text.chars().count() > limit || !is_readable(text) {
         return Err(Refusal::Text { what, limit });
     }
     Ok(())

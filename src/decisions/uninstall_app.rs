@@ -19,8 +19,10 @@ pub struct UninstallApp {
 /// What an uninstall ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uninstalled {
-    /// The tokens that it ended; empty if the app was not installed any more.
+    /// The tokens that it ended.
     pub token_ids: Vec<TokenId>,
+    /// Whether there was nothing left to end, so that nothing happened.
+    pub already: bool,
 }
 
 impl Command for UninstallApp {
@@ -40,11 +42,11 @@ impl Command for UninstallApp {
             .iter()
             .any(|grant| grant.code == CodeState::Pending && now < grant.code_expires_at);
         if token_ids.is_empty() && !pending {
-            return Decision::already(Uninstalled { token_ids });
+            return Decision::already(Uninstalled { token_ids, already: true });
         }
         let event =
             AppUninstalled { reason: self.reason, token_ids: token_ids.clone(), epoch: installed.epoch };
-        Decision::granted(Uninstalled { token_ids }, [InstallationEvent::Uninstalled(event)])
+        Decision::granted(Uninstalled { token_ids, already: false }, [InstallationEvent::Uninstalled(event)])
     }
 }
 
@@ -62,7 +64,10 @@ mod tests {
         }
         let ended = given.run(&uninstall(), 12).unwrap().token_ids;
         assert_eq!(ended, [exchange(1).token_id, exchange(2).token_id]);
-        assert_eq!(given.when(&uninstall(), 13), Decision::already(Uninstalled { token_ids: vec![] }));
+        assert_eq!(
+            given.when(&uninstall(), 13),
+            Decision::already(Uninstalled { token_ids: vec![], already: true })
+        );
         given.run(&grant(3), 14).unwrap();
         given.run(&exchange(3), 15).unwrap();
         let installed = given.state.present().unwrap();

@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 
 use super::context::Context;
 use super::fault::Fault;
+use crate::audit::AuditError;
 use crate::identity::Onward;
 use crate::identity::dev::DevSignIn;
 use crate::identity::handoff::Handoff;
@@ -197,6 +198,17 @@ impl PageError {
     /// The ledger could not settle it.
     pub fn ledger(context: &Context, error: LedgerError) -> Self {
         Self::fault(context, Fault::from(error))
+    }
+
+    /// The history could not be asked.
+    pub fn audit(context: &Context, error: AuditError) -> Self {
+        match error {
+            AuditError::Ledger(error) => Self::ledger(context, error),
+            AuditError::History(_) | AuditError::NotYet(_) => {
+                tracing::error!(%error, "history cannot be asked");
+                Self::fault(context, Fault::Unavailable)
+            }
+        }
     }
 
     /// The session could not be written.

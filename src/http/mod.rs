@@ -12,6 +12,7 @@ pub mod form;
 pub mod limits;
 pub mod manage;
 pub mod node;
+mod notice;
 pub mod oauth;
 pub mod observe;
 pub mod openapi;

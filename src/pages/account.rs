@@ -20,7 +20,7 @@ pub struct AccountAppsPage {
     pub apps: Vec<AccountApp>,
     /// Proof that this server made the forms.
     pub csrf: String,
-    /// What the last form did, such as "Example was uninstalled."
+    /// What the last form did, such as "Example was uninstalled from acme."
     pub notice: Option<String>,
     /// Where the sign-out form posts `csrf` to.
     pub sign_out_action: Option<String>,
@@ -37,13 +37,15 @@ pub struct AccountApp {
     pub owner: String,
     /// What it may do.
     pub scopes: Vec<ScopeLine>,
-    /// Since when.
-    pub installed_since: Timestamp,
+    /// Since when; none while it is stopped.
+    pub installed_since: Option<Timestamp>,
+    /// Why it can do nothing for now, such as "suspended by the operator of this server"; none if it can.
+    pub stopped: Option<&'static str>,
     /// By which tokens.
     pub tokens: Vec<TokenLine>,
 }
 
-/// One valid token; never the token itself.
+/// One valid token, or one that is valid again once its app is no longer stopped; never the token itself.
 #[derive(Debug, Clone)]
 pub struct TokenLine {
     /// Names it in the form's path.

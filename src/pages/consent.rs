@@ -2,9 +2,10 @@
 //! what the answer does.
 
 use askama::Template;
+use grantbook_events::Timestamp;
 use url::Url;
 
-use super::filters;
+use super::{filters, when};
 
 /// Asks whether an app may act on an account. Posts `ticket` and `decision`, `approve` or `deny`, to
 /// `/oauth/authorize`.
@@ -23,8 +24,12 @@ pub struct ConsentPage {
     pub user: String,
     /// The account the app would be installed on.
     pub account: String,
-    /// What the app asks for.
+    /// Since when the app is installed there, if it is.
+    pub installed_since: Option<Timestamp>,
+    /// What the app asks for and may not do there yet.
     pub scopes: Vec<ScopeLine>,
+    /// What it asks for and may do there already.
+    pub held: Vec<ScopeLine>,
     /// The ticket that carries the request through the form.
     pub ticket: String,
     /// Where to sign in as somebody else.

@@ -39,6 +39,7 @@ enum Row<'a> {
         first_granted_at: Timestamp,
         epoch: u32,
         tokens: Vec<Token<'a>>,
+        dormant: Vec<Token<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         quarantined: Option<&'a str>,
     },
@@ -150,6 +151,7 @@ fn installation_row(facts: &InstallationFacts) -> Row<'_> {
         first_granted_at: facts.first_granted_at,
         epoch: facts.epoch,
         tokens: facts.tokens.iter().map(token).collect(),
+        dormant: facts.dormant.iter().map(token).collect(),
         quarantined: facts.quarantined.as_ref().map(|poison| poison.reason.as_str()),
     }
 }

@@ -1,7 +1,11 @@
 //! `/account/apps`: what people see and end on their own account.
 
+use std::time::Duration;
+
+use serde_json::json;
+
 use crate::client::{Browser, Reply};
-use crate::harness::{App, Grantbook};
+use crate::harness::{App, Grantbook, touched};
 use crate::html;
 
 /// A token for the app, approved by the person of a browser, and its id.
@@ -18,6 +22,15 @@ fn actions(browser: &Browser, part: &str) -> Vec<String> {
     let page = browser.get("/account/apps").expect(200);
     let forms = html::forms(&page.body).into_iter().map(|form| form.action);
     forms.filter(|action| action.contains(part)).collect()
+}
+
+/// What the page says that the reply to a form leads to.
+#[track_caller]
+fn said(browser: &Browser, reply: &Reply) -> String {
+    assert_eq!(reply.status, 303, "{reply:?}");
+    let page = browser.get(reply.location()).expect(200).body;
+    let notice = page.split_once("role=\"status\"").and_then(|(_, rest)| rest.split_once("</p>"));
+    html::text(&format!("<p {}</p>", notice.unwrap_or_else(|| panic!("nothing: {page}")).0))
 }
 
 #[track_caller]
@@ -55,6 +68,88 @@ fn people_see_what_is_on_their_account_and_who_let_it_in() {
 }
 
 #[test]
+fn what_was_done_is_said_once_to_who_did_it() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app_with(|app| app.name = "Chatty <i>Cathy</i>".to_owned());
+    let (ana, ben) = (grantbook.person("ana", "acme"), grantbook.person("ben", "acme"));
+    installed(&grantbook, &ana, &app);
+    assert!(!ana.get("/account/apps").expect(200).body.contains("role=\"status\""));
+    let form = ana.get("/account/apps").expect(200).form(&actions(&ana, "/uninstall")[0]);
+    let reply = ana.submit(&form, &[]).expect(303);
+    let page = ana.get(reply.location()).expect(200);
+    // It is spoken, and where the reading goes on.
+    assert!(page.body.contains("role=\"status\" tabindex=\"-1\" autofocus"), "{page:?}");
+    assert!(!page.body.contains("<i>Cathy"), "{page:?}");
+    assert_eq!(said(&ana, &reply), "Chatty <i>Cathy</i> was uninstalled from acme.");
+    // Not in another browser, not if a letter of it was changed, and not for ever.
+    let silent = |browser: &Browser, location: &str| {
+        assert!(!browser.get(location).expect(200).body.contains("role=\"status\""), "{location}");
+    };
+    silent(&ben, reply.location());
+    silent(&ana, &touched(reply.location()));
+    silent(&ana, "/account/apps?notice=Sample+App+was+uninstalled");
+    grantbook.clock.advance(Duration::from_secs(60));
+    silent(&ana, reply.location());
+}
+
+#[test]
+fn a_suspended_app_is_shown_and_can_be_removed_so_that_it_does_not_come_back() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app();
+    let (ana, ben) = (grantbook.person("ana", "acme"), grantbook.person("ben", "acme"));
+    let tokens = [
+        installed(&grantbook, &ana, &app),
+        installed(&grantbook, &ana, &app),
+        installed(&grantbook, &ben, &app),
+    ];
+    let admin = grantbook.admin();
+    let suspend = |what: &str| {
+        let path = format!("/apps/{}/{what}", app.client_id);
+        admin.post(&path, &json!({ "reason": "under review" })).expect(200);
+    };
+    let on_acme = || admin.get("/installations?account=acme").expect(200).json()["items"][0].clone();
+    suspend("suspend");
+    let page = ana.get("/account/apps").expect(200);
+    let text = html::text(&page.body);
+    assert!(text.contains("This app is suspended by the operator"), "{text}");
+    assert!(text.contains("widgets") && !text.contains("under review"), "{text}");
+    let listed = on_acme();
+    assert_eq!(
+        (&listed["installed"], &listed["valid_tokens"], &listed["dormant_tokens"]),
+        (&json!(false), &json!(0), &json!(3))
+    );
+    let shown = admin
+        .get(&format!("/installations/{}", listed["installation_id"].as_str().unwrap()))
+        .expect(200)
+        .json();
+    let ids: Vec<_> =
+        shown["dormant"].as_array().unwrap().iter().map(|token| token["token_id"].clone()).collect();
+    assert_eq!(ids.len(), 3);
+    assert!(tokens.iter().all(|(_, id)| ids.contains(&json!(id))), "{shown}");
+    assert_eq!(shown["tokens"], json!([]));
+    let audited = admin.get("/audit/installations?account=acme").expect(200).json()["items"][0].clone();
+    assert_eq!((&audited["app_status"], &audited["dormant"][0]["token_id"]), (&json!("suspended"), &ids[0]));
+
+    let revoke = page.form(&format!("/account/tokens/{}/revoke", tokens[0].1));
+    assert_eq!(said(&ana, &ana.submit(&revoke, &[])), "Your approval of Sample App was revoked.");
+    assert_eq!(on_acme()["dormant_tokens"], json!(2));
+    suspend("resume");
+    assert_eq!(tokens.each_ref().map(|(token, _)| grantbook.is_active(token)), [false, true, true]);
+    suspend("suspend");
+    let uninstall = page.form(&actions(&ana, "/uninstall")[0]);
+    assert_eq!(said(&ana, &ana.submit(&uninstall, &[])), "Sample App was uninstalled from acme.");
+    assert!(html::text(&ana.get("/account/apps").expect(200).body).contains("No app is installed"));
+    suspend("resume");
+    assert!(tokens.iter().all(|(token, _)| !grantbook.is_active(token)));
+    // What was deleted has nothing to come back.
+    grantbook.clock.advance(Duration::from_secs(1));
+    installed(&grantbook, &ana, &app);
+    admin.delete(&format!("/apps/{}?reason=gone", app.client_id)).expect(204);
+    assert_eq!(on_acme()["dormant_tokens"], json!(0));
+    assert!(html::text(&ana.get("/account/apps").expect(200).body).contains("No app is installed"));
+}
+
+#[test]
 fn k4_a_person_revokes_their_own_approval_and_no_other() {
     let grantbook = Grantbook::start();
     let app = grantbook.app();
@@ -70,10 +165,15 @@ fn k4_a_person_revokes_their_own_approval_and_no_other() {
     }
     assert!(grantbook.is_active(&anas));
     let form = ana.get("/account/apps").expect(200).form(&path);
-    assert_eq!(ana.submit(&form, &[]).expect(303).location(), "/account/apps");
+    assert_eq!(said(&ana, &ana.submit(&form, &[])), "Your approval of Sample App was revoked.");
     assert_eq!([&anas, &again, &bens].map(|token| grantbook.is_active(token)), [false, true, true]);
-    assert_refused(&ana.submit(&form, &[]));
+    assert_eq!(said(&ana, &ana.submit(&form, &[])), "Your approval of Sample App had ended before.");
     assert_eq!(actions(&ana, "/revoke").len(), 1);
+    // A stranger is not even told that it ended.
+    for browser in [&ben, &elsewhere] {
+        let csrf = browser.get("/account/apps").expect(200).form("/sign-out").field("csrf").to_owned();
+        assert_refused(&browser.post(&path, &[("csrf", &csrf)]));
+    }
 }
 
 #[test]
@@ -89,9 +189,12 @@ fn k4_anybody_of_the_account_uninstalls_and_nobody_of_another() {
     assert_refused(&chen.post(&path, &[("csrf", &csrf)]));
     assert!(grantbook.is_active(&ended));
     let form = ben.get("/account/apps").expect(200).form(&path);
-    assert_eq!(ben.submit(&form, &[]).expect(303).location(), "/account/apps");
+    assert_eq!(said(&ben, &ben.submit(&form, &[])), "Sample App was uninstalled from acme.");
     assert!(!grantbook.is_active(&ended));
     assert!(kept.iter().all(|token| grantbook.is_active(token)));
+    // In a tab that was open since before.
+    let again = said(&ben, &ben.submit(&form, &[]));
+    assert_eq!(again, "Sample App was not installed on acme any more, so nothing had to be done.");
     // And it can be installed again.
     let (again, _) = installed(&grantbook, &ana, &app);
     assert_eq!((grantbook.is_active(&ended), grantbook.is_active(&again)), (false, true));

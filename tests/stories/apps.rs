@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::Reply;
+use crate::client::{Reply, encode};
 use crate::harness::{App, CALLBACK, Grantbook};
+use crate::html;
 
 fn new_app(name: &str) -> Value {
     json!({
@@ -128,11 +129,17 @@ fn what_is_wrong_about_a_registration_is_named() {
         ("name", json!("")),
         ("name", json!("x".repeat(101))),
         ("name", json!("right\u{202e}left")),
+        ("name", json!("\u{3164}")),
+        ("name", json!("\u{2800}")),
+        ("owner", json!("\u{ad}")),
+        ("name", json!("Pay\u{200d}Pal")),
         ("name", Value::Null),
         ("owner", json!(" ")),
         ("scopes", json!(["everything"])),
         ("scopes", json!([])),
         ("homepage", json!("javascript:alert(1)")),
+        ("homepage", json!("http://app.example/")),
+        ("homepage", json!("https://accounts.example@evil.example/")),
         ("confidential", json!("yes")),
         ("token_policy", json!({ "lifetime_seconds": 0 })),
         ("token_policy", json!({ "lifetime_seconds": -1 })),
@@ -143,6 +150,23 @@ fn what_is_wrong_about_a_registration_is_named() {
         assert!(detail.contains(field) || field == "scopes", "{field}: {detail}");
     }
     assert_eq!(grantbook.events().len(), before);
+}
+
+#[test]
+fn a_name_is_taken_in_every_script_and_shown_as_it_was_given() {
+    let grantbook = Grantbook::start();
+    let browser = grantbook.person("ana", "acme");
+    for name in [
+        "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
+        "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} Family",
+        "Zo\u{eb}\u{2019}s \u{2764}\u{fe0f}",
+    ] {
+        let app = grantbook.admin().post("/apps", &with("name", json!(name))).expect(201);
+        assert_eq!(app.text("name"), name);
+        let query = encode(&[("client_id", app.text("client_id").as_str()), ("scope", "widgets")]);
+        let page = browser.get(&format!("/oauth/authorize?{query}")).expect(200);
+        assert!(html::text(&page.body).contains(name), "{page:?}");
+    }
 }
 
 #[test]

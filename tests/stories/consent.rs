@@ -64,6 +64,38 @@ fn a10_the_consent_page_says_who_asks_for_what_and_where_it_leads() {
 }
 
 #[test]
+fn a10_the_consent_page_says_what_is_installed_already_and_what_is_new() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app();
+    let (ana, ben) = (grantbook.person("ana", "acme"), grantbook.person("ben", "acme"));
+    let asked = |browser: &Browser, scope: &str| {
+        let query = encode(&[("client_id", &app.client_id), ("scope", scope)]);
+        html::text(&browser.get(&format!("/oauth/authorize?{query}")).expect(200).body)
+    };
+    let first = asked(&ana, "widgets");
+    assert!(first.contains("Install Sample App on acme?") && !first.contains("already"), "{first}");
+    grantbook.exchange(&app, &grantbook.code_of(&ana, &app)).expect(200);
+    grantbook.clock.advance(Duration::from_secs(1800));
+    for browser in [&ana, &ben] {
+        let more = asked(browser, "widgets contacts");
+        assert!(more.contains("Let Sample App do more on acme?"), "{more}");
+        assert!(more.contains("It is installed there already, since 2 January 2026, 03:04 UTC."), "{more}");
+        let (new, held) = more.split_once("It asks again for what it may do already").unwrap();
+        let new = new.split_once("New: if you approve, it may also").unwrap().1;
+        assert!(new.contains("contacts") && !new.contains("widgets"), "{more}");
+        assert!(held.contains("widgets") && !held.contains("contacts"), "{more}");
+    }
+    let same = asked(&ana, "widgets");
+    assert!(
+        same.contains("Approve Sample App on acme again?") && same.contains("asks for nothing new"),
+        "{same}"
+    );
+    assert!(!same.contains("New:") && same.contains("widgets"), "{same}");
+    // On another account it is not installed.
+    assert!(asked(&grantbook.person("ana", "globex"), "widgets").contains("Install Sample App on globex?"));
+}
+
+#[test]
 fn a10_pages_run_nothing_are_kept_nowhere_and_cannot_be_framed() {
     let grantbook = Grantbook::start();
     let app = grantbook.app();

@@ -47,6 +47,9 @@ pub struct InstallationFacts {
     pub epoch: u32,
     /// Its valid tokens, oldest first.
     pub tokens: Vec<TokenFacts>,
+    /// Its tokens that have neither ended nor expired and do not count while their app is suspended: they are valid
+    /// again once it is resumed. Oldest first.
+    pub dormant: Vec<TokenFacts>,
     /// Why nothing is known of it any more, if so: then no token of it counts.
     pub quarantined: Option<Arc<Poison>>,
 }

@@ -235,7 +235,8 @@ impl Live {
     /// What is true of the token with this id, if it is valid.
     pub fn token_by_id(&self, token_id: &TokenId, now: Timestamp) -> Option<TokenFacts> {
         let found = self.tokens.describe(self.tokens.find_id(token_id)?, now)?;
-        self.facts(found).filter(|facts| facts.token_id == *token_id)
+        self.facts(Some(found).filter(|found| found.app_is_active)?)
+            .filter(|facts| facts.token_id == *token_id)
     }
 
     /// The installation a token belongs to, valid or not, while the token is known here.
@@ -322,14 +323,13 @@ impl Live {
 
     fn installation_at(&self, place: Place, now: Timestamp) -> Option<InstallationFacts> {
         let row = self.installations.row(place)?;
-        let mut tokens: Vec<_> = row
-            .tokens
-            .iter()
-            .filter_map(|&token| self.tokens.describe(token, now))
-            .filter(|found| found.installation == place)
-            .filter_map(|found| self.facts(found))
-            .collect();
-        tokens.sort_by_key(|token| (token.issued_at, token.token_id));
+        let unexpired = row.tokens.iter().filter_map(|&token| self.tokens.describe(token, now));
+        let (active, inactive): (Vec<_>, Vec<_>) =
+            unexpired.filter(|found| found.installation == place).partition(|found| found.app_is_active);
+        let tokens = self.in_order(active);
+        let may_resume =
+            !inactive.is_empty() && self.app(&row.client_id).is_some_and(|app| !app.is_deleted());
+        let dormant = if may_resume { self.in_order(inactive) } else { Vec::new() };
         // Nothing is recorded when the last token expires: the row turns with the next event there.
         let quarantined = match self.quarantine.is_empty() {
             true => None,
@@ -346,8 +346,15 @@ impl Live {
             ended_at: row.ended_at.or(expired_at).filter(|_| quarantined.is_none()),
             epoch: row.epoch,
             tokens,
+            dormant,
             quarantined,
         })
+    }
+
+    fn in_order(&self, found: Vec<tokens::Found>) -> Vec<TokenFacts> {
+        let mut tokens: Vec<_> = found.into_iter().filter_map(|found| self.facts(found)).collect();
+        tokens.sort_by_key(|token| (token.issued_at, token.token_id));
+        tokens
     }
 
     /// How much is in the projection.

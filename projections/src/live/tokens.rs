@@ -40,6 +40,8 @@ pub(super) struct Found {
     pub issued_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub installation: Place,
+    /// Whether its app is active, without which it is not valid.
+    pub app_is_active: bool,
 }
 
 /// What a token check reads.
@@ -176,10 +178,10 @@ impl Tokens {
     pub(super) fn find_valid(&self, digest: &SecretDigest, now: Timestamp) -> Option<Found> {
         let shard = self.shards.read(shard_of(digest));
         let entry = shard.entries.find(hash_of(digest), |entry| entry.digest == *digest)?;
-        self.found(&shard, entry, now)
+        self.found(&shard, entry, now).filter(|found| found.app_is_active)
     }
 
-    /// The token at a place, if it is valid.
+    /// The token at a place, if it has not expired.
     pub(super) fn describe(&self, place: Place, now: Timestamp) -> Option<Found> {
         let shard = self.shards.read(place.shard());
         let details = shard.details.get(place.slot())?.as_ref()?;
@@ -188,10 +190,7 @@ impl Tokens {
     }
 
     fn found(&self, shard: &Shard, entry: &Entry, now: Timestamp) -> Option<Found> {
-        if now >= entry.expires_at || !entry.app.is_active() {
-            return None;
-        }
-        self.row(shard, entry)
+        (now < entry.expires_at).then(|| self.row(shard, entry))?
     }
 
     fn row(&self, shard: &Shard, entry: &Entry) -> Option<Found> {
@@ -204,6 +203,7 @@ impl Tokens {
             issued_at: details.issued_at,
             expires_at: Some(entry.expires_at).filter(|end| *end != NEVER),
             installation: details.installation,
+            app_is_active: entry.app.is_active(),
         })
     }
 

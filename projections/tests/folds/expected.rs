@@ -64,8 +64,11 @@ impl Expected {
                 AppEvent::Registered(_) | AppEvent::Resumed(_) => {
                     self.active.insert(id, true);
                 }
-                AppEvent::Suspended(_) | AppEvent::Deleted(_) => {
+                AppEvent::Suspended(_) => {
                     self.active.insert(id, false);
+                }
+                AppEvent::Deleted(_) => {
+                    self.active.remove(&id);
                 }
                 AppEvent::Updated(_) | AppEvent::SecretAdded(_) | AppEvent::SecretRetired(_) => {}
             },
@@ -146,6 +149,12 @@ impl Expected {
             .map(|token| token.facts.clone())
             .collect();
         tokens.sort_by_key(|token| (token.issued_at, token.token_id));
+        let mut dormant: Vec<_> = self
+            .tokens_of(id)
+            .filter(|token| token.is_there(now) && self.active.get(&place.client_id) == Some(&false))
+            .map(|token| token.facts.clone())
+            .collect();
+        dormant.sort_by_key(|token| (token.issued_at, token.token_id));
         let is_over = !self.tokens_of(id).any(|token| token.is_there(now));
         InstallationFacts {
             installation_id: id,
@@ -156,6 +165,7 @@ impl Expected {
             ended_at: self.tokens_of(id).filter_map(Issued::end).max().filter(|_| is_over),
             epoch: place.epoch,
             tokens,
+            dormant,
             quarantined: None,
         }
     }

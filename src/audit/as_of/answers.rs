@@ -47,6 +47,8 @@ pub struct InstallationThen {
     pub scopes: Vec<String>,
     /// Its valid tokens, oldest first.
     pub tokens: Vec<TokenThen>,
+    /// Its tokens that did not count while their app was suspended and had neither ended nor expired: oldest first.
+    pub dormant: Vec<TokenThen>,
     /// What its app was: `active`, `suspended`, `deleted`, `quarantined` or `unknown`.
     pub app_status: &'static str,
     /// Why nothing was known of it, if so.
@@ -59,7 +61,7 @@ pub struct InstallationThen {
     pub reason: Option<String>,
 }
 
-/// A token that was valid.
+/// A token that was valid, or was as soon as its app was resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenThen {
     /// Names the token.
@@ -210,6 +212,7 @@ impl InstallationThen {
             first_granted_at: facts.first_granted_at,
             scopes: scopes.into_iter().collect(),
             tokens: facts.tokens.iter().map(TokenThen::from).collect(),
+            dormant: facts.dormant.iter().map(TokenThen::from).collect(),
             app_status,
             quarantined,
             reason: of_installation.or(of_app),

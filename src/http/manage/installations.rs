@@ -79,6 +79,8 @@ pub(crate) struct InstallationJson {
     epoch: u32,
     /// How many tokens are valid.
     valid_tokens: usize,
+    /// How many tokens do not count while the app is suspended, and will once it is resumed.
+    dormant_tokens: usize,
     /// Why nothing is known of it any more, so that no token of it counts; absent nearly always.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -92,9 +94,11 @@ pub(crate) struct InstallationWithTokensJson {
     installation: InstallationJson,
     /// The valid tokens, oldest first; never the tokens themselves.
     tokens: Vec<TokenJson>,
+    /// The tokens that do not count while the app is suspended, and will once it is resumed; oldest first.
+    dormant: Vec<TokenJson>,
 }
 
-/// A valid token, by its name.
+/// A token, by its name.
 #[derive(Debug, Serialize, ToSchema)]
 struct TokenJson {
     #[schema(value_type = String, format = "uuid")]
@@ -192,6 +196,7 @@ impl InstallationJson {
             first_granted_at: facts.first_granted_at,
             epoch: facts.epoch,
             valid_tokens: facts.tokens.len(),
+            dormant_tokens: facts.dormant.len(),
             quarantined: facts.quarantined.as_ref().map(|poison| {
                 format!("the event at position {} cannot be folded: {}", poison.position, poison.reason)
             }),
@@ -268,6 +273,7 @@ pub async fn read(
     Ok(reply::ok(&InstallationWithTokensJson {
         installation: InstallationJson::new(&facts),
         tokens: facts.tokens.iter().map(TokenJson::from).collect(),
+        dormant: facts.dormant.iter().map(TokenJson::from).collect(),
     }))
 }
 

@@ -271,7 +271,14 @@ fn consent_page(
     query: &str,
 ) -> ConsentPage {
     let sentence = |name: &str| service.scopes.sentence(name).unwrap_or(name).to_owned();
+    let installation_id = InstallationId::of(&wanted.app.client_id, &person.account);
+    let known = service.ledger.live().installation(installation_id, service.ledger.now());
+    let may = |name: &str| {
+        let tokens = known.iter().flat_map(|facts| &facts.tokens);
+        tokens.into_iter().any(|token| token.scopes.iter().any(|scope| scope == name))
+    };
     let scopes = wanted.scopes.into_iter().map(|name| ScopeLine { sentence: sentence(&name), name });
+    let (held, scopes) = scopes.partition(|scope| may(&scope.name));
     ConsentPage {
         app_name: wanted.app.name.clone(),
         owner: wanted.app.owner.clone(),
@@ -279,7 +286,9 @@ fn consent_page(
         redirect_host: destination(&wanted.target.redirect_uri),
         user: person.user_in_words(),
         account: person.account_in_words(),
-        scopes: scopes.collect(),
+        installed_since: known.as_ref().and_then(|facts| facts.installed_since),
+        scopes,
+        held,
         ticket,
         switch_user_href: Onward::authorize(query).ok().map(|onward| sign_in::as_another(&onward)),
     }

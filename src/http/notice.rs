@@ -1,0 +1,42 @@
+//! What the last form did, said on the page that the browser is led to. Knows: tickets, the account page. Must not
+//! know: what was done.
+//!
+//! The sentence travels in the address, signed for the session: nobody else can put words on the page, no cookie is
+//! written, and two tabs do not take each other's. Loaded again, the page says it again for a minute.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use grantbook_events::Timestamp;
+
+use super::browser::{Browser, PageError, see_other};
+use super::context::Context;
+use super::form::Form;
+use super::service::Service;
+use crate::identity::Onward;
+use crate::identity::session::SignedIn;
+
+/// Names the sentence for its ticket.
+const NOTICE: &str = "account/notice";
+/// How long the sentence is shown when the page is loaded again.
+const SHOWN_FOR: Duration = Duration::from_secs(60);
+
+/// Leads back to the account page, which says this.
+pub(super) fn back_with(
+    context: &Context,
+    service: &Service,
+    browser: &Browser,
+    person: &SignedIn,
+    sentence: &str,
+) -> Result<HttpResponse, PageError> {
+    let until = service.ledger.now().plus(SHOWN_FOR);
+    let sealed = browser.tickets.seal(NOTICE, &person.session_id, &sentence, until);
+    let sealed = sealed.map_err(|error| PageError::seal(context, &error))?;
+    Ok(see_other(&format!("{}?notice={sealed}", Onward::AccountApps.location())))
+}
+
+/// What a page with this query says; nothing if the sentence is none of ours, or old.
+pub(super) fn read(browser: &Browser, person: &SignedIn, query: &str, now: Timestamp) -> Option<String> {
+    let form = Form::parse(query).ok()?;
+    browser.tickets.open(NOTICE, &person.session_id, form.get("notice")?, now).ok()
+}
