@@ -17,6 +17,7 @@ use crate::http::audit::export::Exports;
 use crate::http::browser::{Browser, SignIn};
 use crate::http::connection::Connection;
 use crate::http::limits::RequestLimits;
+use crate::http::oauth::seldom::Seldom;
 pub use crate::http::service::ProcessKey;
 use crate::http::service::Service;
 use crate::identity::dev::{DevSignIn, NotLoopback};
@@ -234,6 +235,7 @@ fn service(
         rotation_overlap: config.rotation_overlap,
         session_lifetime: config.session.lifetime,
         process_keys,
+        asked_about_others: Seldom::default(),
         metrics,
     }
 }

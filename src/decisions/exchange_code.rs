@@ -139,8 +139,9 @@ fn replayed(installed: &InstalledApp, grant: &Grant) -> Decision<Exchanged> {
     if token_ids.is_empty() {
         return Refusal::CodeSpent.into();
     }
+    let refusal = Refusal::CodeReplayed { grant_id: grant.grant_id, tokens: token_ids.len() };
     let event = CodeReplayed { grant_id: grant.grant_id, token_ids };
-    Decision::refused_with(Refusal::CodeSpent, InstallationEvent::CodeReplayed(event))
+    Decision::refused_with(refusal, InstallationEvent::CodeReplayed(event))
 }
 
 #[cfg(test)]
@@ -167,7 +168,8 @@ mod tests {
         let mut given = granted();
         let first = given.run(&exchange(1), NOW + 1);
         assert_eq!(first.unwrap().scopes, ["widgets", "faqs"]);
-        assert_eq!(given.when(&exchange(1), NOW + 2).answer, Err(Refusal::CodeSpent));
+        let replayed = Refusal::CodeReplayed { grant_id: given::grant_id(1), tokens: 1 };
+        assert_eq!(given.when(&exchange(1), NOW + 2).answer, Err(replayed));
     }
 
     #[test]

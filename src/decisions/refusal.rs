@@ -1,7 +1,7 @@
 //! Why something may not happen. An expected value, not a fault: the edges map it to what their
 //! standards say, by one exhaustive match each.
 
-use grantbook_events::SecretId;
+use grantbook_events::{GrantId, SecretId};
 
 use super::app_profile::ProfileError;
 use super::readable::is_readable;
@@ -51,9 +51,17 @@ pub enum Refusal {
     /// The code was not exchanged in time.
     #[error("the code has expired")]
     CodeExpired,
-    /// The code was exchanged before.
-    #[error("the code was exchanged before")]
+    /// The code was exchanged before, and no token that came of it is left.
+    #[error("the code was presented before: it is good for one exchange")]
     CodeSpent,
+    /// The code was exchanged before, and what came of it ended with this.
+    #[error("the token was revoked because its code was presented twice")]
+    CodeReplayed {
+        /// The approval that the code was made for.
+        grant_id: GrantId,
+        /// How many tokens ended.
+        tokens: usize,
+    },
     /// The code died with an uninstall, a suspension or a deletion.
     #[error("the code was ended before it was exchanged")]
     CodeEnded,

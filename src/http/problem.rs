@@ -103,6 +103,7 @@ impl From<Refusal> for Problem {
             | Refusal::CodeUnknown
             | Refusal::CodeExpired
             | Refusal::CodeSpent
+            | Refusal::CodeReplayed { .. }
             | Refusal::CodeEnded
             | Refusal::RedirectUriMissing
             | Refusal::RedirectUriMismatch

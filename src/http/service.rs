@@ -8,6 +8,7 @@ use std::time::Duration;
 use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
 use super::audit::export::Exports;
+use super::oauth::seldom::Seldom;
 use crate::audit::History;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{Command, Refusal};
@@ -40,6 +41,8 @@ pub struct Service {
     pub session_lifetime: Duration,
     /// Keys that live only as long as this process, for its own command line and sample app.
     pub process_keys: Vec<ProcessKey>,
+    /// Apps that were warned about because they asked about tokens of others.
+    pub asked_about_others: Seldom,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }

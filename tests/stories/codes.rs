@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::client::Reply;
 use crate::harness::{App, Grantbook};
+use crate::log::Log;
 
 #[track_caller]
 fn assert_invalid_grant(reply: &Reply) {
@@ -142,7 +143,10 @@ fn c3_a_replay_ends_the_tokens_of_that_code_and_no_others() {
     let app = grantbook.app();
     let (code, other) = (grantbook.code(&app), grantbook.token(&app));
     let token = grantbook.exchange(&app, &code).expect(200).text("access_token");
-    assert_invalid_grant(&grantbook.exchange(&app, &code));
+    let replay = grantbook.exchange(&app, &code);
+    assert_invalid_grant(&replay);
+    let said = replay.text("error_description");
+    assert!(said.contains("revoked") && said.contains("presented twice"), "{said}");
     assert!(!grantbook.is_active(&token));
     assert!(grantbook.is_active(&other));
     // Again and again, and the ledger does not grow.
@@ -150,6 +154,30 @@ fn c3_a_replay_ends_the_tokens_of_that_code_and_no_others() {
         assert_invalid_grant(&grantbook.exchange(&app, &code));
     }
     assert_eq!(replays(&grantbook), 1);
+}
+
+#[test]
+fn c3_who_lost_a_race_is_told_why_the_winners_token_is_dead() {
+    Log::listen();
+    let grantbook = Grantbook::start();
+    let app = grantbook.app();
+    let code = grantbook.code(&app);
+    let replies = [(); 3].map(|()| grantbook.exchange(&app, &code));
+    let request_id = replies[1].header("x-request-id");
+    let events = grantbook.events();
+    let grant_id = events.iter().find_map(|recorded| match &recorded.event {
+        Event::Installation(InstallationEvent::CodeReplayed(replayed)) => Some(replayed.grant_id.to_string()),
+        _ => None,
+    });
+    // One line, on the one that ended something.
+    let lines = Log::warnings_with(&app.client_id);
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains(&grant_id.unwrap()) && line.contains(request_id), "{line}");
+    assert!(!line.contains(&code) && !line.contains("gbt_"), "{line}");
+    // All who came after are told.
+    for reply in &replies[1..] {
+        assert!(reply.text("error_description").contains("presented"), "{reply:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::Reply;
 use crate::harness::{App, Grantbook, START, basic, touched};
+use crate::log::Log;
 
 fn asked_with(grantbook: &Grantbook, key: &str, token: &str) -> Reply {
     let authorization = format!("Bearer {key}");
@@ -147,6 +148,30 @@ fn k3_an_app_learns_of_its_own_tokens_only() {
     assert_eq!(asked_by(&grantbook, &other, &token).expect(200).body, r#"{"active":false}"#);
     let guessed = App { secret: Some("guess".to_owned()), ..app };
     assert_eq!(asked_by(&grantbook, &guessed, &token).error(), (401, "invalid_client".to_owned()));
+}
+
+#[test]
+fn k3_an_api_that_asks_as_an_app_is_named_in_the_log_once_in_a_while() {
+    Log::listen();
+    let grantbook = Grantbook::start();
+    let (app, api) = (grantbook.app(), grantbook.app());
+    let token = grantbook.token(&app);
+    let ask = |token: &str| {
+        let reply = asked_by(&grantbook, &api, token).expect(200);
+        assert_eq!(reply.body, r#"{"active":false}"#);
+        reply
+    };
+    ask("gbt_nonsense");
+    assert_eq!(Log::warnings_with(&api.client_id), [""; 0], "what is no token is nobody's");
+    let first = ask(&token);
+    (0..20).for_each(|_| drop(ask(&token)));
+    let lines = Log::warnings_with(&api.client_id);
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains("resource") && line.contains(first.header("x-request-id")), "{line}");
+    assert!(!line.contains(&token) && !line.contains(&app.client_id), "{line}");
+    grantbook.clock.advance(std::time::Duration::from_secs(60 * 60));
+    ask(&token);
+    assert_eq!(Log::warnings_with(&api.client_id).len(), 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod client;
 mod executable;
 mod harness;
 mod html;
+mod log;
 mod platform;
 
 mod account;

@@ -1,46 +1,14 @@
 //! What is handed over once is nowhere else: not in the log, the metrics, the events or the files.
 
-use std::io;
 use std::path::Path;
-use std::sync::{Mutex, Once, PoisonError};
 
 use grantbook::secrets;
 use grantbook::store::{SqliteOptions, SqliteStore};
 use serde_json::json;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::client::{Pairs, encode};
 use crate::harness::{App, Given, Grantbook, START};
-
-/// All that this process logs, at the finest level, from the first time that somebody listens.
-struct Log;
-
-static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn listen() {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            let lines = tracing_subscriber::fmt().with_env_filter("trace").with_writer(|| Self);
-            lines.with_ansi(false).finish().try_init().unwrap();
-        });
-    }
-
-    fn text() -> String {
-        String::from_utf8_lossy(&LINES.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
+use crate::log::Log;
 
 /// All bytes of the files in a directory.
 fn bytes_of(dir: &Path) -> Vec<u8> {

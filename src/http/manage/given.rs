@@ -161,6 +161,7 @@ impl Given {
             rotation_overlap: Duration::from_secs(3600),
             session_lifetime: Duration::from_secs(3600),
             process_keys,
+            asked_about_others: Default::default(),
             metrics: Arc::clone(&metrics),
         });
         let (metrics, answers) = (web::Data::from(metrics), RefCell::default());
@@ -178,6 +179,7 @@ impl Given {
             issuer: old.issuer.clone(),
             scopes: old.scopes.clone(),
             process_keys: old.process_keys.clone(),
+            asked_about_others: Default::default(),
             metrics: Arc::clone(&old.metrics),
             ..*old
         });

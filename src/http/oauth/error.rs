@@ -130,11 +130,14 @@ impl From<Refusal> for OAuthError {
         let description = refusal.to_string();
         match refusal {
             // Which of these it was would tell a thief what to try next; the log has it.
-            Refusal::CodeUnknown | Refusal::CodeExpired | Refusal::CodeSpent | Refusal::CodeEnded => {
+            Refusal::CodeUnknown | Refusal::CodeExpired | Refusal::CodeEnded => {
                 tracing::info!(%refusal, "an exchange was refused");
                 Self::invalid_grant("the code is unknown, expired, used or ended")
             }
-            Refusal::RedirectUriMissing
+            // Who is told has the code, the secret and the verifier, and has to look for who else has.
+            Refusal::CodeSpent
+            | Refusal::CodeReplayed { .. }
+            | Refusal::RedirectUriMissing
             | Refusal::RedirectUriMismatch
             | Refusal::VerifierMissing
             | Refusal::VerifierMismatch => Self::invalid_grant(description),

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::error::{OAuthError, no_store};
 use super::forms::IntrospectionForm;
 use super::{client, posted};
+use crate::http::context::Context;
 use crate::http::node;
 use crate::http::operator::{self, Operator};
 use crate::http::service::Service;
@@ -84,7 +85,13 @@ pub async fn introspect(
     };
     let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
     let facts = service.ledger.token(&secrets::digest(token), || secrets::locate_token(token)).await?;
-    let facts = facts.filter(|facts| only_of.is_none_or(|client_id| facts.client_id == client_id));
+    let facts = facts.filter(|facts| match only_of {
+        Some(client_id) if client_id != facts.client_id => {
+            asked_about_another(&request, &service, client_id);
+            false
+        }
+        Some(_) | None => true,
+    });
     let mut reply = HttpResponse::Ok();
     no_store(&mut reply);
     if let Some(behind) = service.ledger.staleness() {
@@ -92,6 +99,18 @@ pub async fn introspect(
     }
     let answer = facts.as_ref().map(|facts| Introspection::active(facts, &service.issuer));
     Ok(reply.json(answer.unwrap_or_default()))
+}
+
+/// An app hears of nobody else's token whether it is valid. An API that asks as an app hears that of every token:
+/// its operator must be able to find out why.
+fn asked_about_another(request: &HttpRequest, service: &Service, client_id: ClientId) {
+    if service.asked_about_others.is_due(client_id, service.ledger.now()) {
+        tracing::warn!(
+            %client_id, request_id = %Context::of(request).request_id,
+            "an app asked about a token of another app, and was told that it is not active; an API that checks \
+             tokens needs an operator key of the role resource (docs/resources.md)",
+        );
+    }
 }
 
 impl<'a> Introspection<'a> {

@@ -8,6 +8,7 @@ pub mod introspect;
 pub mod metadata;
 mod posted;
 pub mod revoke;
+pub mod seldom;
 pub mod token;
 
 pub use posted::post_only;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::error::{OAuthError, no_store};
 use super::forms::TokenForm;
 use super::{client, posted};
-use crate::decisions::{ExchangeCode, TokenRules};
+use crate::decisions::{ExchangeCode, Refusal, TokenRules};
 use crate::http::context::Context;
 use crate::http::service::Service;
 use crate::secrets;
@@ -74,7 +74,14 @@ pub async fn token(
         },
     };
     let origin = context.origin(ActorKind::App, client.app.client_id.to_string());
-    let exchanged = service.settle(&origin, &command).await??;
+    let exchanged = service.settle(&origin, &command).await?;
+    if let Err(Refusal::CodeReplayed { grant_id, tokens }) = &exchanged {
+        tracing::warn!(
+            client_id = %client.app.client_id, %grant_id, tokens, request_id = %context.request_id,
+            "a code was presented twice, so the tokens that came of it are revoked",
+        );
+    }
+    let exchanged = exchanged?;
 
     let mut reply = HttpResponse::Ok();
     no_store(&mut reply);
