@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::handoff::{HandoffAlgorithm, HandoffKey};
+use crate::identity::session::AccountRole;
 use tracing_subscriber::EnvFilter;
 
 use crate::decisions::scopes::ScopeCatalogue;
@@ -55,6 +56,8 @@ pub struct Config {
     pub max_live_tokens_per_user: usize,
     /// How long the old client secret lives after a rotation.
     pub rotation_overlap: Duration,
+    /// Who may uninstall an app for everybody on an account: all of its users, or its admins alone.
+    pub uninstall_by: AccountRole,
     /// The scopes that exist.
     pub scopes: ScopeCatalogue,
     /// Whether a ledger with an event that cannot be read or folded is refused, rather than the event's
@@ -165,6 +168,10 @@ impl Config {
             code_lifetime: layers.duration(&settings::CODES_LIFETIME)?,
             max_live_tokens_per_user: layers.count(&settings::TOKENS_MAX_LIVE_PER_USER)?,
             rotation_overlap: layers.duration(&settings::SECRETS_ROTATION_OVERLAP)?,
+            uninstall_by: layers.required(&settings::ACCOUNTS_UNINSTALL_BY, |text| {
+                let word = word(text, &settings::ACCOUNTS_UNINSTALL_BY)?;
+                Ok(if word == "admin" { AccountRole::Admin } else { AccountRole::Member })
+            })?,
             scopes: layers.catalogue()?,
             strict: layers.required(&settings::LEDGER_UNREADABLE, |text| {
                 word(text, &settings::LEDGER_UNREADABLE).map(|word| word == "refuse")

@@ -233,6 +233,7 @@ fn service(
         code_lifetime: config.code_lifetime,
         max_live_tokens_per_user: config.max_live_tokens_per_user,
         rotation_overlap: config.rotation_overlap,
+        uninstall_by: config.uninstall_by,
         session_lifetime: config.session.lifetime,
         process_keys,
         asked_about_others: Seldom::default(),

@@ -143,6 +143,9 @@ pub(super) const TOKENS_MAX_LIVE_PER_USER: Setting =
 pub(super) const SECRETS_ROTATION_OVERLAP: Setting =
     setting("secrets.rotation_overlap", Some("24h"), Duration(0, 30 * DAY));
 
+pub(super) const ACCOUNTS_UNINSTALL_BY: Setting =
+    setting("accounts.uninstall_by", Some("member"), Word(&["member", "admin"]));
+
 pub(super) const LEDGER_UNREADABLE: Setting =
     setting("ledger.unreadable", Some("quarantine"), Word(&["quarantine", "refuse"])).flag("--strict");
 
@@ -183,7 +186,7 @@ pub(super) const LOG_FILTER: Setting = setting(
 );
 
 /// Every key, in the order they are shown in: the top level first, then section by section.
-pub(super) const ALL: [&Setting; 27] = [
+pub(super) const ALL: [&Setting; 28] = [
     &LISTEN,
     &ISSUER,
     &DATA_DIR,
@@ -198,6 +201,7 @@ pub(super) const ALL: [&Setting; 27] = [
     &CODES_LIFETIME,
     &TOKENS_MAX_LIVE_PER_USER,
     &SECRETS_ROTATION_OVERLAP,
+    &ACCOUNTS_UNINSTALL_BY,
     &LEDGER_UNREADABLE,
     &STORE_URL,
     &STORE_MAX_STALENESS,

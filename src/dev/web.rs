@@ -19,6 +19,7 @@ use super::pages::{HomePage, InstalledPage};
 use super::refused::Refused;
 use super::sample::{Answer, Sample};
 use super::visits::Visitor;
+use crate::identity::cookies::only;
 use crate::identity::dev::names_loopback;
 use crate::pages::{Forms, STYLESHEET, STYLESHEET_PATH, security_headers};
 
@@ -153,7 +154,7 @@ fn posted_for(
 }
 
 fn visitor(request: &HttpRequest) -> Option<Visitor> {
-    Visitor::of_cookie(request.cookie(COOKIE)?.value())
+    Visitor::of_cookie(only(request.headers(), COOKIE)?)
 }
 
 /// A reply that tells the browser who it is.

@@ -14,7 +14,7 @@ use super::service::Service;
 use super::sign_in;
 use crate::audit::Past;
 use crate::decisions::{RevokeToken, TokenHolder, UninstallApp, WhichToken};
-use crate::identity::session::{Session, SignedIn};
+use crate::identity::session::{AccountRole, Session, SignedIn};
 use crate::identity::{Onward, session};
 use crate::ledger::Until;
 use crate::pages::{AccountApp, AccountAppsPage, Forms, ScopeLine, TokenLine};
@@ -41,7 +41,12 @@ pub async fn apps(
     let shown = AccountAppsPage {
         user: person.user_in_words(),
         account: person.account_in_words(),
+<<<<<<< HEAD
         apps: installed.iter().filter_map(|facts| account_app(&service, &person, facts)).collect(),
+=======
+        apps: apps.filter_map(|facts| account_app(&service, &person, facts)).collect(),
+        may_uninstall: may_uninstall(&service, &person),
+>>>>>>> e781ec1 (pages: the address alone is a page, refusals are pages for people and JSON for programs, an icon; who an account's admin is decides who uninstalls; how a platform signs people in)
         csrf: browser.tickets.csrf_token(&person.session_id, ACCOUNT_FORMS),
         notice: notice::read(&browser, &person, request.query_string(), now),
         sign_out_action: Some("/sign-out".to_owned()),
@@ -106,7 +111,13 @@ fn sender(
     Ok(person)
 }
 
-/// `POST /account/apps/{installation_id}/uninstall`: any user of the account may.
+/// Whether this person may uninstall an app for everybody on their account.
+fn may_uninstall(service: &Service, person: &SignedIn) -> bool {
+    service.uninstall_by == AccountRole::Member || person.role == AccountRole::Admin
+}
+
+/// `POST /account/apps/{installation_id}/uninstall`: any user of the account may, or an admin of it only, as
+/// configured.
 pub async fn uninstall(
     context: Context,
     service: web::Data<Service>,
@@ -116,6 +127,9 @@ pub async fn uninstall(
     body: String,
 ) -> Result<HttpResponse, PageError> {
     let person = sender(&context, &service, &browser, &session, &body)?;
+    if !may_uninstall(&service, &person) {
+        return Err(PageError::for_admins(&context));
+    }
     let unknown = || PageError::bad_request(&context, "This app is not installed on your account.");
     let installation_id: InstallationId = id.parse().map_err(|_| unknown())?;
     let facts = service.ledger.live().installation(installation_id, service.ledger.now());

@@ -11,7 +11,11 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 
 use super::context::Context;
 use super::fault::Fault;
+<<<<<<< HEAD
 use crate::audit::AuditError;
+=======
+use super::problem::Problem;
+>>>>>>> e781ec1 (pages: the address alone is a page, refusals are pages for people and JSON for programs, an icon; who an account's admin is decides who uninstalls; how a platform signs people in)
 use crate::identity::Onward;
 use crate::identity::dev::DevSignIn;
 use crate::identity::handoff::Handoff;
@@ -136,6 +140,24 @@ impl PageError {
         .going_on("See the apps on your account", Onward::AccountApps.location())
     }
 
+    /// What a program would be told as this problem.
+    pub fn problem(context: &Context, problem: &Problem) -> Self {
+        let status = problem.status_code();
+        let (title, hint) = match status {
+            StatusCode::SERVICE_UNAVAILABLE => return Self::fault(context, Fault::Unavailable),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                ("This form is too large", "Shorten what you typed and send it again.")
+            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+                "This address is too long",
+                "Start again from where you came from. If that does not help, delete the cookies of this site.",
+            ),
+            StatusCode::REQUEST_TIMEOUT => ("This took too long", "Try again."),
+            _ => ("This request cannot be answered", "Go back to where you came from and start again."),
+        };
+        Self { status, title, hint: Some(hint), ..Self::bad_request(context, problem.detail.as_str()) }
+    }
+
     /// The form is not one that this server made for this person, or not any more. The page it was on leads to
     /// another.
     pub fn stale_form(context: &Context, sentence: impl Into<String>, page: &Onward) -> Self {
@@ -157,13 +179,24 @@ impl PageError {
             .going_on("Sign in and go on", page.location())
     }
 
+    /// Only an admin of the account may.
+    pub fn for_admins(context: &Context) -> Self {
+        let sentence = "Ask an admin to uninstall the app. What you approved yourself you can revoke";
+        let title = "Only an admin of the account can do this";
+        let status = StatusCode::FORBIDDEN;
+        Self { status, title, hint: None, ..Self::bad_request(context, sentence) }
+            .going_on("Go on to the apps on your account", Onward::AccountApps.location())
+    }
+
     /// Nobody was signed in. The link begins another sign-in.
     pub fn not_signed_in(context: &Context, sentence: impl Into<String>, sign_in: String) -> Self {
         let title = "You could not be signed in";
         Self { title, hint: None, ..Self::bad_request(context, sentence) }.going_on("Sign in again", sign_in)
     }
 
-    fn going_on(self, text: &str, href: String) -> Self {
+    /// This page with one more link that leads on.
+    #[must_use]
+    pub fn going_on(self, text: &str, href: String) -> Self {
         self.leading_on([WayOn { text: text.to_owned(), href }])
     }
 

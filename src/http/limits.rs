@@ -6,10 +6,14 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
-use actix_web::{ResponseError, web};
+use actix_web::{HttpResponse, web};
 
+use super::browser::PageError;
+use super::context::Context;
 use super::node;
+use super::path::wants_a_page;
 use super::problem::Problem;
+use super::routes::has_a_page;
 use super::service::Service;
 use super::unread::Unread;
 use crate::identity::dev::names_loopback;
@@ -37,25 +41,53 @@ pub async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
     let unread = Unread::of(&mut request);
-    let refused = match refusal(&limits, &service, &request) {
+    let refused = match too_much(&limits, &service, &request) {
         None => node::catch_up(&service, request.request()).await,
         refused => refused,
     };
+    // A person, if one reads the answer, and the request's name for them.
+    let person = has_a_page(request.path()) && wants_a_page(request.headers());
+    let person = person.then(|| Context::of(request.request()));
+    let refusal = |problem: Problem| -> actix_web::Error {
+        match &person {
+            Some(context) => PageError::problem(context, &problem).into(),
+            None => problem.into(),
+        }
+    };
     if let Some(problem) = refused {
-        let refused = request.into_response(problem.error_response());
+        let refused = request.into_response(refusal(problem).error_response());
         return Ok(unread.held_by(refused).map_body(|_, body| EitherBody::right(BoxBody::new(body))));
     }
     let answer = tokio::time::timeout(limits.within, next.call(request)).await.unwrap_or_else(|_| {
         let detail = format!("the request was not complete within {} s", limits.within.as_secs());
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into())
+        Err(refusal(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)))
     });
     match answer {
-        Ok(response) => Ok(unread.held_by(response)),
+        Ok(response) => match refused_by_actix(response.response()) {
+            None => Ok(unread.held_by(response)),
+            Some(problem) => {
+                let refused = response.into_response(refusal(problem).error_response());
+                Ok(unread.held_by(refused).map_body(|_, body| EitherBody::right(BoxBody::new(body))))
+            }
+        },
         Err(error) => Err(unread.held_by_error(error)),
     }
 }
 
-fn refusal(limits: &RequestLimits, service: &Service, request: &ServiceRequest) -> Option<Problem> {
+/// What actix refuses by itself, such as a body that is too large, in its own plain text.
+fn refused_by_actix<B>(response: &HttpResponse<B>) -> Option<Problem> {
+    let kind = response.headers().get(header::CONTENT_TYPE)?;
+    let error = response.error().filter(|_| kind.as_bytes().starts_with(b"text/plain"))?;
+    let (status, detail) = (response.status(), error.to_string());
+    Some(match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "too_large", "the body is longer than this server takes")
+        }
+        _ => Problem::new(status, "invalid_request", format!("the request cannot be read: {detail}")),
+    })
+}
+
+fn too_much(limits: &RequestLimits, service: &Service, request: &ServiceRequest) -> Option<Problem> {
     let size =
         |(name, value): (&header::HeaderName, &header::HeaderValue)| name.as_str().len() + value.len() + 4;
     let head = request.path().len()

@@ -9,6 +9,7 @@ pub mod context;
 pub mod cors;
 pub mod fault;
 pub mod form;
+pub mod home;
 pub mod limits;
 pub mod manage;
 pub mod node;

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use actix_web::dev::{AppService, HttpServiceFactory};
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard, web};
 
@@ -139,11 +139,16 @@ pub async fn no_such_path(request: HttpRequest) -> HttpResponse {
     refused(&request, StatusCode::NOT_FOUND, "not_found", detail.to_owned())
 }
 
+/// Whether a browser asks for something to show: it names HTML then, and programs do not.
+pub(super) fn wants_a_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
+}
+
 /// A page for a browser that wants one, a problem for everyone else.
 fn refused(request: &HttpRequest, status: StatusCode, code: &'static str, detail: String) -> HttpResponse {
     use actix_web::ResponseError as _;
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if accept.is_some_and(|accept| accept.contains("text/html")) {
+    if wants_a_page(request.headers()) {
         let context = Context::of(request);
         return PageError::not_here(&context, status).error_response();
     }

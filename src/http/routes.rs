@@ -5,8 +5,8 @@ use actix_web::web::ServiceConfig;
 
 use super::manage::{apps, installations, keys, tokens};
 use super::path::{at, form};
-use super::{account, audit, oauth, openapi, probes, projections, sign_in};
-use crate::pages::{STYLESHEET, STYLESHEET_PATH};
+use super::{account, audit, home, oauth, openapi, probes, projections, sign_in};
+use crate::pages::{ICON, ICON_PATH, STYLESHEET, STYLESHEET_PATH};
 
 /// The URLs for apps, for whoever watches the server, and for operators with their keys.
 pub fn routes(config: &mut ServiceConfig) {
@@ -16,6 +16,9 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(form("/oauth/introspect").post(oauth::introspect::introspect))
         .service(at("/.well-known/oauth-authorization-server").get(oauth::metadata::metadata))
         .service(at(STYLESHEET_PATH).get(stylesheet))
+        .service(at(ICON_PATH).get(icon))
+        // Where a browser looks that shows something else than a page of ours.
+        .service(at("/favicon.ico").get(icon))
         .service(at("/healthz").get(probes::healthz))
         .service(at("/readyz").get(probes::readyz))
         .service(at("/metrics").get(probes::metrics))
@@ -53,6 +56,7 @@ pub fn routes(config: &mut ServiceConfig) {
 /// The URLs for people in a browser; they ride on the session cookie.
 pub fn browser_routes(config: &mut ServiceConfig) {
     config
+        .service(at("/").get(home::home))
         .service(at("/oauth/authorize").get(oauth::authorize::ask).post(oauth::authorize::decide))
         .service(at("/sign-in").get(sign_in::begin))
         .service(at("/sign-in/dev").post(sign_in::dev))
@@ -63,9 +67,23 @@ pub fn browser_routes(config: &mut ServiceConfig) {
         .service(at("/account/tokens/{token_id}/revoke").post(account::revoke));
 }
 
+/// Whether a person may read the answer at this path: those of [`browser_routes`]. All others are for programs.
+pub(super) fn has_a_page(path: &str) -> bool {
+    path == "/"
+        || ["/oauth/authorize", "/sign-in", "/sign-out", "/account"].iter().any(|page| path.starts_with(page))
+}
+
 async fn stylesheet() -> HttpResponse {
+    asset("text/css; charset=utf-8", STYLESHEET)
+}
+
+async fn icon() -> HttpResponse {
+    asset("image/svg+xml", ICON)
+}
+
+fn asset(content_type: &'static str, content: &'static str) -> HttpResponse {
     HttpResponse::Ok()
-        .content_type("text/css; charset=utf-8")
+        .content_type(content_type)
         .insert_header(("cache-control", "public, max-age=3600"))
-        .body(STYLESHEET)
+        .body(content)
 }

@@ -12,6 +12,7 @@ use super::oauth::seldom::Seldom;
 use crate::audit::History;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{Command, Refusal};
+use crate::identity::session::AccountRole;
 use crate::ledger::{Ledger, LedgerError, Origin};
 use crate::replay::Rebuilds;
 use crate::telemetry::Metrics;
@@ -37,6 +38,8 @@ pub struct Service {
     pub max_live_tokens_per_user: usize,
     /// How long an old client secret goes on after a rotation.
     pub rotation_overlap: Duration,
+    /// Who may uninstall an app for everybody on an account.
+    pub uninstall_by: AccountRole,
     /// How long a person stays signed in.
     pub session_lifetime: Duration,
     /// Keys that live only as long as this process, for its own command line and sample app.

@@ -27,12 +27,16 @@ pub(super) fn as_another(onward: &Onward) -> String {
 }
 
 fn onward(context: &Context, form: &Form) -> Result<Onward, PageError> {
-    Onward::from_param(form.get("continue").unwrap_or_default())
-        .map_err(|error| PageError::bad_request(context, error.to_string()))
+    Onward::from_param(form.get("continue").unwrap_or_default()).map_err(|error| unreadable(context, error))
 }
 
 fn query(context: &Context, request: &HttpRequest) -> Result<Form, PageError> {
-    Form::parse(request.query_string()).map_err(|error| PageError::bad_request(context, error.to_string()))
+    Form::parse(request.query_string()).map_err(|error| unreadable(context, error))
+}
+
+fn unreadable(context: &Context, error: impl std::fmt::Display) -> PageError {
+    PageError::bad_request(context, error.to_string())
+        .going_on("See the apps on your account", Onward::AccountApps.location())
 }
 
 /// `GET /sign-in?continue=…&prompt=…`

@@ -18,7 +18,7 @@ pub(super) fn sent(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 
 /// The value of the one cookie of this name. None if there are two: nobody can tell then which one is ours.
 /// (Over https no browser sends two of one `__Host-` name. On loopback, another port may have set one.)
-pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = sent(headers).filter_map(|(known, value)| (known == name).then_some(value));
     values.next().filter(|_| values.next().is_none())
 }
@@ -49,5 +49,48 @@ impl OurCookies {
     /// What takes a cookie out of the browser.
     pub(super) fn removal(self, name: String) -> Cookie<'static> {
         self.cookie(name, String::new(), Some(Duration::ZERO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn only_in(lines: &[&[u8]]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
+        }
+        only(&headers, "__Host-x").map(str::to_owned)
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_name_to_the_letter_among_any_others() {
+        for lines in [
+            &[&b"__Host-x=1"[..]][..],
+            &[b"a=b; __Host-x=1; c"],
+            &[b"a=\xE9;__Host-x=1;=;;\xff=\xff"],
+            &[b"__%48ost-x=2; __Host-x=1; __host-x=3; __Host-x =4; x__Host-x=5"],
+            &[b"a=b", b"__Host-x=1"],
+        ] {
+            assert_eq!(only_in(lines).as_deref(), Some("1"), "{lines:?}");
+        }
+        assert_eq!(only_in(&[b"__Host-x=a=b=="]).as_deref(), Some("a=b=="));
+    }
+
+    #[test]
+    fn what_spells_the_name_otherwise_or_twice_is_not_it() {
+        for lines in [
+            &[][..],
+            &[&b"__%48ost-x=1"[..]],
+            &[b"__Host%2Dx=1"],
+            &[b"__HOST-X=1"],
+            &[b"__Host-x"],
+            &[b"__Host-x=1; __Host-x=1"],
+            &[b"__Host-x=1", b"__Host-x=2"],
+        ] {
+            assert_eq!(only_in(lines), None, "{lines:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! back ([`pending`]), the answer rests in an encrypted cookie ([`session`]), and forms that ride on that cookie carry proof that this server made them for this
 //! session ([`tickets`]).
 
-mod cookies;
+pub mod cookies;
 pub mod dev;
 pub mod handoff;
 mod key;

@@ -18,6 +18,8 @@ pub struct AccountAppsPage {
     pub account: String,
     /// The apps installed there.
     pub apps: Vec<AccountApp>,
+    /// Whether the person who reads this may uninstall them.
+    pub may_uninstall: bool,
     /// Proof that this server made the forms.
     pub csrf: String,
     /// What the last form did, such as "Example was uninstalled from acme."

@@ -23,7 +23,7 @@ pub enum Forms<'a> {
     LeaveForAnywhere,
 }
 
-/// The headers of every page. The page loads one stylesheet and nothing else, runs no script, cannot be
+/// The headers of every page. The page loads one stylesheet and its icon and nothing else, runs no script, cannot be
 /// framed, is not stored, and tells no other site its address.
 ///
 /// With `no-referrer` browsers post forms with `Origin: null`: do not compare `Origin`.
@@ -40,7 +40,10 @@ pub fn security_headers(forms: Forms<'_>) -> [(HeaderName, HeaderValue); 5] {
 
 macro_rules! policy {
     ($form_action:literal) => {
-        concat!("default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'", $form_action)
+        concat!(
+            "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+            $form_action
+        )
     };
 }
 
@@ -96,7 +99,7 @@ mod tests {
         let value = |name: &HeaderName| &headers.iter().find(|(known, _)| known == name).unwrap().1;
         assert_eq!(
             value(&CONTENT_SECURITY_POLICY),
-            "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+            "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
         );
         assert_eq!(value(&X_FRAME_OPTIONS), "DENY");
         assert_eq!(value(&REFERRER_POLICY), "no-referrer");
@@ -119,7 +122,8 @@ mod tests {
         }
         assert!(!policy(Forms::LeaveForAnywhere).contains("form-action"));
         assert!(
-            policy(Forms::LeaveForAnywhere).starts_with("default-src 'none'; style-src 'self'; frame-anc")
+            policy(Forms::LeaveForAnywhere)
+                .starts_with("default-src 'none'; style-src 'self'; img-src 'self'; frame-anc")
         );
     }
 

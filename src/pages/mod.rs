@@ -3,12 +3,13 @@
 //!
 //! Each page is a struct of plain values with a template beside it; every value is escaped where it is
 //! written, and none is trusted: app and owner names come from strangers. Pages work without JavaScript
-//! and load nothing but one stylesheet, so that the content security policy can forbid all else.
+//! and load nothing but one stylesheet and one icon, so that the content security policy can forbid all else.
 
 mod account;
 mod consent;
 mod error;
 mod headers;
+mod home;
 mod prefix;
 mod sign_in;
 #[cfg(test)]
@@ -20,10 +21,15 @@ pub use askama::Template;
 pub use consent::{ConsentPage, ScopeLine, web_page};
 pub use error::{ErrorPage, WayOn};
 pub use headers::{Forms, security_headers};
+pub use home::HomePage;
 pub use prefix::{Prefix, filters};
 pub use sign_in::{DevPersonLine, DevSignInPage, SignInUnavailablePage, SignOutPage, SignedOutPage};
 
 /// Where the stylesheet is served from.
 pub const STYLESHEET_PATH: &str = "/assets/grantbook.css";
+/// Where the icon is served from.
+pub const ICON_PATH: &str = "/assets/grantbook.svg";
+/// The icon of every page; `image/svg+xml`.
+pub const ICON: &str = include_str!("grantbook.svg");
 /// The stylesheet of every page; `text/css`.
 pub const STYLESHEET: &str = include_str!("grantbook.css");

@@ -77,26 +77,35 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
     let account = AccountAppsPage {
         user: or("ana"),
         account: or("acme"),
+<<<<<<< HEAD
         apps: vec![
             app("Widget Wizard"),
             AccountApp { installed_since: None, stopped: Some("out of service"), ..app("FAQ Finder") },
         ],
+=======
+        apps: vec![app("Widget Wizard"), app("FAQ Finder")],
+        may_uninstall: true,
+>>>>>>> e781ec1 (pages: the address alone is a page, refusals are pages for people and JSON for programs, an icon; who an account's admin is decides who uninstalls; how a platform signs people in)
         csrf: or("c3JmdG9rZW4"),
         notice: Some(or("Inbox Helper was uninstalled.")),
         sign_out_action: Some(or("/sign-out")),
     };
+    let member = AccountAppsPage { may_uninstall: false, ..account.clone() };
     let empty = AccountAppsPage { apps: vec![], notice: None, sign_out_action: None, ..account.clone() };
     let signed_out = SignedOutPage { sign_in_href: or("/sign-in"), another_href: or("/sign-in") };
     let sign_out = SignOutPage { user: or("ana"), csrf: or("c3JmdG9rZW4") };
+    let home = HomePage { user: Some(or("ana")) };
     let unavailable = SignInUnavailablePage { request_id: or("req-7f3a") };
     vec![
         ("consent", consent.render().unwrap()),
         ("error", error.render().unwrap()),
         ("dev-sign-in", dev.render().unwrap()),
         ("account-apps", account.render().unwrap()),
+        ("account-apps-member", member.render().unwrap()),
         ("account-apps-empty", empty.render().unwrap()),
         ("consent-again", again.render().unwrap()),
         ("signed-out", signed_out.render().unwrap()),
+        ("home", home.render().unwrap()),
         ("sign-out", sign_out.render().unwrap()),
         ("sign-in-unavailable", unavailable.render().unwrap()),
     ]
@@ -184,7 +193,7 @@ fn every_page_parses_and_can_be_used() {
 }
 
 #[test]
-fn no_page_runs_anything_or_loads_more_than_the_stylesheet() {
+fn no_page_runs_anything_or_loads_more_than_the_stylesheet_and_the_icon() {
     for text in ["", HOSTILE] {
         for (page, html) in pages(text) {
             for tag in tags(&html) {
@@ -204,12 +213,15 @@ fn no_page_runs_anything_or_loads_more_than_the_stylesheet() {
                     assert!(!value.starts_with("javascript:"), "{page}: {name}={value}");
                 }
                 if tag.name == "link" {
-                    assert_eq!(tag.attribute("href"), Some(STYLESHEET_PATH));
+                    let loaded = [("stylesheet", STYLESHEET_PATH), ("icon", ICON_PATH)];
+                    let link = (tag.attribute("rel").unwrap(), tag.attribute("href").unwrap());
+                    assert!(loaded.contains(&link), "{page}: {link:?}");
                 }
             }
         }
     }
     assert!(!STYLESHEET.contains("url(") && !STYLESHEET.contains("@import"));
+    assert!(!ICON.contains("script") && !ICON.contains("href"));
 }
 
 #[test]
@@ -288,4 +300,14 @@ fn k5_every_form_of_the_account_page_carries_the_token_and_only_ones_own_are_rev
     assert!(forms.iter().all(|form| form.attribute("method") == Some("post")));
     assert_eq!(tags.iter().filter(|tag| tag.attribute("name") == Some("csrf")).count(), 5);
     assert_eq!(html.matches("/revoke\"").count(), 2, "of four tokens two are mine");
+}
+
+#[test]
+fn who_may_not_uninstall_has_no_form_for_it() {
+    let uninstall = |page: &str| {
+        let (_, html) = pages("").into_iter().find(|(name, _)| *name == page).unwrap();
+        (html.matches("/uninstall\"").count(), html.matches("An admin of the account").count())
+    };
+    assert_eq!(uninstall("account-apps"), (2, 0));
+    assert_eq!(uninstall("account-apps-member"), (0, 2));
 }

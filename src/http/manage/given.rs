@@ -26,6 +26,7 @@ use crate::http::observe::observe;
 use crate::http::path::no_such_path;
 use crate::http::routes::routes;
 use crate::http::service::{ProcessKey, Service};
+use crate::identity::session::AccountRole;
 use crate::ledger::{Ledger, Origin};
 use crate::replay::Rebuilds;
 use crate::secrets::{self, CodeKey, PlainSecret};
@@ -159,6 +160,7 @@ impl Given {
             code_lifetime: Duration::from_secs(60),
             max_live_tokens_per_user: 10,
             rotation_overlap: Duration::from_secs(3600),
+            uninstall_by: AccountRole::Member,
             session_lifetime: Duration::from_secs(3600),
             process_keys,
             asked_about_others: Default::default(),

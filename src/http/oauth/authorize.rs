@@ -16,9 +16,10 @@ use crate::decisions::{GrantAccess, Refusal};
 use crate::http::browser::{Browser, PageError, page, see_other};
 use crate::http::context::Context;
 use crate::http::form::{Form, MalformedForm};
+use crate::http::problem::Problem;
 use crate::http::service::Service;
 use crate::http::sign_in;
-use crate::http::whole_body;
+use crate::http::whole_body::{self, BodyError};
 use crate::identity::session::{Session, SignedIn};
 use crate::identity::tickets::TicketError;
 use crate::identity::{Onward, session};
@@ -152,7 +153,13 @@ pub async fn decide(
 /// The form that came back. Its size is of our making and the app's: `limits.body` is for what others send.
 async fn read_form(context: &Context, payload: web::Payload) -> Result<String, PageError> {
     let refused = |sentence: String| PageError::bad_request(context, sentence);
-    let body = whole_body::read(payload, FORM_MAX_BYTES).await.map_err(|error| refused(error.to_string()))?;
+    let body = whole_body::read(payload, FORM_MAX_BYTES).await.map_err(|error| match error {
+        BodyError::TooLarge => {
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string());
+            PageError::problem(context, &problem)
+        }
+        BodyError::Incomplete => refused(error.to_string()),
+    })?;
     String::from_utf8(body.into()).map_err(|_| refused(MalformedForm.to_string()))
 }
 
