@@ -41,12 +41,8 @@ pub async fn apps(
     let shown = AccountAppsPage {
         user: person.user_in_words(),
         account: person.account_in_words(),
-<<<<<<< HEAD
         apps: installed.iter().filter_map(|facts| account_app(&service, &person, facts)).collect(),
-=======
-        apps: apps.filter_map(|facts| account_app(&service, &person, facts)).collect(),
         may_uninstall: may_uninstall(&service, &person),
->>>>>>> e781ec1 (pages: the address alone is a page, refusals are pages for people and JSON for programs, an icon; who an account's admin is decides who uninstalls; how a platform signs people in)
         csrf: browser.tickets.csrf_token(&person.session_id, ACCOUNT_FORMS),
         notice: notice::read(&browser, &person, request.query_string(), now),
         sign_out_action: Some("/sign-out".to_owned()),

@@ -11,11 +11,8 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 
 use super::context::Context;
 use super::fault::Fault;
-<<<<<<< HEAD
-use crate::audit::AuditError;
-=======
 use super::problem::Problem;
->>>>>>> e781ec1 (pages: the address alone is a page, refusals are pages for people and JSON for programs, an icon; who an account's admin is decides who uninstalls; how a platform signs people in)
+use crate::audit::AuditError;
 use crate::identity::Onward;
 use crate::identity::dev::DevSignIn;
 use crate::identity::handoff::Handoff;

@@ -77,15 +77,11 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
     let account = AccountAppsPage {
         user: or("ana"),
         account: or("acme"),
-<<<<<<< HEAD
         apps: vec![
             app("Widget Wizard"),
             AccountApp { installed_since: None, stopped: Some("out of service"), ..app("FAQ Finder") },
         ],
-=======
-        apps: vec![app("Widget Wizard"), app("FAQ Finder")],
         may_uninstall: true,
->>>>>>> e781ec1 (pages: the address alone is a page, refusals are pages for people and JSON for programs, an icon; who an account's admin is decides who uninstalls; how a platform signs people in)
         csrf: or("c3JmdG9rZW4"),
         notice: Some(or("Inbox Helper was uninstalled.")),
         sign_out_action: Some(or("/sign-out")),
