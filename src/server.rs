@@ -4,18 +4,16 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use actix_web::dev::ServerHandle;
 use actix_web::middleware::{Condition, from_fn};
-use actix_web::{App, HttpServer, web};
-use tokio::task::JoinHandle;
+use actix_web::{App, web};
 
 use crate::audit::History;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::connections::{self, Connections};
 use crate::http;
 use crate::http::audit::export::Exports;
 use crate::http::browser::{Browser, SignIn};
-use crate::http::connection::Connection;
 use crate::http::limits::RequestLimits;
 use crate::http::oauth::seldom::Seldom;
 pub use crate::http::service::ProcessKey;
@@ -40,7 +38,7 @@ pub const SNAPSHOT_DIR: &str = "snapshots";
 /// The fewest events between two snapshots: a second's folding or so.
 const SNAPSHOT_EVERY: u64 = 100_000;
 /// The most connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
+const BACKLOG: i32 = 1024;
 
 /// Why the server cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +75,7 @@ pub struct Server {
     ledger: Arc<Ledger>,
     history: Arc<History>,
     exports: Arc<Exports>,
-    handle: ServerHandle,
-    task: JoinHandle<std::io::Result<()>>,
+    connections: Connections,
 }
 
 /// What a server is started with beside its configuration.
@@ -99,6 +96,8 @@ pub fn listen(config: Config) -> Result<(Config, TcpListener), StartError> {
     let address = config.listen;
     let taken = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).map_err(taken)?;
+    // What the standard library asks for is less, and too few for a burst.
+    socket2::SockRef::from(&listener).listen(BACKLOG).map_err(taken)?;
     let bound = listener.local_addr().map_err(taken)?;
     Ok((config.bound_to(bound), listener))
 }
@@ -142,7 +141,14 @@ impl Server {
             within: limits.request_timeout,
             loopback_hosts_only: matches!(config.sign_in, config::SignIn::Dev),
         });
-        let server = HttpServer::new(move || {
+        let connections = connections::Limits {
+            connections: limits.max_connections,
+            head: limits.client_head_timeout,
+            answer: limits.request_timeout,
+            idle: limits.keep_alive,
+            shutdown: limits.shutdown_timeout,
+        };
+        let connections = Connections::serve(parts.listener, connections, move || {
             App::new()
                 .app_data(service.clone())
                 .app_data(browser.clone())
@@ -160,19 +166,8 @@ impl Server {
                 .configure(http::routes::routes)
                 .configure(http::routes::browser_routes)
         });
-        let server = server
-            .on_connect(Connection::remember)
-            .client_request_timeout(limits.client_head_timeout)
-            .keep_alive(limits.keep_alive)
-            .max_connections(limits.max_connections)
-            .backlog(BACKLOG)
-            .shutdown_timeout(limits.shutdown_timeout.as_secs())
-            .disable_signals()
-            .listen(parts.listener)
-            .map_err(StartError::Server)?
-            .run();
-        let handle = server.handle();
-        Ok(Self { address, ledger, history, exports, handle, task: tokio::spawn(server) })
+        let connections = connections.map_err(StartError::Server)?;
+        Ok(Self { address, ledger, history, exports, connections })
     }
 
     /// What it listens on.
@@ -194,10 +189,7 @@ impl Server {
     pub async fn stop(self) -> Result<(), StoreError> {
         // They may have no end, whoever reads them.
         self.exports.stop();
-        self.handle.stop(true).await;
-        if let Ok(Err(error)) = self.task.await {
-            tracing::error!(%error, "the web server ended with an error");
-        }
+        self.connections.stop().await;
         self.history.close().await;
         self.ledger.close().await
     }
@@ -226,7 +218,7 @@ fn service(
     Service {
         rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger), Arc::clone(history))),
         history: Arc::clone(history),
-        exports: Arc::new(Exports::new(config.limits.request_timeout)),
+        exports: Arc::new(Exports::default()),
         ledger: Arc::clone(ledger),
         issuer: config.issuer.as_str().to_owned(),
         scopes: config.scopes.clone(),

@@ -21,6 +21,15 @@ const NAME: &str = "control.json";
 #[derive(Debug)]
 pub(super) struct ControlFile(PathBuf);
 
+/// Why the file could not be written.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// The disk is full. That may pass, and what the ledger holds can be served.
+    NoRoom(String),
+    /// Nothing that passes by itself.
+    Other(String),
+}
+
 /// What a control file says.
 #[derive(Debug)]
 pub(super) struct Control {
@@ -37,9 +46,15 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
 
 impl ControlFile {
     /// Writes the file. Whoever looks sees the whole of it or none.
-    pub(super) fn write(data_dir: &Path, server: &Running) -> Result<Self, Failure> {
+    pub(super) fn write(data_dir: &Path, server: &Running) -> Result<Self, WriteError> {
         let path = path(data_dir);
-        let cannot = |error| Failure::Failed(format!("{} cannot be written: {error}", path.display()));
+        let cannot = |error: io::Error| {
+            let why = format!("{} cannot be written: {error}", path.display());
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => WriteError::NoRoom(why),
+                _ => WriteError::Other(why),
+            }
+        };
         // A copy of the directory has a copy of this file, and the server has nothing to do with that.
         let data_dir = fs::canonicalize(data_dir).map_err(cannot)?;
         let text = json!({

@@ -15,6 +15,7 @@ mod config_check;
 mod control;
 mod events;
 mod failure;
+mod health;
 mod installation;
 mod key;
 mod ledger;
@@ -49,6 +50,8 @@ struct Cli {
 enum Command {
     /// Serve the OAuth endpoints, the pages and the management API.
     Serve(serve::Serve),
+    /// Ask whether the server is ready.
+    Health(health::Health),
     /// Register, read and change apps.
     App(app::App),
     /// Read and end installations of apps on accounts.
@@ -77,6 +80,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Health(health) => health.run(),
         Command::App(app) => app.run(),
         Command::Installation(installation) => installation.run(),
         Command::Token(token) => token.run(),

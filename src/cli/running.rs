@@ -62,7 +62,7 @@ impl Running {
 }
 
 /// An address that stands for all of this machine is reached by loopback.
-fn reached_at(bound: SocketAddr) -> SocketAddr {
+pub(super) fn reached_at(bound: SocketAddr) -> SocketAddr {
     let ip = match bound.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -1,20 +1,26 @@
 //! `grantbook serve`.
 
+use std::time::Duration;
+
 use grantbook_events::Role;
 
-use super::control::ControlFile;
+use super::control::{ControlFile, WriteError};
 use super::failure::{EXIT_CODES, Failure};
 use super::running::Running;
 use super::runtime::block_on;
 use super::signals::Signals;
 use super::{log, output};
 use crate::config::{Config, ConfigFlags, Sources};
+use crate::connections;
 use crate::dev::{SampleApp, SampleError, SampleOptions};
 use crate::secrets::{self, PlainSecret};
 use crate::server::{self, ProcessKey};
 
 /// The name of the sample app's key, which is the actor of its events.
 const SAMPLE_KEY_NAME: &str = "sample app";
+
+/// How often it is looked whether a full disk has room again.
+const ROOM_AGAIN: Duration = Duration::from_secs(2);
 
 /// Where people begin who find no sample app.
 const ACCOUNT_PAGE: &str = "/account/apps";
@@ -41,7 +47,8 @@ impl Serve {
 
 async fn serve(config: Config, with_sample: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::of)?;
-    let (config, listener) = server::listen(config)?;
+    let (mut config, listener) = server::listen(config)?;
+    config.limits.max_connections = connections::raise_limit(config.limits.max_connections);
     let sample_key = with_sample.then(secrets::mint_operator_key);
     let process_key =
         |key: &PlainSecret| ProcessKey { name: SAMPLE_KEY_NAME, role: Role::Admin, digest: key.digest() };
@@ -82,9 +89,13 @@ async fn until_it_fails(
     sample: &mut Option<SampleApp>,
 ) -> Failure {
     // Removed when this is over: before the server stops taking requests.
-    let _control = match ControlFile::write(&config.data_dir, running) {
-        Ok(control) => control,
-        Err(failure) => return failure,
+    let control = match ControlFile::write(&config.data_dir, running) {
+        Ok(control) => Some(control),
+        Err(WriteError::NoRoom(why)) => {
+            tracing::error!("{why}; commands on this machine do not find the server until there is room");
+            None
+        }
+        Err(WriteError::Other(why)) => return Failure::Failed(why),
     };
     if let Err(failure) = running.ready().await {
         return failure;
@@ -103,7 +114,22 @@ async fn until_it_fails(
             Err(why) => return Failure::of(why),
         }
     }
+    let _control = match control {
+        Some(control) => control,
+        None => written_when_there_is_room(config, running).await,
+    };
     std::future::pending().await
+}
+
+/// What needs no room is served meanwhile.
+async fn written_when_there_is_room(config: &Config, running: &Running) -> ControlFile {
+    loop {
+        tokio::time::sleep(ROOM_AGAIN).await;
+        if let Ok(control) = ControlFile::write(&config.data_dir, running) {
+            tracing::info!("there is room again; commands on this machine find the server");
+            return control;
+        }
+    }
 }
 
 /// Starts the sample app, for people to begin at.

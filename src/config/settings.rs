@@ -173,7 +173,7 @@ pub(super) const LIMITS_KEEP_ALIVE: Setting =
 pub(super) const LIMITS_SHUTDOWN_TIMEOUT: Setting =
     setting("limits.shutdown_timeout", Some("30s"), Duration(SECOND, 10 * MINUTE));
 pub(super) const LIMITS_MAX_CONNECTIONS: Setting =
-    setting("limits.max_connections", Some("4096"), Count(1, 1_000_000));
+    setting("limits.max_connections", Some("768"), Count(1, 1_000_000));
 
 pub(super) const LOG_FORMAT: Setting =
     setting("log.format", Some("text"), Word(&["text", "json"])).flag("--log-format");

@@ -65,7 +65,7 @@ fn the_defaults_serve_on_loopback_with_the_ledger_beside() {
     assert_eq!(config.rotation_overlap, Duration::from_secs(86_400));
     assert_eq!(config.scopes, ScopeCatalogue::default());
     assert_eq!((config.limits.body, config.limits.head), (65_536, 81_920));
-    assert_eq!(config.limits.max_connections, 4096);
+    assert_eq!(config.limits.max_connections, 768);
     assert_eq!(config.limits.client_head_timeout, Duration::from_secs(5));
     assert_eq!((config.log.format, config.log.filter.as_str()), (LogFormat::Text, "info,actix_server=warn"));
 }

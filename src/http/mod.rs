@@ -4,7 +4,6 @@
 pub mod account;
 pub mod audit;
 pub mod browser;
-pub mod connection;
 pub mod context;
 pub mod cors;
 pub mod fault;

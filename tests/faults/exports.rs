@@ -8,6 +8,7 @@ use grantbook::store::{Append, Expected, NewRecord, Record, SqliteOptions, Sqlit
 use grantbook_events::{Position, Revision, Timestamp};
 use serde_json::json;
 
+use crate::client::Pairs;
 use crate::process::{PATIENCE, Serving, eventually};
 use crate::site::Site;
 
@@ -22,8 +23,11 @@ const SUSPENSIONS: usize = 3000;
 /// Events in one append.
 const AT_ONCE: usize = 200;
 
-/// A ledger with more to tell than fits between a server and a reader who does not read.
-fn a_long_history(site: &Site) {
+/// A ledger with more to tell than fits between a server and a reader who does not read, to be served with these
+/// settings.
+fn a_long_history(settings: Pairs<'_>) -> Site {
+    // Its making is not what the settings are for.
+    let site = Site::new();
     // Characters of four bytes, as many as a reason may have.
     let reason = "𝄞".repeat(500);
     let serving = site.serve();
@@ -50,20 +54,25 @@ fn a_long_history(site: &Site) {
         }
         store.close().await.unwrap();
     });
+    let served = Site::with(settings);
+    std::fs::rename(site.data(), served.data()).unwrap();
+    served
 }
 
 /// Asks for everything, and reads no more than that it comes.
 fn stalled(serving: &Serving) -> TcpStream {
-    let mut stream = serving.http.connect();
     let head = format!(
         "GET /audit/events?format=ndjson HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {}\r\n\r\n",
         serving.key
     );
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut status = [0; 12];
-    stream.read_exact(&mut status).unwrap();
-    assert_eq!(&status, b"HTTP/1.1 200");
-    stream
+    // On a busy machine the history may not be there in time, or the answer.
+    eventually("an export begins", || {
+        let mut stream = serving.http.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (&status == b"HTTP/1.1 200").then_some(stream)
+    })
 }
 
 /// Reads to the end of a connection or of an answer: how much there was, and whether it was all.
@@ -93,9 +102,9 @@ fn threads_of(serving: &Serving) -> usize {
 }
 
 #[test]
-fn readers_who_read_nothing_hold_up_nobody_and_are_given_up_on() {
-    let site = Site::with(&[("LIMITS_REQUEST_TIMEOUT", "2s")]);
-    a_long_history(&site);
+fn readers_who_read_nothing_hold_up_nobody() {
+    // Longer than a test has patience.
+    let site = a_long_history(&[("LIMITS_REQUEST_TIMEOUT", "10m")]);
     let serving = site.serve();
     let token = serving.token(&serving.app());
     let readers: Vec<TcpStream> = (0..MANY).map(|_| stalled(&serving)).collect();
@@ -110,29 +119,36 @@ fn readers_who_read_nothing_hold_up_nobody_and_are_given_up_on() {
     assert_eq!(all.body.lines().count(), 2);
     #[cfg(target_os = "linux")]
     assert!(threads_of(&serving) < THREADS, "{} threads", threads_of(&serving));
+    // One who reads gets everything.
+    let (length, is_whole) = drained(stalled(&serving));
+    assert!(is_whole && length > 12_000_000, "{length} bytes");
+    drop(readers);
+    serving.stop();
+}
 
-    let given_up = || {
+#[test]
+fn readers_who_read_nothing_are_given_up_on() {
+    let site = a_long_history(&[("LIMITS_REQUEST_TIMEOUT", "2s")]);
+    let serving = site.serve();
+    let readers: Vec<TcpStream> = (0..MANY).map(|_| stalled(&serving)).collect();
+    let given_up = || -> usize {
         let log = serving.log();
-        let of_an_export = |line: &&str| line.contains("an export was broken off") && line.contains("2s");
-        log.lines().filter(of_an_export).count()
+        let counts = log.lines().filter(|line| line.contains("connections were closed"));
+        let unread = |line: &str| line.split(" unread=").nth(1)?.split(' ').next()?.parse::<usize>().ok();
+        counts.filter_map(unread).sum()
     };
-    eventually("all are given up on", || (given_up() == MANY).then_some(()));
+    eventually("all are given up on", || (given_up() >= MANY).then_some(()));
     for reader in readers {
         let (_, is_whole) = drained(reader);
         assert!(!is_whole, "what broke off is not taken for all there is");
     }
-    // One who reads gets everything, and is not counted among them.
-    let (length, is_whole) = drained(stalled(&serving));
-    assert!(is_whole && length > 12_000_000, "{length} bytes");
-    assert_eq!(given_up(), MANY);
     serving.stop();
 }
 
 #[test]
 fn a_server_that_stops_waits_for_no_reader() {
     // Longer than a test has patience.
-    let site = Site::with(&[("LIMITS_SHUTDOWN_TIMEOUT", "10m"), ("LIMITS_REQUEST_TIMEOUT", "10m")]);
-    a_long_history(&site);
+    let site = a_long_history(&[("LIMITS_SHUTDOWN_TIMEOUT", "10m"), ("LIMITS_REQUEST_TIMEOUT", "10m")]);
     let serving = site.serve();
     let readers: Vec<TcpStream> = (0..3).map(|_| stalled(&serving)).collect();
     serving.stop();

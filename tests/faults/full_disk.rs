@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::Reply;
 use crate::html;
-use crate::process::Serving;
+use crate::process::{Serving, eventually};
 use crate::site::Site;
 use crate::wanted::{App, registration};
 
@@ -191,6 +191,7 @@ fn a_full_disk_that_gets_room_again() {
     let site = disk.site(site);
     let ballast = disk.file("ballast");
     fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    fs::write(disk.file("spare"), vec![0; 64 << 10]).unwrap();
     let serving = site.serve();
     let app = serving.app();
     let (token, code) = (serving.token(&app), serving.code(&app));
@@ -211,10 +212,29 @@ fn a_full_disk_that_gets_room_again() {
     assert_unavailable(&refused, &["temporarily_unavailable"]);
     acknowledged.extend(more);
 
-    // A server that cannot start for lack of room says so.
+    // A server that starts without any room answers what needs none, and says why nobody here finds it.
     serving.kill();
     fs::write(disk.file("last"), vec![0; 4 << 20]).unwrap_err();
-    site.refused().assert_says(&["cannot be written"]);
+    let mut serving = Serving::spawn(site.command(&["serve"]));
+    serving.until_it_says("control.json cannot be written");
+    serving.until_it_says("serving url=");
+    let log = serving.log();
+    let url = log.split("serving url=").nth(1).unwrap().split(' ').next().unwrap();
+    serving.until_ready(url, String::new());
+    let own = app.form(&[("token", &token)]);
+    assert_eq!(serving.http.post_raw("/oauth/introspect", &[], &own).expect(200).json()["active"], true);
+    let ana = serving.person("ana", "acme");
+    ana.get("/account/apps").expect(200);
+    assert_page_unavailable(&ana.approve(&app.query()));
+    assert_oauth_unavailable(&serving.http.post_raw("/oauth/revoke", &[], &own));
+    // With room again it is found.
+    fs::remove_file(disk.file("spare")).unwrap();
+    serving.until_it_says("there is room again");
+    let (found, key) = eventually("the server says where it is", || site.control_of(serving.pid()));
+    assert_eq!(found, url);
+    serving.until_ready(url, key);
+    assert_reads(&serving, &app, &token);
+    serving.kill();
     // Moved to where there is room, everything is there.
     let site = site.copy();
     let expected: Vec<String> = std::iter::once("Sample App".to_owned()).chain(acknowledged).collect();

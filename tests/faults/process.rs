@@ -103,6 +103,14 @@ impl Serving {
         assert!(!timeout.timed_out(), "{words:?} was not said: {text}");
     }
 
+    /// Waits until it says something, or has ended.
+    #[track_caller]
+    pub fn until_it_ends_or_says(&mut self, words: &str) {
+        eventually("the server ends", || {
+            (self.log().contains(words) || self.child.try_wait().unwrap().is_some()).then_some(())
+        });
+    }
+
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();

@@ -163,7 +163,7 @@ impl Site {
     }
 
     /// What `control.json` says, once it is of this process.
-    fn control_of(&self, pid: u32) -> Option<(String, String)> {
+    pub fn control_of(&self, pid: u32) -> Option<(String, String)> {
         let text = std::fs::read_to_string(self.file("control.json")).ok()?;
         let control: Value = serde_json::from_str(&text).unwrap();
         let text = |name: &str| control[name].as_str().unwrap().to_owned();
@@ -195,6 +195,8 @@ impl Site {
     #[track_caller]
     pub fn refused_by(&self, command: Command) -> Ended {
         let mut serving = Serving::spawn(command);
+        serving.until_it_ends_or_says("serving url=");
+        assert!(!serving.log().contains("serving url="), "it serves: {}", serving.log());
         let status = serving.wait();
         Ended { code: status.code(), stdout: String::new(), stderr: serving.log() }
     }

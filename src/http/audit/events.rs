@@ -16,7 +16,7 @@ use super::asked::Asked;
 use super::export::{Export, Lines, behind};
 use super::known;
 use crate::audit::{Filter, Order, ShownRow};
-use crate::http::connection::Connection;
+use crate::connections::Open;
 use crate::http::manage::paging::Limit;
 use crate::http::manage::reply;
 use crate::http::openapi::event_type;
@@ -243,7 +243,7 @@ pub async fn list(
     let filter = Filter { up_to: Some(service.history.progress().position), ..from_here };
     let most = wanted.limit.map(|limit| Limit::or_default(Some(limit)));
     let export = Export { history: Arc::clone(&service.history), filter, order, lines, most };
-    let body = export.start(&service.exports, Connection::of(&request))?;
+    let body = export.start(&service.exports, request.conn_data::<Arc<Open>>().cloned())?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, media_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -153,7 +153,7 @@ impl Given {
         let service = web::Data::new(Service {
             rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&history))),
             history,
-            exports: Arc::new(Exports::new(Duration::from_secs(30))),
+            exports: Arc::new(Exports::default()),
             ledger,
             issuer: "https://grantbook.example".to_owned(),
             scopes: ScopeCatalogue::default(),
