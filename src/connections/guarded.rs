@@ -187,7 +187,7 @@ mod tests {
                 let mut buffer = ReadBuf::new(&mut space);
                 match Pin::new(&mut *connection).poll_read(context, &mut buffer) {
                     Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                        read.extend_from_slice(buffer.filled())
+                        read.extend_from_slice(buffer.filled());
                     }
                     _ => return Poll::Ready(()),
                 }

@@ -25,6 +25,8 @@ use crate::pages::{Forms, STYLESHEET, STYLESHEET_PATH, security_headers};
 
 /// Names the browser, so that an answer is only taken from the one that asked.
 const COOKIE: &str = "sample-app";
+/// The most connections at once: they take descriptors that grantbook needs in the same process.
+const CONNECTIONS: usize = 64;
 /// Seconds that stopping waits for requests under way.
 const SHUTDOWN_SECONDS: u64 = 5;
 
@@ -34,6 +36,7 @@ pub(super) fn serve(sample: Sample, listener: TcpListener) -> io::Result<Server>
     let app = move || App::new().app_data(sample.clone()).wrap(from_fn(by_its_name)).configure(routes);
     let server = HttpServer::new(app)
         .workers(1)
+        .max_connections(CONNECTIONS)
         // A browser's idle connection would hold up the end of the process.
         .keep_alive(KeepAlive::Disabled)
         .shutdown_timeout(SHUTDOWN_SECONDS)
