@@ -144,7 +144,8 @@ fn the_metadata_is_where_rfc_8414_puts_it_and_names_what_is_there() {
         assert_eq!(browser.get("/.well-known/oauth-authorization-server/other").status, 404);
         // Pages of other origins read it, and exchange codes.
         for path in [METADATA, "/auth/oauth/token"] {
-            let asked = grantbook.send("OPTIONS", proxy.pass(path), &[("origin", "https://app.example")], None);
+            let asked =
+                grantbook.send("OPTIONS", proxy.pass(path), &[("origin", "https://app.example")], None);
             assert_eq!(asked.expect(204).header("access-control-allow-origin"), "*");
         }
         let document = grantbook.get(proxy.pass("/auth/openapi.json")).expect(200).json();
