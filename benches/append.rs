@@ -116,6 +116,7 @@ fn event(id: u128, number: u64) -> NewRecord {
             r#"{{"grant_id":"019a0000-0000-7000-8000-{number:012}","token_id":"{:032x}","digest":"{:064x}","scopes":["read","write"],"secret_id":"019a0000-0000-7000-8000-000000000001"}}"#,
             id, id
         ),
+        moved: false,
     }
 }
 

@@ -91,6 +91,8 @@ async fn grant(ledger: &Ledger, client_id: ClientId, n: usize) -> Result<PlainSe
         code_digest: code.digest(),
         code_lifetime: Duration::from_secs(600),
         codes_dead_until: None,
+        approved_at: ledger.now(),
+        not_before: Timestamp::EPOCH,
     };
     let actor = Actor { kind: ActorKind::User, id: "user-00000000".to_owned() };
     let origin = Origin { actor, request_id: secrets::new_request_id() };
@@ -213,5 +215,6 @@ fn record(event: &Event, recorded_at: Timestamp) -> Result<NewRecord, Failure> {
         recorded_at,
         metadata: metadata.to_json()?,
         payload: encoded.payload,
+        moved: false,
     })
 }

@@ -1,5 +1,7 @@
 //! The state of one app: the fold of stream `app-{client_id}`.
 
+use std::time::Duration;
+
 use grantbook_events::{
     AppEvent, AppRegistered, AppUpdated, ClientId, Event, NewSecret, Recorded, SecretDigest, SecretId,
     Timestamp, TokenPolicy,
@@ -103,6 +105,13 @@ impl RegisteredApp {
     /// Whether it is gone for good.
     pub fn is_deleted(&self) -> bool {
         matches!(self.status, AppStatus::Deleted { .. })
+    }
+
+    /// The earliest time at which an approval of the app as it is now can be recorded: after its registration, and after
+    /// the suspension that ended the codes of earlier ones.
+    pub fn first_grant_at(&self) -> Timestamp {
+        let after = |dead: Timestamp| dead.plus(Duration::from_micros(1));
+        self.codes_dead_until.map_or(self.registered_at, after)
     }
 
     /// The secrets that are accepted.

@@ -61,18 +61,18 @@ impl<'a> Past<'a> {
     /// # Errors
     /// If it is beyond the end or still to come, or the history cannot be asked.
     pub async fn cut(&self, as_of: Until) -> Result<Cut, AuditError> {
-        let (end, now) = (self.ledger.live().position(), self.ledger.now());
+        let (end, now) = (self.ledger.live().position(), self.ledger.recorded_now());
         as_of.has_come(end, now)?;
         self.history.reached(end).await?;
         match as_of {
-            Until::Head => Ok(Cut { position: end, time: now }),
+            Until::Head => Ok(Cut { position: end, time: now, out_of_order: false }),
             Until::Time(time) => {
-                let position = self.history.last_until(time).await?.min(end);
-                Ok(Cut { position, time })
+                let (position, out_of_order) = self.history.recorded_until(time, end).await?;
+                Ok(Cut { position, time, out_of_order })
             }
             Until::Position(position) => {
                 let time = self.history.recorded_at(position).await?;
-                Ok(Cut { position, time: time.unwrap_or(Timestamp::EPOCH) })
+                Ok(Cut { position, time: time.unwrap_or(Timestamp::EPOCH), out_of_order: false })
             }
         }
     }
@@ -96,9 +96,11 @@ impl<'a> Past<'a> {
         let (before, after) =
             (self.installations(account, from).await?, self.installations(account, to).await?);
         let of = |then: &[InstallationThen], id| then.iter().find(|one| one.installation_id == id).cloned();
-        // In whichever order the two are, every installation is in the later one.
-        let all = if before.len() > after.len() { &before } else { &after };
-        let items = all.iter().filter_map(|one| {
+        // In whichever order the two are, and whatever clocks did.
+        let missing = before.iter().filter(|one| of(&after, one.installation_id).is_none());
+        let mut all: Vec<_> = after.iter().chain(missing).collect();
+        all.sort_by_key(|one| (one.first_granted_at, one.installation_id));
+        let items = all.into_iter().filter_map(|one| {
             let id = one.installation_id;
             Change::between(one, of(&before, id).as_ref(), of(&after, id).as_ref())
         });
@@ -131,7 +133,7 @@ impl<'a> Past<'a> {
         let mut records = Vec::new();
         for stream in streams {
             let stream = self.ledger.records_of(&stream.into(), Revision::FIRST).await?;
-            records.extend(stream.into_iter().filter(|record| record.position <= cut.position));
+            records.extend(stream.into_iter().filter(|record| cut.takes(record)));
         }
         records.sort_by_key(|record| record.position);
         let live = Live::new();

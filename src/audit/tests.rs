@@ -1,6 +1,6 @@
 //! What was true then is what a ledger that ends there comes to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,10 +96,17 @@ async fn as_of_is_a_ledger_that_ends_there() {
 /// orders.
 async fn with_odd_clocks(records: &[Record], seconds: &[u64]) -> (Given, Vec<Record>) {
     let store = MemoryStore::new(Uuid::from_u128(10));
+    let (mut latest, mut of_apps) = (BTreeMap::new(), Timestamp::EPOCH);
     for (record, seconds) in records.iter().cloned().zip(seconds.iter().cycle()) {
         let expected = Expected::before(record.revision);
         let stream = record.stream.clone();
-        let recorded_at = record.recorded_at.plus(Duration::from_secs(*seconds));
+        // Time does not run back within a stream, and no access is granted to an app before its registration.
+        let mut recorded_at = record.recorded_at.plus(Duration::from_secs(*seconds));
+        recorded_at = recorded_at.max(latest.get(&stream).copied().unwrap_or(of_apps));
+        latest.insert(stream.clone(), recorded_at);
+        if record.type_name == "app-registered" {
+            of_apps = of_apps.max(recorded_at);
+        }
         let new = NewRecord { recorded_at, ..record.unplaced() };
         store.append(&stream, expected, vec![new]).await.unwrap();
     }
@@ -127,15 +134,24 @@ proptest! {
             let (past, tokens) = (Past::new(&given.ledger, &history), tokens_of(&records));
             for (index, is_time, micros) in cuts {
                 let at = index.index(records.len());
-                let (as_of, end, now) = if is_time {
+                let (as_of, cut, now) = if is_time {
                     // Just before an event, with it, and just after it.
                     let time = Timestamp::from_micros(records[at].recorded_at.as_micros() + micros as i64 - 1);
-                    let later = records.iter().position(|record| record.recorded_at > time);
-                    (Until::Time(time), later.unwrap_or(records.len()), time)
+                    history.reached(given.ledger.live().position()).await.unwrap();
+                    let until = Filter { until: Some(time), ..Filter::default() };
+                    let listed = history.rows(until, Order::OldestFirst, 10_000).await.unwrap();
+                    let cut: Vec<_> =
+                        records.iter().filter(|record| record.recorded_at <= time).cloned().collect();
+                    // What is listed up to a time is what counts as of that time.
+                    assert!(listed.iter().map(|row| row.position).eq(cut.iter().map(|record| record.position)));
+                    let as_of = past.cut(Until::Time(time)).await.unwrap();
+                    let end = cut.last().map_or(0, |last| last.position.as_u64() as usize);
+                    assert_eq!(as_of.out_of_order, end > cut.len());
+                    (Until::Time(time), cut, time)
                 } else {
-                    (Until::Position(records[at].position), at + 1, records[at].recorded_at)
+                    (Until::Position(records[at].position), records[..=at].to_vec(), records[at].recorded_at)
                 };
-                hold(&past, &records[..end], as_of, now, &tokens).await;
+                hold(&past, &cut, as_of, now, &tokens).await;
             }
         });
     }
@@ -365,7 +381,7 @@ async fn a_position_beyond_the_end_and_a_time_to_come_are_refused() {
         format!("the ledger ends at position {end}, before {}", end.as_u64() + 1)
     );
     let now = given.ledger.now();
-    assert_eq!(past.cut(Until::Time(now)).await.unwrap(), Cut { position: end, time: now });
+    assert_eq!(past.cut(Until::Time(now)).await.unwrap(), Cut { position: end, time: now, out_of_order: false });
     let later = now.plus(Duration::from_micros(1));
     let said = format!("{later} is still to come: it is {now} now, and the ledger ends at position {end}");
     assert_eq!(past.cut(Until::Time(later)).await.unwrap_err().to_string(), said);

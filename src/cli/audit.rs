@@ -285,8 +285,21 @@ fn as_of(cut: &Value) -> String {
     format!("as of {} (position {})", text(cut, "time"), text(cut, "position"))
 }
 
+/// A line for each time at which clocks disagreed.
+fn out_of_order(cuts: &[&Value]) -> String {
+    let line = |cut: &&Value| {
+        let (time, position) = (text(cut, "time"), text(cut, "position"));
+        format!(
+            "clocks disagreed: events before position {position} that were recorded after {time} do not count, as they \
+             are not in `audit events --until {time}`\n"
+        )
+    };
+    cuts.iter().filter(|cut| cut["out_of_order"] == json!(true)).map(line).collect()
+}
+
 fn installations(answer: &Value) -> String {
     let mut all = format!("account {}, {}\n", text(answer, "account_id"), as_of(&answer["as_of"]));
+    all.push_str(&out_of_order(&[&answer["as_of"]]));
     for item in items(answer) {
         let state = match item["installed"].as_bool() {
             Some(true) => {
@@ -320,6 +333,7 @@ fn token(answer: &Value) -> String {
     let is = if answer["valid"] == json!(true) { "valid" } else { "not valid" };
     let (id, cut) = (text(answer, "token_id"), as_of(&answer["as_of"]));
     let mut all = format!("token {id}, {cut}: {is}\n{}\n", text(answer, "why"));
+    all.push_str(&out_of_order(&[&answer["as_of"]]));
     let (account, user) = (text(answer, "account_id"), text(answer, "user_id"));
     all.push_str(&format!(
         "installation {} of app {} on account {account}, user {user}\n",
@@ -335,6 +349,7 @@ fn token(answer: &Value) -> String {
 fn changes(answer: &Value) -> String {
     let (from, to) = (as_of(&answer["from"]), as_of(&answer["to"]));
     let mut all = format!("account {}, from {} to {}\n", text(answer, "account_id"), &from[6..], &to[6..]);
+    all.push_str(&out_of_order(&[&answer["from"], &answer["to"]]));
     for item in items(answer) {
         let (id, app) = (text(item, "installation_id"), text(item, "app_name"));
         let reason = match &item["reason"] {
@@ -363,6 +378,17 @@ fn changes(answer: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_says_when_clocks_disagreed() {
+        let cut = |out_of_order: bool| json!({ "position": 7, "time": "2026-01-01T00:00:00Z", "out_of_order": out_of_order });
+        for (shown, is_said) in [(false, 0), (true, 1)] {
+            let answer = json!({ "as_of": cut(shown), "from": cut(shown), "to": cut(false) });
+            for text in [installations(&answer), token(&answer), changes(&answer)] {
+                assert_eq!(text.matches("clocks disagreed: events before position 7").count(), is_said, "{text}");
+            }
+        }
+    }
 
     #[test]
     fn a_line_names_whom_the_event_is_about() {

@@ -8,6 +8,7 @@ use grantbook_events::{
 };
 use grantbook_projections::{CodeState, Grant, Installation, InstalledApp};
 
+use super::code_time::is_over;
 use super::{Command, Decision, Refusal, redirect_uri};
 
 /// Exchange a code. The client is authenticated, and the presented secrets are digested, before this.
@@ -27,6 +28,10 @@ pub struct ExchangeCode {
     pub redirect_uri: Option<String>,
     /// The S256 challenge of the code verifier, if one was presented.
     pub verifier_challenge: Option<String>,
+    /// When the code was presented, by the clock that it lives by.
+    pub presented_at: Timestamp,
+    /// How long a code lives that is granted now.
+    pub code_lifetime: Duration,
     /// Minted for the token, should it be issued.
     pub token_id: TokenId,
     /// SHA-256 of the token, should it be issued.
@@ -79,7 +84,9 @@ impl Command for ExchangeCode {
             CodeState::Pending if self.codes_dead_until.is_some_and(|dead| grant.granted_at <= dead) => {
                 Refusal::CodeEnded.into()
             }
-            CodeState::Pending if now >= grant.code_expires_at => Refusal::CodeExpired.into(),
+            CodeState::Pending if is_over(grant, self.presented_at, self.code_lifetime, now) => {
+                Refusal::CodeExpired.into()
+            }
             CodeState::Pending => self.exchange(installed, grant, now),
         }
     }

@@ -14,6 +14,9 @@ use super::register_app::Registration;
 use super::scopes::ScopeCatalogue;
 use super::{Command, Decision, ExchangeCode, GrantAccess, Refusal, RegisterApp, UninstallApp};
 
+/// What the clock shows when the grants below are made and their codes are exchanged.
+pub(super) const NOW: Timestamp = Timestamp::from_micros(10_000_000);
+
 /// The state of one stream, and the events that made it.
 pub(super) struct Given<S> {
     pub state: S,
@@ -109,6 +112,8 @@ pub(super) fn grant(n: u8) -> GrantAccess {
         code_digest: digest(n),
         code_lifetime: Duration::from_secs(60),
         codes_dead_until: None,
+        approved_at: NOW,
+        not_before: Timestamp::EPOCH,
     }
 }
 
@@ -121,6 +126,8 @@ pub(super) fn exchange(n: u8) -> ExchangeCode {
         code_digest: digest(n),
         redirect_uri: None,
         verifier_challenge: None,
+        presented_at: NOW,
+        code_lifetime: Duration::from_secs(60),
         token_id: token_id(n),
         token_digest: digest(n.wrapping_add(128)),
         rules: TokenRules { lifetime: None, max_live_per_user: 10 },

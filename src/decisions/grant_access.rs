@@ -8,6 +8,7 @@ use grantbook_events::{
 };
 use grantbook_projections::{CodeState, Grant, Installation};
 
+use super::code_time::is_over;
 use super::{Command, Decision, Refusal};
 
 /// Grant access. The grant id was minted with the consent form, so a form sent twice is one grant (A11): while
@@ -36,6 +37,10 @@ pub struct GrantAccess {
     pub code_lifetime: Duration,
     /// Codes granted up to this time died with the app's last suspension (C5).
     pub codes_dead_until: Option<Timestamp>,
+    /// When it was approved, by the clock that the code lives by.
+    pub approved_at: Timestamp,
+    /// Recorded no earlier than this ([`RegisteredApp::first_grant_at`](grantbook_projections::RegisteredApp)).
+    pub not_before: Timestamp,
 }
 
 impl Command for GrantAccess {
@@ -45,6 +50,10 @@ impl Command for GrantAccess {
 
     fn stream(&self) -> StreamKind {
         StreamKind::Installation(InstallationId::of(&self.client_id, &self.account_id))
+    }
+
+    fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
     fn decide(&self, state: &Installation, now: Timestamp) -> Decision<()> {
@@ -62,7 +71,7 @@ impl Command for GrantAccess {
             redirect_uri: self.redirect_uri.clone(),
             redirect_uri_sent: self.redirect_uri_sent,
             code_digest: self.code_digest,
-            code_expires_at: now.plus(self.code_lifetime),
+            code_expires_at: self.approved_at.plus(self.code_lifetime),
             code_challenge: self.code_challenge.clone(),
         };
         Decision::granted((), [InstallationEvent::AccessGranted(event)])
@@ -78,7 +87,7 @@ impl GrantAccess {
     /// Whether the code can still be exchanged. Sending a spent one again would revoke its token (C3).
     fn is_open(&self, grant: &Grant, now: Timestamp) -> bool {
         grant.code == CodeState::Pending
-            && now < grant.code_expires_at
+            && !is_over(grant, self.approved_at, self.code_lifetime, now)
             && self.codes_dead_until.is_none_or(|dead| grant.granted_at > dead)
     }
 }
@@ -96,7 +105,8 @@ mod tests {
         else {
             panic!("{decided:?}")
         };
-        assert_eq!(event.code_expires_at, Timestamp::from_micros(1_000 + 60_000_000));
+        // By the clock, wherever recorded time is.
+        assert_eq!(event.code_expires_at, given::NOW.plus(Duration::from_secs(60)));
         assert_eq!(decided.answer, Ok(()));
     }
 
@@ -105,9 +115,12 @@ mod tests {
         let mut given = Given::installation([]);
         given.run(&given::grant(1), 1_000).unwrap();
         assert_eq!(given.when(&given::grant(1), 1_001), Decision::already(()));
-        let last = 1_000 + 60_000_000 - 1;
-        assert_eq!(given.when(&given::grant(1), last), Decision::already(()));
-        assert_eq!(given.when(&given::grant(1), last + 1), Decision::refused(Refusal::FormUsed));
+        let end = given::NOW.plus(Duration::from_secs(60));
+        let at = |approved_at| GrantAccess { approved_at, ..given::grant(1) };
+        let last = Timestamp::from_micros(end.as_micros() - 1);
+        assert_eq!(given.when(&at(last), 1_001), Decision::already(()));
+        assert_eq!(given.when(&at(end), 1_001), Decision::refused(Refusal::FormUsed));
+        assert_eq!(given.when(&given::grant(1), end.as_micros()), Decision::refused(Refusal::FormUsed));
         assert!(given.when(&given::grant(2), 1_001).answer.is_ok());
     }
 

@@ -6,6 +6,7 @@
 pub mod app_profile;
 pub mod authorization_request;
 pub mod client_authentication;
+mod code_time;
 mod create_operator_key;
 mod delete_app;
 mod exchange_code;
@@ -56,6 +57,12 @@ pub trait Command: Send + Sync {
 
     /// The stream the command decides on.
     fn stream(&self) -> StreamKind;
+
+    /// It is recorded no earlier than this, so that its time and the time of what it rests on in another stream are in
+    /// the right order, also where nodes disagree about the time.
+    fn not_before(&self) -> Timestamp {
+        Timestamp::from_micros(i64::MIN)
+    }
 
     /// What happens, and what is answered.
     fn decide(&self, state: &Self::State, now: Timestamp) -> Decision<Self::Answer>;

@@ -128,7 +128,7 @@ pub async fn uninstall(
     }
     let unknown = || PageError::bad_request(&context, "This app is not installed on your account.");
     let installation_id: InstallationId = id.parse().map_err(|_| unknown())?;
-    let facts = service.ledger.live().installation(installation_id, service.ledger.now());
+    let facts = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
     let facts = facts.filter(|facts| facts.account_id == person.account).ok_or_else(unknown)?;
     let command = UninstallApp { installation_id, reason: UninstallReason::User };
     let origin = context.origin(ActorKind::User, person.user.as_str());

@@ -20,9 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use super::SessionKey;
 use super::cookies::{OurCookies, only};
+use super::tickets::CLOCK_TOLERANCE;
 
-/// How far in the future a session may have begun: another node's clock may be ahead of ours.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 /// The name of the cookie.
 const NAME: &str = "grantbook";
 
@@ -175,6 +174,7 @@ impl Sessions {
 /// Who is signed in here, if the sign-in is no older than `lifetime`.
 pub fn signed_in(session: &Session, now: Timestamp, lifetime: Duration) -> Option<SignedIn> {
     let signed_in = session.0.as_ref()?;
+    // One that began later was begun by a clock that was ahead of this one: nobody knows how old it is.
     let begun = signed_in.since <= now.plus(CLOCK_TOLERANCE);
     let over = signed_in.since.plus(lifetime) <= now;
     (begun && !over).then(|| signed_in.clone())

@@ -6,6 +6,8 @@
 //! the session and to the kind of form, so that neither a form made for another person nor one made for
 //! another question is taken.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantbook_events::Timestamp;
@@ -17,6 +19,11 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::SessionKey;
+
+/// The longest that any ticket is good for.
+pub const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// How far another node's clock may be ahead of ours.
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Makes and checks tickets and CSRF tokens.
 #[derive(Clone)]
@@ -41,7 +48,7 @@ pub enum TicketError {
     /// Made for another session: somebody else's, or from before the last sign-in.
     #[error("this form was made for another session; open the page again")]
     WrongSession,
-    /// Too old.
+    /// Too old; or made by a clock that was ahead of this one, so that nobody knows how old it is.
     #[error("this form is too old; open the page again")]
     Expired,
 }
@@ -75,7 +82,7 @@ impl Tickets {
     }
 
     /// Signs what a form of this kind was made for. URL-safe text; readable by the person, so no secrets.
-    /// Good until `expires_at`, to the second below.
+    /// Good until `expires_at`, to the second below; for [`LONGEST_LIFETIME`] at most.
     pub fn seal<T: Serialize>(
         &self,
         purpose: &str,
@@ -104,7 +111,8 @@ impl Tickets {
         if sealed.session != digest(session_id) {
             return Err(TicketError::WrongSession);
         }
-        if now.as_secs() >= sealed.exp {
+        let latest_exp = now.plus(LONGEST_LIFETIME).plus(CLOCK_TOLERANCE).as_secs();
+        if now.as_secs() >= sealed.exp || sealed.exp > latest_exp {
             return Err(TicketError::Expired);
         }
         Ok(sealed.claims)
@@ -156,7 +164,6 @@ fn digest(session_id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
 
@@ -209,6 +216,17 @@ mod tests {
         assert_eq!(tickets().made_for::<Asked>("uninstall", &ticket), None);
         let others = Tickets::new(&SessionKey::new([4; 64]));
         assert_eq!(others.made_for::<Asked>("consent", &ticket), None);
+    }
+
+    #[test]
+    fn a_ticket_does_not_live_longer_because_the_clock_was_set_back() {
+        let ticket = tickets().seal("consent", "s", &asked(), later()).unwrap();
+        let before = |seconds: i64| Timestamp::from_micros(NOW.as_micros() - seconds * 1_000_000);
+        assert!(tickets().open::<Asked>("consent", "s", &ticket, before(60)).is_ok(), "another node's clock");
+        for seconds in [61, 3600] {
+            let refused = tickets().open::<Asked>("consent", "s", &ticket, before(seconds));
+            assert_eq!(refused, Err(TicketError::Expired), "{seconds}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use grantbook_events::{Actor, Event, EventId, Position, RequestId, StreamName, T
 use grantbook_projections::FoldError;
 use grantbook_projections::live::{Live, Poison};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyTime};
 use crate::decisions::{Command, Refusal};
 use crate::store::{Append, Expected, NewRecord, Store, StoreError};
 use folder::Folder;
@@ -47,6 +47,9 @@ const MAX_UNKNOWNS: u32 = 6;
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
 /// How long an answer waits until its events are visible here.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The least difference between two times.
+const A_MOMENT: Duration = Duration::from_micros(1);
 
 /// Who asks, through which request: what the envelope of every event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +136,9 @@ impl LedgerError {
 pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    steady: SteadyTime,
+    /// What was recorded up to here is later than the clock was when the ledger was opened.
+    ahead: Option<Timestamp>,
     folder: Arc<Folder>,
     projector: Projector,
     states: States,
@@ -174,7 +180,15 @@ impl Ledger {
         let folder = Arc::new(Folder::new(options.strict, keeper));
         let projector = Projector::start(Arc::clone(&store), Arc::clone(&folder));
         let strong = Strong::new(options.freshness);
-        Arc::new(Self { store, clock, folder, projector, states: States::default(), strong })
+        let (steady, now) = (SteadyTime::begin(&*clock), clock.now());
+        let ahead = store.latest_time().filter(|latest| *latest > now);
+        if let Some(latest) = ahead {
+            tracing::warn!(
+                %latest, %now,
+                "the ledger ends later than this clock is: until it gets there, everything is recorded as of then"
+            );
+        }
+        Arc::new(Self { store, clock, steady, ahead, folder, projector, states: States::default(), strong })
     }
 
     /// What is true now, as far as this node has folded. Not to be kept: a rebuilt copy may take its place.
@@ -223,9 +237,31 @@ impl Ledger {
         self.folder.snapshots()
     }
 
-    /// The time.
+    /// The time by this node's clock, which somebody may set.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The time that what is recorded now is recorded at: never before the last record, if one writer assigns it.
+    /// What has expired by it has expired, whatever the clock says.
+    pub fn recorded_now(&self) -> Timestamp {
+        let now = self.clock.now();
+        // What this process finds is told from what it records, also while its clock has not got there.
+        let latest = self.store.latest_time().max(self.ahead.map(|ahead| ahead.plus(A_MOMENT)));
+        latest.map_or(now, |latest| latest.max(now))
+    }
+
+    /// The time that codes live by. It is not set back while this process runs; where others append, too, codes are
+    /// taken by other nodes, so there it is that of the clock.
+    pub fn steady_now(&self) -> Timestamp {
+        let steady = self.steady.read(&*self.clock);
+        if self.store.is_shared() { self.clock.now() } else { steady }
+    }
+
+    /// Codes granted up to this time are dead: the clock has been set back since, before this process began, so nobody
+    /// knows how old they are.
+    pub fn codes_dead_until(&self) -> Option<Timestamp> {
+        self.ahead
     }
 
     /// How far this node has folded.
@@ -282,7 +318,7 @@ impl Ledger {
         }
         for _ in 0..MAX_CONFLICTS {
             // Recorded time never runs backwards within a stream, whatever the clock does.
-            let now = self.clock.now().max(loaded.recorded_at);
+            let now = self.recorded_now().max(loaded.recorded_at).max(command.not_before());
             let decision = command.decide(&loaded.state, now);
             if decision.events.is_empty() && is_fresh {
                 return Ok(decision.answer);
@@ -291,8 +327,8 @@ impl Ledger {
                 let records = encode(&decision.events, origin, now)?;
                 let ids: Vec<EventId> = records.iter().map(|record| record.event_id).collect();
                 let expected = Expected::after(loaded.revision);
-                if let Some(position) = self.append(&stream, expected, records).await? {
-                    let next = loaded.followed_by(&stream, decision.events, &ids, origin, now, position)?;
+                if let Some((position, at)) = self.append(&stream, expected, records).await? {
+                    let next = loaded.followed_by(&stream, decision.events, &ids, origin, at, position)?;
                     self.states.put(stream, Arc::new(next));
                     self.wait_until_visible(position).await?;
                     return Ok(decision.answer);
@@ -306,13 +342,13 @@ impl Ledger {
         Err(LedgerError::Contended(stream))
     }
 
-    /// Appends, and finds out how it ended: the position of the last event, or `None` for a conflict.
+    /// Appends, and finds out how it ended: the position and time of the last event, or `None` for a conflict.
     async fn append(
         &self,
         stream: &StreamName,
         expected: Expected,
         records: Vec<NewRecord>,
-    ) -> Result<Option<Position>, LedgerError> {
+    ) -> Result<Option<(Position, Timestamp)>, LedgerError> {
         let first_id = records.first().map(|record| record.event_id);
         let count = records.len();
         let mut pause = UNKNOWN_PAUSE;
@@ -320,7 +356,7 @@ impl Ledger {
         for _ in 0..MAX_UNKNOWNS {
             // Retrying with the same ids is harmless by the store's contract.
             match self.store.append(stream, expected, records.clone()).await {
-                Ok(Append::Appended { position, .. }) => return Ok(Some(position)),
+                Ok(Append::Appended { position, recorded_at, .. }) => return Ok(Some((position, recorded_at))),
                 Ok(Append::Conflict { .. }) if unknown.is_none() => return Ok(None),
                 Ok(Append::Conflict { .. }) => {}
                 Ok(Append::Unknown { reason }) => unknown = Some(reason),
@@ -336,7 +372,8 @@ impl Ledger {
                 if Some(first.event_id) != first_id {
                     return Ok(None);
                 }
-                return Ok(there.get(count.saturating_sub(1)).map(|last| last.position));
+                let last = there.get(count.saturating_sub(1));
+                return Ok(last.map(|last| (last.position, last.recorded_at)));
             }
             tokio::time::sleep(pause).await;
             pause *= 2;

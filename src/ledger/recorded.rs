@@ -98,5 +98,6 @@ pub(super) fn write(
         recorded_at,
         metadata: metadata.to_json()?,
         payload: encoded.payload,
+        moved: false,
     })
 }

@@ -219,7 +219,7 @@ impl Ledger {
         digest: &SecretDigest,
         within: impl FnOnce() -> Option<InstallationId>,
     ) -> Result<Option<TokenFacts>, LedgerError> {
-        let here = self.live().token(digest, self.now());
+        let here = self.live().token(digest, self.recorded_now());
         if !self.store.is_shared() {
             return Ok(here);
         }
@@ -242,7 +242,7 @@ impl Ledger {
             return Ok(None);
         };
         let app = self.app(&installed.client_id).await?;
-        Ok(app.and_then(|app| installed.token_facts(within, &app, digest, self.now())))
+        Ok(app.and_then(|app| installed.token_facts(within, &app, digest, self.recorded_now())))
     }
 
     /// Waits until this node has folded what is in the store now.

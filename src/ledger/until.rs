@@ -11,7 +11,8 @@ pub enum Until {
     Head,
     /// To this position, or the last one below it.
     Position(Position),
-    /// Up to the first event that was recorded after this time: the ledger as it stood then.
+    /// What was recorded at this time or before. In one stream that is how it began; over the whole ledger also, unless
+    /// several nodes record by clocks that disagree.
     Time(Timestamp),
 }
 
@@ -79,7 +80,15 @@ impl Until {
         }
     }
 
-    /// Whether an event still belongs to it.
+    /// Whether nothing from a position on belongs to it.
+    pub fn is_before(self, position: Position) -> bool {
+        match self {
+            Self::Head | Self::Time(_) => false,
+            Self::Position(last) => last < position,
+        }
+    }
+
+    /// Whether an event belongs to it.
     pub fn takes(self, position: Position, recorded_at: Timestamp) -> bool {
         match self {
             Self::Head => true,

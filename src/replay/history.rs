@@ -71,8 +71,11 @@ pub async fn run_history<E: From<ReplayError>>(
     let (mut rows, mut events, mut position, mut refused) = (Rows::default(), 0, Position::START, None);
     let folded = each(store, |records, head| {
         for record in records {
-            if !until.takes(record.position, record.recorded_at) {
+            if until.is_before(record.position) {
                 return Ok(false);
+            }
+            if !until.takes(record.position, record.recorded_at) {
+                continue;
             }
             if let Err(error) = take(&rows.row(record)) {
                 refused = Some(error);

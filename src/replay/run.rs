@@ -20,6 +20,9 @@ pub struct Replayed {
     pub types: BTreeMap<String, u64>,
     /// When the last event folded was recorded; none if there was none.
     pub recorded_at: Option<Timestamp>,
+    /// Whether events before the last one were recorded later than was asked for, and left out.
+    pub out_of_order: bool,
+    left_out: u64,
 }
 
 impl Replayed {
@@ -33,11 +36,13 @@ impl Replayed {
         self.types.values().sum()
     }
 
-    /// Folds one record, unless the replay ends before it.
-    fn take(&mut self, record: &Record, until: Until) -> Result<bool, ReplayError> {
+    /// Folds one record, if it belongs to the replay; says whether there may be others.
+    fn take(&mut self, record: &Record, until: Until) -> bool {
         if !until.takes(record.position, record.recorded_at) {
-            return Ok(false);
+            self.left_out += 1;
+            return !until.is_before(record.position);
         }
+        self.out_of_order |= self.left_out > 0;
         // What cannot be folded is in quarantine then, as it is where the ledger is served.
         let _ = fold(&self.live, record);
         match self.types.get_mut(&record.type_name) {
@@ -45,7 +50,7 @@ impl Replayed {
             None => drop(self.types.insert(record.type_name.clone(), 1)),
         }
         self.recorded_at = Some(record.recorded_at);
-        Ok(true)
+        true
     }
 }
 
@@ -59,10 +64,16 @@ pub async fn run(
     mut progress: impl FnMut(Step),
 ) -> Result<Replayed, ReplayError> {
     check_end(store, until).await?;
-    let mut replayed = Replayed { live: Live::new(), types: BTreeMap::new(), recorded_at: None };
+    let mut replayed = Replayed {
+        live: Live::new(),
+        types: BTreeMap::new(),
+        recorded_at: None,
+        out_of_order: false,
+        left_out: 0,
+    };
     each(store, |records, head| {
         for record in records {
-            if !replayed.take(record, until)? {
+            if !replayed.take(record, until) {
                 return Ok(false);
             }
         }

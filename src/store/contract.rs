@@ -29,7 +29,7 @@ macro_rules! store_contract {
             nothing_up_to_a_position_follows_it, subscription_hands_over_history_then_live, subscription_from_the_head,
             slow_subscriber_loses_nothing, dropped_subscription_harms_nobody,
             one_winner_for_each_revision, one_of_many_creates_the_stream, no_position_appears_late,
-            limits_are_checked, digests_chain, text_comes_back_as_it_was, closed_refuses_appends
+            one_writer_records_nothing_before_its_last_record, limits_are_checked, digests_chain, text_comes_back_as_it_was, closed_refuses_appends
         );
     };
     ($factory:path: $($name:ident),*) => {
@@ -64,6 +64,7 @@ pub(crate) fn new_record(payload: &str) -> NewRecord {
         recorded_at: Timestamp::from_micros(1_767_323_045_000_006),
         metadata: r#"{"actor":{"kind":"system","id":"contract"}}"#.to_owned(),
         payload: payload.to_owned(),
+        moved: false,
     }
 }
 
@@ -79,7 +80,7 @@ async fn must_append(
     records: Vec<NewRecord>,
 ) -> (Revision, Position) {
     match store.append(stream, expected, records).await {
-        Ok(Append::Appended { revision, position }) => (revision, position),
+        Ok(Append::Appended { revision, position, .. }) => (revision, position),
         other => panic!("expected to append at {expected:?}: {other:?}"),
     }
 }

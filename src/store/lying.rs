@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use grantbook_events::{Position, Revision, StreamName};
+use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
@@ -198,6 +198,10 @@ impl Store for LyingStore {
     async fn head(&self) -> Result<Head, StoreError> {
         self.read()?;
         self.inner.head().await
+    }
+
+    fn latest_time(&self) -> Option<Timestamp> {
+        self.inner.latest_time()
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use grantbook_events::{Position, Revision, StreamName};
+use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -34,11 +34,19 @@ impl MemoryStore {
 #[derive(Debug, Default)]
 struct Log(Mutex<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     records: Vec<Record>,
     /// Indices into `records`; the revision is the index into the vector.
     streams: HashMap<StreamName, Vec<usize>>,
+    /// When the last record was recorded.
+    latest: Timestamp,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self { records: Vec::new(), streams: HashMap::new(), latest: Timestamp::from_micros(i64::MIN) }
+    }
 }
 
 impl Log {
@@ -65,7 +73,8 @@ impl Inner {
         }
         let mut revision = expected.next_revision();
         let mut digest = places.last().map_or(ChainDigest::NONE, |&last| self.records[last].digest);
-        for record in records {
+        for mut record in records {
+            self.latest = record.not_before(self.latest);
             let position = Position::new(self.records.len() as u64 + 1);
             let record = record.place(stream.clone(), revision, position, digest);
             (revision, digest) = (revision.next(), record.digest);
@@ -77,7 +86,7 @@ impl Inner {
 
     fn last_of(&self, stream: &StreamName) -> Option<Append> {
         let last = &self.records[*self.streams.get(stream)?.last()?];
-        Some(Append::Appended { revision: last.revision, position: last.position })
+        Some(appended(last))
     }
 
     fn already_there(&self, stream: &StreamName, expected: Expected, new: &[NewRecord]) -> Option<Append> {
@@ -86,8 +95,12 @@ impl Inner {
         let stored = || places.iter().map(|&place| &self.records[place]);
         let last = stored().next_back()?;
         let same = stored().zip(new).all(|(stored, new)| stored.event_id == new.event_id);
-        same.then_some(Append::Appended { revision: last.revision, position: last.position })
+        same.then_some(appended(last))
     }
+}
+
+fn appended(last: &Record) -> Append {
+    Append::Appended { revision: last.revision, position: last.position, recorded_at: last.recorded_at }
 }
 
 impl Source for Arc<Log> {
@@ -129,6 +142,10 @@ impl Store for MemoryStore {
 
     fn newest(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
         Some(vec![Arc::new(self.log.records_after(after, MAX_PAGE))])
+    }
+
+    fn latest_time(&self) -> Option<Timestamp> {
+        Some(self.log.lock().latest)
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {

@@ -8,6 +8,7 @@
 //! - A reader never sees a position before all positions below it; nothing becomes visible behind a
 //!   position already read.
 //! - Revisions within a stream have no gaps. Positions are ordered and otherwise opaque.
+//! - A store with one writer records nothing before its last record ([`Store::latest_time`]).
 
 use std::sync::Arc;
 
@@ -107,6 +108,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Finishes what is queued, closes cleanly, and refuses appends from then on.
     async fn close(&self) -> Result<(), StoreError>;
 
+    /// When the last record of the whole ledger was recorded, if this store records nothing before that: if it has
+    /// one writer, which assigns the time. None where several nodes append, each by its own clock.
+    fn latest_time(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Whether other processes append here, too. Then a subscription says every now and then how old what
     /// it has handed over is ([`Signal::UpTo`]).
     fn is_shared(&self) -> bool {
@@ -154,12 +161,14 @@ impl Expected {
 /// How an append ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Append {
-    /// Durable. Revision and position of the last record appended.
+    /// Durable.
     Appended {
         /// Of the last record appended.
         revision: Revision,
         /// Of the last record appended.
         position: Position,
+        /// Of the last record appended.
+        recorded_at: Timestamp,
     },
     /// Nothing was appended: the stream is elsewhere.
     Conflict {

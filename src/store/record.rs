@@ -14,15 +14,27 @@ pub struct NewRecord {
     pub type_name: String,
     /// The version of the payload.
     pub version: u16,
-    /// When it was recorded.
+    /// When it was recorded. A store with one writer takes the time of the last record of the ledger instead, if
+    /// that is later ([`Store::latest_time`](super::Store::latest_time)).
     pub recorded_at: Timestamp,
     /// The rest of the envelope, a JSON object.
     pub metadata: String,
     /// The payload, a JSON object.
     pub payload: String,
+    /// Whether it comes out of another store: then it keeps its time, whatever that is.
+    pub moved: bool,
 }
 
 impl NewRecord {
+    /// Moves its time up to that of the last record of the ledger, unless it keeps its own. Gives the later of
+    /// the two.
+    pub(super) fn not_before(&mut self, latest: Timestamp) -> Timestamp {
+        if !self.moved {
+            self.recorded_at = self.recorded_at.max(latest);
+        }
+        self.recorded_at.max(latest)
+    }
+
     /// Bytes of payload and metadata, which is what the limits count.
     pub fn size(&self) -> usize {
         self.payload.len() + self.metadata.len()
@@ -143,6 +155,7 @@ impl Record {
             recorded_at: self.recorded_at,
             metadata: self.metadata,
             payload: self.payload,
+            moved: true,
         }
     }
 

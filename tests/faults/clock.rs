@@ -97,6 +97,26 @@ impl Timed {
     }
 }
 
+impl Timed {
+    /// What was installed on an account as of a time, and how many events are listed up to then.
+    fn as_of(&self, account: &str, time: Timestamp) -> (bool, Value, usize) {
+        let query = format!("account={account}&as_of={time}");
+        let answer = self.address.ask("GET", &format!("/audit/installations?{query}"), None).expect(200).json();
+        let listed = format!("/audit/events?account={account}&until={time}&limit=200");
+        let listed = self.address.ask("GET", &listed, None).expect(200).json();
+        let installed = answer["items"][0]["installed"].as_bool().unwrap_or(false);
+        (installed, answer["as_of"].clone(), listed["items"].as_array().unwrap().len())
+    }
+
+    /// Installs an app on an account.
+    fn install(&self, app: &App, account: &str) {
+        let browser = Browser::new(&self.address.http);
+        browser.sign_in("ana", account);
+        let code = browser.approve(&app.query()).expect(303).param("code").unwrap();
+        self.exchange(app, &code).expect(200);
+    }
+}
+
 fn recorded_at(event: &Value) -> Timestamp {
     event["recorded_at"].as_str().unwrap().parse().unwrap()
 }
@@ -122,7 +142,8 @@ fn recorded_time_does_not_go_back_within_a_stream() {
     server.exchange(&app, &code).expect(200);
 
     let times: Vec<Timestamp> = server.history(&app).iter().map(recorded_at).collect();
-    assert_eq!(times, [0, 0, 0, 0, 0, SECOND, SECOND].map(at));
+    // What a process records whose clock is not there yet can be told from what was recorded before it began.
+    assert_eq!(times, [0, 0, 0, 0, 1, SECOND, SECOND].map(at));
     server.stop();
 }
 
@@ -153,5 +174,75 @@ fn what_ended_does_not_begin_again() {
     assert_eq!(server.exchange(&app, &expired).error(), refused);
     assert_eq!(server.exchange(&app, &spent).error(), refused);
     assert!(server.address.is_active(&token));
+    server.stop();
+}
+
+/// A clock that was an hour ahead and is put right: recorded time waits for it, over the whole ledger.
+#[test]
+fn what_is_recorded_under_a_clock_that_was_ahead_is_told_in_order() {
+    let data = TempDir::new().unwrap();
+    let server = Timed::serve(&data, at(HOUR));
+    let app = server.app();
+    server.install(&app, "before");
+    server.set(0);
+    server.install(&app, "one");
+    server.install(&app, "two");
+    let all = server.address.ask("GET", "/audit/events?order=oldest&limit=200", None).expect(200).json();
+    let times: Vec<Timestamp> = all["items"].as_array().unwrap().iter().map(recorded_at).collect();
+    assert!(times.is_sorted() && times.len() == 7, "{times:?}");
+    assert_eq!(times[6], at(HOUR), "it waits there");
+    // What is asked about the past agrees with what is listed, also of a time that the clock has not got to.
+    for (time, installed) in [(0, false), (HOUR - 1, false), (HOUR, true)] {
+        for account in ["before", "one", "two"] {
+            let (is_installed, cut, listed) = server.as_of(account, at(time));
+            assert_eq!((is_installed, listed), (installed, if installed { 2 } else { 0 }), "{account} {time}");
+            assert_eq!(cut["out_of_order"], false);
+        }
+    }
+    server.set(2 * HOUR);
+    server.install(&app, "later");
+    assert!(!server.as_of("later", at(2 * HOUR - 1)).0);
+    assert!(server.as_of("later", at(2 * HOUR)).0);
+    server.stop();
+}
+
+/// Whether the clock was right, ahead or behind, a code lives for a minute and never again.
+#[test]
+fn a_code_does_not_live_longer_because_the_clock_was_set_back() {
+    let data = TempDir::new().unwrap();
+    let server = Timed::serve(&data, at(HOUR));
+    let app = server.app();
+    let refused = (400, "invalid_grant".to_owned());
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let ahead = server.code(&app);
+    server.set(0);
+    // Recorded time waits an hour ahead; a code that is granted then lives by the clock.
+    let (good, late) = (server.code(&app), server.code(&app));
+    server.clock.advance(Duration::from_secs(59));
+    server.exchange(&app, &good).expect(200);
+    server.clock.advance(Duration::from_secs(2));
+    assert_eq!(server.exchange(&app, &late).error(), refused, "granted after");
+    assert_eq!(server.exchange(&app, &ahead).error(), refused, "granted before");
+    for _ in 0..13 {
+        server.clock.advance(minutes(5));
+        assert_eq!(server.exchange(&app, &ahead).error(), refused);
+        assert_eq!(server.exchange(&app, &late).error(), refused);
+    }
+    server.stop();
+
+    // Nor if the process ended in between, so that only the clock and the ledger can tell.
+    let data = TempDir::new().unwrap();
+    let server = Timed::serve(&data, at(HOUR));
+    let app = server.app();
+    let ahead = server.code(&app);
+    server.stop();
+    let server = Timed::serve(&data, at(0));
+    assert_eq!(server.exchange(&app, &ahead).error(), refused);
+    let good = server.code(&app);
+    server.exchange(&app, &good).expect(200);
+    for _ in 0..70 {
+        server.clock.advance(minutes(1));
+        assert_eq!(server.exchange(&app, &ahead).error(), refused);
+    }
     server.stop();
 }

@@ -49,6 +49,7 @@ fn append(site: &Site, type_name: &str, version: u16) -> Position {
             recorded_at: first.recorded_at,
             metadata: first.metadata.clone(),
             payload: first.payload.clone(),
+            moved: false,
         };
         let appended = store.append(&stream, Expected::Exactly(Revision::FIRST), vec![record]).await.unwrap();
         let Append::Appended { position, .. } = appended else { panic!("{appended:?}") };

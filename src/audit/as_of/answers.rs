@@ -9,16 +9,28 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::timeline::Moment;
+use crate::store::Record;
 
 /// Where the ledger was cut, and the time that expiry is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Cut {
-    /// Events up to here count.
+    /// The last event that counts.
     #[schema(value_type = u64)]
     pub position: Position,
     /// What had expired by then did not count.
     #[schema(value_type = String, format = DateTime)]
     pub time: Timestamp,
+    /// Whether events before `position` were recorded after `time`, because the clocks of several nodes disagreed:
+    /// these do not count. `GET /audit/events?until=` gives those that do.
+    pub out_of_order: bool,
+}
+
+impl Cut {
+    /// Whether a record counts. In one stream these are the first ones, whatever clocks did: there, recorded time never
+    /// runs back.
+    pub(super) fn takes(&self, record: &Record) -> bool {
+        record.position <= self.position && (!self.out_of_order || record.recorded_at <= self.time)
+    }
 }
 
 /// One app on the account, as it was.

@@ -206,12 +206,23 @@ impl History {
         self.ask(move |reader| reader.rows(&filter, order, limit)).await
     }
 
-    /// The last position before the first event that was recorded after a time.
+    /// The last of the events up to a position that were recorded at a time or before, and whether others before it
+    /// were recorded later.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub async fn last_until(&self, time: Timestamp) -> Result<Position, HistoryError> {
-        self.ask(move |reader| reader.last_until(time)).await
+    pub async fn recorded_until(
+        &self,
+        time: Timestamp,
+        end: Position,
+    ) -> Result<(Position, bool), HistoryError> {
+        self.ask(move |reader| {
+            let filter = Filter { until: Some(time), up_to: Some(end), ..Filter::default() };
+            let last = reader.rows(&filter, Order::NewestFirst, 1)?.pop();
+            let position = last.map_or(Position::START, |last| last.position);
+            Ok((position, reader.last_until(time)? < position))
+        })
+        .await
     }
 
     /// When the last event at or before a position was recorded; `None` if there is none.

@@ -231,12 +231,18 @@ async fn a_filter_lets_through_what_it_says_in_both_orders() {
 }
 
 #[tokio::test]
-async fn a_time_cuts_before_the_first_event_recorded_later() {
+async fn as_of_a_time_the_last_event_that_counts_is_known_and_whether_others_before_it_do_not() {
     let (_store, _dir, history) = with_odd_clocks().await;
     let rows = every_row(&history).await;
     for row in &rows {
         for time in [row.recorded_at, Timestamp::from_micros(row.recorded_at.as_micros() - 1)] {
-            assert_eq!(history.last_until(time).await.unwrap(), rows_until(&rows, time));
+            let first_later = history.ask(move |reader| reader.last_until(time)).await.unwrap();
+            assert_eq!(first_later, rows_until(&rows, time));
+            let end = rows[rows.len() - 1].position;
+            let (last, out_of_order) = history.recorded_until(time, end).await.unwrap();
+            let counts = |row: &&HistoryRow| row.recorded_at <= time;
+            let expected = rows.iter().rfind(counts).map_or(Position::START, |row| row.position);
+            assert_eq!((last, out_of_order), (expected, first_later < expected));
         }
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn counts(replayed: &Replayed, as_json: bool) -> String {
             "position": replayed.position(),
             "recorded_at": replayed.recorded_at,
             "events": replayed.events(),
+            "out_of_order": replayed.out_of_order,
             "types": types,
             "live": {
                 "apps": counts.apps,
@@ -52,6 +53,9 @@ pub(super) fn counts(replayed: &Replayed, as_json: bool) -> String {
         text.push_str(&format!(", recorded at {at}"));
     }
     text.push('\n');
+    if replayed.out_of_order {
+        text.push_str("clocks disagreed: events before the last one were recorded later, and are left out\n");
+    }
     for (name, count) in &replayed.types {
         text.push_str(&format!("{count:>12}  {name}\n"));
     }

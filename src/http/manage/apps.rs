@@ -182,7 +182,7 @@ pub async fn list(
     service: web::Data<Service>,
     paging: web::Query<Paging>,
 ) -> Result<HttpResponse, Problem> {
-    let now = service.ledger.now();
+    let now = service.ledger.recorded_now();
     let rows = |skip, limit| service.ledger.live().apps(skip, limit);
     Ok(reply::ok(&paging.page(rows, |app| Some(AppJson::new(app, now)))))
 }
@@ -255,7 +255,7 @@ pub async fn rotate_secret(
     let secret_id = secret.secret_id;
     let command = RotateSecret { client_id: *client_id, secret, overlap };
     settle(&service, &operator, &context, &command).await?;
-    let (app, now) = (known(&service, *client_id)?, service.ledger.now());
+    let (app, now) = (known(&service, *client_id)?, service.ledger.recorded_now());
     let secrets = app.live_secrets(now).map(SecretJson::from).collect();
     Ok(reply::created(&NewSecretJson { secret_id, client_secret, secrets }))
 }
@@ -335,7 +335,7 @@ pub async fn delete(
 
 fn mint_secret(service: &Service) -> (NewSecret, ShownOnce) {
     let plain = secrets::mint_client_secret();
-    let secret_id = secrets::new_secret_id(service.ledger.now());
+    let secret_id = secrets::new_secret_id(service.ledger.recorded_now());
     (NewSecret { secret_id, digest: plain.digest() }, ShownOnce(plain))
 }
 
@@ -344,5 +344,5 @@ fn known(service: &Service, client_id: ClientId) -> Result<Arc<RegisteredApp>, P
 }
 
 fn shown(service: &Service, client_id: ClientId) -> Result<AppJson, Problem> {
-    Ok(AppJson::new(&*known(service, client_id)?, service.ledger.now()))
+    Ok(AppJson::new(&*known(service, client_id)?, service.ledger.recorded_now()))
 }

@@ -255,6 +255,8 @@ impl Given {
             code_digest: code.digest(),
             code_lifetime: Duration::from_secs(60),
             codes_dead_until: None,
+            approved_at: now,
+            not_before: now,
         };
         let exchange = ExchangeCode {
             installation_id,
@@ -264,6 +266,8 @@ impl Given {
             code_digest: code.digest(),
             redirect_uri: None,
             verifier_challenge: None,
+            presented_at: now,
+            code_lifetime: Duration::from_secs(60),
             token_id: secrets::new_token_id(now),
             token_digest: token.digest(),
             rules: TokenRules { lifetime: None, max_live_per_user: 10 },

@@ -227,7 +227,7 @@ pub async fn list(
     service: web::Data<Service>,
     which: web::Query<Which>,
 ) -> Result<HttpResponse, Problem> {
-    let (live, now) = (service.ledger.live(), service.ledger.now());
+    let (live, now) = (service.ledger.live(), service.ledger.recorded_now());
     let paging = Paging { cursor: which.cursor, limit: which.limit };
     let wanted = |facts: &InstallationFacts| {
         let matches = which.installed.is_none_or(|installed| installed.0 == facts.is_installed());
@@ -262,7 +262,7 @@ pub async fn read(
     id: web::Path<InstallationId>,
 ) -> Result<HttpResponse, Problem> {
     let live = service.ledger.live();
-    let facts = live.installation(*id, service.ledger.now());
+    let facts = live.installation(*id, service.ledger.recorded_now());
     let Some(facts) = facts else {
         let poison = live.quarantine_of(&StreamKind::Installation(*id).into());
         return Err(poison.map_or_else(

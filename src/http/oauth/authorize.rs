@@ -21,14 +21,14 @@ use crate::http::service::Service;
 use crate::http::sign_in;
 use crate::http::whole_body::{self, BodyError};
 use crate::identity::session::{Session, SignedIn};
-use crate::identity::tickets::TicketError;
+use crate::identity::tickets::{self, TicketError};
 use crate::identity::{Onward, session};
 use crate::pages::{ConsentPage, Forms, ScopeLine, WayOn, web_page};
 use crate::secrets::{self, PlainSecret};
 
 /// How long a consent form can be sent. Shorter than grants are remembered, so that a form sent twice is
 /// always noticed.
-const FORM_LIFETIME: Duration = Duration::from_secs(10 * 60);
+const FORM_LIFETIME: Duration = tickets::LONGEST_LIFETIME;
 /// The largest consent form, in bytes: the ticket has the whole request, of up to 64 KiB, in base64url.
 const FORM_MAX_BYTES: usize = 96 * 1024;
 /// Names the consent form for its ticket.
@@ -182,7 +182,9 @@ async fn approve(
         code_challenge: wanted.code_challenge,
         code_digest: code.digest(),
         code_lifetime: service.code_lifetime,
-        codes_dead_until: wanted.app.codes_dead_until,
+        codes_dead_until: wanted.app.codes_dead_until.max(service.ledger.codes_dead_until()),
+        approved_at: service.ledger.steady_now(),
+        not_before: wanted.app.first_grant_at(),
     };
     let settled = service.settle(&origin, &command).await;
     match settled.map_err(|error| PageError::ledger(context, error))? {

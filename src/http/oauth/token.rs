@@ -56,16 +56,18 @@ pub async fn token(
     let installation_id = secrets::locate_code(code)
         .ok_or_else(|| OAuthError::invalid_grant("the code is unknown, expired, used or ended"))?;
 
-    let now = service.ledger.now();
+    let now = service.ledger.recorded_now();
     let token = secrets::mint_token(installation_id);
     let command = ExchangeCode {
         installation_id,
         client_id: client.app.client_id,
         secret_id: client.secret_id,
-        codes_dead_until: client.app.codes_dead_until,
+        codes_dead_until: client.app.codes_dead_until.max(service.ledger.codes_dead_until()),
         code_digest: secrets::digest(code),
         redirect_uri: form.get("redirect_uri").map(str::to_owned),
         verifier_challenge: form.get("code_verifier").map(secrets::s256_challenge),
+        presented_at: service.ledger.steady_now(),
+        code_lifetime: service.code_lifetime,
         token_id: secrets::new_token_id(now),
         token_digest: token.digest(),
         rules: TokenRules {

@@ -99,6 +99,8 @@ pub(crate) fn grant(client_id: ClientId, account: &AccountId) -> GrantAccess {
         code_digest: code.digest(),
         code_lifetime: Duration::from_secs(60),
         codes_dead_until: None,
+        approved_at: START,
+        not_before: Timestamp::EPOCH,
     }
 }
 
@@ -113,6 +115,8 @@ pub(crate) fn exchange(grant: &GrantAccess) -> ExchangeCode {
         code_digest: grant.code_digest,
         redirect_uri: None,
         verifier_challenge: None,
+        presented_at: START,
+        code_lifetime: Duration::from_secs(60),
         token_id: secrets::new_token_id(START),
         token_digest: secrets::mint_token(installation_id).digest(),
         rules: TokenRules { lifetime: None, max_live_per_user: 10 },

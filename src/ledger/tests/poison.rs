@@ -14,6 +14,7 @@ pub(crate) fn foreign() -> NewRecord {
         recorded_at: START,
         metadata: r#"{"actor":{"kind":"system","id":"x"},"$correlationId":"r-1"}"#.to_owned(),
         payload: "{}".to_owned(),
+        moved: false,
     }
 }
 

@@ -165,6 +165,7 @@ async fn what_is_no_event_is_in_quarantine_where_a_replay_reaches_it() {
         recorded_at: last.recorded_at,
         metadata: "{}".to_owned(),
         payload: "{}".to_owned(),
+        moved: false,
     };
     store.append(&last.stream, Expected::Exactly(last.revision), vec![nonsense]).await.unwrap();
     let quarantined = replay(&*store, Until::Head).await.live.quarantined();

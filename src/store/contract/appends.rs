@@ -1,5 +1,7 @@
 //! What an append does, refuses and survives. Knows: the trait. Must not know: which store it tests.
 
+use std::time::Duration;
+
 use super::*;
 
 pub(crate) async fn exact_revision(store: Arc<dyn Store>) {
@@ -85,6 +87,47 @@ pub(crate) async fn partial_overlap_is_a_conflict(store: Arc<dyn Store>) {
         assert_eq!(outcome, conflict);
     }
     assert_eq!(stream_ids(&*store, &stream).await, new_ids(&stored));
+}
+
+/// A clock may be ahead and be put right: what was recorded then stays the latest until it gets there again. Where
+/// several nodes append, each has a clock of its own, and a record is what it was sent as.
+pub(crate) async fn one_writer_records_nothing_before_its_last_record(store: Arc<dyn Store>) {
+    let new = || new_records(1).remove(0);
+    let time = new().recorded_at;
+    let (later, earlier) = (time.plus(Duration::from_secs(3600)), time);
+    let (one, two) = (fresh_stream(), fresh_stream());
+    let append_at = async |stream: &StreamName, expected, recorded_at, moved| {
+        let record = NewRecord { recorded_at, moved, ..new() };
+        let appended = store.append(stream, expected, vec![record]).await.unwrap();
+        let Append::Appended { revision, recorded_at: said, .. } = appended else { panic!("{appended:?}") };
+        let there = store.read_stream(stream, revision).await.unwrap().remove(0);
+        assert!(there.is_intact());
+        assert_eq!(said, there.recorded_at);
+        said
+    };
+    let first = append_at(&one, Expected::NoStream, later, false).await;
+    let second = append_at(&two, Expected::NoStream, earlier, false).await;
+    let moved = append_at(&two, at(0), earlier, true).await;
+    assert_eq!(moved, earlier, "what comes out of another store keeps its time");
+    let third = append_at(&one, at(0), earlier, false).await;
+    match store.latest_time() {
+        Some(latest) => assert!(first >= later && second >= first && third >= second && latest >= third),
+        None => assert_eq!((first, second, third), (later, earlier, earlier)),
+    }
+    // Also within what is written at once.
+    let streams: Vec<_> = (0..40).map(|_| fresh_stream()).collect();
+    let before = store.head().await.unwrap().position;
+    let mut all = tokio::task::JoinSet::new();
+    for (number, stream) in (0_u64..).zip(streams) {
+        let record = NewRecord { recorded_at: later.plus(Duration::from_secs(number * 37 % 40)), ..new() };
+        let store = Arc::clone(&store);
+        all.spawn(async move { must_append(&*store, &stream, Expected::NoStream, vec![record]).await });
+    }
+    all.join_all().await;
+    let written = all_after(&*store, before, 100).await;
+    if store.latest_time().is_some() {
+        assert!(written.is_sorted_by_key(|record| record.recorded_at));
+    }
 }
 
 pub(crate) async fn limits_are_checked(store: Arc<dyn Store>) {

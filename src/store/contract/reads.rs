@@ -88,6 +88,7 @@ pub(crate) async fn text_comes_back_as_it_was(store: Arc<dyn Store>) {
         new_record("{\"text\":\"ä€𐍈 \\u0000 \\\" \u{7f}\",\"big\":12345678901234567890,\"b\":1,\"a\":2.50}");
     record.version = u16::MAX;
     record.recorded_at = Timestamp::from_micros(-1);
+    record.moved = true;
     must_append(&*store, &stream, Expected::NoStream, vec![record.clone()]).await;
     let stored = store.read_stream(&stream, Revision::FIRST).await.unwrap();
     let placed = record.place(stream, Revision::FIRST, stored[0].position, ChainDigest::NONE);

@@ -78,12 +78,20 @@ impl Shared {
         // Of several events, and of what was there already, versions of the server differ in what they say.
         let said = written.position.commit;
         if placed.len() == 1 && said > 0 {
-            return Append::Appended { revision: last.revision, position: Position::new(said) };
+            return Append::Appended {
+                revision: last.revision,
+                position: Position::new(said),
+                recorded_at: last.recorded_at,
+            };
         }
         match self.read_records(stream, last.revision, 1).await {
             Ok(there) => match there.first() {
                 Some(there) if there.event_id == last.event_id => {
-                    Append::Appended { revision: last.revision, position: there.position }
+                    Append::Appended {
+                        revision: last.revision,
+                        position: there.position,
+                        recorded_at: there.recorded_at,
+                    }
                 }
                 _ => unknown("what was accepted cannot be read yet".to_owned()),
             },

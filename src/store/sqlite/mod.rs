@@ -40,7 +40,7 @@ use self::heads_total::UpTo;
 pub use self::index_check::IndexCheck;
 use self::reader::Readers;
 use self::schema::{Access, Meta, cannot_write, connect, damaged, file_error};
-use self::writer::{Command, Job, Writer};
+use self::writer::{Command, Job, LatestTime, Writer};
 use super::follow::{Progress, follow};
 use super::lock::Lock;
 use super::private;
@@ -72,6 +72,7 @@ pub struct SqliteStore {
 /// What a store has that takes appends.
 struct Serving {
     commands: mpsc::Sender<Command>,
+    latest: Arc<LatestTime>,
     closing: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closed: watch::Receiver<Option<Result<(), StoreError>>>,
@@ -121,7 +122,9 @@ impl SqliteStore {
         let (ledger, heads_path) = (files.ledger.clone(), files.heads.clone());
         let readers = Readers::new(ledger, heads_path, meta.identity, Some(Arc::clone(&heads)));
         let (progress, head) = watch::channel(Progress { head: last.position, closed: false });
+        let latest = rows::last_time(&conn, &files.ledger)?;
         let writer = Writer {
+            latest: Arc::new(LatestTime::new(latest)),
             heads_file: HeadsFile::open(&files.heads, false)?,
             checkpointer: Checkpointer::start(&files.ledger)?,
             path: files.ledger,
@@ -147,7 +150,7 @@ impl SqliteStore {
         let (told, closed) = watch::channel(None);
         let no_thread =
             |error: std::io::Error| StoreError::Unavailable(format!("no thread for the ledger: {error}"));
-        let heads = Arc::clone(&writer.heads);
+        let (heads, latest) = (Arc::clone(&writer.heads), Arc::clone(&writer.latest));
         let keeper = std::thread::Builder::new()
             .name("ledger-heads".to_owned())
             .spawn(move || heads.keep(flush_file))
@@ -161,7 +164,13 @@ impl SqliteStore {
             })
             .map_err(no_thread)?;
         let serving =
-            Serving { commands, closing: watch::channel(false).0, thread: Mutex::new(Some(thread)), closed };
+            Serving {
+                commands,
+                latest,
+                closing: watch::channel(false).0,
+                thread: Mutex::new(Some(thread)),
+                closed,
+            };
         Ok(Arc::new(Self { readers, progress, serving: Some(serving) }))
     }
 
@@ -353,6 +362,10 @@ impl Store for SqliteStore {
 
     fn newest(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
         self.readers.tail.after(after)
+    }
+
+    fn latest_time(&self) -> Option<Timestamp> {
+        self.serving.as_ref().map(|serving| serving.latest.get())
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {

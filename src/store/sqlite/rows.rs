@@ -128,6 +128,14 @@ pub(super) fn last_position(conn: &Connection, path: &Path) -> Result<Position, 
     Ok(Position::new(last.unwrap_or(0).cast_unsigned()))
 }
 
+/// When the last record was recorded; the beginning of time if there is none.
+pub(super) fn last_time(conn: &Connection, path: &Path) -> Result<Timestamp, StoreError> {
+    let sql = "SELECT recorded_at FROM log ORDER BY position DESC LIMIT 1";
+    let last: Result<Option<i64>, _> = conn.query_row(sql, [], |row| row.get(0)).optional();
+    let last = last.map_err(|error| file_error(path, Position::START, &error))?;
+    Ok(Timestamp::from_micros(last.unwrap_or(i64::MIN)))
+}
+
 /// The next records after a position, verified, without gaps.
 pub(super) fn page(
     conn: &Connection,

@@ -8,8 +8,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use grantbook_events::{EventId, Position, StreamName};
+use grantbook_events::{EventId, Position, StreamName, Timestamp};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -62,6 +63,8 @@ pub(super) struct Writer {
     pub checkpointer: Checkpointer,
     /// The last record.
     pub last: UpTo,
+    /// When it was recorded: nothing is recorded before.
+    pub latest: Arc<LatestTime>,
     /// A commit failed in a way that leaves open whether its records are in the WAL.
     pub uncertain: bool,
 }
@@ -81,6 +84,30 @@ struct Batch {
     staged: Vec<Record>,
     heads: HashMap<Key, StreamHead>,
     bytes: usize,
+    /// The latest time in it.
+    latest: Option<Timestamp>,
+}
+
+/// When the last record was recorded, for those who read it while the writer goes on.
+#[derive(Debug)]
+pub(super) struct LatestTime(AtomicI64);
+
+impl LatestTime {
+    pub(super) fn new(latest: Timestamp) -> Self {
+        Self(AtomicI64::new(latest.as_micros()))
+    }
+
+    pub(super) fn get(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::Acquire))
+    }
+
+    fn set(&self, latest: Timestamp) {
+        self.0.store(latest.as_micros(), Ordering::Release);
+    }
+}
+
+fn appended(last: &Record) -> Append {
+    Append::Appended { revision: last.revision, position: last.position, recorded_at: last.recorded_at }
 }
 
 /// How far a batch came before it failed.
@@ -198,7 +225,8 @@ impl Writer {
         }
         let verdict = Verdict::Staged { first: batch.staged.len(), count: job.records.len() };
         let mut head = head;
-        for record in std::mem::take(&mut job.records) {
+        for mut record in std::mem::take(&mut job.records) {
+            batch.latest = Some(record.not_before(batch.latest.unwrap_or_else(|| self.latest.get())));
             batch.bytes += record.size();
             let position = Position::new(self.last.position.as_u64() + batch.staged.len() as u64 + 1);
             let revision = Expected::after(head.map(|head| head.revision)).next_revision();
@@ -229,7 +257,7 @@ impl Writer {
         let there = &records[..ids.len()];
         match there.last() {
             Some(last) if there.iter().map(|record| &record.event_id).eq(ids) => {
-                Ok(Append::Appended { revision: last.revision, position: last.position })
+                Ok(appended(last))
             }
             _ => conflict,
         }
@@ -237,9 +265,10 @@ impl Writer {
 
     /// Publishes a batch that is durable, and says what its appends are told.
     fn committed(&mut self, batch: Batch, verdicts: Vec<Verdict>) -> Vec<Answer> {
-        let places: Vec<_> = batch.staged.iter().map(|record| (record.revision, record.position)).collect();
+        let places: Vec<_> = batch.staged.iter().map(appended).collect();
         if let Some(last) = batch.staged.last() {
             self.last = UpTo { position: last.position, digest: last.digest };
+            batch.latest.into_iter().for_each(|latest| self.latest.set(latest));
             self.heads.advance(batch.heads.into_iter(), self.last);
             self.readers.tail.push(Arc::new(batch.staged));
             self.progress.send_modify(|progress| progress.head = self.last.position);
@@ -247,8 +276,7 @@ impl Writer {
         let answer = |verdict| match verdict {
             Verdict::Settled(answer) => answer,
             Verdict::Staged { first, count } => {
-                let (revision, position) = places[first + count - 1];
-                Ok(Append::Appended { revision, position })
+                Ok(places[first + count - 1].clone())
             }
         };
         verdicts.into_iter().map(answer).collect()

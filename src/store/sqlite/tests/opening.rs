@@ -24,6 +24,27 @@ async fn a_closed_ledger_is_one_file_and_its_index_and_opens_with_everything() {
 }
 
 #[tokio::test]
+async fn what_is_recorded_after_an_opening_is_not_before_what_was_recorded_then() {
+    let dir = TempDir::new().unwrap();
+    let record = |seconds: u64| {
+        let record = new_records(1).remove(0);
+        NewRecord { recorded_at: Timestamp::EPOCH.plus(std::time::Duration::from_secs(seconds)), ..record }
+    };
+    let store = open(dir.path());
+    assert_eq!(store.latest_time(), Some(Timestamp::from_micros(i64::MIN)));
+    append(&*store, &fresh_stream(), Expected::NoStream, vec![record(7_200)]).await;
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.latest_time(), Some(record(7_200).recorded_at));
+    for seconds in [60, 7_100, 7_300] {
+        append(&*store, &fresh_stream(), Expected::NoStream, vec![record(seconds)]).await;
+    }
+    let times: Vec<_> = read_everything(&*store).await.unwrap().iter().map(|it| it.recorded_at).collect();
+    assert_eq!(times, [7_200, 7_200, 7_200, 7_300].map(|seconds| record(seconds).recorded_at));
+}
+
+#[tokio::test]
 async fn a_second_server_is_refused_and_told_why() {
     let dir = TempDir::new().unwrap();
     let first = open(dir.path());
