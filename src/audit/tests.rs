@@ -381,7 +381,10 @@ async fn a_position_beyond_the_end_and_a_time_to_come_are_refused() {
         format!("the ledger ends at position {end}, before {}", end.as_u64() + 1)
     );
     let now = given.ledger.now();
-    assert_eq!(past.cut(Until::Time(now)).await.unwrap(), Cut { position: end, time: now, out_of_order: false });
+    assert_eq!(
+        past.cut(Until::Time(now)).await.unwrap(),
+        Cut { position: end, time: now, out_of_order: false }
+    );
     let later = now.plus(Duration::from_micros(1));
     let said = format!("{later} is still to come: it is {now} now, and the ledger ends at position {end}");
     assert_eq!(past.cut(Until::Time(later)).await.unwrap_err().to_string(), said);

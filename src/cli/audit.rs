@@ -385,7 +385,11 @@ mod tests {
         for (shown, is_said) in [(false, 0), (true, 1)] {
             let answer = json!({ "as_of": cut(shown), "from": cut(shown), "to": cut(false) });
             for text in [installations(&answer), token(&answer), changes(&answer)] {
-                assert_eq!(text.matches("clocks disagreed: events before position 7").count(), is_said, "{text}");
+                assert_eq!(
+                    text.matches("clocks disagreed: events before position 7").count(),
+                    is_said,
+                    "{text}"
+                );
             }
         }
     }

@@ -13,6 +13,7 @@ mod streams;
 mod strong;
 #[cfg(test)]
 pub(crate) mod tests;
+mod time;
 mod until;
 
 use std::path::PathBuf;
@@ -47,9 +48,6 @@ const MAX_UNKNOWNS: u32 = 6;
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
 /// How long an answer waits until its events are visible here.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
-
-/// The least difference between two times.
-const A_MOMENT: Duration = Duration::from_micros(1);
 
 /// Who asks, through which request: what the envelope of every event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,14 +178,7 @@ impl Ledger {
         let folder = Arc::new(Folder::new(options.strict, keeper));
         let projector = Projector::start(Arc::clone(&store), Arc::clone(&folder));
         let strong = Strong::new(options.freshness);
-        let (steady, now) = (SteadyTime::begin(&*clock), clock.now());
-        let ahead = store.latest_time().filter(|latest| *latest > now);
-        if let Some(latest) = ahead {
-            tracing::warn!(
-                %latest, %now,
-                "the ledger ends later than this clock is: until it gets there, everything is recorded as of then"
-            );
-        }
+        let (steady, ahead) = (SteadyTime::begin(&*clock), time::ahead(&*store, clock.now()));
         Arc::new(Self { store, clock, steady, ahead, folder, projector, states: States::default(), strong })
     }
 
@@ -235,33 +226,6 @@ impl Ledger {
     /// Where snapshots are kept, if they are.
     pub fn snapshots(&self) -> Option<&Snapshots> {
         self.folder.snapshots()
-    }
-
-    /// The time by this node's clock, which somebody may set.
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// The time that what is recorded now is recorded at: never before the last record, if one writer assigns it.
-    /// What has expired by it has expired, whatever the clock says.
-    pub fn recorded_now(&self) -> Timestamp {
-        let now = self.clock.now();
-        // What this process finds is told from what it records, also while its clock has not got there.
-        let latest = self.store.latest_time().max(self.ahead.map(|ahead| ahead.plus(A_MOMENT)));
-        latest.map_or(now, |latest| latest.max(now))
-    }
-
-    /// The time that codes live by. It is not set back while this process runs; where others append, too, codes are
-    /// taken by other nodes, so there it is that of the clock.
-    pub fn steady_now(&self) -> Timestamp {
-        let steady = self.steady.read(&*self.clock);
-        if self.store.is_shared() { self.clock.now() } else { steady }
-    }
-
-    /// Codes granted up to this time are dead: the clock has been set back since, before this process began, so nobody
-    /// knows how old they are.
-    pub fn codes_dead_until(&self) -> Option<Timestamp> {
-        self.ahead
     }
 
     /// How far this node has folded.
@@ -356,7 +320,9 @@ impl Ledger {
         for _ in 0..MAX_UNKNOWNS {
             // Retrying with the same ids is harmless by the store's contract.
             match self.store.append(stream, expected, records.clone()).await {
-                Ok(Append::Appended { position, recorded_at, .. }) => return Ok(Some((position, recorded_at))),
+                Ok(Append::Appended { position, recorded_at, .. }) => {
+                    return Ok(Some((position, recorded_at)));
+                }
                 Ok(Append::Conflict { .. }) if unknown.is_none() => return Ok(None),
                 Ok(Append::Conflict { .. }) => {}
                 Ok(Append::Unknown { reason }) => unknown = Some(reason),

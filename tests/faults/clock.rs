@@ -101,7 +101,8 @@ impl Timed {
     /// What was installed on an account as of a time, and how many events are listed up to then.
     fn as_of(&self, account: &str, time: Timestamp) -> (bool, Value, usize) {
         let query = format!("account={account}&as_of={time}");
-        let answer = self.address.ask("GET", &format!("/audit/installations?{query}"), None).expect(200).json();
+        let answer =
+            self.address.ask("GET", &format!("/audit/installations?{query}"), None).expect(200).json();
         let listed = format!("/audit/events?account={account}&until={time}&limit=200");
         let listed = self.address.ask("GET", &listed, None).expect(200).json();
         let installed = answer["items"][0]["installed"].as_bool().unwrap_or(false);
@@ -195,7 +196,11 @@ fn what_is_recorded_under_a_clock_that_was_ahead_is_told_in_order() {
     for (time, installed) in [(0, false), (HOUR - 1, false), (HOUR, true)] {
         for account in ["before", "one", "two"] {
             let (is_installed, cut, listed) = server.as_of(account, at(time));
-            assert_eq!((is_installed, listed), (installed, if installed { 2 } else { 0 }), "{account} {time}");
+            assert_eq!(
+                (is_installed, listed),
+                (installed, if installed { 2 } else { 0 }),
+                "{account} {time}"
+            );
             assert_eq!(cut["out_of_order"], false);
         }
     }

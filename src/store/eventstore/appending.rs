@@ -86,13 +86,11 @@ impl Shared {
         }
         match self.read_records(stream, last.revision, 1).await {
             Ok(there) => match there.first() {
-                Some(there) if there.event_id == last.event_id => {
-                    Append::Appended {
-                        revision: last.revision,
-                        position: there.position,
-                        recorded_at: there.recorded_at,
-                    }
-                }
+                Some(there) if there.event_id == last.event_id => Append::Appended {
+                    revision: last.revision,
+                    position: there.position,
+                    recorded_at: there.recorded_at,
+                },
                 _ => unknown("what was accepted cannot be read yet".to_owned()),
             },
             Err(error) => unknown(error.to_string()),

@@ -122,9 +122,8 @@ impl SqliteStore {
         let (ledger, heads_path) = (files.ledger.clone(), files.heads.clone());
         let readers = Readers::new(ledger, heads_path, meta.identity, Some(Arc::clone(&heads)));
         let (progress, head) = watch::channel(Progress { head: last.position, closed: false });
-        let latest = rows::last_time(&conn, &files.ledger)?;
         let writer = Writer {
-            latest: Arc::new(LatestTime::new(latest)),
+            latest: LatestTime::of(&conn, &files.ledger)?,
             heads_file: HeadsFile::open(&files.heads, false)?,
             checkpointer: Checkpointer::start(&files.ledger)?,
             path: files.ledger,
@@ -146,8 +145,7 @@ impl SqliteStore {
         progress: watch::Receiver<Progress>,
     ) -> Result<Arc<Self>, StoreError> {
         let readers = Arc::clone(&writer.readers);
-        let (commands, queue) = mpsc::channel(QUEUE);
-        let (told, closed) = watch::channel(None);
+        let ((commands, queue), (told, closed)) = (mpsc::channel(QUEUE), watch::channel(None));
         let no_thread =
             |error: std::io::Error| StoreError::Unavailable(format!("no thread for the ledger: {error}"));
         let (heads, latest) = (Arc::clone(&writer.heads), Arc::clone(&writer.latest));
@@ -163,14 +161,8 @@ impl SqliteStore {
                 told.send_replace(Some(outcome));
             })
             .map_err(no_thread)?;
-        let serving =
-            Serving {
-                commands,
-                latest,
-                closing: watch::channel(false).0,
-                thread: Mutex::new(Some(thread)),
-                closed,
-            };
+        let (closing, thread) = (watch::channel(false).0, Mutex::new(Some(thread)));
+        let serving = Serving { commands, latest, closing, thread, closed };
         Ok(Arc::new(Self { readers, progress, serving: Some(serving) }))
     }
 

@@ -6,7 +6,7 @@
 //! only then it answers.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -93,8 +93,8 @@ struct Batch {
 pub(super) struct LatestTime(AtomicI64);
 
 impl LatestTime {
-    pub(super) fn new(latest: Timestamp) -> Self {
-        Self(AtomicI64::new(latest.as_micros()))
+    pub(super) fn of(conn: &Connection, path: &Path) -> Result<Arc<Self>, StoreError> {
+        Ok(Arc::new(Self(AtomicI64::new(rows::last_time(conn, path)?.as_micros()))))
     }
 
     pub(super) fn get(&self) -> Timestamp {
@@ -256,9 +256,7 @@ impl Writer {
         let records = rows::walk(&self.conn, &self.path, stream, head, first)?;
         let there = &records[..ids.len()];
         match there.last() {
-            Some(last) if there.iter().map(|record| &record.event_id).eq(ids) => {
-                Ok(appended(last))
-            }
+            Some(last) if there.iter().map(|record| &record.event_id).eq(ids) => Ok(appended(last)),
             _ => conflict,
         }
     }
@@ -275,9 +273,7 @@ impl Writer {
         }
         let answer = |verdict| match verdict {
             Verdict::Settled(answer) => answer,
-            Verdict::Staged { first, count } => {
-                Ok(places[first + count - 1].clone())
-            }
+            Verdict::Staged { first, count } => Ok(places[first + count - 1].clone()),
         };
         verdicts.into_iter().map(answer).collect()
     }
