@@ -182,7 +182,7 @@ async fn revoke_own(
     installation_id: InstallationId,
     token_id: TokenId,
 ) -> Result<Option<ClientId>, PageError> {
-    let facts = service.ledger.live().installation(installation_id, service.ledger.now());
+    let facts = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
     let Some(facts) = facts.filter(|facts| facts.account_id == person.account) else { return Ok(None) };
     let command = RevokeToken {
         installation_id,
