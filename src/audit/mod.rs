@@ -13,7 +13,7 @@ pub use as_of::{
 };
 pub use history::{
     Filter, HISTORY_VERSION, History, HistoryError, HistoryProgress, HistoryReader, KeptRow, KeptToken,
-    Leads, Order, Rebuilt, ShownRow, StoredHistory, row_and_tokens,
+    Leads, Order, Rebuilt, ShownRow, StoredHistory, history_seen, row_and_tokens,
 };
 pub use schema::actor as actor_schema;
 pub use timeline::{Moment, timeline, token_timeline};

@@ -13,7 +13,7 @@ use super::output;
 use super::progress::Progress;
 use super::runtime::block_on;
 use super::signals::Signals;
-use crate::store::{Copied, CopyError, CopyPhase, CopyStep, EventStoreTarget, Store, copy};
+use crate::store::{Copied, CopyError, CopyPhase, CopyStep, EventStoreTarget, SqliteEvidence, Store, copy};
 
 /// The ledger as a whole.
 #[derive(Debug, clap::Args)]
@@ -140,7 +140,9 @@ impl Place {
     /// Opens it to append; one that has no identity is given this one.
     async fn open_as(&self, identity: Uuid) -> Result<Arc<dyn Store>, Failure> {
         Ok(match self {
-            Self::Directory(dir) => ledger_place::in_directory(dir, identity).await?,
+            Self::Directory(dir) => {
+                ledger_place::in_directory(dir, identity, SqliteEvidence::default()).await?
+            }
             Self::Cluster(target) => ledger_place::in_cluster(target, Some(identity))?,
         })
     }

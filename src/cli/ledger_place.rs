@@ -7,12 +7,15 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::failure::Failure;
+use crate::audit::history_seen;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::ledger::Snapshots;
 use crate::secrets;
+use crate::server::SNAPSHOT_DIR;
 use crate::store::{
-    EventStore, EventStoreOptions, EventStoreTarget, Lock, SQLITE_LOCK_FILE, SqliteOptions, SqliteStore,
-    Store, StoreError,
+    EventStore, EventStoreOptions, EventStoreTarget, Lock, SQLITE_LOCK_FILE, SqliteEvidence, SqliteOptions,
+    SqliteStore, Store, StoreError,
 };
 
 /// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
@@ -35,7 +38,9 @@ pub(super) struct Opened {
 }
 
 /// Opens the ledger to serve it, and makes it if there is none.
-pub(super) async fn open(config: &Config) -> Result<Opened, StoreError> {
+///
+/// With `accept_loss` it goes on from its end although files of the data directory have seen more of it.
+pub(super) async fn open(config: &Config, accept_loss: bool) -> Result<Opened, StoreError> {
     match &config.store {
         Some(target) => {
             crate::store::private::create_dir_all(&config.data_dir).map_err(|error| {
@@ -46,7 +51,11 @@ pub(super) async fn open(config: &Config) -> Result<Opened, StoreError> {
             Ok(Opened { store: in_cluster(target, identity)?, lock: Some(lock) })
         }
         None => {
-            let store = in_directory(&config.data_dir, secrets::new_ledger_identity()).await?;
+            // Before the ledger is looked at, which may grow meanwhile.
+            let mut seen = Snapshots::new(config.data_dir.join(SNAPSHOT_DIR)).seen();
+            seen.extend(history_seen(&config.data_dir));
+            let evidence = SqliteEvidence { seen, accept_loss };
+            let store = in_directory(&config.data_dir, secrets::new_ledger_identity(), evidence).await?;
             Ok(Opened { store, lock: None })
         }
     }
@@ -70,10 +79,14 @@ pub(super) fn in_cluster(
 }
 
 /// Opens the ledger in a directory, and makes it with an identity if there is none.
-pub(super) async fn in_directory(dir: &Path, identity: Uuid) -> Result<Arc<dyn Store>, StoreError> {
+pub(super) async fn in_directory(
+    dir: &Path,
+    identity: Uuid,
+    evidence: SqliteEvidence,
+) -> Result<Arc<dyn Store>, StoreError> {
     let options = SqliteOptions { identity, now: SystemClock.now() };
     let dir = dir.to_owned();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, options));
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_with(&dir, options, &evidence));
     Ok(opening.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??)
 }
 

@@ -228,11 +228,12 @@ impl Here {
         let failed = |error: std::io::Error| Refused::Other(Failure::of(error));
         let runtime = runtime().map_err(failed)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-        let server =
-            runtime.block_on(Running::start(config, listener, Vec::new())).map_err(|error| match error {
+        let server = runtime.block_on(Running::start(config, listener, Vec::new(), false)).map_err(
+            |error| match error {
                 StartError::Store(StoreError::InUse(why)) => Refused::InUse(why),
                 error => Refused::Other(error.into()),
-            })?;
+            },
+        )?;
         if let Err(failure) = runtime.block_on(server.ready()) {
             // The first failure is the one to report.
             let _ = runtime.block_on(server.stop());

@@ -30,13 +30,15 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Opens the ledger and serves it. Keys that others in this process come with are admitted too.
+    /// Opens the ledger and serves it. Keys that others in this process come with are admitted too. With
+    /// `accept_loss` a ledger is served, too, that lost its end.
     pub(super) async fn start(
         config: &Config,
         listener: TcpListener,
         others: Vec<ProcessKey>,
+        accept_loss: bool,
     ) -> Result<Self, StartError> {
-        let Opened { store, lock } = ledger_place::open(config).await?;
+        let Opened { store, lock } = ledger_place::open(config, accept_loss).await?;
         let key = secrets::mint_operator_key();
         let process_key = ProcessKey { name: KEY_NAME, role: Role::Admin, digest: key.digest() };
         let process_keys = others.into_iter().chain([process_key]).collect();

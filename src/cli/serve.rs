@@ -34,6 +34,10 @@ const ACCOUNT_PAGE: &str = "/account/apps";
 pub(super) struct Serve {
     #[command(flatten)]
     flags: ConfigFlags,
+    /// Serve a ledger that lost its end, from what is left of it. The files that have seen more are kept under
+    /// another name, and the log says what is missing
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 impl Serve {
@@ -41,11 +45,11 @@ impl Serve {
         let dev = self.flags.dev;
         let config = Config::load(Sources::from_process(self.flags)?)?;
         log::begin(&config, &config.log.filter)?;
-        block_on(serve(config, dev))
+        block_on(serve(config, dev, self.accept_loss))
     }
 }
 
-async fn serve(config: Config, with_sample: bool) -> Result<(), Failure> {
+async fn serve(config: Config, with_sample: bool, accept_loss: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::of)?;
     let (mut config, listener) = server::listen(config)?;
     config.limits.max_connections = connections::raise_limit(config.limits.max_connections);
@@ -54,7 +58,7 @@ async fn serve(config: Config, with_sample: bool) -> Result<(), Failure> {
         |key: &PlainSecret| ProcessKey { name: SAMPLE_KEY_NAME, role: Role::Admin, digest: key.digest() };
     let keys = sample_key.iter().map(process_key).collect();
     let running = tokio::select! {
-        running = Running::start(&config, listener, keys) => running?,
+        running = Running::start(&config, listener, keys, accept_loss) => running?,
         // Nothing was served yet, so there is nothing to finish.
         () = signals.next() => return Ok(()),
     };

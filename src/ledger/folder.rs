@@ -93,7 +93,7 @@ impl Folder {
         let Some(keeper) = &self.keeper else { return Ok(()) };
         keeper.belongs_to(store.head().await?.identity);
         keeper.tidy();
-        let Some(live) = keeper.snapshots().newest(store).await else { return Ok(()) };
+        let Some(live) = keeper.snapshots().newest(store).await? else { return Ok(()) };
         keeper.begin_with(&live);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if live.position() > self.live().position() {

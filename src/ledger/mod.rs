@@ -116,6 +116,7 @@ impl LedgerError {
                 StoreError::TooLarge { .. }
                 | StoreError::EmptyAppend
                 | StoreError::NewerFormat { .. }
+                | StoreError::EndsEarly(_)
                 | StoreError::Damaged { .. } => false,
             },
             Self::OutcomeUnknown(_)

@@ -74,7 +74,11 @@ async fn run(store: Arc<dyn Store>, folder: Arc<Folder>) {
         match follow(&*store, &folder, &mut is_restored, &mut pause).await {
             None | Some(StoreError::Closed) => return,
             // Reading it again would say the same.
-            Some(lost @ (StoreError::Damaged { .. } | StoreError::NewerFormat { .. })) => {
+            Some(
+                lost @ (StoreError::Damaged { .. }
+                | StoreError::NewerFormat { .. }
+                | StoreError::EndsEarly(_)),
+            ) => {
                 return folder.stop(lost.to_string());
             }
             Some(

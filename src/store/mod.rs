@@ -21,6 +21,7 @@ use uuid::Uuid;
 pub(crate) mod contract;
 mod copy;
 pub(crate) mod eventstore;
+mod evidence;
 mod follow;
 #[cfg(test)]
 pub(crate) mod lagging;
@@ -37,12 +38,14 @@ pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
 };
 pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
+pub use evidence::{Seen, SeenMark};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, Link, NewRecord, Record};
 pub(crate) use remembered::Remembered;
 pub use sqlite::{
-    IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions, SqliteStore, backup, restore,
+    Evidence as SqliteEvidence, IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions,
+    SqliteStore, backup, restore,
 };
 
 /// The largest payload plus metadata of one event, in bytes.
@@ -270,6 +273,10 @@ pub enum StoreError {
         /// What is wrong.
         detail: String,
     },
+    /// The ledger ends before what a file of this node has seen of it, or has another record there. The text says
+    /// which, and what to do; nothing was changed.
+    #[error("{0}")]
+    EndsEarly(String),
     /// The store cannot write: disk full, read-only, or broken. Nothing was lost; nothing new is taken.
     #[error("the ledger cannot be written: {0}")]
     CannotWrite(String),

@@ -111,31 +111,6 @@ fn the_index_of_streams_is_made_again_whatever_happens_to_it() {
     }
 }
 
-/// The end of a ledger is missing, which nothing in the ledger itself can tell.
-#[test]
-fn a_ledger_that_lost_its_end_is_refused_if_the_index_has_seen_it() {
-    let (site, token) = closed_ledger();
-    let (ledger, heads) = (site.file("ledger.db"), site.file("heads.db"));
-    let older = fs::read(&ledger).unwrap();
-    let serving = site.serve();
-    serving.app();
-    serving.stop();
-    let whole = fs::read(&ledger).unwrap();
-    fs::write(&ledger, &older).unwrap();
-    let seen = format!("{} has seen position 44", heads.display());
-    assert_damaged(&site.refused(), &site, &["position 43", &seen]);
-    assert_damaged(&site.refused(), &site, &["position 43", &seen]);
-
-    fs::write(&ledger, &whole).unwrap();
-    site.serve().stop();
-    assert_eq!(site.events().len(), 44);
-    // Whoever means it can have the older one.
-    fs::write(&ledger, &older).unwrap();
-    fs::remove_file(&heads).unwrap();
-    assert!(site.serve().is_active(&token));
-    assert_eq!(site.events().len(), 43);
-}
-
 #[test]
 fn a_new_ledger_has_no_index_to_make_again() {
     let serving = Site::new().serve();

@@ -34,6 +34,7 @@ mod full_disk;
 mod index;
 mod killed;
 mod logs;
+mod lost_tail;
 mod newer;
 mod rude_clients;
 mod stopping;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::HistoryError;
 use super::rows::Writer;
 use super::schema::{self, is_of};
-use crate::store::private;
+use crate::store::{Seen, SeenMark, private};
 
 /// The most connections kept for the next who read: each has a cache of up to 2 MB.
 const IDLE: usize = 4;
@@ -186,6 +186,15 @@ impl File {
         Ok(Self { path, writer, idle: Mutex::default(), is_closed: AtomicBool::new(false) })
     }
 
+    /// Why the ledger is not followed when it does not have the event at the end.
+    pub(super) fn refusal(&self, end: End) -> String {
+        format!(
+            "{} has seen position {}, and the ledger does not have that event there: events that were acknowledged are              missing, or it is of another ledger and has to be moved away",
+            self.path.display(),
+            end.position
+        )
+    }
+
     /// The one connection that writes; none after closing.
     pub(super) fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -286,6 +295,12 @@ impl HistoryReader {
         Ok(self.conn()?.query_row("SELECT position, event_id, previous FROM state", (), read)?)
     }
 
+    /// Whether the last row is the one that the file says it ends with.
+    pub(super) fn ends_with(&self, end: End) -> Result<bool, HistoryError> {
+        let Some(event_id) = end.event_id else { return Ok(false) };
+        Ok(has_last(self.conn()?, end.position, SeenMark::Event(event_id))?)
+    }
+
     /// The last position before the first event that was recorded after a time.
     pub(super) fn last_until(&self, time: Timestamp) -> Result<Position, HistoryError> {
         let last = "SELECT position FROM events WHERE latest_at <= ?1 ORDER BY latest_at DESC, position DESC LIMIT 1";
@@ -304,6 +319,36 @@ impl HistoryReader {
             .optional()?;
         Ok(found.map(Timestamp::from_micros))
     }
+}
+
+/// The last event in the history of a directory, if it can be read.
+pub fn history_seen(dir: &Path) -> Option<Seen> {
+    let generations = Generations::new(dir.to_owned());
+    let file = generations.path(generations.there().ok()?.first().copied()?);
+    let conn = open_to_read(&file).ok()?;
+    let ledger = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0)).ok()?;
+    let end = HistoryReader { conn: Some(conn), file: None }.end().ok()?;
+    Some(Seen {
+        file,
+        ledger: Uuid::from_bytes(ledger),
+        position: end.position,
+        previous: end.previous,
+        mark: SeenMark::Event(end.event_id?),
+        is_intact: |seen| {
+            open_to_read(&seen.file)
+                .is_ok_and(|conn| has_last(&conn, seen.position, seen.mark).unwrap_or(false))
+        },
+    })
+}
+
+/// Whether the last row is the one that the end is said to be: two places would have to be damaged in the same
+/// way.
+fn has_last(conn: &Connection, position: Position, mark: SeenMark) -> rusqlite::Result<bool> {
+    let last = "SELECT position, event_id FROM events ORDER BY position DESC LIMIT 1";
+    let last = conn.query_row(last, (), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?)));
+    let Some((at, id)) = last.optional()? else { return Ok(false) };
+    let id = SeenMark::Event(EventId::new(Uuid::from_bytes(id)));
+    Ok(at.cast_unsigned() == position.as_u64() && id == mark)
 }
 
 impl Drop for HistoryReader {

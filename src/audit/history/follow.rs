@@ -34,7 +34,10 @@ pub(super) async fn run(inner: Arc<Inner>) {
             Err(lost) => lost,
             Ok(never) => match never {},
         };
-        if let HistoryError::Store(StoreError::Damaged { .. } | StoreError::NewerFormat { .. }) = lost {
+        if let HistoryError::Store(
+            StoreError::Damaged { .. } | StoreError::NewerFormat { .. } | StoreError::EndsEarly(_),
+        ) = lost
+        {
             // Reading it again would say the same.
             tracing::error!(reason = %lost, "the history does not go on");
             inner.progress.send_modify(|progress| progress.stopped = Some(lost.to_string()));
@@ -112,7 +115,11 @@ async fn open(inner: &Arc<Inner>, ledger: Uuid) -> Result<(), HistoryError> {
     })
     .await?;
     let of_no_use = if !is_in_ledger(&*inner.store, end).await? {
-        Some("it ends with an event that the ledger does not have there")
+        let shared = Arc::clone(&file);
+        if blocking(move || shared.reader()?.ends_with(end)).await? {
+            return Err(StoreError::EndsEarly(file.refusal(end)).into());
+        }
+        Some("its end is not that of its last row")
     } else if can_read_any(&*inner.store, &unreadable).await? {
         Some("events that could not be read when it was written can be read now")
     } else {

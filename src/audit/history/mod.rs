@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 pub use check::{KeptRow, Leads};
 use file::{File, Generations};
-pub use file::{HistoryReader, StoredHistory};
+pub use file::{HistoryReader, StoredHistory, history_seen};
 pub use query::{Filter, Order};
 pub use rows::{KeptToken, row_and_tokens};
 pub use schema::VERSION as HISTORY_VERSION;

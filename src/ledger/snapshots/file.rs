@@ -127,7 +127,7 @@ fn if_intact(path: &Path, why: SnapshotError) -> SnapshotError {
     }
 }
 
-fn is_intact(path: &Path) -> io::Result<bool> {
+pub(super) fn is_intact(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     let Some(left) = file.metadata()?.len().checked_sub(DIGEST as u64) else { return Ok(false) };
     let mut file = BufReader::with_capacity(BUFFER, file);

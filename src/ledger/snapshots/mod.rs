@@ -4,6 +4,7 @@
 //! A snapshot saves folding and nothing else. One that is damaged, of another format or version, or of
 //! another ledger is named in the log and passed over; then an older one, or the whole ledger, is folded.
 
+mod error;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,8 @@ use uuid::Uuid;
 
 use super::SnapshotOptions;
 use crate::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::store::{Seen, SeenMark, Store, StoreError};
+pub use error::SnapshotError;
 pub use file::SnapshotHeader;
 use file::{NAME_END, UNFINISHED_END, name_of, position_of};
 
@@ -32,67 +34,6 @@ const KEPT: usize = 3;
 const WORTH_AT_THE_END: u64 = 1000;
 /// How many rows of state are written for each event that has not to be folded, at the most.
 const ROWS_PER_EVENT: u64 = 4;
-
-/// Why a snapshot cannot be used, or written.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// The file cannot be read or written.
-    #[error("it cannot be used: {0}")]
-    Io(#[from] io::Error),
-    /// The file does not begin as snapshots do.
-    #[error("it is not a snapshot")]
-    NotASnapshot,
-    /// Written in another way than this grantbook writes.
-    #[error("it has format {found}, and this grantbook reads format {expected}")]
-    OtherFormat {
-        /// Its format.
-        found: u32,
-        /// The format known here.
-        expected: u32,
-    },
-    /// Written by a grantbook that folds otherwise.
-    #[error("it is of version {found} of the projection, and this grantbook folds version {expected}")]
-    OtherVersion {
-        /// Its version.
-        found: u32,
-        /// The version folded here.
-        expected: u32,
-    },
-    /// Not what was written.
-    #[error("it is damaged: its digest differs")]
-    Damaged,
-    /// Its bytes are in order, but they are no state.
-    #[error("it is no state: {0}")]
-    NoState(#[from] grantbook_projections::live::ImageError),
-    /// Taken of another ledger.
-    #[error("it is of ledger {found}, and this is ledger {expected}")]
-    Foreign {
-        /// The ledger it was taken of.
-        found: Uuid,
-        /// This ledger.
-        expected: Uuid,
-    },
-    /// Taken while something could not be folded, which this grantbook may be able to.
-    #[error("it has {streams} streams in quarantine, and a start looks at them anew")]
-    Quarantined {
-        /// How many.
-        streams: usize,
-    },
-    /// The ledger has something else where the snapshot ends.
-    #[error("it ends with event {event_id} at position {position}, and the ledger does not have that there")]
-    NotInLedger {
-        /// Where it ends.
-        position: Position,
-        /// The event it ends with.
-        event_id: grantbook_events::EventId,
-    },
-    /// The ledger cannot be asked.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It cannot be written as JSON.
-    #[error("it cannot be written: {0}")]
-    Json(#[from] serde_json::Error),
-}
 
 /// A file that may be a snapshot, and what is known of it.
 #[derive(Debug)]
@@ -190,8 +131,27 @@ impl Snapshots {
         CheckedSnapshot { path, outcome }
     }
 
+    /// The last event in each snapshot whose first line can be read.
+    pub fn seen(&self) -> Vec<Seen> {
+        let seen = |path: PathBuf| {
+            let SnapshotHeader { ledger, mark, .. } = Self::header(&path).ok()?;
+            Some(Seen {
+                file: path,
+                ledger,
+                position: mark.position,
+                previous: mark.previous,
+                mark: SeenMark::Event(mark.event_id),
+                is_intact: |seen| file::is_intact(&seen.file).unwrap_or(false),
+            })
+        };
+        self.paths().unwrap_or_default().into_iter().filter_map(seen).collect()
+    }
+
     /// The state of the newest snapshot that can be used. Those that cannot be are named in the log.
-    pub async fn newest(&self, store: &dyn Store) -> Option<Live> {
+    ///
+    /// # Errors
+    /// If one is in order and the ledger does not have its last event: then the ledger has lost it.
+    pub async fn newest(&self, store: &dyn Store) -> Result<Option<Live>, StoreError> {
         let paths = self.paths().unwrap_or_else(|error| {
             tracing::warn!(dir = %self.dir.display(), %error, "the snapshots cannot be listed");
             Vec::new()
@@ -201,24 +161,34 @@ impl Snapshots {
             match outcome {
                 Ok((header, live)) => {
                     tracing::info!(path = %path.display(), position = %header.mark.position, "snapshot loaded");
-                    return Some(live);
+                    return Ok(Some(live));
+                }
+                Err(why @ SnapshotError::NotInLedger { .. }) => {
+                    return Err(StoreError::EndsEarly(format!(
+                        "{}: {why}: events that were acknowledged are missing, or it is of another ledger and has to be \
+                         moved away",
+                        path.display()
+                    )));
                 }
                 Err(why) => {
                     tracing::warn!(path = %path.display(), %why, "a snapshot was passed over");
                 }
             }
         }
-        None
+        Ok(None)
     }
 
-    /// Removes all but the newest few. Whatever is of a higher position than the last one written is of a ledger
-    /// that was put back since, and would push out what this one writes.
+    /// Removes all but the newest few up to the last one written. One of a higher position has seen more than this
+    /// ledger, or is damaged: that is not decided here.
     fn prune(&self, last: Position) -> io::Result<()> {
         self.clear_unfinished()?;
         let mut kept = 0;
         for path in self.paths()? {
             let Some(position) = position_of(&path) else { continue };
-            if position <= last && kept < KEPT {
+            if position > last {
+                continue;
+            }
+            if kept < KEPT {
                 kept += 1;
             } else {
                 fs::remove_file(path)?;

@@ -150,45 +150,52 @@ async fn what_is_no_snapshot_of_this_ledger_is_named_and_passed_over() {
     holds(&given, &whole);
 }
 
-/// A ledger that was set back, as by restoring an older backup.
+/// A ledger that lost its end is not served as if nothing had happened.
 #[tokio::test]
-async fn one_that_is_ahead_of_the_ledger_is_passed_over() {
+async fn with_one_that_is_ahead_of_the_ledger_nothing_is_folded() {
     let (_, dir) = with_two_snapshots().await;
     let (store, younger) = (MemoryStore::new(Uuid::from_u128(7)), tempfile::tempdir().unwrap());
     let (given, _) = opened(&store, &younger).await;
     let app = given.app().await;
     install(&given, app, 0..3).await;
-    for path in paths(&dir) {
-        let outcome = Snapshots::new(dir.path().join("snapshots")).check(path, &*store).await.outcome;
+    let before = paths(&dir);
+    for path in &before {
+        let outcome = Snapshots::new(dir.path().join("snapshots")).check(path.clone(), &*store).await.outcome;
         let said = outcome.map(drop).unwrap_err().to_string();
         assert!(said.contains("does not have that there"), "{said}");
     }
-    let (again, from) = opened(&store, &dir).await;
-    assert_eq!(from, 0);
-    holds(&again, &given);
+    let ledger = super::super::Ledger::open_with(
+        Arc::clone(&store) as _,
+        given.clock.clone(),
+        options(&dir, 1_000_000),
+    );
+    let stopped = ledger.caught_up().await.unwrap_err().stopped.unwrap();
+    assert!(stopped.contains("events that were acknowledged are missing"), "{stopped}");
+    assert_eq!(paths(&dir), before);
 }
 
-/// Neither what a younger ledger left behind nor damage of a higher position pushes out what is written now.
+/// Damage of a higher position does not push out what is written now.
 #[tokio::test]
 async fn one_is_kept_whatever_is_named_higher() {
-    let (_, dir) = with_two_snapshots().await;
-    fs::write(dir.path().join("snapshots").join(name_of(Position::new(u64::MAX))), "damaged").unwrap();
-    let mine = dir.path().join("snapshots/mine.snapshot");
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = dir.path().join("snapshots");
+    fs::create_dir(&snapshots).unwrap();
+    let damaged = snapshots.join(name_of(Position::new(u64::MAX)));
+    let mine = snapshots.join("mine.snapshot");
+    fs::write(&damaged, "damaged").unwrap();
     fs::write(&mine, "of somebody").unwrap();
-    let (store, younger) = (MemoryStore::new(Uuid::from_u128(7)), tempfile::tempdir().unwrap());
-    let (given, _) = opened(&store, &younger).await;
-    let app = given.app().await;
-    install(&given, app, 0..1).await;
+    let store = MemoryStore::new(Uuid::from_u128(7));
     let (given, from) = opened(&store, &dir).await;
     assert_eq!(from, 0);
+    let app = given.app().await;
+    install(&given, app, 0..1).await;
     for position in [3, 5] {
         assert_eq!(given.ledger.take_snapshot().await.unwrap(), Some(Position::new(position)));
         install(&given, app, 1..2).await;
     }
-    let left: Vec<_> = paths(&dir).into_iter().filter(|path| *path != mine).collect();
-    let expected = [5, 3].map(|position| dir.path().join("snapshots").join(name_of(Position::new(position))));
-    assert_eq!(left, expected);
-    assert!(mine.exists(), "what is no snapshot of ours is nobody's to remove");
+    let expected = [5, 3].map(|position| snapshots.join(name_of(Position::new(position))));
+    assert!(expected.iter().all(|path| path.exists()));
+    assert!(mine.exists() && damaged.exists(), "what this ledger did not write is not its to remove");
     let (_, from) = opened(&store, &dir).await;
     assert_eq!(from, 5);
 }

@@ -15,8 +15,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::heads::Heads;
 use super::heads_file;
 use super::heads_total::Key;
+use super::heads_total::UpTo;
+use super::opening::{Files, check_not_empty, open_and_look};
+use super::rows;
 use super::schema::{self, Access, Meta, cannot_write};
-use super::{Files, UpTo, check_not_empty, open_and_look, rows};
 use crate::store::lock::Lock;
 use crate::store::private;
 use crate::store::{Head, MAX_PAGE, StoreError};
@@ -57,6 +59,10 @@ pub fn restore(source: &Path, dir: &Path, progress: impl FnMut(u64, u64)) -> Res
     let restored = copy_log((&conn, source), &unfinished, &meta, end, progress)
         .and_then(|copy| index(copy, &unfinished, &files.heads, &meta, end))
         .and_then(|()| schema::move_into_place(&unfinished, &files.ledger));
+    if restored.is_err() {
+        // It would be evidence of a ledger that is not there.
+        let _ = heads_file::remove(&files.heads);
+    }
     finish(restored, &unfinished)?;
     Ok(Head { position: end.position, identity: meta.identity })
 }

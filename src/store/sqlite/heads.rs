@@ -70,7 +70,6 @@ impl Heads {
                 .and_then(|file| Self::adopt(file, path, identity, log))
         };
         found.or_else(|error| {
-            check_nothing_lost(path, identity, log)?;
             // What to do about a damaged ledger is no advice for a file that is made again.
             let reason =
                 if let StoreError::Damaged { detail, .. } = error { detail } else { error.to_string() };
@@ -86,7 +85,6 @@ impl Heads {
         log: (&Connection, &Path),
     ) -> Result<(Self, HeadsFile), StoreError> {
         let up_to = file.up_to(identity)?;
-        check_known(up_to, path, log)?;
         let recent = Recent {
             dirty: Map::new(),
             flushing: Arc::default(),
@@ -285,38 +283,5 @@ impl Recent {
             Arc::make_mut(&mut self.flushing).extend(dirty);
         }
         (Arc::clone(&self.flushing), self.up_to)
-    }
-}
-
-/// Whether the file has seen records that the log does not have. It is written behind the log, so they were
-/// durable and are gone: with the end of a write-ahead log, say, which SQLite takes for one that was never
-/// finished.
-fn check_nothing_lost(
-    path: &Path,
-    identity: &Uuid,
-    (log, log_path): (&Connection, &Path),
-) -> Result<(), StoreError> {
-    let last = rows::last_position(log, log_path)?;
-    // A file that cannot say it, or of another ledger, proves nothing.
-    let Ok(seen) = HeadsFile::open(path, false).and_then(|file| file.up_to(identity)) else { return Ok(()) };
-    if seen.position <= last {
-        return Ok(());
-    }
-    let name = path.display();
-    let what = format!(
-        "it ends here, but {name} has seen position {}: records are missing (if this is an older copy on \
-         purpose, remove {name})",
-        seen.position
-    );
-    Err(damaged(log_path, last, &what))
-}
-
-/// Whether the log has the record that the file says it was good up to.
-fn check_known(up_to: UpTo, path: &Path, (log, log_path): (&Connection, &Path)) -> Result<(), StoreError> {
-    let Some(before) = up_to.position.as_u64().checked_sub(1) else { return Ok(()) };
-    let page = rows::page(log, log_path, Position::new(before), 1)?;
-    match page.first() {
-        Some(record) if record.digest == up_to.digest => Ok(()),
-        _ => Err(damaged(path, up_to.position, "it is of another history than the ledger")),
     }
 }

@@ -96,6 +96,12 @@ impl HeadsFile {
         }
     }
 
+    /// Up to where the rows are good, and of which ledger.
+    pub(super) fn seen(&self) -> Result<(Uuid, UpTo), StoreError> {
+        let state = self.state()?;
+        Ok((Uuid::from_bytes(state.identity), state.up_to))
+    }
+
     fn state(&self) -> Result<State, StoreError> {
         let read = || {
             let sql = "SELECT identity, position, digest, rows, sum, crc FROM up_to";

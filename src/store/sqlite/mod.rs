@@ -3,6 +3,7 @@
 //!
 //! - `ledger.db`: the log. `sqlite3 ledger.db 'SELECT * FROM events'` shows it to people.
 //! - `heads.db`: where each stream ends; derived, and may be deleted while no server runs.
+//! - `ledger.seen`: the last record committed, to notice a write-ahead log that lost its end.
 //! - `ledger.lock`: held by the one process that serves the ledger.
 
 mod backup;
@@ -11,23 +12,25 @@ mod heads;
 mod heads_file;
 mod heads_total;
 mod index_check;
+mod opening;
 mod reader;
 mod rows;
 mod schema;
+mod seen_file;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
+#[cfg(test)]
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -36,10 +39,12 @@ pub use self::backup::{backup, restore};
 use self::checkpoint::Checkpointer;
 use self::heads::Heads;
 use self::heads_file::HeadsFile;
-use self::heads_total::UpTo;
 pub use self::index_check::IndexCheck;
+pub use self::opening::Evidence;
+use self::opening::{Files, check_not_empty, open_and_look};
 use self::reader::Readers;
-use self::schema::{Access, Meta, cannot_write, connect, damaged, file_error};
+use self::schema::{Access, cannot_write, file_error};
+use self::seen_file::SeenFile;
 use self::writer::{Command, Job, LatestTime, Writer};
 use super::follow::{Progress, follow};
 use super::lock::Lock;
@@ -85,32 +90,24 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-/// The files of a ledger.
-#[derive(Debug)]
-struct Files {
-    ledger: PathBuf,
-    heads: PathBuf,
-    lock: PathBuf,
-}
-
-impl Files {
-    fn of(dir: &Path) -> Self {
-        Self { ledger: dir.join("ledger.db"), heads: dir.join("heads.db"), lock: dir.join(LOCK_FILE) }
-    }
-}
-
 impl SqliteStore {
     /// Opens the ledger in a directory to serve it, and makes it if there is none. Blocks: up to seconds
     /// after a crash, minutes if `heads.db` of a large ledger has to be built again.
     ///
     /// Errors: `InUse` if another process serves it, `NewerFormat`, `Damaged`, `CannotWrite`.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(dir, options, &Evidence::default())
+    }
+
+    /// The same, with what other files have seen of the ledger.
+    ///
+    /// Errors: also `EndsEarly` if it ends before that, and nothing is changed then.
+    pub fn open_with(dir: &Path, options: Options, evidence: &Evidence) -> Result<Arc<Self>, StoreError> {
         let files = Files::of(dir);
         private::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
         let lock = Lock::take(&files.lock)?;
-        make_if_absent(&files.ledger, options)?;
-        check_writable(&files.ledger)?;
-        let (conn, mut meta, last) = open_and_look(&files.ledger, Access::Write)?;
+        opening::make_if_absent(&files, options, evidence)?;
+        let (conn, mut meta, last) = opening::open_to_serve(&files, evidence)?;
         let heads_crc = meta.heads_crc.take();
         if heads_crc.is_some() {
             // From here on the file changes; a crash must not leave a promise about it.
@@ -126,6 +123,7 @@ impl SqliteStore {
             latest: LatestTime::of(&conn, &files.ledger)?,
             heads_file: HeadsFile::open(&files.heads, false)?,
             checkpointer: Checkpointer::start(&files.ledger)?,
+            seen: SeenFile::open(&files.seen, meta.identity, last),
             path: files.ledger,
             readers: Arc::new(readers),
             uncertain: false,
@@ -239,73 +237,6 @@ fn live(
     let finished = writer.finish(heads_crc);
     progress.send_modify(|progress| progress.closed = true);
     finished
-}
-
-fn make_if_absent(path: &Path, options: Options) -> Result<(), StoreError> {
-    if path.try_exists().map_err(|error| cannot_write(path, &error))? {
-        return check_not_empty(path);
-    }
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    if Path::new(&wal).exists() {
-        let what = "it is missing, but its write-ahead log is there";
-        return Err(damaged(path, Position::START, what));
-    }
-    schema::create(path, &Meta::new(options.identity, options.now))
-}
-
-/// SQLite would take an empty file for a new one.
-fn check_not_empty(path: &Path) -> Result<(), StoreError> {
-    let size = fs::metadata(path)
-        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
-    if size.len() == 0 {
-        let what = "it is empty (if it never was a ledger, remove it to begin one)";
-        return Err(damaged(path, Position::START, what));
-    }
-    Ok(())
-}
-
-/// SQLite opens a file that it may not write for reading, and says so only at the first write. Must come
-/// before the first connection: see `schema::file_versions`.
-fn check_writable(path: &Path) -> Result<(), StoreError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::OpenOptions::new().write(true).open(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(cannot_write(Path::new(&name), &error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The first connection to a ledger file. Checks what can be checked without reading everything: the
-/// format, both ends, and that nothing is missing that was there at the last clean stop.
-fn open_and_look(path: &Path, access: Access) -> Result<(Connection, Meta, UpTo), StoreError> {
-    let versions = schema::file_versions(path);
-    let conn = connect(path, access).map_err(|error| file_error(path, Position::START, &error))?;
-    schema::check(&conn, path, versions)?;
-    let (meta, end) = look_at(&conn, path)?;
-    Ok((conn, meta, end))
-}
-
-fn look_at(conn: &Connection, path: &Path) -> Result<(Meta, UpTo), StoreError> {
-    let meta = Meta::read(conn, path)?;
-    let last = rows::last_position(conn, path)?;
-    if last < meta.closed_at {
-        let what = format!("it ends at {last}, but it was closed at {}", meta.closed_at);
-        return Err(damaged(path, last, &what));
-    }
-    rows::page(conn, path, Position::START, 1)?;
-    let page = rows::page(conn, path, Position::new(last.as_u64().saturating_sub(2)), 2)?;
-    let end = page.last().map(|record| UpTo { position: record.position, digest: record.digest });
-    match end {
-        Some(end) if end.position == last => Ok((meta, end)),
-        None if last == Position::START => Ok((meta, UpTo::NOTHING)),
-        _ => Err(damaged(path, last, "the record is missing")),
-    }
 }
 
 #[async_trait]

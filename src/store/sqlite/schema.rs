@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use grantbook_events::{Position, Timestamp};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -173,6 +174,8 @@ pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connectio
     conn.pragma_update(None, "cell_size_check", true)?;
     if access == Access::Write {
         conn.pragma_update(None, "synchronous", "full")?;
+        // A ledger that is refused is left as it is: its write-ahead log may be all that is left of its end.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // Checkpoints are not the writer's business: see `checkpoint.rs`.
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use grantbook_events::{EventId, Position, StreamName, Timestamp};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,6 +22,7 @@ use super::heads_total::{Key, UpTo};
 use super::reader::Readers;
 use super::rows::{self, StreamHead};
 use super::schema::{Access, Meta, cannot_write, connect, file_error};
+use super::seen_file::SeenFile;
 use crate::store::follow::Progress;
 use crate::store::{Append, ChainDigest, Expected, Link, NewRecord, Record, StoreError};
 
@@ -61,6 +63,8 @@ pub(super) struct Writer {
     pub readers: Arc<Readers>,
     pub progress: watch::Sender<Progress>,
     pub checkpointer: Checkpointer,
+    /// Remembers the last record outside of the log.
+    pub seen: SeenFile,
     /// The last record.
     pub last: UpTo,
     /// When it was recorded: nothing is recorded before.
@@ -266,6 +270,7 @@ impl Writer {
         let places: Vec<_> = batch.staged.iter().map(appended).collect();
         if let Some(last) = batch.staged.last() {
             self.last = UpTo { position: last.position, digest: last.digest };
+            self.seen.remember(self.last);
             batch.latest.into_iter().for_each(|latest| self.latest.set(latest));
             self.heads.advance(batch.heads.into_iter(), self.last);
             self.readers.tail.push(Arc::new(batch.staged));
@@ -350,6 +355,8 @@ impl Writer {
                 "a reader held the ledger while it was closed; the rest is moved at the next opening"
             );
         }
+        let closing = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+        closing.map_err(|error| file_error(&self.path, self.last.position, &error))?;
         self.conn.close().map_err(|(_, error)| file_error(&self.path, self.last.position, &error))
     }
 }

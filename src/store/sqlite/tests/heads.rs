@@ -1,6 +1,7 @@
 //! `heads.db` is derived: whatever becomes of it, the ledger is the same.
 
 use super::*;
+use crate::store::sqlite::Evidence;
 
 /// Makes a closed ledger, does something to its directory, and expects it to be whole after opening.
 async fn survives(harm: impl AsyncFnOnce(&Path)) {
@@ -48,46 +49,86 @@ async fn of_another_ledger() {
     .await;
 }
 
-#[tokio::test]
-async fn of_another_history_of_the_same_ledger() {
-    survives(async |dir| {
-        let other = TempDir::new().unwrap();
-        let store = open(other.path());
-        fill(&*store, 20, 3).await;
+/// Makes two ledgers with the same identity and different records, and gives the first the other's file.
+async fn of_another_history(name: &str) -> TempDir {
+    let (dir, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    for (dir, streams) in [(&dir, 30), (&other, 20)] {
+        let store = open(dir.path());
+        fill(&*store, streams, 3).await;
         store.close().await.unwrap();
-        copy(other.path(), dir, &["heads.db"]);
-        forget_the_promise(dir);
-    })
-    .await;
+    }
+    copy(other.path(), dir.path(), &[name]);
+    forget_the_promise(dir.path());
+    dir
 }
 
-/// The one thing that the index knows better than the ledger: that there was more.
+#[tokio::test]
+async fn of_another_history_of_the_same_ledger() {
+    for name in ["heads.db", "ledger.seen"] {
+        let dir = of_another_history(name).await;
+        let why = refused(&dir);
+        assert!(
+            why.contains(&format!("another event at position 60 than {}", dir.path().join(name).display())),
+            "{why}"
+        );
+    }
+}
+
+fn refused(dir: &TempDir) -> String {
+    match SqliteStore::open(dir.path(), OPTIONS) {
+        Err(StoreError::EndsEarly(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The one thing that derived files know better than the ledger: that there was more.
 #[tokio::test]
 async fn ahead_of_the_ledger_it_tells_what_is_missing() {
+    for name in ["heads.db", "ledger.seen"] {
+        let dir = TempDir::new().unwrap();
+        let store = open(dir.path());
+        fill(&*store, 10, 2).await;
+        store.close().await.unwrap();
+        drop(store);
+        let older = TempDir::new().unwrap();
+        copy(dir.path(), older.path(), &["ledger.db"]);
+        let store = open(dir.path());
+        fill(&*store, 3, 1).await;
+        store.close().await.unwrap();
+        drop(store);
+        copy(older.path(), dir.path(), &["ledger.db"]);
+        // Either knows it without the other.
+        let rest = if name == "heads.db" { "ledger.seen" } else { "heads.db" };
+        fs::remove_file(dir.path().join(rest)).unwrap();
+        let before = fs::read(dir.path().join(name)).unwrap();
+        for _ in 0..2 {
+            let why = refused(&dir);
+            assert!(why.contains("ledger.db ends at position 20"), "{why}");
+            assert!(why.contains(&format!("{name} has seen position 23")), "{why}");
+        }
+        assert_eq!(fs::read(dir.path().join(name)).unwrap(), before);
+        let evidence = Evidence { accept_loss: true, ..Evidence::default() };
+        let store = SqliteStore::open_with(dir.path(), OPTIONS, &evidence).unwrap();
+        assert_eq!(read_everything(&*store).await.unwrap().len(), 20);
+        fill(&*store, 1, 1).await;
+        drop(store);
+        assert_eq!(fs::read(dir.path().join(format!("{name}.lost-after-20.1"))).unwrap(), before);
+        assert_eq!(read_everything(&*open(dir.path())).await.unwrap().len(), 21);
+    }
+}
+
+/// A ledger that is gone is not a new one.
+#[tokio::test]
+async fn without_its_ledger_it_tells_that_there_was_one() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
-    fill(&*store, 10, 2).await;
+    fill(&*store, 2, 2).await;
     store.close().await.unwrap();
     drop(store);
-    let older = TempDir::new().unwrap();
-    copy(dir.path(), older.path(), &["ledger.db"]);
-    let store = open(dir.path());
-    fill(&*store, 3, 1).await;
-    store.close().await.unwrap();
-    drop(store);
-    copy(older.path(), dir.path(), &["ledger.db"]);
-    // With its promise about the index, which the first opening takes back, and without.
-    for _ in 0..2 {
-        match SqliteStore::open(dir.path(), OPTIONS) {
-            Err(StoreError::Damaged { position, detail }) => {
-                assert_eq!(position, Position::new(20));
-                assert!(detail.contains("heads.db has seen position 23"), "{detail}");
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    fs::remove_file(dir.path().join("heads.db")).unwrap();
-    assert_eq!(read_everything(&*open(dir.path())).await.unwrap().len(), 20);
+    fs::remove_file(dir.path().join("ledger.db")).unwrap();
+    let why = refused(&dir);
+    assert!(why.contains("there is no ") && why.contains("has seen position 4"), "{why}");
+    assert!(!dir.path().join("ledger.db").exists());
 }
 
 #[tokio::test]

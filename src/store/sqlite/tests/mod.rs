@@ -68,13 +68,13 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
 }
 
 /// What a crash leaves behind: the files as they are while the store is open.
-const LIVE_FILES: &[&str] = &["ledger.db", "ledger.db-wal", "heads.db", "heads.db-wal"];
+const LIVE_FILES: &[&str] = &["ledger.db", "ledger.db-wal", "ledger.seen", "heads.db", "heads.db-wal"];
 
 /// Makes the ledger look as if it had not been closed cleanly, so that nothing vouches for `heads.db`.
 fn forget_the_promise(dir: &Path) {
     let path = dir.join("ledger.db");
     let conn = rusqlite::Connection::open(&path).unwrap();
-    let mut meta = super::Meta::read(&conn, &path).unwrap();
+    let mut meta = super::schema::Meta::read(&conn, &path).unwrap();
     assert!(meta.heads_crc.take().is_some());
     meta.write(&conn).unwrap();
 }

@@ -1,8 +1,8 @@
 //! Opening: new, again, twice, beside, after a crash, of another format.
 
 use super::*;
-use crate::store::sqlite::schema::{FORMAT, create};
-use crate::store::sqlite::{Files, Meta};
+use crate::store::sqlite::Files;
+use crate::store::sqlite::schema::{FORMAT, Meta, create};
 use crate::store::{Head, Signal};
 
 #[tokio::test]
