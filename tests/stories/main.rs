@@ -19,6 +19,7 @@ mod codes;
 mod command_line;
 mod consent;
 mod cors;
+mod developers;
 mod handoff;
 mod install;
 mod installations;

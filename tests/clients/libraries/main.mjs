@@ -1,0 +1,182 @@
+// Libraries that docs/apps.md names, against a running server: each gets a token with the settings of that page,
+// and revokes it if it can.
+import assert from "node:assert/strict";
+import { Auth } from "@auth/core";
+import { CodeChallengeMethod, OAuth2Client } from "arctic";
+import * as oauth4webapi from "oauth4webapi";
+import * as openid from "openid-client";
+import OAuth2Strategy from "passport-oauth2";
+import { AuthorizationCode } from "simple-oauth2";
+
+const { URL: ISSUER, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, APPROVE } = process.env;
+
+/** Where the app is called after ana approved. */
+async function approved(authorizeUrl) {
+  const reply = await fetch(APPROVE, { method: "POST", body: String(authorizeUrl) });
+  return new URL(await reply.text());
+}
+
+async function isActive(token) {
+  const body = new URLSearchParams({ token, client_id: CLIENT_ID, client_secret: CLIENT_SECRET });
+  return (await (await fetch(`${ISSUER}/oauth/introspect`, { method: "POST", body })).json()).active;
+}
+
+const libraries = {
+  async "openid-client"() {
+    const config = await openid.discovery(new URL(ISSUER), CLIENT_ID, CLIENT_SECRET, undefined, {
+      algorithm: "oauth2",
+      execute: [openid.allowInsecureRequests], // The server of this test speaks http.
+    });
+    const verifier = openid.randomPKCECodeVerifier();
+    const state = openid.randomState();
+    const url = openid.buildAuthorizationUrl(config, {
+      redirect_uri: REDIRECT_URI,
+      scope: "widgets",
+      code_challenge: await openid.calculatePKCECodeChallenge(verifier),
+      code_challenge_method: "S256",
+      state,
+    });
+    const checks = { pkceCodeVerifier: verifier, expectedState: state };
+    const tokens = await openid.authorizationCodeGrant(config, await approved(url), checks);
+    return { token: tokens.access_token, revoke: () => openid.tokenRevocation(config, tokens.access_token) };
+  },
+
+  async oauth4webapi() {
+    const issuer = new URL(ISSUER);
+    const options = { [oauth4webapi.allowInsecureRequests]: true };
+    const found = await oauth4webapi.discoveryRequest(issuer, { ...options, algorithm: "oauth2" });
+    const as = await oauth4webapi.processDiscoveryResponse(issuer, found);
+    const client = { client_id: CLIENT_ID };
+    const authentication = oauth4webapi.ClientSecretPost(CLIENT_SECRET);
+    const verifier = oauth4webapi.generateRandomCodeVerifier();
+    const url = new URL(as.authorization_endpoint);
+    url.search = new URLSearchParams({
+      client_id: CLIENT_ID,
+      redirect_uri: REDIRECT_URI,
+      response_type: "code",
+      scope: "widgets",
+      code_challenge: await oauth4webapi.calculatePKCECodeChallenge(verifier),
+      code_challenge_method: "S256",
+      state: "s",
+    });
+    const parameters = oauth4webapi.validateAuthResponse(as, client, await approved(url), "s");
+    const reply = await oauth4webapi.authorizationCodeGrantRequest(
+      as, client, authentication, parameters, REDIRECT_URI, verifier, options);
+    const { access_token } = await oauth4webapi.processAuthorizationCodeResponse(as, client, reply);
+    const revoke = async () =>
+      oauth4webapi.processRevocationResponse(
+        await oauth4webapi.revocationRequest(as, client, authentication, access_token, options));
+    return { token: access_token, revoke };
+  },
+
+  async "simple-oauth2"() {
+    const client = new AuthorizationCode({
+      client: { id: CLIENT_ID, secret: CLIENT_SECRET },
+      auth: { tokenHost: ISSUER, authorizePath: "/oauth/authorize" },
+    });
+    const url = client.authorizeURL({ redirect_uri: REDIRECT_URI, scope: "widgets", state: "s" });
+    const code = (await approved(url)).searchParams.get("code");
+    const token = await client.getToken({ code, redirect_uri: REDIRECT_URI });
+    return { token: token.token.access_token, revoke: () => token.revoke("access_token") };
+  },
+
+  async arctic() {
+    const client = new OAuth2Client(CLIENT_ID, CLIENT_SECRET, REDIRECT_URI);
+    const verifier = "v".repeat(43);
+    const authorize = `${ISSUER}/oauth/authorize`;
+    const url = client.createAuthorizationURLWithPKCE(authorize, "s", CodeChallengeMethod.S256, verifier, ["widgets"]);
+    const code = (await approved(url)).searchParams.get("code");
+    const tokens = await client.validateAuthorizationCode(`${ISSUER}/oauth/token`, code, verifier);
+    return { token: tokens.accessToken(), revoke: () => client.revokeToken(`${ISSUER}/oauth/revoke`, tokens.accessToken()) };
+  },
+
+  async "passport-oauth2"() {
+    const strategy = new OAuth2Strategy(
+      {
+        authorizationURL: `${ISSUER}/oauth/authorize`,
+        tokenURL: `${ISSUER}/oauth/token`,
+        clientID: CLIENT_ID,
+        clientSecret: CLIENT_SECRET,
+        callbackURL: REDIRECT_URI,
+        scope: ["widgets"],
+        state: true,
+        pkce: true,
+      },
+      (token, _refresh, _profile, done) => done(null, { token }),
+    );
+    const session = {};
+    const visit = (query) =>
+      new Promise((resolve, reject) => {
+        const visited = Object.assign(Object.create(strategy), {
+          redirect: resolve, success: resolve, error: reject, fail: (why) => reject(new Error(JSON.stringify(why))),
+        });
+        visited.authenticate({ query, session, headers: {}, connection: {} }, {});
+      });
+    const back = await approved(await visit({}));
+    const { token } = await visit(Object.fromEntries(back.searchParams));
+    return { token };
+  },
+
+  async "Auth.js"() {
+    const base = new URL(REDIRECT_URI).origin;
+    let token;
+    const config = {
+      secret: "a secret of the app, of 32 characters or more",
+      trustHost: true,
+      basePath: "/auth",
+      providers: [
+        {
+          id: "grantbook",
+          name: "grantbook",
+          type: "oauth",
+          issuer: ISSUER,
+          authorization: { url: `${ISSUER}/oauth/authorize`, params: { scope: "widgets" } },
+          token: `${ISSUER}/oauth/token`,
+          userinfo: {
+            async request({ tokens }) {
+              token = tokens.access_token;
+              return { id: "ana" };
+            },
+          },
+          profile: (profile) => ({ id: profile.id }),
+          clientId: CLIENT_ID,
+          clientSecret: CLIENT_SECRET,
+          checks: ["pkce", "state"],
+        },
+      ],
+    };
+    const jar = new Map();
+    const visit = async (path, body) => {
+      const cookie = [...jar].map((pair) => pair.join("=")).join("; ");
+      const reply = await Auth(new Request(new URL(path, base), { method: body ? "POST" : "GET", body, headers: { cookie } }), config);
+      for (const set of reply.headers.getSetCookie()) {
+        const [name, ...value] = set.split(";")[0].split("=");
+        jar.set(name, value.join("="));
+      }
+      return reply;
+    };
+    const { csrfToken } = await (await visit("/auth/csrf")).json();
+    const away = await visit("/auth/signin/grantbook", new URLSearchParams({ csrfToken }));
+    const back = await approved(away.headers.get("location"));
+    const signedIn = await visit(`/auth/callback/grantbook${back.search}`);
+    assert.equal(signedIn.status, 302, await signedIn.text());
+    return { token };
+  },
+};
+
+let failed = false;
+for (const [name, use] of Object.entries(libraries)) {
+  try {
+    const { token, revoke } = await use();
+    assert.ok(token && (await isActive(token)), "the token is active");
+    if (revoke) {
+      await revoke();
+      assert.equal(await isActive(token), false, "the token is revoked");
+    }
+    console.log(`${name}: ${revoke ? "token and revocation" : "token"}`);
+  } catch (error) {
+    failed = true;
+    console.error(`${name}: FAILED`, error);
+  }
+}
+process.exit(failed ? 1 : 0);
