@@ -94,6 +94,21 @@ fn b1_a_page_reads_answers_and_errors() {
 }
 
 #[test]
+fn b1_under_the_path_of_an_issuer_it_is_the_same() {
+    let issuer = ("ISSUER", "https://auth.example/oauth2");
+    let grantbook = Grantbook::with(&[("SIGN_IN_MODE", "none"), issuer]);
+    for (path, method) in [
+        ("/.well-known/oauth-authorization-server/oauth2", "GET"),
+        ("/oauth2/oauth/token", "POST"),
+        ("/oauth/revoke", "POST"),
+    ] {
+        assert_open(&preflight(&grantbook, path, method).expect(204));
+        assert_open(&grantbook.send(method, path, &[ORIGIN], None));
+    }
+    assert_closed(&preflight(&grantbook, "/oauth2/oauth/introspect", "POST"));
+}
+
+#[test]
 fn b1_nothing_else_is_for_pages_of_other_origins() {
     let grantbook = Grantbook::start();
     let document = grantbook.get("/openapi.json").expect(200).json();

@@ -168,7 +168,7 @@ fn the_app_of_apps_md_is_installed_and_uninstalled() {
     let environment = [
         ("GRANTBOOK_URL", grantbook.issuer()),
         ("CLIENT_ID", app.client_id.clone()),
-        ("CLIENT_SECRET", app.secret.clone().unwrap()),
+        ("CLIENT_SECRET", app.secret.unwrap()),
     ];
     let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let program = Program::serve("node", "app.mjs", printed(APPS, "js", "/oauth/authorize"), &environment);

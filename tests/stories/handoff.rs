@@ -54,6 +54,26 @@ fn a_person_comes_back_from_the_platform_and_the_request_goes_on() {
 }
 
 #[test]
+fn a8_a_state_of_16_kib_survives_the_way_to_the_platform_and_back() {
+    let platform = Platform::start();
+    let grantbook = &platform.grantbook;
+    let app = grantbook.app();
+    // As ASP.NET sends them, of what a query may not hold, and of what grows most on its way.
+    for state in ["CfDJ8-_a".repeat(2 * 1024), "\u{e9}".repeat(8 * 1024), "&%".repeat(8 * 1024)] {
+        let browser = grantbook.browser();
+        let query = app.query(&[("state", &state), ("redirect_uri", CALLBACK)]);
+        let (nonce, path) = platform.set_out(&browser, &format!("/oauth/authorize?{query}"));
+        let onward = come_back(&browser, &path, &platform.sign(&platform.claims(&nonce))).expect(303);
+        let form = browser.get(onward.location()).expect(200).form("/oauth/authorize");
+        for (decision, sign) in [("deny", "error"), ("approve", "code")] {
+            let reply = browser.submit(&form, &[("decision", decision)]).expect(303);
+            assert!(reply.param(sign).is_some(), "{decision}");
+            assert_eq!(reply.param("state").as_ref(), Some(&state), "{decision}");
+        }
+    }
+}
+
+#[test]
 fn a_refusal_sets_no_cookie() {
     let platform = Platform::start();
     for claim in ["iss", "aud", "sub", "account", "request", "iat", "exp", "jti"] {
