@@ -10,21 +10,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::identity::handoff::{HandoffAlgorithm, HandoffKey};
-use crate::identity::session::AccountRole;
-use tracing_subscriber::EnvFilter;
-
 use crate::decisions::scopes::ScopeCatalogue;
-use crate::store::{EventStoreTarget, without_password};
-use settings::Setting;
+use crate::identity::handoff::HandoffKey;
+use crate::identity::session::AccountRole;
+use crate::store::EventStoreTarget;
+use reading::Reading;
 use sources::Layers;
-use values::Why;
 
 mod error;
 mod file;
 mod key_file;
+mod reading;
 mod remote;
 mod render;
+mod service_links;
 mod settings;
 mod sources;
 #[cfg(test)]
@@ -32,7 +31,7 @@ mod tests;
 mod urls;
 mod values;
 
-pub use error::{ConfigError, Place};
+pub use error::{ConfigError, Mistake, Place};
 pub use remote::{KEY_VARIABLE, Remote, SERVER_VARIABLE};
 pub use sources::{ConfigFile, ConfigFlags, DEFAULT_FILE, Sources};
 pub use urls::{Issuer, LoginUrl};
@@ -150,40 +149,49 @@ impl Config {
     /// Reads the sources, lays them over each other, and checks the whole.
     ///
     /// # Errors
-    /// The first mistake: where it stands, and what would be right.
+    /// Every mistake: where it is, and what would be right.
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
-        let mut layers = Layers::read(&sources)?;
-        let listen = layers.required(&settings::LISTEN, |text| {
+        let mut mistakes = Vec::new();
+        let layers = Layers::read(&sources, &mut mistakes);
+        let config = layers.and_then(|layers| Self::checked(&mut Reading::new(layers, &mut mistakes)));
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            Some(_) | None => Err(ConfigError::of(mistakes)),
+        }
+    }
+
+    /// `None` only if a mistake was noted.
+    fn checked(reading: &mut Reading<'_>) -> Option<Self> {
+        let listen = reading.required(&settings::LISTEN, |text| {
             text.parse().map_err(|_| "is no IP address with a port".to_owned())
         })?;
-        Ok(Self {
+        // What may not be is asked for last, so that everything else is checked too.
+        let issuer = reading.issuer(listen);
+        let sign_in = reading.sign_in(listen);
+        Some(Self {
             listen,
-            issuer: layers.issuer(listen)?,
-            data_dir: layers.required(&settings::DATA_DIR, values::path)?,
-            sign_in: layers.sign_in(listen)?,
+            data_dir: reading.required(&settings::DATA_DIR, values::path)?,
             session: Session {
-                lifetime: layers.duration(&settings::SESSION_LIFETIME)?,
-                key_file: layers.optional(&settings::SESSION_KEY_FILE, values::path)?,
+                lifetime: reading.duration(&settings::SESSION_LIFETIME)?,
+                key_file: reading.optional(&settings::SESSION_KEY_FILE, values::path),
             },
-            code_lifetime: layers.duration(&settings::CODES_LIFETIME)?,
-            max_live_tokens_per_user: layers.count(&settings::TOKENS_MAX_LIVE_PER_USER)?,
-            rotation_overlap: layers.duration(&settings::SECRETS_ROTATION_OVERLAP)?,
-            uninstall_by: layers.required(&settings::ACCOUNTS_UNINSTALL_BY, |text| {
-                let word = word(text, &settings::ACCOUNTS_UNINSTALL_BY)?;
-                Ok(if word == "admin" { AccountRole::Admin } else { AccountRole::Member })
-            })?,
-            scopes: layers.catalogue()?,
-            strict: layers.required(&settings::LEDGER_UNREADABLE, |text| {
-                word(text, &settings::LEDGER_UNREADABLE).map(|word| word == "refuse")
-            })?,
-            store: layers.store()?,
-            max_staleness: layers.duration(&settings::STORE_MAX_STALENESS)?,
-            refuse_when_stale: layers.required(&settings::STORE_BEYOND_STALENESS, |text| {
-                word(text, &settings::STORE_BEYOND_STALENESS).map(|word| word == "refuse")
-            })?,
-            limits: layers.limits()?,
-            log: layers.log()?,
-            layers,
+            code_lifetime: reading.duration(&settings::CODES_LIFETIME)?,
+            max_live_tokens_per_user: reading.count(&settings::TOKENS_MAX_LIVE_PER_USER)?,
+            rotation_overlap: reading.duration(&settings::SECRETS_ROTATION_OVERLAP)?,
+            uninstall_by: match reading.word(&settings::ACCOUNTS_UNINSTALL_BY)? {
+                "admin" => AccountRole::Admin,
+                _ => AccountRole::Member,
+            },
+            scopes: reading.catalogue(),
+            strict: reading.word(&settings::LEDGER_UNREADABLE)? == "refuse",
+            store: reading.store(),
+            max_staleness: reading.duration(&settings::STORE_MAX_STALENESS)?,
+            refuse_when_stale: reading.word(&settings::STORE_BEYOND_STALENESS)? == "refuse",
+            limits: reading.limits()?,
+            log: reading.log()?,
+            issuer: issuer?,
+            sign_in: sign_in?,
+            layers: reading.take_layers(),
         })
     }
 
@@ -206,6 +214,12 @@ impl Config {
     pub fn render(&self) -> String {
         render::render(self)
     }
+
+    /// The same for programs: `{"ok": true, "settings": [{"key", "value", "source"}], "scopes": […]}`; a key
+    /// that is not set has the value null.
+    pub fn document(&self) -> serde_json::Value {
+        render::document(self)
+    }
 }
 
 /// An overlap of two client secrets, written as `secrets.rotation_overlap` is.
@@ -215,185 +229,4 @@ impl Config {
 pub fn rotation_overlap(text: &str) -> Result<Duration, String> {
     let takes = settings::SECRETS_ROTATION_OVERLAP.takes;
     values::duration(text, takes).map_err(|why| format!("it {why}; it takes {takes}"))
-}
-
-impl Layers {
-    fn issuer(&mut self, listen: SocketAddr) -> Result<Issuer, ConfigError> {
-        if let Some(issuer) = self.optional(&settings::ISSUER, Issuer::parse)? {
-            return Ok(issuer);
-        }
-        let issuer = Issuer::of_loopback(listen).ok_or_else(|| {
-            let message = format!(
-                "listen is {listen}, which is not loopback, so issuer must be set to {}",
-                settings::ISSUER.takes
-            );
-            ConfigError::new(self.place(&settings::LISTEN), message)
-        })?;
-        self.set(&settings::ISSUER, issuer.as_str(), Place::Default);
-        Ok(issuer)
-    }
-
-    /// The cluster. From here on its address is known without the password.
-    fn store(&mut self) -> Result<Option<Arc<EventStoreTarget>>, ConfigError> {
-        let Some(given) = self.get(&settings::STORE_URL).cloned() else { return Ok(None) };
-        let target = EventStoreTarget::parse(&given.text).map_err(|error| {
-            // Not quoted: it may hold a password.
-            let Setting { key, takes, .. } = settings::STORE_URL;
-            let message = format!("{key} is no connection string: {}; it takes {takes}", error.what());
-            ConfigError::new(given.place.clone(), message)
-        })?;
-        self.set(&settings::STORE_URL, without_password(&given.text), given.place);
-        Ok(Some(Arc::new(target)))
-    }
-
-    fn sign_in(&self, listen: SocketAddr) -> Result<SignIn, ConfigError> {
-        // The handoff's own keys are checked whatever the mode, so that `--dev` hides no mistake in a file.
-        let login_url = self.optional(&settings::SIGN_IN_LOGIN_URL, LoginUrl::parse)?;
-        let issuer = self.optional(&settings::SIGN_IN_ISSUER, values::issuer_claim)?;
-        let algorithm = self.optional(&settings::SIGN_IN_ALGORITHM, algorithm)?;
-        let max_age = self.duration(&settings::SIGN_IN_MAX_AGE)?;
-        let mode = self.required(&settings::SIGN_IN_MODE, |text| word(text, &settings::SIGN_IN_MODE))?;
-        match mode {
-            "dev" if !listen.ip().is_loopback() => Err(ConfigError::new(
-                self.place(&settings::SIGN_IN_MODE),
-                format!(
-                    "sign_in.mode \"dev\" lets anyone sign in as anyone, so listen must be a loopback address, such as \"127.0.0.1:8700\", not {listen}"
-                ),
-            )),
-            "dev" => Ok(SignIn::Dev),
-            "handoff" => {
-                let algorithm = algorithm.ok_or_else(|| self.needed(&settings::SIGN_IN_ALGORITHM))?;
-                Ok(SignIn::Handoff(Box::new(Handoff {
-                    login_url: login_url.ok_or_else(|| self.needed(&settings::SIGN_IN_LOGIN_URL))?,
-                    issuer: issuer.ok_or_else(|| self.needed(&settings::SIGN_IN_ISSUER))?,
-                    key: self.handoff_key(algorithm)?,
-                    max_age,
-                })))
-            }
-            _ => self.no_handoff_by_halves().map(|()| SignIn::NotConfigured),
-        }
-    }
-
-    /// A handoff that is described but never switched on is a mistake, not a wish.
-    fn no_handoff_by_halves(&self) -> Result<(), ConfigError> {
-        let described = [&settings::SIGN_IN_LOGIN_URL, &settings::SIGN_IN_KEY_FILE]
-            .into_iter()
-            .find_map(|s| Some((s, self.get(s)?)));
-        match described {
-            Some((setting, given)) if self.place(&settings::SIGN_IN_MODE) == Place::Default => {
-                let message =
-                    format!("{} is set but sign_in.mode is not: set it to \"handoff\"", setting.key);
-                Err(ConfigError::new(given.place.clone(), message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn handoff_key(&self, algorithm: HandoffAlgorithm) -> Result<HandoffKey, ConfigError> {
-        let setting = &settings::SIGN_IN_KEY_FILE;
-        let path = self.optional(setting, values::path)?.ok_or_else(|| self.needed(setting))?;
-        // The value is not quoted: someone may have written the secret itself where its file belongs.
-        key_file::read(algorithm, &path).map_err(|why| {
-            let message = format!("{} names a file that {why}; it takes {}", setting.key, setting.takes);
-            ConfigError::new(self.place(setting), message)
-        })
-    }
-
-    fn needed(&self, setting: &Setting) -> ConfigError {
-        let message = format!(
-            "sign_in.mode \"handoff\" needs {} (or {}), {}",
-            setting.key,
-            setting.variable(),
-            setting.takes
-        );
-        ConfigError::new(self.place(&settings::SIGN_IN_MODE), message)
-    }
-
-    fn catalogue(&self) -> Result<ScopeCatalogue, ConfigError> {
-        if self.scopes.is_empty() {
-            return Ok(ScopeCatalogue::default());
-        }
-        let definitions = self.scopes.iter().map(|scope| scope.definition.clone()).collect();
-        ScopeCatalogue::new(definitions).map_err(|error| {
-            let place = self.scopes.get(error.index).map_or(Place::Default, |scope| scope.place.clone());
-            ConfigError::new(place, error.to_string())
-        })
-    }
-
-    fn limits(&self) -> Result<Limits, ConfigError> {
-        Ok(Limits {
-            body: self.bytes(&settings::LIMITS_BODY)?,
-            head: self.bytes(&settings::LIMITS_HEAD)?,
-            request_timeout: self.duration(&settings::LIMITS_REQUEST_TIMEOUT)?,
-            client_head_timeout: self.duration(&settings::LIMITS_CLIENT_HEAD_TIMEOUT)?,
-            keep_alive: self.duration(&settings::LIMITS_KEEP_ALIVE)?,
-            shutdown_timeout: self.duration(&settings::LIMITS_SHUTDOWN_TIMEOUT)?,
-            max_connections: self.count(&settings::LIMITS_MAX_CONNECTIONS)?,
-        })
-    }
-
-    fn log(&self) -> Result<Log, ConfigError> {
-        let format = match self.required(&settings::LOG_FORMAT, |text| word(text, &settings::LOG_FORMAT))? {
-            "json" => LogFormat::Json,
-            _ => LogFormat::Text,
-        };
-        let filter = self.required(&settings::LOG_FILTER, |text| match EnvFilter::try_new(text) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err("is no filter".to_owned()),
-        })?;
-        Ok(Log { format, filter })
-    }
-
-    fn duration(&self, setting: &Setting) -> Result<Duration, ConfigError> {
-        self.required(setting, |text| values::duration(text, setting.takes))
-    }
-
-    fn bytes(&self, setting: &Setting) -> Result<usize, ConfigError> {
-        self.required(setting, |text| values::bytes(text, setting.takes))
-    }
-
-    fn count(&self, setting: &Setting) -> Result<usize, ConfigError> {
-        self.required(setting, |text| values::count(text, setting.takes))
-    }
-
-    /// The value of a key that always has one, because it has a default.
-    fn required<T>(
-        &self,
-        setting: &Setting,
-        parse: impl FnOnce(&str) -> Result<T, Why>,
-    ) -> Result<T, ConfigError> {
-        self.optional(setting, parse)?.ok_or_else(|| {
-            ConfigError::new(Place::Default, format!("{} must be set to {}", setting.key, setting.takes))
-        })
-    }
-
-    /// The value of a key, if it has one.
-    fn optional<T>(
-        &self,
-        setting: &Setting,
-        parse: impl FnOnce(&str) -> Result<T, Why>,
-    ) -> Result<Option<T>, ConfigError> {
-        let Some(given) = self.get(setting) else { return Ok(None) };
-        let parsed = if given.text.is_empty() { Err("is empty".to_owned()) } else { parse(&given.text) };
-        parsed.map(Some).map_err(|why| {
-            let shown = values::quoted(&given.text);
-            let message = format!("{} is {shown}, which {why}; it takes {}", setting.key, setting.takes);
-            ConfigError::new(given.place.clone(), message)
-        })
-    }
-}
-
-/// The one of the setting's words that the text is.
-fn word(text: &str, setting: &Setting) -> Result<&'static str, Why> {
-    let settings::Takes::Word(words) = setting.takes else { return Err("is no word".to_owned()) };
-    words.iter().copied().find(|word| *word == text).ok_or_else(|| "is none of them".to_owned())
-}
-
-fn algorithm(text: &str) -> Result<HandoffAlgorithm, Why> {
-    match word(text, &settings::SIGN_IN_ALGORITHM)? {
-        "HS256" => Ok(HandoffAlgorithm::Hs256),
-        "EdDSA" => Ok(HandoffAlgorithm::EdDsa),
-        "ES256" => Ok(HandoffAlgorithm::Es256),
-        _ => Ok(HandoffAlgorithm::Rs256),
-    }
 }

@@ -35,6 +35,17 @@ pub enum AuditError {
     /// It is not the past.
     #[error(transparent)]
     NotYet(#[from] NotYet),
+    /// What changed is asked backwards.
+    #[error(
+        "from ({}, position {}) is after to ({}, position {}): name the earlier one first",
+        from.time, from.position, to.time, to.position
+    )]
+    Backwards {
+        /// From when.
+        from: Cut,
+        /// To when.
+        to: Cut,
+    },
 }
 
 impl From<StoreError> for AuditError {
@@ -90,9 +101,13 @@ impl<'a> Past<'a> {
     /// What changed on an account from one time to another.
     ///
     /// # Errors
-    /// If the past cannot be read.
+    /// If the past cannot be read, or `from` is after `to`.
     pub async fn changes(&self, account: &AccountId, from: Until, to: Until) -> Result<Changes, AuditError> {
+        let is_before = matches!((from, to), (Until::Time(from), Until::Time(to)) if from > to);
         let (from, to) = (self.cut(from).await?, self.cut(to).await?);
+        if is_before || from.position > to.position {
+            return Err(AuditError::Backwards { from, to });
+        }
         let (before, after) =
             (self.installations(account, from).await?, self.installations(account, to).await?);
         let of = |then: &[InstallationThen], id| then.iter().find(|one| one.installation_id == id).cloned();

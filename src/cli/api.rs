@@ -145,18 +145,22 @@ impl Api {
         response.map_err(unreachable)
     }
 
-    /// Prints what is answered as it comes, however much that is and however long it takes.
-    pub(super) fn pass_on(&self, path: &str, query: Query<'_>) -> Result<(), Failure> {
+    /// Prints what is answered as it comes, however much that is and however long it takes, and counts its lines.
+    pub(super) fn pass_on(&self, path: &str, query: Query<'_>) -> Result<u64, Failure> {
         let mut response = self.send(Method::GET, path, query, None, None)?;
         if !response.status().is_success() {
-            return self.done(answer(response)).map(drop);
+            return self.done(answer(response)).map(|_| 0);
         }
         let mut body = response.body_mut().as_reader();
-        let mut part = vec![0; PART];
+        let (mut part, mut lines) = (vec![0; PART], 0);
         loop {
             match body.read(&mut part) {
-                Ok(0) => return Ok(()),
-                Ok(count) => output::print_bytes(part.get(..count).unwrap_or_default())?,
+                Ok(0) => return Ok(lines),
+                Ok(count) => {
+                    let part = part.get(..count).unwrap_or_default();
+                    lines += part.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    output::print_bytes(part)?;
+                }
                 Err(error) => {
                     let why = format!("the answer broke off, so this is not all of it: {error}");
                     return Err(Failure::Failed(why));

@@ -1,13 +1,15 @@
 //! `grantbook audit`: questions about history. Knows: what the audit API answers. Must not know: how.
 
 use clap::{Args, Subcommand, ValueEnum};
-use grantbook_events::{AccountId, ClientId, InstallationId, Timestamp, TokenId, UserId};
+use grantbook_events::{AccountId, ClientId, InstallationId, TokenId, UserId};
 use serde_json::{Value, json};
 
+use super::api::Api;
 use super::failure::{EXIT_CODES, Failure};
+use super::nothing;
 use super::output::one_line;
 use super::reach::{Needs, Reach};
-use crate::ledger::Until;
+use super::when;
 
 /// Ask what happened, when, and who did it.
 #[derive(Debug, clap::Args)]
@@ -28,34 +30,38 @@ enum Command {
         id: String,
     },
     /// List events: the newest 50 for people, or everything for programs.
+    #[command(after_help = when::HELP)]
     Events(Box<Events>),
     /// Say what was installed on an account, with which scopes and tokens, since when.
+    #[command(after_help = when::HELP)]
     Installations {
         /// The account
         #[arg(long)]
         account: AccountId,
         /// As of this position or time; now without
-        #[arg(long, value_name = "POSITION|TIME")]
+        #[arg(long, value_name = "WHEN", value_parser = when::when)]
         as_of: Option<String>,
     },
     /// Say whether a token was valid, and why or why not.
+    #[command(after_help = when::HELP)]
     Token {
         /// The token's id
         token_id: TokenId,
         /// As of this position or time; now without
-        #[arg(long, value_name = "POSITION|TIME")]
+        #[arg(long, value_name = "WHEN", value_parser = when::when)]
         as_of: Option<String>,
     },
     /// Say what changed on an account from one time to another.
+    #[command(after_help = when::HELP)]
     Diff {
         /// The account
         #[arg(long)]
         account: AccountId,
         /// From this position or time
-        #[arg(long, value_name = "POSITION|TIME")]
+        #[arg(long, value_name = "WHEN", value_parser = when::when)]
         from: String,
         /// To this position or time; now without
-        #[arg(long, value_name = "POSITION|TIME")]
+        #[arg(long, value_name = "WHEN", value_parser = when::when)]
         to: Option<String>,
     },
 }
@@ -87,12 +93,12 @@ struct Events {
     #[arg(long)]
     reason: Option<String>,
     /// Recorded at this time or later
-    #[arg(long, value_name = "TIME")]
-    since: Option<Timestamp>,
+    #[arg(long, value_name = "WHEN", value_parser = when::time)]
+    since: Option<String>,
     /// Recorded at this time or earlier
-    #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
-    /// Behind this position
+    #[arg(long, value_name = "WHEN", value_parser = when::time)]
+    until: Option<String>,
+    /// After this position
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
     /// Before this position
@@ -129,21 +135,19 @@ impl Audit {
             }
             Command::Events(events) => events.run(reach),
             Command::Installations { account, as_of } => {
-                let query = query([("account", Some(account.to_string())), ("as_of", point(as_of)?)]);
-                let ask = |path: &'static str| {
-                    reach.ask(Needs::Ledger, |api| api.get(path, &borrowed(&query)), installations)
-                };
-                ask("/audit/installations")
+                let query = query([("account", Some(account.to_string())), ("as_of", as_of)]);
+                let ask = |api: &Api| on_account(api, "/audit/installations", &query);
+                reach.ask(Needs::Ledger, ask, installations)
             }
             Command::Token { token_id, as_of } => {
-                let query = query([("as_of", point(as_of)?)]);
+                let query = query([("as_of", as_of)]);
                 let path = format!("/audit/token/{token_id}");
                 reach.ask(Needs::Ledger, |api| api.get(&path, &borrowed(&query)), token)
             }
             Command::Diff { account, from, to } => {
                 let account = Some(account.to_string());
-                let query = query([("account", account), ("from", point(Some(from))?), ("to", point(to)?)]);
-                reach.ask(Needs::Ledger, |api| api.get("/audit/diff", &borrowed(&query)), changes)
+                let query = query([("account", account), ("from", Some(from)), ("to", to)]);
+                reach.ask(Needs::Ledger, |api| on_account(api, "/audit/diff", &query), changes)
             }
         }
     }
@@ -163,8 +167,8 @@ impl Events {
             ("actor", self.actor.clone()),
             ("type", self.event_type.clone()),
             ("reason", self.reason.clone()),
-            ("since", text(self.since.as_ref())),
-            ("until", text(self.until.as_ref())),
+            ("since", self.since.clone()),
+            ("until", self.until.clone()),
             ("after", text(self.after.as_ref())),
             ("before", text(self.before.as_ref())),
             ("order", self.oldest_first.then(|| "oldest".to_owned())),
@@ -173,12 +177,25 @@ impl Events {
         ]);
         match self.format {
             Format::Text => {
-                reach.ask(Needs::Ledger, |api| api.get("/audit/events", &borrowed(&asked)), lines)
+                let ask = |api: &Api| {
+                    let page = api.get("/audit/events", &borrowed(&asked))?;
+                    if items(&page).is_empty() {
+                        nothing::tell(api, &borrowed(&asked));
+                    }
+                    Ok(page)
+                };
+                reach.ask(Needs::Ledger, ask, lines)
             }
             Format::Ndjson | Format::Csv => {
-                let name = if self.format == Format::Csv { "csv" } else { "ndjson" };
+                // A table has a head.
+                let (name, head) = if self.format == Format::Csv { ("csv", 1) } else { ("ndjson", 0) };
+                let named = asked.clone();
                 asked.push(("format", name.to_owned()));
-                reach.pass_on(Needs::Ledger, "/audit/events", &borrowed(&asked))
+                reach.pass_on(Needs::Ledger, "/audit/events", &borrowed(&asked), |api, lines| {
+                    if lines <= head {
+                        nothing::tell(api, &borrowed(&named));
+                    }
+                })
             }
         }
     }
@@ -188,16 +205,19 @@ fn query<const N: usize>(pairs: [(&'static str, Option<String>); N]) -> Vec<(&'s
     pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-fn borrowed<'a>(query: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    query.iter().map(|(name, value)| (*name, value.as_str())).collect()
+/// What is asked about one account. An answer of nothing may be the answer to a slip.
+fn on_account(api: &Api, path: &str, query: &[(&'static str, String)]) -> Result<Value, Failure> {
+    let answer = api.get(path, &borrowed(query))?;
+    if items(&answer).is_empty()
+        && let Some(account) = answer["account_id"].as_str()
+    {
+        nothing::tell_of_account(api, account);
+    }
+    Ok(answer)
 }
 
-/// Checked here, so that a slip is a matter of usage.
-fn point(text: Option<String>) -> Result<Option<String>, Failure> {
-    if let Some(text) = &text {
-        text.parse::<Until>().map_err(|error| Failure::Usage(error.to_string()))?;
-    }
-    Ok(text)
+fn borrowed<'a>(query: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    query.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 /// Tokens and installations have ids of different versions, so an id says what it is of.

@@ -16,8 +16,11 @@ pub(super) struct ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what is wrong with the configuration, or print it with the source of every value.
+    /// Say everything that is wrong with the configuration, or print it with the source of every value.
     Check {
+        /// Print one JSON document and nothing else: whether it is right, and all mistakes or all values
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         flags: Box<ConfigFlags>,
     },
@@ -25,8 +28,17 @@ enum Command {
 
 impl ConfigCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Command::Check { flags } = self.command;
-        let config = Config::load(Sources::from_process(*flags)?)?;
-        output::print(&config.render())
+        let Command::Check { json, flags } = self.command;
+        let config = Sources::from_process(*flags).and_then(Config::load);
+        match config {
+            Ok(config) if json => output::print(&format!("{}\n", config.document())),
+            Ok(config) => output::print(&config.render()),
+            Err(error) => {
+                if json {
+                    output::print(&format!("{}\n", error.document()))?;
+                }
+                Err(error.into())
+            }
+        }
     }
 }

@@ -54,18 +54,23 @@ impl Events {
         if self.follow {
             return self.follow(&*store, after).await;
         }
-        match &self.stream {
-            Some(stream) => self.write(&store.read_stream(stream, Revision::FIRST).await?),
-            None => self.pages(&*store, after).await,
+        let written = match &self.stream {
+            Some(stream) => self.write(&store.read_stream(stream, Revision::FIRST).await?)?,
+            None => self.pages(&*store, after).await?,
+        };
+        if written == 0 {
+            output::remark("no events");
         }
+        Ok(())
     }
 
-    async fn pages(&self, store: &dyn Store, mut after: Position) -> Result<(), Failure> {
+    async fn pages(&self, store: &dyn Store, mut after: Position) -> Result<usize, Failure> {
+        let mut written = 0;
         loop {
             let records = store.read_all(after, PAGE).await?;
-            let Some(last) = records.last() else { return Ok(()) };
+            let Some(last) = records.last() else { return Ok(written) };
             after = last.position;
-            self.write(&records)?;
+            written += self.write(&records)?;
         }
     }
 
@@ -73,7 +78,7 @@ impl Events {
         let mut subscription = store.subscribe(after).await?;
         loop {
             match subscription.next().await {
-                Signal::Records(records) => self.write(&records)?,
+                Signal::Records(records) => drop(self.write(&records)?),
                 Signal::CaughtUp | Signal::UpTo(_) => {}
                 Signal::Lost(StoreError::Closed) => return Ok(()),
                 Signal::Lost(error) => return Err(error.into()),
@@ -81,19 +86,23 @@ impl Events {
         }
     }
 
-    /// Writes those that are asked for.
-    fn write(&self, records: &[Record]) -> Result<(), Failure> {
+    /// Writes those that are asked for, and counts them.
+    fn write(&self, records: &[Record]) -> Result<usize, Failure> {
         let wanted = |record: &&Record| {
             record.position.as_u64() > self.after
                 && self.stream.as_ref().is_none_or(|stream| *stream == record.stream)
         };
-        let mut lines = String::new();
+        let (mut lines, mut written) = (String::new(), 0);
         for record in records.iter().filter(wanted) {
             let event = ledger::read(record)?;
             let shown = ShownEvent::new(&event).map_err(Failure::of)?;
             lines.push_str(&serde_json::to_string(&shown).map_err(Failure::of)?);
             lines.push('\n');
+            written += 1;
         }
-        if lines.is_empty() { Ok(()) } else { output::print(&lines) }
+        if written > 0 {
+            output::print(&lines)?;
+        }
+        Ok(written)
     }
 }

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use super::output;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Mistake};
 use crate::ledger::UnreadableError;
 use crate::server::StartError;
 use crate::store::StoreError;
@@ -46,8 +46,19 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) | Self::Config(_) => 2,
         };
-        output::complain(&self.to_string());
+        match self {
+            Self::Config(error) => {
+                error.mistakes().iter().for_each(|mistake| output::complain(&mistake.to_string()));
+            }
+            other => output::complain(&other.to_string()),
+        }
         ExitCode::from(code)
+    }
+}
+
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::Config(mistake.into())
     }
 }
 

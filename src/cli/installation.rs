@@ -4,6 +4,7 @@ use clap::Subcommand;
 use grantbook_events::{AccountId, ClientId, InstallationId};
 
 use super::failure::{EXIT_CODES, Failure};
+use super::nothing;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
 
@@ -78,7 +79,13 @@ impl Installation {
                 let account = of.account.map(|account| ("account", account.to_string()));
                 let query: Vec<(&str, &str)> =
                     app.iter().chain(&account).map(|(name, value)| (*name, value.as_str())).collect();
-                let ask = |api: &super::api::Api| api.list("/installations", &query);
+                let ask = |api: &super::api::Api| {
+                    let list = api.list("/installations", &query)?;
+                    if list["items"].as_array().is_some_and(Vec::is_empty) {
+                        account.iter().for_each(|(_, account)| nothing::tell_of_account(api, account));
+                    }
+                    Ok(list)
+                };
                 self.reach.ask(Needs::Ledger, ask, |list| render::table(list, COLUMNS))
             }
             Command::Show { installation_id } => self.reach.ask(

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
+//! | `when`, `nothing` | times and positions in arguments, and what is said if nothing is found |
 //! | `output`, `progress`, `render`, `failure`, `log` | what is printed, the exit code, and the log |
 
 mod api;
@@ -21,6 +22,7 @@ mod key;
 mod ledger;
 mod ledger_place;
 mod log;
+mod nothing;
 mod output;
 mod place;
 mod progress;
@@ -33,6 +35,7 @@ mod runtime;
 mod serve;
 mod signals;
 mod token;
+mod when;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! The one place that writes to stdout and stderr. Knows: that a reader may go away. Must not know: what
 //! is written.
 
-use std::io::{self, ErrorKind, Write as _, stderr, stdout};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
 
 use super::failure::Failure;
 
@@ -26,6 +26,18 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 /// One line on stderr. If that cannot be written, nobody is there to be told.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(stderr().lock(), "grantbook: {}", one_line(text));
+}
+
+/// Whether stderr is a terminal, so that a person looks.
+pub(super) fn is_watched() -> bool {
+    stderr().is_terminal()
+}
+
+/// The same for what is no complaint, if a person looks.
+pub(super) fn remark(text: &str) {
+    if is_watched() {
+        let _ = writeln!(stderr().lock(), "{}", one_line(text));
+    }
 }
 
 /// Replaces the last line of a terminal on stderr.

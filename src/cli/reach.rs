@@ -77,9 +77,19 @@ impl Reach {
         })
     }
 
-    /// Prints what a server answers as it comes, however much that is.
-    pub(super) fn pass_on(&self, needs: Needs, path: &str, query: Query<'_>) -> Result<(), Failure> {
-        self.with_api(needs, |api| api.pass_on(path, query))
+    /// Prints what a server answers as it comes, however much that is; then it is told how many lines there were.
+    pub(super) fn pass_on(
+        &self,
+        needs: Needs,
+        path: &str,
+        query: Query<'_>,
+        end: impl FnOnce(&Api, u64),
+    ) -> Result<(), Failure> {
+        self.with_api(needs, |api| {
+            let lines = api.pass_on(path, query)?;
+            end(api, lines);
+            Ok(())
+        })
     }
 
     /// Where the ledger is, unless a server was named.

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -26,6 +28,18 @@ pub enum Place {
     Flag(&'static str),
 }
 
+impl Place {
+    /// In which order mistakes are read: source by source, and line by line.
+    fn order(&self) -> (u8, usize, usize) {
+        match self {
+            Self::Default | Self::WholeFile(_) => (0, 0, 0),
+            Self::File { line, column, .. } => (1, *line, *column),
+            Self::Variable(_) => (2, 0, 0),
+            Self::Flag(_) => (3, 0, 0),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -43,21 +57,62 @@ fn one_line(text: impl fmt::Display) -> String {
     text.to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// A configuration that is refused: where the mistake stands, and what would be right.
+/// One thing that is wrong with a configuration: where it is, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}")]
-pub struct ConfigError {
+pub struct Mistake {
     place: Place,
     message: String,
 }
 
-impl ConfigError {
+impl Mistake {
     pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
         Self { place, message: message.into() }
     }
 
-    /// Where the mistake stands.
+    /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+}
+
+/// A configuration that is refused, with everything that is wrong with it: one line for each mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(Vec<Mistake>);
+
+impl ConfigError {
+    /// Refused for these mistakes, of which there is at least one.
+    pub(super) fn of(mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by_key(|mistake| mistake.place.order());
+        Self(mistakes)
+    }
+
+    /// What is wrong: line by line in the file, then in the environment, then in the flags.
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.0
+    }
+
+    /// The same for programs: `{"ok": false, "mistakes": [{"place", "message"}]}`.
+    pub fn document(&self) -> Value {
+        let shown =
+            |mistake: &Mistake| json!({ "place": mistake.place.to_string(), "message": mistake.message });
+        json!({ "ok": false, "mistakes": self.0.iter().map(shown).collect::<Vec<_>>() })
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, mistake) in self.0.iter().enumerate() {
+            write!(f, "{}{mistake}", if at > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Mistake> for ConfigError {
+    fn from(mistake: Mistake) -> Self {
+        Self(vec![mistake])
     }
 }

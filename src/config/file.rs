@@ -8,7 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Place};
+use super::error::{Mistake, Place};
 use super::settings::{ALL, Setting, distance, nearest};
 use super::sources::Given;
 use super::values::quoted;
@@ -32,30 +32,35 @@ pub(super) struct WrittenScope {
     pub place: Place,
 }
 
-/// Reads the text of a file.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Written, ConfigError> {
+/// Reads the text of a file, and notes what is wrong with it. Nothing is known of one that is not TOML.
+pub(super) fn parse(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> Option<Written> {
     let file = File { path, text };
-    let top = DeTable::parse(text).map_err(|error| {
-        let message = format!("this is not TOML: {}", error.message());
-        ConfigError::new(file.place(error.span().unwrap_or_default()), message)
-    })?;
+    let (top, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        mistakes.extend(errors.iter().map(|error| {
+            let message = format!("this is not TOML: {}", error.message());
+            Mistake::new(file.place(error.span().unwrap_or_default()), message)
+        }));
+        return None;
+    }
     let mut written = Written::default();
     for (key, value) in top.get_ref() {
         let name = key.get_ref().as_ref();
         if name == SCOPES {
-            written.scopes = file.scopes(value)?;
+            written.scopes = file.scopes(value, mistakes);
         } else if ALL.iter().any(|setting| setting.section() == name) {
             let DeValue::Table(section) = value.get_ref() else {
-                return Err(file.error(value.span(), format!("{name} is a section: write it as [{name}]")));
+                mistakes.push(file.error(value.span(), format!("{name} is a section: write it as [{name}]")));
+                continue;
             };
             for (key, value) in section {
-                file.setting(&mut written, name, key, value)?;
+                mistakes.extend(file.setting(&mut written, name, key, value).err());
             }
         } else {
-            file.setting(&mut written, "", key, value)?;
+            mistakes.extend(file.setting(&mut written, "", key, value).err());
         }
     }
-    Ok(written)
+    Some(written)
 }
 
 struct File<'a> {
@@ -72,7 +77,7 @@ impl File<'_> {
         section: &str,
         key: &Key<'_>,
         value: &Spanned<DeValue<'_>>,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<(), Mistake> {
         let name = key.get_ref().as_ref();
         let known = |setting: &&&Setting| setting.section() == section && setting.name() == name;
         let Some(setting) = ALL.iter().find(known) else {
@@ -96,24 +101,27 @@ impl File<'_> {
         Ok(())
     }
 
-    fn scopes(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<WrittenScope>, ConfigError> {
+    /// Those that can be read; what is wrong with the others is noted.
+    fn scopes(&self, value: &Spanned<DeValue<'_>>, mistakes: &mut Vec<Mistake>) -> Vec<WrittenScope> {
         let shape = "scopes is a list of tables: begin each with the line [[scopes]]";
         let DeValue::Array(entries) = value.get_ref() else {
-            return Err(self.error(value.span(), shape));
+            mistakes.push(self.error(value.span(), shape));
+            return Vec::new();
         };
         if entries.is_empty() {
             let message =
                 "a catalogue needs at least one scope: describe one, or leave scopes out for the default";
-            return Err(self.error(value.span(), message));
+            mistakes.push(self.error(value.span(), message));
         }
         let scope = |entry: &Spanned<DeValue<'_>>| match entry.get_ref() {
             DeValue::Table(table) => self.scope(table, entry.span()),
             _ => Err(self.error(entry.span(), shape)),
         };
-        entries.iter().map(scope).collect()
+        let read = entries.iter().map(scope);
+        read.filter_map(|scope| scope.map_err(|mistake| mistakes.push(mistake)).ok()).collect()
     }
 
-    fn scope(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<WrittenScope, ConfigError> {
+    fn scope(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<WrittenScope, Mistake> {
         let mut definition =
             ScopeDefinition { name: String::new(), aliases: Vec::new(), sentence: String::new() };
         for (key, value) in table {
@@ -135,12 +143,12 @@ impl File<'_> {
         Ok(WrittenScope { definition, place: self.place(span) })
     }
 
-    fn text(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<String, ConfigError> {
+    fn text(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<String, Mistake> {
         let text = value.get_ref().as_str().map(str::to_owned);
         text.ok_or_else(|| self.error(value.span(), format!("{key} of a scope takes a string")))
     }
 
-    fn texts(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, ConfigError> {
+    fn texts(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, Mistake> {
         let shape = || {
             self.error(
                 value.span(),
@@ -151,8 +159,8 @@ impl File<'_> {
         list.iter().map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(shape)).collect()
     }
 
-    fn error(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
-        ConfigError::new(self.place(span), message)
+    fn error(&self, span: Range<usize>, message: impl Into<String>) -> Mistake {
+        Mistake::new(self.place(span), message)
     }
 
     fn place(&self, span: Range<usize>) -> Place {

@@ -1,7 +1,7 @@
 //! Where the command line is told of a server elsewhere. Knows: the two variables that say so. Must not
 //! know: how such a server is asked.
 
-use super::error::{ConfigError, Place};
+use super::error::{Mistake, Place};
 use crate::secrets::PlainSecret;
 
 /// Holds the operator key of the command line. A key in an argument could be read by every user of the machine.
@@ -23,14 +23,14 @@ impl Remote {
     ///
     /// # Errors
     /// If a variable is not UTF-8.
-    pub fn from_process() -> Result<Self, ConfigError> {
+    pub fn from_process() -> Result<Self, Mistake> {
         let key = variable(KEY_VARIABLE)?.map(PlainSecret::presented);
         Ok(Self { server: variable(SERVER_VARIABLE)?, key })
     }
 }
 
-fn variable(name: &str) -> Result<Option<String>, ConfigError> {
+fn variable(name: &str) -> Result<Option<String>, Mistake> {
     let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
     let text = value.into_string();
-    text.map(Some).map_err(|_| ConfigError::new(Place::Variable(name.to_owned()), "the value is not UTF-8"))
+    text.map(Some).map_err(|_| Mistake::new(Place::Variable(name.to_owned()), "the value is not UTF-8"))
 }

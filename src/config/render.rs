@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
+
 use super::Config;
 use super::error::Place;
 use super::settings::ALL;
@@ -33,6 +35,20 @@ pub(super) fn render(config: &Config) -> String {
         let _ = writeln!(toml, "sentence = {}", string(&scope.sentence));
     }
     toml
+}
+
+pub(super) fn document(config: &Config) -> Value {
+    let settings = ALL.iter().map(|setting| {
+        let given = config.layers.get(setting);
+        let (value, source) = (given.map(|given| &given.text), given.map(|given| given.place.to_string()));
+        json!({ "key": setting.key, "value": value, "source": source })
+    });
+    let scopes = config
+        .scopes
+        .definitions()
+        .iter()
+        .map(|scope| json!({ "name": scope.name, "aliases": scope.aliases, "sentence": scope.sentence }));
+    json!({ "ok": true, "settings": settings.collect::<Vec<_>>(), "scopes": scopes.collect::<Vec<_>>() })
 }
 
 /// A whole number as it is, everything else as a string.

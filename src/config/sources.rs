@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, Mistake, Place};
 use super::file::{self, WrittenScope};
 use super::remote::{KEY_VARIABLE, SERVER_VARIABLE};
+use super::service_links;
 use super::settings::{self, ALL, Setting};
 
 /// The file that is read if it is there and no other is named.
@@ -15,6 +16,8 @@ pub const DEFAULT_FILE: &str = "grantbook.toml";
 const PREFIX: &str = "GRANTBOOK_";
 /// Names the configuration file, as `--config` does.
 const FILE_VARIABLE: &str = "GRANTBOOK_CONFIG";
+/// The flag that does the same.
+const FILE_FLAG: &str = "--config";
 /// Variables that other parts of grantbook read: the operator key and the address of the command line.
 const VARIABLES_OF_OTHERS: [&str; 3] = [FILE_VARIABLE, KEY_VARIABLE, SERVER_VARIABLE];
 /// Left to tests.
@@ -78,6 +81,8 @@ pub enum ConfigFile {
     IfPresent(PathBuf),
     /// This one; it is an error if it is not there.
     Named(PathBuf),
+    /// The same, if a variable names it: `GRANTBOOK_CONFIG`.
+    NamedByVariable(PathBuf),
 }
 
 /// Everything a configuration is made from.
@@ -99,11 +104,11 @@ impl Sources {
 
     /// The file is the one `--config` names, else `GRANTBOOK_CONFIG`, else `./grantbook.toml` if it is there.
     pub fn new(environment: Vec<(String, String)>, flags: ConfigFlags) -> Self {
-        let variable =
-            || environment.iter().find(|(name, _)| name == FILE_VARIABLE).map(|(_, path)| path.into());
-        let file = match flags.config.clone().or_else(variable) {
-            Some(path) => ConfigFile::Named(path),
-            None => ConfigFile::IfPresent(DEFAULT_FILE.into()),
+        let variable = environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+        let file = match (&flags.config, variable) {
+            (Some(path), _) => ConfigFile::Named(path.clone()),
+            (None, Some((_, path))) => ConfigFile::NamedByVariable(path.into()),
+            (None, None) => ConfigFile::IfPresent(DEFAULT_FILE.into()),
         };
         Self { file, environment, flags }
     }
@@ -111,19 +116,21 @@ impl Sources {
     /// From the environment of this process and its flags.
     ///
     /// # Errors
-    /// If a variable of grantbook is not UTF-8.
+    /// The variables of grantbook that are not UTF-8.
     pub fn from_process(flags: ConfigFlags) -> Result<Self, ConfigError> {
-        let mut environment = Vec::new();
+        let (mut environment, mut mistakes) = (Vec::new(), Vec::new());
         for (name, value) in std::env::vars_os() {
             // The operator key is a secret and none of the configuration's business.
             let ours = |name: &&str| name.starts_with(PREFIX) && *name != KEY_VARIABLE;
             let Some(name) = name.to_str().filter(ours) else { continue };
-            let Ok(value) = value.into_string() else {
-                return Err(ConfigError::new(Place::Variable(name.to_owned()), "the value is not UTF-8"));
-            };
-            environment.push((name.to_owned(), value));
+            match value.into_string() {
+                Ok(value) => environment.push((name.to_owned(), value)),
+                Err(_) => {
+                    mistakes.push(Mistake::new(Place::Variable(name.to_owned()), "the value is not UTF-8"));
+                }
+            }
         }
-        Ok(Self::new(environment, flags))
+        if mistakes.is_empty() { Ok(Self::new(environment, flags)) } else { Err(ConfigError::of(mistakes)) }
     }
 }
 
@@ -143,28 +150,39 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// Reads the sources, the weakest first: defaults, file, environment, flags.
-    pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
+    /// Reads the sources, the weakest first: defaults, file, environment, flags. What is wrong with them is
+    /// noted; nothing is known if there is a file that says nothing.
+    pub fn read(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Self> {
         let mut layers = Self::default();
         for setting in ALL {
             if let Some(default) = setting.default {
                 layers.set(setting, default, Place::Default);
             }
         }
-        if let Some((path, text)) = read_file(&sources.file)? {
-            let written = file::parse(&path, &text)?;
-            layers.givens.extend(written.givens);
-            layers.scopes = written.scopes;
-        }
-        for (name, value) in &sources.environment {
-            if let Some(setting) = setting_of_variable(name)? {
-                layers.set(setting, value, Place::Variable(name.clone()));
+        let written = match read_file(&sources.file) {
+            Ok(None) => Some(file::Written::default()),
+            Ok(Some((path, text))) => file::parse(&path, &text, mistakes),
+            Err(mistake) => {
+                mistakes.push(mistake);
+                None
+            }
+        };
+        let is_read = written.is_some();
+        let written = written.unwrap_or_default();
+        layers.givens.extend(written.givens);
+        layers.scopes = written.scopes;
+        // A variable that is empty is not set.
+        for (name, value) in sources.environment.iter().filter(|(_, value)| !value.is_empty()) {
+            match setting_of_variable(name, value) {
+                Ok(Some(setting)) => layers.set(setting, value, Place::Variable(name.clone())),
+                Ok(None) => {}
+                Err(mistake) => mistakes.push(mistake),
             }
         }
         for (setting, text) in sources.flags.givens() {
             layers.set(setting, text, Place::Flag(setting.flag.unwrap_or_default()));
         }
-        Ok(layers)
+        is_read.then_some(layers)
     }
 
     /// Lays a value over what is there.
@@ -183,25 +201,37 @@ impl Layers {
     }
 }
 
-fn read_file(file: &ConfigFile) -> Result<Option<(PathBuf, String)>, ConfigError> {
-    let (path, must_exist) = match file {
+fn read_file(file: &ConfigFile) -> Result<Option<(PathBuf, String)>, Mistake> {
+    let (path, namer) = match file {
         ConfigFile::Nowhere => return Ok(None),
-        ConfigFile::IfPresent(path) => (path, false),
-        ConfigFile::Named(path) => (path, true),
+        ConfigFile::IfPresent(path) => (path, None),
+        ConfigFile::Named(path) => (path, Some(Place::Flag(FILE_FLAG))),
+        ConfigFile::NamedByVariable(path) => (path, Some(Place::Variable(FILE_VARIABLE.to_owned()))),
     };
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some((path.clone(), text))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
-        Err(error) => Err(ConfigError::new(
-            Place::WholeFile(path.clone()),
-            format!("the configuration file cannot be read: {error}"),
-        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && namer.is_none() => Ok(None),
+        Err(_) if path.as_os_str().is_empty() => {
+            let message = "it is empty: name the configuration file, or leave it out";
+            Err(Mistake::new(namer.unwrap_or(Place::Default), message))
+        }
+        Err(error) => {
+            let place = Place::WholeFile(path.clone());
+            Err(match namer {
+                // The file alone does not say where it was named.
+                Some(variable @ Place::Variable(_)) => {
+                    Mistake::new(variable, format!("the configuration file {place} cannot be read: {error}"))
+                }
+                _ => Mistake::new(place, format!("the configuration file cannot be read: {error}")),
+            })
+        }
     }
 }
 
 /// The setting a variable is for; `None` if the variable is none of the configuration's business.
-fn setting_of_variable(name: &str) -> Result<Option<&'static Setting>, ConfigError> {
-    let foreign = !name.starts_with(PREFIX) || name.starts_with(TEST_PREFIX);
+fn setting_of_variable(name: &str, value: &str) -> Result<Option<&'static Setting>, Mistake> {
+    let foreign =
+        !name.starts_with(PREFIX) || name.starts_with(TEST_PREFIX) || service_links::is_one(name, value);
     if foreign || VARIABLES_OF_OTHERS.contains(&name) {
         return Ok(None);
     }
@@ -216,5 +246,5 @@ fn setting_of_variable(name: &str) -> Result<Option<&'static Setting>, ConfigErr
         let nearest = settings::nearest(name, known).unwrap_or_default();
         format!("unknown variable: the nearest known one is {nearest}")
     };
-    Err(ConfigError::new(Place::Variable(name.to_owned()), message))
+    Err(Mistake::new(Place::Variable(name.to_owned()), message))
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::settings::{ALL, Takes};
+use super::settings::{ALL, Setting, Takes};
 use super::*;
+use crate::identity::handoff::HandoffAlgorithm;
 
 const FILE: &str = "grantbook.toml";
 
@@ -217,6 +218,54 @@ fn an_unknown_variable_is_refused_and_those_of_others_pass() {
     for passes in ["GRANTBOOK_KEY", "GRANTBOOK_SERVER", "GRANTBOOK_CONFIG", "GRANTBOOK_TEST_ANY", "PATH"] {
         Setup::new("").variable(passes, "anything").load();
     }
+    Setup::new("").variable("GRANTBOOK_PORT", "tcp://10.0.0.1:8700").load();
+    assert!(Setup::new("").variable("GRANTBOOK_PORT", "8700").mistake().contains("unknown variable"));
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let config = Setup::new("listen = '127.0.0.1:1'").variable("GRANTBOOK_LISTEN", "").load();
+    assert_eq!(config.listen.port(), 1);
+    Setup::new("").variable("GRANTBOOK_SIGN_IN_LOGIN_URL", "").variable("GRANTBOOK_LISTN", "").load();
+}
+
+#[test]
+fn every_mistake_is_found_at_once() {
+    let toml = "listn = 'x'\n[codes]\nlifetime = '11m'\n[session]\nlifetime = 1.5\n[[scopes]]\nname = 'a'\n[[scopes]]\nname = 1\n";
+    let all = Setup::new(toml)
+        .variable("GRANTBOOK_LOG_FORMAT", "xml")
+        .variable("GRANTBOOK_LISTN", "x")
+        .flags(ConfigFlags { listen: Some("8700".into()), ..flags() })
+        .mistake();
+    let places: Vec<&str> = all.lines().filter_map(|line| line.split(": ").next()).collect();
+    let expected = [
+        "grantbook.toml:1:1",
+        "grantbook.toml:3:12",
+        "grantbook.toml:5:12",
+        "grantbook.toml:6:1",
+        "grantbook.toml:9:8",
+        "GRANTBOOK_LISTN",
+        "GRANTBOOK_LOG_FORMAT",
+        "--listen",
+    ];
+    assert_eq!(places, expected, "{all}");
+}
+
+/// What is wrong is said once, and nothing is said that follows from it alone.
+#[test]
+fn a_mistake_leads_to_no_others() {
+    for (toml, mistakes) in [
+        ("listen = 'x'", 1),
+        ("[sign_in]\nmode = 'handof'\nlogin_url = 'https://example.com'", 1),
+        ("listen = '0.0.0.0:80'\n[sign_in]\nmode = 'dev'", 1),
+        ("[sign_in]\nmode = 'handoff'", 4),
+        ("[sign_in]\nmode = 'handoff'\nalgorithm = 'none'", 4),
+        ("issuer = 'x'\nlisten = '0.0.0.0:80'", 1),
+        ("a = 'unclosed\nlisten = '0.0.0.0:80'", 1),
+    ] {
+        let said = mistake(toml);
+        assert_eq!(said.lines().count(), mistakes, "{toml}\n{said}");
+    }
 }
 
 #[test]
@@ -227,12 +276,27 @@ fn a_named_file_must_be_there_and_the_default_one_need_not() {
         error.starts_with("/nonexistent/g.toml: the configuration file cannot be read: No such"),
         "{error}"
     );
+    let of_variable = |path: &str| Sources::new(vec![("GRANTBOOK_CONFIG".into(), path.into())], flags());
+    let said = |sources: Sources| Config::load(sources).expect_err("refused").to_string();
+    let error = said(of_variable("/nonexistent/g.toml"));
+    assert!(
+        error.starts_with(
+            "GRANTBOOK_CONFIG: the configuration file /nonexistent/g.toml cannot be read: No such"
+        ),
+        "{error}"
+    );
+    let empty = "it is empty: name the configuration file, or leave it out";
+    assert_eq!(said(of_variable("")), format!("GRANTBOOK_CONFIG: {empty}"));
+    assert_eq!(said(named("")), format!("--config: {empty}"));
     let absent = ConfigFile::IfPresent("/nonexistent/g.toml".into());
     assert!(Config::load(Sources { file: absent, ..Sources::none() }).is_ok());
 
     let environment = vec![("GRANTBOOK_CONFIG".to_owned(), "variable.toml".to_owned())];
     assert_eq!(Sources::new(vec![], flags()).file, ConfigFile::IfPresent("grantbook.toml".into()));
-    assert_eq!(Sources::new(environment.clone(), flags()).file, ConfigFile::Named("variable.toml".into()));
+    assert_eq!(
+        Sources::new(environment.clone(), flags()).file,
+        ConfigFile::NamedByVariable("variable.toml".into())
+    );
     let flag = ConfigFlags { config: Some("flag.toml".into()), ..flags() };
     assert_eq!(Sources::new(environment, flag).file, ConfigFile::Named("flag.toml".into()));
 }
@@ -437,7 +501,7 @@ fn the_examples_of_the_documentation_stand() {
     assert_eq!(Setup::new(scopes).load().scopes.resolve("order"), Ok(vec!["orders".to_owned()]));
     for message in [
         mistake("# the session\n[session]\nlifetime = '25h'"),
-        Setup::new("").variable("GRANTBOOK_LISTN", "").mistake(),
+        Setup::new("").variable("GRANTBOOK_LISTN", "x").mistake(),
     ] {
         assert!(document.contains(&format!("    {message}\n")), "{message}");
     }

@@ -15,6 +15,7 @@ mod strong;
 pub(crate) mod tests;
 mod time;
 mod until;
+mod when;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
 use states::States;
 use strong::Strong;
 pub use strong::{Beyond, Freshness, StrongCounts};
-pub use until::{NotYet, Until, UntilError};
+pub use until::{NotYet, Until};
+pub use when::{TIME_FORMS, When, WhenError, WrittenTime};
 
 /// How often a command is decided again because its stream moved on meanwhile.
 const MAX_CONFLICTS: usize = 64;

@@ -1,7 +1,7 @@
-//! A point in the history of a ledger, as people name it. Knows: positions and times. Must not know: what is
+//! A point in the history of a ledger. Knows: positions and times. Must not know: what is
 //! asked of it.
 
-use grantbook_events::{Position, Timestamp, TimestampError};
+use grantbook_events::{Position, Timestamp};
 
 /// How far a look at the ledger goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,11 +15,6 @@ pub enum Until {
     /// several nodes record by clocks that disagree.
     Time(Timestamp),
 }
-
-/// Neither a position nor a time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither a position, such as 1200, nor a time, such as 2026-01-31T12:00:00Z")]
-pub struct UntilError(String);
 
 /// Nothing can be told of it yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,18 +37,6 @@ pub enum NotYet {
         /// Where the ledger ends.
         end: Position,
     },
-}
-
-impl std::str::FromStr for Until {
-    type Err = UntilError;
-
-    fn from_str(text: &str) -> Result<Self, UntilError> {
-        if let Ok(position) = text.parse() {
-            return Ok(Self::Position(Position::new(position)));
-        }
-        let time = text.parse().map_err(|_: TimestampError| UntilError(text.to_owned()))?;
-        Ok(Self::Time(time))
-    }
 }
 
 impl Until {

@@ -34,7 +34,7 @@ pub use verify::{difference_from, verify};
 pub use what_if::{Consequence, Without, what_if};
 
 use crate::audit::HistoryError;
-pub use crate::ledger::{NotYet, Until, UntilError};
+pub use crate::ledger::{NotYet, Until};
 use crate::store::{Store, StoreError};
 
 /// How far a replay has come.

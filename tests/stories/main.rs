@@ -38,6 +38,8 @@ mod revoke;
 mod secrecy;
 mod sign_in;
 mod tabs;
+mod terminal;
+mod times;
 mod token;
 mod tokens;
 mod wire;

@@ -15,10 +15,11 @@ use super::output;
 use super::progress::Progress;
 use super::reach::Reach;
 use super::runtime::block_on;
+use super::when;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::decisions::scopes::ScopeCatalogue;
-use crate::ledger::Snapshots;
+use crate::ledger::{Snapshots, When};
 use crate::replay::{self, Projection, ReplayError, Step, Until, Without};
 use crate::server::SNAPSHOT_DIR;
 use crate::store::Store;
@@ -38,13 +39,14 @@ enum Task {
     /// Say how much there is to fold, and how long that would take.
     Plan,
     /// Fold from empty, and print what it comes to.
+    #[command(after_help = when::HELP)]
     Run {
         /// Which projection
         #[arg(long, value_name = "NAME", default_value = "live")]
         projection: Projection,
         /// Stop after this position, or before the first event recorded after this time
-        #[arg(long, value_name = "POSITION|TIME")]
-        until: Option<Until>,
+        #[arg(long, value_name = "WHEN")]
+        until: Option<When>,
         /// Print the state as it was then, one JSON object a line, instead of counts
         #[arg(long, conflicts_with = "json")]
         dump: bool,
@@ -145,9 +147,10 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
 }
 
 /// How far to fold: not to a time to come, which the fold knows nothing of.
-async fn come(until: Option<Until>, store: &dyn Store) -> Result<Until, Failure> {
-    let until = until.unwrap_or_default();
-    until.has_come(store.head().await?.position, SystemClock.now()).map_err(Failure::of)?;
+async fn come(until: Option<When>, store: &dyn Store) -> Result<Until, Failure> {
+    let now = SystemClock.now();
+    let until = until.map(|when| when.until(now)).unwrap_or_default();
+    until.has_come(store.head().await?.position, now).map_err(Failure::of)?;
     Ok(until)
 }
 

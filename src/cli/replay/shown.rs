@@ -22,6 +22,9 @@ pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failu
         Until::Time(time) => time,
         Until::Position(_) => replayed.recorded_at.unwrap_or_else(|| SystemClock.now()),
     };
+    if replayed.events() == 0 {
+        output::remark("no events");
+    }
     ShownState::new(&replayed.live, at).write(output::print)
 }
 

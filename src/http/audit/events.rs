@@ -22,6 +22,7 @@ use crate::http::manage::reply;
 use crate::http::openapi::event_type;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
+use crate::ledger::{WhenError, WrittenTime};
 
 /// Which events, in which order and form.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -53,12 +54,13 @@ pub struct Wanted {
     /// For this reason, word for word, such as `superseded`: one that grantbook gives, or one that is in the ledger.
     #[param(nullable = false)]
     reason: Option<String>,
-    /// Recorded at this time (RFC 3339) or later.
+    /// Recorded at this time or later. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
+    /// `yesterday`, or how long ago, such as `7d` or `12h`.
     #[param(value_type = Option<String>, nullable = false)]
-    since: Option<Timestamp>,
-    /// Recorded at this time (RFC 3339) or earlier.
+    since: Option<Time>,
+    /// Recorded at this time, written as in `since`, or earlier.
     #[param(value_type = Option<String>, nullable = false)]
-    until: Option<Timestamp>,
+    until: Option<Time>,
     /// Behind this position.
     #[serde(default, deserialize_with = "after")]
     #[param(nullable = false)]
@@ -79,6 +81,19 @@ pub struct Wanted {
     /// The most items: 1 to 200. Without it, 50 of a page, and all lines.
     #[param(value_type = Option<u8>, nullable = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<Limit>,
+}
+
+/// A time as it was written, so that a list that goes on is the same list, however long ago it began.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Time(WrittenTime);
+
+impl TryFrom<String> for Time {
+    type Error = WhenError;
+
+    fn try_from(text: String) -> Result<Self, WhenError> {
+        text.parse().map(Self)
+    }
 }
 
 fn after<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
@@ -131,7 +146,8 @@ impl Wanted {
         }
     }
 
-    fn filter(&self) -> Filter {
+    fn filter(&self, now: Timestamp) -> Filter {
+        let at = |time: Option<Time>| time.map(|time| time.0.at(now));
         Filter {
             token: self.token,
             installation: self.installation,
@@ -141,8 +157,8 @@ impl Wanted {
             actor: self.actor.clone(),
             reason: self.reason.clone(),
             event_type: self.event_type.clone(),
-            since: self.since,
-            until: self.until,
+            since: at(self.since),
+            until: at(self.until),
             after: self.after.map(Position::new),
             before: self.before.map(Position::new),
             up_to: None,
@@ -187,25 +203,28 @@ impl Format {
     }
 }
 
-/// Where a page ended, and which list it was a page of: 8 bytes of position and 4 of a checksum of the filter.
+/// Where a page ended, and which list it was a page of: 8 bytes of position and 4 of a checksum of what was asked.
 struct Cursor;
 
 impl Cursor {
-    fn checksum(filter: &Filter, order: Order) -> [u8; 4] {
-        crc32fast::hash(format!("{filter:?} {order:?}").as_bytes()).to_be_bytes()
+    /// Of the times as they were written: how long ago is another time in each request, and the same list.
+    fn checksum(wanted: &Wanted) -> [u8; 4] {
+        let (filter, order) = (wanted.filter(Timestamp::EPOCH), wanted.order());
+        let Wanted { since, until, .. } = wanted;
+        crc32fast::hash(format!("{filter:?} {since:?} {until:?} {order:?}").as_bytes()).to_be_bytes()
     }
 
-    fn write(position: Position, filter: &Filter, order: Order) -> String {
+    fn write(position: Position, wanted: &Wanted) -> String {
         let position = position.as_u64().to_be_bytes();
-        URL_SAFE_NO_PAD.encode([&position[..], &Self::checksum(filter, order)].concat())
+        URL_SAFE_NO_PAD.encode([&position[..], &Self::checksum(wanted)].concat())
     }
 
-    fn read(text: &str, filter: &Filter, order: Order) -> Result<Position, Problem> {
+    fn read(text: &str, wanted: &Wanted) -> Result<Position, Problem> {
         let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
         let (position, checksum) = bytes
             .split_first_chunk::<8>()
             .ok_or_else(|| Problem::bad_request("cursor must be the next_cursor of the page before"))?;
-        if checksum != Self::checksum(filter, order) {
+        if checksum != Self::checksum(wanted) {
             let detail =
                 "the cursor is of another list: ask with the filters and the order of the page before";
             return Err(Problem::bad_request(detail));
@@ -227,7 +246,7 @@ pub async fn list(
     service: web::Data<Service>,
     wanted: web::Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
-    let (filter, order) = (wanted.filter(), wanted.order());
+    let (filter, order) = (wanted.filter(service.ledger.now()), wanted.order());
     service.history.reached(service.ledger.live().position()).await?;
     known::must_be(&service.history, &filter).await?;
     let (media_type, lines) = match wanted.format(&request) {
@@ -237,7 +256,7 @@ pub async fn list(
     };
     let mut from_here = filter.clone();
     if let Some(cursor) = &wanted.cursor {
-        behind(&mut from_here, order, Cursor::read(cursor, &filter, order)?);
+        behind(&mut from_here, order, Cursor::read(cursor, &wanted)?);
     }
     // What is recorded from here on is for the next answer, or this one might never end.
     let filter = Filter { up_to: Some(service.history.progress().position), ..from_here };
@@ -259,14 +278,14 @@ async fn page(
     let limit = Limit::or_default(wanted.limit);
     let mut from_here = filter.clone();
     if let Some(cursor) = &wanted.cursor {
-        behind(&mut from_here, order, Cursor::read(cursor, &filter, order)?);
+        behind(&mut from_here, order, Cursor::read(cursor, wanted)?);
     }
     // One row more than fits tells whether there is a next page.
     let mut rows = service.history.rows(from_here, order, limit + 1).await?;
     let is_more = rows.len() > limit;
     rows.truncate(limit);
     let last = rows.last().filter(|_| is_more);
-    let next_cursor = last.map(|last| Cursor::write(last.position, &filter, order));
+    let next_cursor = last.map(|last| Cursor::write(last.position, wanted));
     Ok(reply::ok(&EventsJson { items: rows.iter().map(ShownRow::from).collect(), next_cursor }))
 }
 

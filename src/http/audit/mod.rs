@@ -29,7 +29,7 @@ impl From<AuditError> for Problem {
         match error {
             AuditError::History(error) => error.into(),
             AuditError::Ledger(error) => error.into(),
-            AuditError::NotYet(_) => Self::bad_request(error.to_string()),
+            AuditError::NotYet(_) | AuditError::Backwards { .. } => Self::bad_request(error.to_string()),
         }
     }
 }

@@ -12,18 +12,18 @@ use crate::audit::{AccountThen, Changes, Past, TokenAnswer};
 use crate::http::manage::reply;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
-use crate::ledger::{Until, UntilError};
+use crate::ledger::{Ledger, Until, When, WhenError};
 
 /// A position or a time.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-struct Point(Until);
+struct Point(When);
 
 impl TryFrom<String> for Point {
-    type Error = UntilError;
+    type Error = WhenError;
 
-    fn try_from(text: String) -> Result<Self, UntilError> {
-        Until::from_str(&text).map(Self)
+    fn try_from(text: String) -> Result<Self, WhenError> {
+        When::from_str(&text).map(Self)
     }
 }
 
@@ -35,7 +35,8 @@ pub struct AccountAsOf {
     /// The account.
     #[param(value_type = Option<String>, required = true, nullable = false)]
     account: Option<AccountId>,
-    /// As of this position or time (RFC 3339); now without.
+    /// As of this position or time; now without. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
+    /// `yesterday`, or how long ago, such as `7d` or `12h`.
     #[param(value_type = Option<String>, nullable = false)]
     as_of: Option<Point>,
 }
@@ -45,7 +46,8 @@ pub struct AccountAsOf {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AsOf {
-    /// As of this position or time (RFC 3339); now without.
+    /// As of this position or time; now without. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
+    /// `yesterday`, or how long ago, such as `7d` or `12h`.
     #[param(value_type = Option<String>, nullable = false)]
     as_of: Option<Point>,
 }
@@ -58,10 +60,10 @@ pub struct FromTo {
     /// The account.
     #[param(value_type = Option<String>, required = true, nullable = false)]
     account: Option<AccountId>,
-    /// From this position or time (RFC 3339).
+    /// From this position or time, written as in `as_of` of `/audit/installations`.
     #[param(value_type = Option<String>, required = true, nullable = false)]
     from: Option<Point>,
-    /// To this position or time; now without.
+    /// To this position or time, which is not before `from`; now without.
     #[param(value_type = Option<String>, nullable = false)]
     to: Option<Point>,
 }
@@ -70,8 +72,8 @@ fn required<T>(value: Option<T>, name: &str, example: &str) -> Result<T, Problem
     value.ok_or_else(|| Problem::bad_request(format!("{name} is required, such as ?{name}={example}")))
 }
 
-fn until(point: Option<Point>) -> Until {
-    point.map(|point| point.0).unwrap_or_default()
+fn until(point: Option<Point>, ledger: &Ledger) -> Until {
+    point.map(|point| point.0.until(ledger.now())).unwrap_or_default()
 }
 
 /// Read which apps were installed on an account, with which scopes and tokens, since when.
@@ -88,7 +90,7 @@ pub async fn installations(
     let AccountAsOf { account, as_of } = asked.into_inner();
     let account = required(account, "account", "acme")?;
     let past = Past::new(&service.ledger, &service.history);
-    Ok(reply::ok(&past.account(&account, until(as_of)).await?))
+    Ok(reply::ok(&past.account(&account, until(as_of, &service.ledger)).await?))
 }
 
 /// Read whether a token was valid, and why or why not.
@@ -104,7 +106,7 @@ pub async fn token(
     asked: web::Query<AsOf>,
 ) -> Result<HttpResponse, Problem> {
     let past = Past::new(&service.ledger, &service.history);
-    let answer = past.token(*id, until(asked.as_of)).await?;
+    let answer = past.token(*id, until(asked.as_of, &service.ledger)).await?;
     Ok(reply::ok(&answer.ok_or_else(|| Problem::not_found("token"))?))
 }
 
@@ -123,5 +125,7 @@ pub async fn diff(
     let account = required(account, "account", "acme")?;
     let from = required(from, "from", "2026-01-31T12:00:00Z")?;
     let past = Past::new(&service.ledger, &service.history);
-    Ok(reply::ok(&past.changes(&account, from.0, until(to)).await?))
+    Ok(reply::ok(
+        &past.changes(&account, until(Some(from), &service.ledger), until(to, &service.ledger)).await?,
+    ))
 }

@@ -1,5 +1,7 @@
 //! The audit API over a server in this process.
 
+use std::time::Duration;
+
 use actix_web::http::header;
 use actix_web::test::TestRequest;
 use grantbook_events::Role;
@@ -64,6 +66,23 @@ async fn a_cursor_is_for_the_list_that_it_is_of() {
     }
     let detail = given.get("/audit/events?cursor=abc").await.problem(400);
     assert!(detail.contains("next_cursor of the page before"), "{detail}");
+}
+
+/// So long ago is another time in each request, and the same list.
+#[tokio::test]
+async fn a_list_since_so_long_ago_goes_on() {
+    let given = Given::server().await;
+    given.register("One").await;
+    given.register("Two").await;
+    let page = given.get("/audit/events?since=7d&limit=1").await.json(200);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    given.clock.advance(Duration::from_secs(60));
+    let next = given.get(&format!("/audit/events?since=7d&limit=1&cursor={cursor}")).await.json(200);
+    assert_eq!(positions(next["items"].as_array().unwrap()), [1]);
+    let detail = given.get(&format!("/audit/events?since=8d&limit=1&cursor={cursor}")).await.problem(400);
+    assert!(detail.contains("of another list"), "{detail}");
+    given.clock.advance(Duration::from_secs(2 * 86_400));
+    assert_eq!(given.get("/audit/events?since=1d").await.json(200)["items"], json!([]));
 }
 
 #[tokio::test]
@@ -177,14 +196,19 @@ async fn a_wrong_question_gets_what_would_be_right() {
     for (uri, words) in [
         ("/audit/installations", "account is required"),
         ("/audit/installations?account=a%20b", "account_id"),
-        ("/audit/installations?account=acme&as_of=yesterday", "neither a position"),
+        ("/audit/installations?account=acme&as_of=then", "neither a position"),
         ("/audit/installations?account=acme&as_of=99", "the ledger ends at position 1, before 99"),
         ("/audit/installations?account=acme&as_of=2999-01-01T00:00:00Z", "is still to come: it is "),
         ("/audit/diff?account=acme&from=2999-01-01T00:00:00Z", "and the ledger ends at position 1"),
         ("/audit/diff?account=acme&from=1&to=2999-01-01T00:00:00Z", "and the ledger ends at position 1"),
         ("/audit/diff?account=acme", "from is required"),
         ("/audit/diff?account=acme&from=now", "neither a position"),
-        ("/audit/events?since=yesterday", "RFC 3339"),
+        ("/audit/diff?account=acme&from=1&to=0", "is after to ("),
+        ("/audit/diff?account=acme&from=1h&to=2h", "name the earlier one first"),
+        ("/audit/events?since=then", "RFC 3339"),
+        ("/audit/events?since=1200", "`1200` is no time"),
+        ("/audit/events?until=2026-01-31T12:00:00+02:00", "in a URL, write + as %2B"),
+        ("/audit/token/01a20dda-6389-79ea-8dfb-17f9fd25b66c?as_of=2026-01-31T12:00:00", "has no offset"),
         ("/audit/events?limit=201", "limit must be"),
         ("/audit/events?after=-1", "after must be a position, such as 42, and is \"-1\""),
         ("/audit/events?before=x", "before must be a position"),

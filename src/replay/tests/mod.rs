@@ -173,11 +173,3 @@ async fn what_is_no_event_is_in_quarantine_where_a_replay_reaches_it() {
     assert!(reason.contains("position 5") && reason.contains("app-exploded"), "{reason}");
     assert_eq!(replay(&*store, Until::Position(last.position)).await.live.quarantined(), []);
 }
-
-#[test]
-fn an_end_is_a_position_or_a_time() {
-    assert_eq!("12".parse(), Ok(Until::Position(Position::new(12))));
-    assert_eq!("1970-01-01T00:00:01Z".parse(), Ok(Until::Time(Timestamp::from_micros(1_000_000))));
-    let refused = "yesterday".parse::<Until>().unwrap_err().to_string();
-    assert!(refused.contains("yesterday") && refused.contains("such as"), "{refused}");
-}
