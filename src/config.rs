@@ -26,6 +26,7 @@ mod render;
 mod service_links;
 mod settings;
 mod sources;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod urls;
@@ -34,6 +35,7 @@ mod values;
 pub use error::{ConfigError, Mistake, Place};
 pub use remote::{KEY_VARIABLE, Remote, SERVER_VARIABLE};
 pub use sources::{ConfigFile, ConfigFlags, DEFAULT_FILE, Sources};
+pub use terminal::terminal_columns;
 pub use urls::{Issuer, LoginUrl};
 
 /// The effective configuration.

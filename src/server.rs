@@ -1,6 +1,7 @@
 //! The server: every room wired together. Knows: all of them, and the configuration. Must not know: any
 //! rule.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port is taken, or not ours to take.
-    #[error("cannot listen on {address}: {source}; stop what uses it, or set listen to another address")]
+    #[error("cannot listen on {address}: {}", cannot_listen(address, source))]
     Listen {
         /// What was to be listened on.
         address: SocketAddr,
@@ -66,6 +67,26 @@ pub enum StartError {
     /// The web server could not be started.
     #[error("the web server could not be started: {0}")]
     Server(std::io::Error),
+}
+
+/// Why, and what to do.
+fn cannot_listen(address: &SocketAddr, error: &std::io::Error) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            let other = SocketAddr::new(ip, port.checked_add(10).unwrap_or(8710));
+            format!(
+                "another program has the port, perhaps another grantbook; stop it, or choose another, such as --listen {other}"
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            format!("only root may take port {port}; set listen to a higher one, with a proxy in front of it")
+        }
+        ErrorKind::AddrNotAvailable => {
+            format!("{ip} is no address of this machine; set listen to one, such as 127.0.0.1:{port}")
+        }
+        _ => format!("{error}; set listen to another address"),
+    }
 }
 
 /// A server that is running.

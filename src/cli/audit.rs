@@ -9,6 +9,7 @@ use super::failure::{EXIT_CODES, Failure};
 use super::nothing;
 use super::output::one_line;
 use super::reach::{Needs, Reach};
+use super::table::{Column, Wide};
 use super::when;
 
 /// Ask what happened, when, and who did it.
@@ -113,9 +114,11 @@ struct Events {
     /// How many: 1 to 200; without it, 50 as text or with --json, and everything as NDJSON or CSV
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: Option<u32>,
-    /// Go on behind a page: its next_cursor, with everything else as it was there
+    /// Go on after a page: its next_cursor, with everything else as it was there
     #[arg(long)]
     cursor: Option<String>,
+    #[command(flatten)]
+    wide: Wide,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -184,7 +187,7 @@ impl Events {
                     }
                     Ok(page)
                 };
-                reach.ask(Needs::Ledger, ask, lines)
+                reach.ask(Needs::Ledger, ask, |page| lines(page, &self.wide))
             }
             Format::Ndjson | Format::Csv => {
                 // A table has a head.
@@ -270,28 +273,36 @@ fn users(item: &Value) -> String {
     }
 }
 
+const COLUMNS: &[Column<'_>] = &[
+    Column::number("position", "/position"),
+    Column::time("time", "/recorded_at"),
+    Column::whole("what", "/type"),
+    Column::name("account", "/account_id"),
+    Column::name("user", "/user"),
+    Column::name("by", "/by"),
+    Column::name("reason", "/reason"),
+    Column::whole("client id", "/client_id").extra(),
+    Column::whole("installation id", "/installation_id").extra(),
+    Column::whole("token id", "/token_id").extra(),
+    Column::whole("event id", "/event_id").extra(),
+    Column::whole("request id", "/request_id").extra(),
+];
+
 /// A line an event.
-fn lines(page: &Value) -> String {
+fn lines(page: &Value, wide: &Wide) -> String {
     let line = |item: &Value| {
-        let actor = match &item["actor"] {
-            Value::Null => "-".to_owned(),
-            actor => format!("{} {}", text(actor, "kind"), text(actor, "id")),
+        let mut line = item.clone();
+        line["user"] = json!(users(item));
+        line["by"] = match &item["actor"] {
+            Value::Null => Value::Null,
+            actor => json!(format!("{} {}", text(actor, "kind"), text(actor, "id"))),
         };
-        let mut line = format!(
-            "{:>8}  {}  {:<16}  account {}  user {}  by {actor}",
-            text(item, "position"),
-            text(item, "recorded_at"),
-            text(item, "type"),
-            text(item, "account_id"),
-            users(item),
-        );
-        if !item["reason"].is_null() {
-            line.push_str(&format!("  reason {}", text(item, "reason")));
-        }
-        line.push('\n');
         line
     };
-    let mut all: String = items(page).iter().map(line).collect();
+    let items: Vec<Value> = items(page).iter().map(line).collect();
+    // That there are none is said elsewhere, to those who look.
+    let list = json!({ "items": items });
+    let mut all = if items.is_empty() { String::new() } else { wide.table(&list, COLUMNS) };
     if page["next_cursor"].is_string() {
         all.push_str(&format!(
             "there are more: --cursor {} goes on, --limit shows up to 200, --format ndjson or csv shows all\n",
@@ -416,12 +427,11 @@ mod tests {
 
     #[test]
     fn a_line_names_whom_the_event_is_about() {
-        let line = |user: Value, of_tokens: Value| {
-            lines(&json!({ "items": [{ "position": 1, "user_id": user, "token_users": of_tokens }] }))
-        };
-        assert!(line(json!("ana"), json!([])).contains("user ana  by"));
-        assert!(line(Value::Null, json!(["bob", "eve"])).contains("user bob eve  by"));
-        assert!(line(Value::Null, json!([])).contains("user -  by"));
-        assert!(line(Value::Null, Value::Null).contains("user -  by"), "an older server does not say");
+        let about =
+            |user: Value, of_tokens: Value| users(&json!({ "user_id": user, "token_users": of_tokens }));
+        assert_eq!(about(json!("ana"), json!([])), "ana");
+        assert_eq!(about(Value::Null, json!(["bob", "eve"])), "bob eve");
+        assert_eq!(about(Value::Null, json!([])), "-");
+        assert_eq!(about(Value::Null, Value::Null), "-", "an older server does not say");
     }
 }

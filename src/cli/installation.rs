@@ -7,6 +7,7 @@ use super::failure::{EXIT_CODES, Failure};
 use super::nothing;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
+use super::table::{Column, Wide};
 
 /// Read and end installations of apps on accounts.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,8 @@ enum Command {
     List {
         #[command(flatten)]
         of: Of,
+        #[command(flatten)]
+        wide: Wide,
     },
     /// Show one installation and its valid tokens.
     Show {
@@ -48,17 +51,21 @@ struct Of {
     account: Option<AccountId>,
 }
 
-const COLUMNS: &[Shown<'_>] = &[
-    ("installation id", "/installation_id"),
-    ("client id", "/client_id"),
-    ("account", "/account_id"),
-    ("installed", "/installed"),
-    ("since", "/installed_since"),
-    ("tokens", "/valid_tokens"),
+const COLUMNS: &[Column<'_>] = &[
+    Column::name("app", "/app_name"),
+    Column::name("account", "/account_id"),
+    Column::day("installed", "/installed_since"),
+    Column::number("tokens", "/valid_tokens"),
+    Column::whole("installation id", "/installation_id"),
+    Column::whole("client id", "/client_id").extra(),
+    Column::time("first granted at", "/first_granted_at").extra(),
+    Column::time("ended at", "/ended_at").extra(),
+    Column::number("epoch", "/epoch").extra(),
 ];
 
 const INSTALLATION: &[Shown<'_>] = &[
     ("installation id", "/installation_id"),
+    ("app", "/app_name"),
     ("client id", "/client_id"),
     ("account", "/account_id"),
     ("installed", "/installed"),
@@ -74,7 +81,7 @@ impl Installation {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = |id: InstallationId| format!("/installations/{id}");
         match self.command {
-            Command::List { of } => {
+            Command::List { of, wide } => {
                 let app = of.app.map(|app| ("app", app.to_string()));
                 let account = of.account.map(|account| ("account", account.to_string()));
                 let query: Vec<(&str, &str)> =
@@ -86,7 +93,7 @@ impl Installation {
                     }
                     Ok(list)
                 };
-                self.reach.ask(Needs::Ledger, ask, |list| render::table(list, COLUMNS))
+                self.reach.ask(Needs::Ledger, ask, |list| wide.table(list, COLUMNS))
             }
             Command::Show { installation_id } => self.reach.ask(
                 Needs::Ledger,

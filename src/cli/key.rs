@@ -7,6 +7,7 @@ use serde_json::json;
 use super::failure::{EXIT_CODES, Failure};
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
+use super::table::{Column, Wide};
 
 /// Create, list and retire operator keys.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,10 @@ enum Command {
         role: Role,
     },
     /// List all operator keys, retired ones too.
-    List,
+    List {
+        #[command(flatten)]
+        wide: Wide,
+    },
     /// End an operator key.
     Retire {
         /// The key's id, as `key list` shows it; never the key itself
@@ -61,12 +65,12 @@ impl Role {
     }
 }
 
-const COLUMNS: &[Shown<'_>] = &[
-    ("key id", "/key_id"),
-    ("name", "/name"),
-    ("role", "/role"),
-    ("created at", "/created_at"),
-    ("retired at", "/retired_at"),
+const COLUMNS: &[Column<'_>] = &[
+    Column::name("name", "/name"),
+    Column::whole("role", "/role"),
+    Column::day("created", "/created_at"),
+    Column::day("retired", "/retired_at"),
+    Column::whole("key id", "/key_id"),
 ];
 
 const NEW_KEY: &[Shown<'_>] = &[("key id", "/key_id"), ("name", "/name"), ("role", "/role"), ("key", "/key")];
@@ -84,11 +88,9 @@ impl Key {
                     |key| format!("{}{KEY_ONCE}", render::fields(key, NEW_KEY)),
                 )
             }
-            Command::List => self.reach.ask(
-                Needs::Ledger,
-                |api| api.list("/keys", &[]),
-                |list| render::table(list, COLUMNS),
-            ),
+            Command::List { wide } => {
+                self.reach.ask(Needs::Ledger, |api| api.list("/keys", &[]), |list| wide.table(list, COLUMNS))
+            }
             Command::Retire { key_id, reason } => self.reach.ask(
                 Needs::Ledger,
                 |api| api.delete(&format!("/keys/{key_id}"), &[("reason", &reason)]),

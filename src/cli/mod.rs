@@ -6,7 +6,7 @@
 //! | `place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
 //! | `when`, `nothing` | times and positions in arguments, and what is said if nothing is found |
-//! | `output`, `progress`, `render`, `failure`, `log` | what is printed, the exit code, and the log |
+//! | `output`, `progress`, `render`, `table`, `failure`, `log` | what is printed, the exit code, and the log |
 
 mod api;
 mod app;
@@ -22,6 +22,7 @@ mod key;
 mod ledger;
 mod ledger_place;
 mod log;
+mod manual;
 mod nothing;
 mod output;
 mod place;
@@ -34,12 +35,13 @@ mod running;
 mod runtime;
 mod serve;
 mod signals;
+mod table;
 mod token;
 mod when;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// A self-hosted OAuth 2.0 authorization server on an event-sourced installation ledger.
 #[derive(Debug, Parser)]
@@ -77,6 +79,10 @@ enum Command {
     Restore(restore::Restore),
     /// Look at the configuration.
     Config(config_check::ConfigCommand),
+    /// Print the completions of a shell.
+    Completions(manual::Completions),
+    /// Write a man page for each command into a directory.
+    Man(manual::Man),
 }
 
 /// Runs the command line of this process.
@@ -95,6 +101,8 @@ pub fn run() -> ExitCode {
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Config(config) => config.run(),
+        Command::Completions(completions) => completions.run(Cli::command()),
+        Command::Man(man) => man.run(Cli::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -104,12 +112,40 @@ pub fn run() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_arguments_fit_together() {
         Cli::command().debug_assert();
+    }
+
+    /// The help of a command and of all below it, by name.
+    fn helps(command: &mut clap::Command, found: &mut Vec<(String, String)>) {
+        let help = command.render_help().to_string();
+        found.push((command.get_display_name().unwrap_or_default().to_owned(), help));
+        command.get_subcommands_mut().for_each(|command| helps(command, found));
+    }
+
+    #[test]
+    fn the_options_of_a_command_come_before_those_that_many_have() {
+        let mut command = Cli::command();
+        command.build();
+        let mut found = Vec::new();
+        helps(&mut command, &mut found);
+        let mut with_shared = 0;
+        for (name, help) in found {
+            let Some((own, shared)) = help.split_once("\nShared options:\n") else {
+                let has_flags = ["grantbook-serve", "grantbook-config-check"].contains(&&*name);
+                assert!(has_flags || !help.contains("--config"), "{name}: {help}");
+                continue;
+            };
+            with_shared += 1;
+            assert!(!own.contains("--data") && !own.contains("--server"), "{name}: {help}");
+            assert!(shared.contains("--data <DIR>"), "{name}: {help}");
+            for option in ["--wide", "--reason", "--name", "--since", "--help"] {
+                assert!(!shared.contains(&format!("{option} ")), "{name}: {help}");
+            }
+        }
+        assert!(with_shared > 25, "{with_shared}");
     }
 }

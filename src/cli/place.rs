@@ -6,8 +6,12 @@ use std::path::PathBuf;
 use super::failure::Failure;
 use crate::config::{Config, ConfigFlags, Sources};
 
+/// Over the options that many commands have, in their help: after their own.
+pub(super) const SHARED: &str = "Shared options";
+
 /// Where the ledger is.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = SHARED)]
 pub(super) struct Place {
     /// The configuration file [default: ./grantbook.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]

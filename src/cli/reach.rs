@@ -16,7 +16,7 @@ use url::{Host, Url};
 use super::api::{Api, Query};
 use super::failure::Failure;
 use super::ledger_place::served_by;
-use super::place::Place;
+use super::place::{Place, SHARED};
 use super::running::Running;
 use super::runtime::runtime;
 use super::{control, log, output};
@@ -35,6 +35,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the ledger is, and how to answer.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = SHARED)]
 pub(super) struct Reach {
     #[command(flatten)]
     place: Place,

@@ -5,11 +5,11 @@ use serde_json::Value;
 use super::output::one_line;
 
 /// What is shown where there is nothing.
-const NOTHING: &str = "-";
+pub(super) const NOTHING: &str = "-";
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// A label or a column's head, and where in the JSON its value is (RFC 6901).
+/// A label, and where in the JSON its value is (RFC 6901).
 pub(super) type Shown<'a> = (&'a str, &'a str);
 
 /// One thing: a line for each value that is there; several values of one field below each other.
@@ -27,20 +27,8 @@ pub(super) fn fields(thing: &Value, shown: &[Shown<'_>]) -> String {
     aligned(&rows)
 }
 
-/// A list: a line for each thing, under a head.
-pub(super) fn table(list: &Value, shown: &[Shown<'_>]) -> String {
-    let Some(items) = list.get("items").and_then(Value::as_array).filter(|items| !items.is_empty()) else {
-        return "none\n".to_owned();
-    };
-    let head = shown.iter().map(|(label, _)| label.to_uppercase()).collect();
-    let row = |item: &Value| -> Vec<String> {
-        shown.iter().map(|(_, at)| item.pointer(at).map_or_else(|| NOTHING.to_owned(), text)).collect()
-    };
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(items.iter().map(row)).collect();
-    aligned(&rows)
-}
-
-fn text(value: &Value) -> String {
+/// A value on one line.
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => NOTHING.to_owned(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
@@ -76,7 +64,7 @@ mod tests {
 
     #[test]
     fn fields_stand_below_each_other() {
-        let app = json!({ "id": "a1", "scopes": ["read", "write"], "homepage": null, "status": { "state": "active" } });
+        let app = json!({ "id": "a1", "scopes": ["read", "write"], "homepage": null, "status": { "state": "x\u{1b}[2Jy\nz" } });
         let shown = fields(
             &app,
             &[
@@ -89,15 +77,8 @@ mod tests {
         );
         assert_eq!(
             shown,
-            "client id  a1\nscopes     read\n           write\nhomepage   -\nstatus     active\n"
+            "client id  a1\nscopes     read\n           write\nhomepage   -\nstatus     x\u{fffd}[2Jy\u{fffd}z\n",
+            "nobody's name steers the terminal"
         );
-    }
-
-    #[test]
-    fn a_table_is_aligned_and_nobodys_name_steers_the_terminal() {
-        let list = json!({ "items": [{ "name": "Ärger", "on": true }, { "name": "x\u{1b}[2Jy\nz" }] });
-        let shown = table(&list, &[("name", "/name"), ("on", "/on")]);
-        assert_eq!(shown, "NAME      ON\nÄrger     yes\nx\u{fffd}[2Jy\u{fffd}z  -\n");
-        assert_eq!(table(&json!({ "items": [] }), &[("name", "/name")]), "none\n");
     }
 }

@@ -108,12 +108,12 @@ async fn until_it_fails(
     if let Some(key) = sample_key {
         match begin_here(config, running, key).await {
             Ok(app) => {
-                tell(app.url());
+                tell(app.url(), "install the sample app", running);
                 *sample = Some(app);
             }
             Err(why @ SampleError::NotMine(_)) => {
                 tracing::info!("{why}");
-                tell(&format!("{}{ACCOUNT_PAGE}", running.url));
+                tell(&format!("{}{ACCOUNT_PAGE}", running.url), "see what is installed", running);
             }
             Err(why) => return Failure::of(why),
         }
@@ -149,9 +149,10 @@ async fn begin_here(config: &Config, running: &Running, key: PlainSecret) -> Res
     .await
 }
 
-/// Prints the one URL to begin at.
-fn tell(url: &str) {
-    if let Err(Failure::Failed(why)) = output::print(&format!("{url}\n")) {
+/// Prints where to begin: last, when everything that a start logs is logged.
+fn tell(url: &str, what: &str, running: &Running) {
+    let said = format!("Open {url} to {what}; grantbook is at {}\n", running.url);
+    if let Err(Failure::Failed(why)) = output::print(&said) {
         tracing::warn!(%why, "the address could not be printed");
     }
 }

@@ -137,7 +137,10 @@ impl SampleApp {
 /// Loopback, whatever grantbook listens on: nobody else has any business here.
 fn listen(port: u16) -> io::Result<TcpListener> {
     let at = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    at(port).or_else(|_| at(0))
+    at(port).or_else(|error| {
+        tracing::info!(port, %error, "the sample app's own port cannot be had, so it is at another");
+        at(0)
+    })
 }
 
 /// What the app kept, if grantbook still knows it; a new registration if grantbook knows no app at all.

@@ -73,13 +73,20 @@ impl ResponseError for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        // Who is told in this form is an operator or an auditor, who can do something about it.
-        let quarantined = matches!(error, LedgerError::Quarantined(_)).then(|| error.to_string());
+        let is_quarantined = matches!(error, LedgerError::Quarantined(_));
+        let detail = error.to_string();
         let fault = Fault::from(error);
-        if let Some(detail) = quarantined {
-            return Self::new(fault.status(), "quarantined", detail);
+        match fault {
+            // Who is told in this form is an operator or an auditor, who can do something about it, and may have no
+            // log to look into.
+            Fault::Broken => {
+                let code = if is_quarantined { "quarantined" } else { fault.code() };
+                Self::new(fault.status(), code, detail)
+            }
+            Fault::Unavailable | Fault::OutcomeUnknown => {
+                Self::new(fault.status(), fault.code(), fault.hint())
+            }
         }
-        Self::new(fault.status(), fault.code(), fault.hint())
     }
 }
 

@@ -117,6 +117,7 @@ impl LedgerError {
                 | StoreError::Closed => true,
                 StoreError::TooLarge { .. }
                 | StoreError::EmptyAppend
+                | StoreError::Target(_)
                 | StoreError::NewerFormat { .. }
                 | StoreError::EndsEarly(_)
                 | StoreError::Damaged { .. } => false,

@@ -85,6 +85,7 @@ async fn run(store: Arc<dyn Store>, folder: Arc<Folder>) {
                 lost @ (StoreError::TooLarge { .. }
                 | StoreError::EmptyAppend
                 | StoreError::InUse(_)
+                | StoreError::Target(_)
                 | StoreError::CannotWrite(_)
                 | StoreError::Unavailable(_)),
             ) => {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use grantbook_events::{
     AccountId, ClientId, Event, GrantId, InstallationEvent, InstallationId, StreamKind, Timestamp, TokenId,
 };
+use grantbook_projections::RegisteredApp;
 use grantbook_projections::live::{InstallationFacts, Live};
 
 use super::run::each;
@@ -54,6 +55,8 @@ struct Affected<'a> {
     /// Grants that are thought away and whose code can still be exchanged, with the end of that.
     grants: HashMap<InstallationId, Vec<(GrantId, Timestamp)>>,
     tokens: HashSet<TokenId>,
+    /// Whether anything in the ledger has what is thought away.
+    is_known: bool,
 }
 
 impl Affected<'_> {
@@ -65,6 +68,7 @@ impl Affected<'_> {
                     Without::RedirectUri(uri) => granted.redirect_uri == *uri,
                 };
                 if affected {
+                    self.is_known = true;
                     let grants = self.grants.entry(id).or_default();
                     grants.retain(|(_, end)| at < *end);
                     grants.push((granted.grant_id, granted.code_expires_at));
@@ -104,8 +108,8 @@ impl Affected<'_> {
     }
 }
 
-/// Folds a ledger and says what would be different now, app by app. `progress` is told after every few
-/// events.
+/// Folds a ledger and says what would be different now, app by app; `None` if neither a grant nor an app ever had
+/// what is thought away. `progress` is told after every few events.
 ///
 /// # Errors
 /// If the store cannot be read, or something in it cannot be folded.
@@ -114,9 +118,9 @@ pub async fn what_if(
     without: &Without,
     now: Timestamp,
     mut progress: impl FnMut(Step),
-) -> Result<Vec<Consequence>, ReplayError> {
+) -> Result<Option<Vec<Consequence>>, ReplayError> {
     let live = Live::new();
-    let mut affected = Affected { without, grants: HashMap::new(), tokens: HashSet::new() };
+    let mut affected = Affected { without, grants: HashMap::new(), tokens: HashSet::new(), is_known: false };
     let mut events = 0;
     each(store, |records, head| {
         for record in records {
@@ -133,10 +137,17 @@ pub async fn what_if(
         Ok(true)
     })
     .await?;
-    let apps = pages(|skip| live.apps(skip, PAGE)).flatten();
-    let installations = apps.flat_map(|app| {
+    let apps = || pages(|skip| live.apps(skip, PAGE)).flatten();
+    let has_it = |app: &RegisteredApp| match without {
+        Without::Scope(scope) => app.scopes.contains(scope),
+        Without::RedirectUri(uri) => app.redirect_uris.contains(uri),
+    };
+    if !affected.is_known && !apps().any(|app| has_it(&app)) {
+        return Ok(None);
+    }
+    let installations = apps().flat_map(|app| {
         let live = &live;
         pages(move |skip| live.installations_of_app(&app.client_id, skip, PAGE, now)).flatten()
     });
-    Ok(installations.filter_map(|facts| affected.of(facts)).collect())
+    Ok(Some(installations.filter_map(|facts| affected.of(facts)).collect()))
 }

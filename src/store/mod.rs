@@ -280,6 +280,9 @@ pub enum StoreError {
     /// The store cannot write: disk full, read-only, or broken. Nothing was lost; nothing new is taken.
     #[error("the ledger cannot be written: {0}")]
     CannotWrite(String),
+    /// What is copied to cannot be written, or is there already. Nothing was replaced.
+    #[error("{0}")]
+    Target(String),
     /// The store cannot be reached or read now; the same call may succeed later.
     #[error("the ledger cannot be reached: {0}")]
     Unavailable(String),

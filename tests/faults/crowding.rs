@@ -14,7 +14,9 @@ fn a_port_in_use_is_named_and_nothing_is_made() {
     let address = taken.local_addr().unwrap().to_string();
     let site = Site::with(&[("LISTEN", &address)]);
     let refused = site.refused();
-    refused.assert_says(&["cannot listen on", &address, "in use", "set listen to another address"]);
+    let port = taken.local_addr().unwrap().port() + 10;
+    let instead = format!("choose another, such as --listen 127.0.0.1:{port}");
+    refused.assert_says(&["cannot listen on", &address, "another program has the port", &instead]);
     assert!(!site.data().exists());
 }
 

@@ -82,7 +82,10 @@ fn a_newcomer_installs_revokes_reinstalls_restarts_uninstalls_and_finds_everythi
     let first_again = browser.open(first.url.as_str());
     assert_eq!(state(&first_again), (false, true), "another token keeps the app installed");
 
-    assert_eq!(served.stop(), "", "nothing but the one URL was printed");
+    let grantbook = served.log().split("serving url=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let said = format!("Open {} to install the sample app; grantbook is at {grantbook}\n", served.url);
+    assert_eq!(served.line, said);
+    assert_eq!(served.stop(), "", "nothing but that line was printed");
     let served = Served::start(data.path());
     let home = browser.open(&served.url).expect(200);
     for page in [&first, &second] {

@@ -7,8 +7,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// `serve --dev` on a directory.
 pub struct Served {
-    /// What it printed first.
+    /// Where it says to begin.
     pub url: String,
+    /// The line that says so.
+    pub line: String,
     child: Child,
     stdout: BufReader<ChildStdout>,
     log: PathBuf,
@@ -45,8 +47,10 @@ impl Served {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let served = Self { url: line.trim_end().to_owned(), child, stdout, log };
-        assert!(served.url.starts_with("http://127.0.0.1:"), "{line:?}, {}", served.log());
+        let url = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let served = Self { url, line, child, stdout, log };
+        let is_said = served.line.starts_with("Open http://127.0.0.1:");
+        assert!(is_said, "{:?}, {}", served.line, served.log());
         served
     }
 

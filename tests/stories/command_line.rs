@@ -224,7 +224,10 @@ fn one_ledger_is_served_once_and_a_port_is_taken_once() {
     let taken = serving.http.base().trim_start_matches("http://");
     let (code, said) = other.fails(&["serve", "--listen", taken]);
     assert_eq!(code, 1);
-    assert!(said.contains(&format!("cannot listen on {taken}")), "{said}");
+    assert!(said.contains(&format!("cannot listen on {taken}: another program has the port")), "{said}");
+    let (code, said) = other.fails(&["serve", "--listen", "192.0.2.1:0", "--issuer", "https://a.example"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("192.0.2.1 is no address of this machine"), "{said}");
     assert!(!other.data().exists(), "a taken port changes nothing");
     place.ok(&["app", "list"]);
     serving.stop();

@@ -19,17 +19,17 @@ use crate::executable::{Place, Serving};
 const CALLBACK: &str = "https://app.example/callback";
 
 /// An app as its developer has it: credentials, and a client library.
-struct App<'a> {
+pub struct App<'a> {
     serving: &'a Serving,
     client_id: String,
     client_secret: String,
 }
 
 /// What an installation brought.
-struct Installed {
+pub struct Installed {
     token: AccessToken,
     token_id: String,
-    installation_id: String,
+    pub installation_id: String,
 }
 
 impl<'a> App<'a> {
@@ -42,6 +42,12 @@ impl<'a> App<'a> {
         });
         let app = serving.ask("POST", "/apps", Some(registration)).expect(201);
         Self { serving, client_id: app.text("client_id"), client_secret: app.text("client_secret") }
+    }
+
+    /// One that is registered, as the management API answers it.
+    pub fn of(serving: &'a Serving, app: &Value) -> Self {
+        let text = |name: &str| app[name].as_str().unwrap().to_owned();
+        Self { serving, client_id: text("client_id"), client_secret: text("client_secret") }
     }
 
     /// Sends a person to the authorization URL and gives where they come back to.
@@ -58,7 +64,7 @@ impl<'a> App<'a> {
     }
 
     /// Goes through the whole grant with the client library.
-    fn install(&self) -> Installed {
+    pub fn install(&self) -> Installed {
         let url = |path: &str| format!("{}{path}", self.serving.http.base());
         let client = BasicClient::new(ClientId::new(self.client_id.clone()))
             .set_client_secret(ClientSecret::new(self.client_secret.clone()))
@@ -230,7 +236,15 @@ fn what_would_end_without_a_scope_or_a_redirect_uri_is_told_and_nothing_ends() {
         assert_eq!(items[0]["installation_id"], installed.installation_id, "{items}");
         assert_eq!((&items[0]["ends"], &items[0]["tokens_gone"]), (&json!(true), &json!(1)));
     }
-    assert_eq!(what_if("--without-redirect", "https://elsewhere.example/")["items"], json!([]));
+    // The app may ask for it, and has not.
+    assert_eq!(what_if("--without-scope", "contacts")["items"], json!([]));
+    for (flag, value, said) in [
+        ("--without-scope", "nosuch", "\"nosuch\" is no scope: no app and no grant in the ledger has it"),
+        ("--without-redirect", "https://elsewhere.example/", "is no redirect URI: no app and no grant"),
+    ] {
+        let (code, refused) = place.fails(&["replay", "what-if", flag, value]);
+        assert!(code == 1 && refused.contains(said), "{code}: {refused}");
+    }
     assert!(app.is_active(&installed));
     serving.stop();
     let said = place.ok(&["replay", "what-if", "--without-scope", "faqs"]);
@@ -323,8 +337,8 @@ fn an_auditor_asks_what_was_true_then_and_what_changed() {
         assert_eq!(explained.lines().count(), 8, "registered, granted, exchanged, revoked: {explained}");
         let listed = place.ok(&["audit", "events", "--token", token, "--oldest-first"]);
         let types: Vec<_> = listed.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
-        assert_eq!(types, ["code-exchanged", "token-revoked"], "{listed}");
-        assert!(listed.contains("reason operator"), "{listed}");
+        assert_eq!(types, ["WHAT", "code-exchanged", "token-revoked"], "{listed}");
+        assert!(listed.trim_end().ends_with("operator"), "the reason: {listed}");
         let all = place.ok(&["audit", "events", "--format", "ndjson"]);
         assert_eq!(all.lines().count(), events.lines().count());
         let csv = place.ok(&["audit", "events", "--format", "csv", "--type", "token-revoked"]);

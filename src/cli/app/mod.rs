@@ -28,7 +28,7 @@ enum Command {
     /// Register an app. Its client secret is printed once.
     Register(register::Register),
     /// List all apps, deleted ones too.
-    List,
+    List(list::List),
     /// Show one app.
     Show(show::Show),
     /// Change an app. What is not named stays.
@@ -50,7 +50,7 @@ impl App {
         let reach = self.reach;
         match self.command {
             Command::Register(register) => register.run(&reach),
-            Command::List => list::run(&reach),
+            Command::List(list) => list.run(&reach),
             Command::Show(show) => show.run(&reach),
             Command::Update(update) => update.run(&reach),
             Command::RotateSecret(rotate) => rotate.run(&reach),

@@ -20,7 +20,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::ledger::{Snapshots, When};
-use crate::replay::{self, Projection, ReplayError, Step, Until, Without};
+use crate::replay::{self, Consequence, Projection, ReplayError, Step, Until, Without};
 use crate::server::SNAPSHOT_DIR;
 use crate::store::Store;
 
@@ -115,7 +115,11 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
             };
             let consequences = replay::what_if(&*store, &without, SystemClock.now(), tell).await;
             progress.end();
-            output::print(&shown::consequences(&consequences?, as_json))
+            let consequences = match consequences? {
+                Some(consequences) => consequences,
+                None => unknown(&without, &config.scopes)?,
+            };
+            output::print(&shown::consequences(&consequences, as_json))
         }
         Task::Verify => verify::run(&*store, config, snapshots, as_json).await,
         Task::Run { projection: Projection::Live, until, dump } => {
@@ -159,6 +163,22 @@ fn canonical(scopes: &ScopeCatalogue, scope: String) -> String {
     match scopes.resolve(&scope).as_deref() {
         Ok([name]) => name.clone(),
         Ok(_) | Err(_) => scope,
+    }
+}
+
+/// What follows from thinking away what nothing in the ledger has: nothing, unless it is a slip.
+fn unknown(without: &Without, scopes: &ScopeCatalogue) -> Result<Vec<Consequence>, Failure> {
+    match without {
+        Without::Scope(scope) if scopes.names().any(|name| name == scope) => Ok(Vec::new()),
+        Without::Scope(scope) => {
+            let names = scopes.names().collect::<Vec<_>>().join(", ");
+            let what = "is no scope: no app and no grant in the ledger has it, and the configuration has";
+            Err(Failure::Failed(format!("{scope:?} {what} {names}")))
+        }
+        Without::RedirectUri(uri) => {
+            let what = "is no redirect URI: no app and no grant in the ledger has it, word for word";
+            Err(Failure::Failed(format!("{uri:?} {what}")))
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use crate::audit::{AuditError, HistoryError};
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
         tracing::error!(%error, "history cannot be asked");
-        let detail = "the history is not up to date or cannot be read; the log says why";
+        // The command line may have asked a server of its own, whose log nobody has.
+        let detail = format!("history cannot be asked: {error}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "history_unavailable", detail)
     }
 }

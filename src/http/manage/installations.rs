@@ -5,7 +5,7 @@ use grantbook_events::{
     AccountId, Actor, ClientId, EventId, InstallationId, Position, RequestId, Revision, ShownEvent,
     StreamKind, StreamName, Timestamp, TokenId, UninstallReason, UserId,
 };
-use grantbook_projections::live::{InstallationFacts, TokenFacts};
+use grantbook_projections::live::{InstallationFacts, Live, TokenFacts};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -61,6 +61,8 @@ pub(crate) struct InstallationJson {
     installation_id: InstallationId,
     #[schema(value_type = String)]
     client_id: ClientId,
+    /// What the app is called; null if nothing is known of it any more.
+    app_name: Option<String>,
     /// As the host platform names it.
     #[schema(value_type = String)]
     account_id: AccountId,
@@ -185,10 +187,11 @@ impl<'a> From<&'a ShownEvent<'_>> for EventJson<'a> {
 }
 
 impl InstallationJson {
-    fn new(facts: &InstallationFacts) -> Self {
+    fn new(facts: &InstallationFacts, live: &Live) -> Self {
         Self {
             installation_id: facts.installation_id,
             client_id: facts.client_id,
+            app_name: live.app(&facts.client_id).map(|app| app.name.to_string()),
             account_id: facts.account_id.clone(),
             installed: facts.is_installed(),
             installed_since: facts.installed_since,
@@ -231,7 +234,7 @@ pub async fn list(
     let paging = Paging { cursor: which.cursor, limit: which.limit };
     let wanted = |facts: &InstallationFacts| {
         let matches = which.installed.is_none_or(|installed| installed.0 == facts.is_installed());
-        matches.then(|| InstallationJson::new(facts))
+        matches.then(|| InstallationJson::new(facts, &live))
     };
     let page = match (&which.app, &which.account) {
         (Some(app), None) if live.app(app).is_none() => return Err(Problem::not_found("app")),
@@ -271,7 +274,7 @@ pub async fn read(
         ));
     };
     Ok(reply::ok(&InstallationWithTokensJson {
-        installation: InstallationJson::new(&facts),
+        installation: InstallationJson::new(&facts, &live),
         tokens: facts.tokens.iter().map(TokenJson::from).collect(),
         dormant: facts.dormant.iter().map(TokenJson::from).collect(),
     }))

@@ -31,7 +31,7 @@ async fn two_ways() -> Arc<MemoryStore> {
     store
 }
 
-async fn without(without: Without) -> Vec<(String, bool, usize, usize)> {
+async fn without(without: Without) -> Option<Vec<(String, bool, usize, usize)>> {
     let store = two_ways().await;
     let before = store.head().await.unwrap();
     let found = what_if(&*store, &without, START, |_| {}).await.unwrap();
@@ -39,7 +39,7 @@ async fn without(without: Without) -> Vec<(String, bool, usize, usize)> {
     let shown = |found: &Consequence| {
         (found.account_id.to_string(), found.ends(), found.tokens_gone, found.tokens_left)
     };
-    found.iter().map(shown).collect()
+    Some(found?.iter().map(shown).collect())
 }
 
 fn redirect_uri(uri: &str) -> Without {
@@ -50,9 +50,15 @@ fn redirect_uri(uri: &str) -> Without {
 async fn an_installation_ends_if_no_token_is_left() {
     let acme = |ends, gone, left| ("acme".to_owned(), ends, gone, left);
     let globex = ("globex".to_owned(), true, 1, 0);
-    assert_eq!(without(redirect_uri("https://one.example/")).await, [acme(false, 1, 1)]);
-    assert_eq!(without(redirect_uri("https://two.example/")).await, [acme(false, 1, 1), globex.clone()]);
-    assert_eq!(without(redirect_uri("https://three.example/")).await, []);
-    assert_eq!(without(Without::Scope("faqs".to_owned())).await, [acme(false, 1, 1), globex]);
-    assert_eq!(without(Without::Scope("orders".to_owned())).await, []);
+    assert_eq!(without(redirect_uri("https://one.example/")).await.unwrap(), [acme(false, 1, 1)]);
+    let two = without(redirect_uri("https://two.example/")).await.unwrap();
+    assert_eq!(two, [acme(false, 1, 1), globex.clone()]);
+    assert_eq!(without(redirect_uri("https://three.example/")).await.unwrap(), []);
+    assert_eq!(without(Without::Scope("faqs".to_owned())).await.unwrap(), [acme(false, 1, 1), globex]);
+}
+
+#[tokio::test]
+async fn what_nothing_ever_had_cannot_be_thought_away() {
+    assert_eq!(without(Without::Scope("orders".to_owned())).await, None);
+    assert_eq!(without(redirect_uri("https://four.example/")).await, None);
 }

@@ -28,9 +28,12 @@ use crate::store::{Head, MAX_PAGE, StoreError};
 ///
 /// `progress` is told how many records are copied, of how many. Returns where the backup ends. Memory grows with
 /// streams, about 50 bytes each.
-/// Errors: `CannotWrite` if the target exists, `Damaged` if a record is not what was written.
+/// Errors: `Target` if the target exists or cannot be written, `Damaged` if a record is not what was written.
 pub fn backup(dir: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Result<Head, StoreError> {
-    refuse_existing(target, "a backup does not replace a file: choose another name or move it away")?;
+    refuse_existing(
+        target,
+        "a file is there already, and a backup replaces none: choose another name or move it away",
+    )?;
     let source = Files::of(dir).ledger;
     let (conn, meta, end) = open_source(&source, Access::Read)?;
     let mut unfinished = target.as_os_str().to_owned();
@@ -38,7 +41,14 @@ pub fn backup(dir: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Resu
     let unfinished = PathBuf::from(unfinished);
     let copied = copy_log((&conn, &source), &unfinished, &meta, end, progress)
         .and_then(|copy| close(copy, &unfinished))
-        .and_then(|()| schema::move_into_place(&unfinished, target));
+        .and_then(|()| schema::move_into_place(&unfinished, target))
+        .map_err(|error| match error {
+            // The ledger is only read here.
+            StoreError::CannotWrite(why) => {
+                StoreError::Target(format!("the backup cannot be written: {why}"))
+            }
+            error => error,
+        });
     finish(copied, &unfinished)?;
     Ok(Head { position: end.position, identity: meta.identity })
 }
@@ -46,7 +56,7 @@ pub fn backup(dir: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Resu
 /// Makes the ledger of a directory from a backup, or any other ledger file that is not being served.
 /// Every record's digest and the chain of every stream are verified first. Blocks.
 ///
-/// Errors: `CannotWrite` if the directory has a ledger, `Damaged` if the source is.
+/// Errors: `Target` if the directory has a ledger, `Damaged` if the source is.
 pub fn restore(source: &Path, dir: &Path, progress: impl FnMut(u64, u64)) -> Result<Head, StoreError> {
     let files = Files::of(dir);
     private::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
@@ -78,8 +88,8 @@ fn open_source(path: &Path, access: Access) -> Result<(Connection, Meta, UpTo), 
 fn refuse_existing(path: &Path, why: &str) -> Result<(), StoreError> {
     match path.try_exists() {
         Ok(false) => Ok(()),
-        Ok(true) => Err(StoreError::CannotWrite(format!("{}: {why}", path.display()))),
-        Err(error) => Err(cannot_write(path, &error)),
+        Ok(true) => Err(StoreError::Target(format!("{}: {why}", path.display()))),
+        Err(error) => Err(StoreError::Target(format!("{}: {error}", path.display()))),
     }
 }
 

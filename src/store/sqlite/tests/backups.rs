@@ -60,8 +60,12 @@ async fn nothing_is_replaced() {
     let data = dir.path().join("data");
     let before = fs::read(&target).unwrap();
     let refused = backup(&data, &target, |_, _| {}).unwrap_err();
-    assert!(refused.to_string().contains("backup.db"), "{refused}");
+    let said = format!("{}: a file is there already, and a backup replaces none", target.display());
+    assert!(refused.to_string().starts_with(&said), "{refused}");
     assert_eq!(fs::read(&target).unwrap(), before);
+    let nowhere = dir.path().join("nowhere").join("backup.db");
+    let refused = backup(&data, &nowhere, |_, _| {}).unwrap_err();
+    assert!(refused.to_string().starts_with("the backup cannot be written: "), "{refused}");
     let refused = restore(&target, &data, |_, _| {}).unwrap_err();
     assert!(refused.to_string().contains("a ledger is there already"), "{refused}");
     let serving = open(&data);
@@ -73,7 +77,7 @@ async fn nothing_is_replaced() {
     restore(&target, other.path(), |_, _| {}).unwrap();
     let before = fs::read(other.path().join("ledger.db")).unwrap();
     let refused = restore(&target, other.path(), |_, _| {}).unwrap_err();
-    assert!(matches!(refused, StoreError::CannotWrite(_)), "{refused}");
+    assert!(matches!(refused, StoreError::Target(_)), "{refused}");
     assert_eq!(fs::read(other.path().join("ledger.db")).unwrap(), before);
     let beside: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(beside.len(), 2, "nothing is left beside the backup: {beside:?}");

@@ -1,0 +1,48 @@
+//! `grantbook completions` and `grantbook man`: what shells and `man` are told of the command line. Knows: its
+//! arguments. Must not know: what they do.
+
+use std::path::PathBuf;
+
+use clap::Command;
+use clap_complete::Shell;
+
+use super::failure::{EXIT_CODES, Failure};
+use super::output;
+
+/// Print the completions of a shell.
+///
+/// For bash: grantbook completions bash > /etc/bash_completion.d/grantbook
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Completions {
+    /// Which shell
+    shell: Shell,
+}
+
+/// Write a man page for each command into a directory.
+///
+/// For everybody on this machine: grantbook man /usr/local/share/man/man1
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Man {
+    /// Where to; it is made if it is not there, and pages that are there are replaced
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+impl Completions {
+    pub(super) fn run(self, mut command: Command) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        let name = command.get_name().to_owned();
+        clap_complete::generate(self.shell, &mut command, name, &mut script);
+        output::print_bytes(&script)
+    }
+}
+
+impl Man {
+    pub(super) fn run(self, command: Command) -> Result<(), Failure> {
+        let written =
+            std::fs::create_dir_all(&self.dir).and_then(|()| clap_mangen::generate_to(command, &self.dir));
+        written.map_err(|error| Failure::Failed(format!("{} cannot be written: {error}", self.dir.display())))
+    }
+}
