@@ -273,10 +273,13 @@ fn users(item: &Value) -> String {
     }
 }
 
+/// How much of the type of an event is always shown.
+const SHORTEST_TYPE: u16 = 16;
+
 const COLUMNS: &[Column<'_>] = &[
-    Column::number("position", "/position"),
+    Column::number("pos", "/position"),
     Column::time("time", "/recorded_at"),
-    Column::whole("what", "/type"),
+    Column::word("what", "/type", SHORTEST_TYPE),
     Column::name("account", "/account_id"),
     Column::name("user", "/user"),
     Column::name("by", "/by"),

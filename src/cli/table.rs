@@ -17,7 +17,7 @@ const CUT: &str = "…";
 /// Between two columns.
 const GAP: u16 = 2;
 /// What is left of a name in the narrowest table.
-const LEAST: u16 = 8;
+const LEAST: u16 = 6;
 /// How much of a time is shown: the day, and the second.
 const DAY: usize = "2026-01-31".len();
 const SECOND: usize = "2026-01-31T12:00:00".len();
@@ -41,8 +41,8 @@ pub(super) struct Column<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Is cut if need be.
-    Name,
+    /// Is cut if need be, to so many characters.
+    Name(u16),
     /// Is always whole.
     Whole,
     /// Is always whole, and aligned by its last digit.
@@ -58,7 +58,12 @@ impl<'a> Column<'a> {
 
     /// What gives way if there is too little room.
     pub(super) const fn name(head: &'a str, at: &'a str) -> Self {
-        Self::new(head, at, Kind::Name)
+        Self::new(head, at, Kind::Name(LEAST))
+    }
+
+    /// The same, and so much of it stays.
+    pub(super) const fn word(head: &'a str, at: &'a str, least: u16) -> Self {
+        Self::new(head, at, Kind::Name(least))
     }
 
     /// An id, or a word.
@@ -136,7 +141,7 @@ fn table(items: &[Value], columns: &[Column<'_>], is_wide: bool, room: Option<u1
         shown.set_padding((0, GAP));
         let width = widest.get(at).copied().unwrap_or_default();
         shown.set_constraint(match column.kind {
-            Kind::Name => ColumnConstraint::LowerBoundary(Width::Fixed(width.min(LEAST) + GAP)),
+            Kind::Name(least) => ColumnConstraint::LowerBoundary(Width::Fixed(width.min(least) + GAP)),
             Kind::Whole | Kind::Number | Kind::Time(_) => ColumnConstraint::ContentWidth,
         });
         if column.kind == Kind::Number {
@@ -174,9 +179,9 @@ mod tests {
     fn a_table_fits_and_cuts_names_only() {
         let shown = table(&items(), COLUMNS, false, Some(80));
         let expected = "\
-NAME             OWNER            TOKENS  SINCE       CLIENT ID
-Ärger mit…       The Company…          7  2026-01-31  22222222222222222222222222222222
-日本語のとて…    x\u{fffd}[2Jy\u{fffd}z           1200  2026-01-31  22222222222222222222222222222222
+NAME          OWNER         TOKENS  SINCE       CLIENT ID
+Ärger mit…    The Company…       7  2026-01-31  22222222222222222222222222222222
+日本語のと…   x\u{fffd}[2Jy\u{fffd}z        1200  2026-01-31  22222222222222222222222222222222
 ";
         assert_eq!(shown, expected, "{shown}");
     }
