@@ -71,6 +71,24 @@ fn a_falsified_record_is_refused_by_its_position() {
     }
 }
 
+/// A start from a snapshot does not read what is before it. A command that then meets damage has a server of its own, and
+/// nobody has that one's log.
+#[test]
+fn a_command_without_a_server_says_itself_what_is_damaged() {
+    let (site, _) = closed_ledger();
+    let serving = site.serve();
+    serving.ask("POST", "/projections/live/snapshots", Some(&serde_json::json!({}))).expect(200);
+    let list = serving.ask("GET", "/installations?account=acme", None).expect(200).json();
+    let installation = list["items"][0]["installation_id"].as_str().unwrap().to_owned();
+    serving.stop();
+    let granted = site.events().iter().position(|event| event["type"] == "access-granted").unwrap() + 1;
+    let account = r#""account_id":"acme""#;
+    falsify(&site, i64::try_from(granted).unwrap(), account, &account.replace("acme", "acne"));
+    let explained = site.run(&["audit", "explain", &installation]);
+    explained.assert_says(&["the ledger is damaged at position", "restore it from a backup"]);
+    assert!(!explained.stderr.contains("log says why"), "{}", explained.stderr);
+}
+
 /// A record goes bad under a server that has folded it: what it holds in memory is right, and what it
 /// reads again is an error of the server, for good, and not a different answer.
 #[test]
