@@ -40,6 +40,6 @@ fn unknown(api: &Api, asked: Query<'_>) -> Option<String> {
         let page = api.get("/audit/events", &[(name, value), ("limit", "1")]).ok()?;
         let what = if *name == "actor" { "was done by" } else { "is about" };
         let is_none = page["items"].as_array().is_some_and(Vec::is_empty);
-        is_none.then(|| format!("none in the ledger {what} the {name} {value}"))
+        is_none.then(|| format!("nothing in the ledger {what} the {name} {value}"))
     })
 }

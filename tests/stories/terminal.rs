@@ -60,11 +60,11 @@ fn a_person_who_gets_nothing_is_told_so_and_why() {
         (&["audit", "events", "--since", "2999-01-01"], format!("no events: {later}")),
         (
             &["audit", "events", "--account", "nosuch"],
-            "no events: none in the ledger is about the account nosuch".to_owned(),
+            "no events: nothing in the ledger is about the account nosuch".to_owned(),
         ),
         (
             &["audit", "events", "--app", id, "--actor", "eve", "--format", "ndjson"],
-            "no events: none in the ledger was done by the actor eve".to_owned(),
+            "no events: nothing in the ledger was done by the actor eve".to_owned(),
         ),
         (
             &["audit", "events", "--app", id, "--until", "2020-01-01", "--format", "csv"],
@@ -72,15 +72,15 @@ fn a_person_who_gets_nothing_is_told_so_and_why() {
         ),
         (
             &["audit", "installations", "--account", "nosuch"],
-            "none in the ledger is about the account nosuch".to_owned(),
+            "nothing in the ledger is about the account nosuch".to_owned(),
         ),
         (
             &["audit", "diff", "--account", "nosuch", "--from", "1"],
-            "none in the ledger is about the account nosuch".to_owned(),
+            "nothing in the ledger is about the account nosuch".to_owned(),
         ),
         (
             &["installation", "list", "--account", "nosuch"],
-            "none in the ledger is about the account nosuch".to_owned(),
+            "nothing in the ledger is about the account nosuch".to_owned(),
         ),
         (&["events", "--after", "1"], "no events".to_owned()),
         (&["events", "--stream", &format!("app-{}", "0".repeat(32))], "no events".to_owned()),

@@ -15,6 +15,7 @@ use super::output;
 use super::progress::Progress;
 use super::reach::Reach;
 use super::runtime::block_on;
+use super::table::Wide;
 use super::when;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
@@ -72,6 +73,8 @@ enum Task {
         /// Without the tokens whose code was sent to this redirect URI
         #[arg(long, value_name = "URI", group = "without")]
         without_redirect: Option<String>,
+        #[command(flatten)]
+        wide: Wide,
     },
 }
 
@@ -108,7 +111,7 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
             progress.end();
             output::print(&shown::plan(&plan?, as_json))
         }
-        Task::WhatIf { without_scope, without_redirect } => {
+        Task::WhatIf { without_scope, without_redirect, wide } => {
             let scope = without_scope.map(|scope| Without::Scope(canonical(&config.scopes, scope)));
             let Some(without) = scope.or(without_redirect.map(Without::RedirectUri)) else {
                 return Err(Failure::Usage("say without what".to_owned()));
@@ -119,7 +122,7 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
                 Some(consequences) => consequences,
                 None => unknown(&without, &config.scopes)?,
             };
-            output::print(&shown::consequences(&consequences, as_json))
+            output::print(&shown::consequences(&consequences, as_json, &wide))
         }
         Task::Verify => verify::run(&*store, config, snapshots, as_json).await,
         Task::Run { projection: Projection::Live, until, dump } => {

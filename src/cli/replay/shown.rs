@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::failure::Failure;
 use super::super::output;
+use super::super::table::{Column, Wide};
 use crate::audit::ShownRow;
 use crate::clock::{Clock as _, SystemClock};
 use crate::replay::{Consequence, Plan, Replayed, ShownState, Until};
@@ -75,8 +76,17 @@ pub(super) fn counts(replayed: &Replayed, as_json: bool) -> String {
     text
 }
 
-pub(super) fn consequences(consequences: &[Consequence], as_json: bool) -> String {
-    if as_json {
+const CONSEQUENCES: &[Column<'_>] = &[
+    Column::name("account", "/account_id"),
+    Column::whole("ends", "/ends"),
+    Column::number("tokens gone", "/tokens_gone"),
+    Column::number("left", "/tokens_left"),
+    Column::whole("installation id", "/installation_id"),
+    Column::whole("client id", "/client_id").extra(),
+];
+
+pub(super) fn consequences(consequences: &[Consequence], as_json: bool, wide: &Wide) -> String {
+    let items = {
         let shown = |consequence: &Consequence| {
             json!({
                 "installation_id": consequence.installation_id,
@@ -87,19 +97,13 @@ pub(super) fn consequences(consequences: &[Consequence], as_json: bool) -> Strin
                 "tokens_left": consequence.tokens_left,
             })
         };
-        let items: Vec<Value> = consequences.iter().map(shown).collect();
-        return format!("{}\n", json!({ "items": items }));
+        json!({ "items": consequences.iter().map(shown).collect::<Vec<_>>() })
+    };
+    if as_json {
+        return format!("{items}\n");
     }
     let ended = consequences.iter().filter(|consequence| consequence.ends()).count();
-    let mut text = String::new();
-    for consequence in consequences {
-        let Consequence { installation_id, client_id, account_id, tokens_gone, tokens_left } = consequence;
-        let what = if consequence.ends() { "ends" } else { "stays" };
-        text.push_str(&format!(
-            "{what:<5}  {installation_id}  app {client_id} on {account_id}: {tokens_gone} of {} tokens gone\n",
-            tokens_gone + tokens_left
-        ));
-    }
+    let mut text = if consequences.is_empty() { String::new() } else { wide.table(&items, CONSEQUENCES) };
     text.push_str(&format!(
         "{ended} installations would end, {} would stay with fewer tokens\n",
         consequences.len() - ended
