@@ -77,7 +77,7 @@ fn a_falsified_record_is_refused_by_its_position() {
 fn a_command_without_a_server_says_itself_what_is_damaged() {
     let (site, _) = closed_ledger();
     let serving = site.serve();
-    serving.ask("POST", "/projections/live/snapshots", Some(&serde_json::json!({}))).expect(200);
+    serving.ask("POST", "/projections/live/snapshots", Some(&serde_json::json!({}))).expect(201);
     let list = serving.ask("GET", "/installations?account=acme", None).expect(200).json();
     let installation = list["items"][0]["installation_id"].as_str().unwrap().to_owned();
     serving.stop();

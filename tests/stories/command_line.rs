@@ -214,6 +214,55 @@ fn what_is_wrong_is_said_in_one_line_with_an_exit_code() {
 }
 
 #[test]
+fn a_configuration_is_checked_to_its_end_for_people_and_for_programs() {
+    let place = Place::empty();
+    let right = place.json(&["config", "check", "--json"]);
+    assert_eq!(right["ok"], true);
+    let settings = right["settings"].as_array().unwrap();
+    let of = |key: &str| settings.iter().find(|setting| setting["key"] == key).unwrap();
+    assert_eq!((&of("sign_in.mode")["value"], &of("issuer")["source"]), (&json!("dev"), &json!("default")));
+    assert_eq!(of("sign_in.key_file")["value"], Value::Null);
+    assert_eq!(right["scopes"][0]["name"], "widgets");
+
+    std::fs::write(place.dir.path().join("grantbook.toml"), "[limits]\nbody = \"1\"\nheed = \"1\"\n")
+        .unwrap();
+    let check = |args: &[&str]| place.command(args).env("GRANTBOOK_LOG_FORMAT", "xml").output().unwrap();
+    let places = ["grantbook.toml:2:8", "grantbook.toml:3:1", "GRANTBOOK_LOG_FORMAT"];
+    for args in [&["config", "check"][..], &["config", "check", "--json"], &["app", "list"], &["serve"]] {
+        let output = check(args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 3), "{args:?}: {said}");
+        for (line, place) in said.lines().zip(places) {
+            assert!(line.starts_with(&format!("grantbook: {place}: ")), "{args:?}: {line}");
+        }
+    }
+    let wrong: Value = serde_json::from_slice(&check(&["config", "check", "--json"]).stdout).unwrap();
+    assert_eq!((&wrong["ok"], &wrong["mistakes"][0]["place"]), (&json!(false), &json!(places[0])));
+    assert_eq!(wrong["mistakes"].as_array().unwrap().len(), 3);
+}
+
+/// A pod beside a service of our name has variables that look like ours.
+#[test]
+fn links_to_a_service_and_empty_variables_are_no_settings() {
+    let place = Place::empty();
+    let mut command = place.command(&["config", "check"]);
+    for (name, value) in [
+        ("GRANTBOOK_SERVICE_HOST", "10.0.0.1"),
+        ("GRANTBOOK_SERVICE_PORT", "8700"),
+        ("GRANTBOOK_PORT", "tcp://10.0.0.1:8700"),
+        ("GRANTBOOK_PORT_8700_TCP_ADDR", "10.0.0.1"),
+        ("GRANTBOOK_ISSUER", ""),
+    ] {
+        command.env(name, value);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let empty = place.command(&["config", "check"]).env("GRANTBOOK_CONFIG", "").output().unwrap();
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&empty.stderr).starts_with("grantbook: GRANTBOOK_CONFIG: it is empty"));
+}
+
+#[test]
 fn one_ledger_is_served_once_and_a_port_is_taken_once() {
     let place = Place::empty();
     let serving = place.serve();
