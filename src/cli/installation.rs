@@ -58,6 +58,7 @@ const COLUMNS: &[Column<'_>] = &[
     Column::number("tokens", "/valid_tokens"),
     Column::whole("installation id", "/installation_id"),
     Column::whole("client id", "/client_id").extra(),
+    Column::number("dormant tokens", "/dormant_tokens").extra(),
     Column::time("first granted at", "/first_granted_at").extra(),
     Column::time("ended at", "/ended_at").extra(),
     Column::number("epoch", "/epoch").extra(),

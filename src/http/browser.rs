@@ -234,7 +234,7 @@ impl PageError {
     pub fn audit(context: &Context, error: AuditError) -> Self {
         match error {
             AuditError::Ledger(error) => Self::ledger(context, error),
-            AuditError::History(_) | AuditError::NotYet(_) => {
+            AuditError::History(_) | AuditError::NotYet(_) | AuditError::Backwards { .. } => {
                 tracing::error!(%error, "history cannot be asked");
                 Self::fault(context, Fault::Unavailable)
             }
