@@ -206,6 +206,11 @@ impl Server {
         &self.history
     }
 
+    /// Waits until it serves no more, which it was not told to.
+    pub async fn ended(&self) {
+        self.connections.ended().await;
+    }
+
     /// Takes no more requests, lets those under way finish, then closes the ledger.
     pub async fn stop(self) -> Result<(), StoreError> {
         // They may have no end, whoever reads them.

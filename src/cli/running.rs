@@ -57,6 +57,12 @@ impl Running {
         })
     }
 
+    /// Waits until it serves no more, which it was not told to.
+    pub(super) async fn ended(&self) -> Failure {
+        self.server.ended().await;
+        Failure::Failed("the web server ended by itself; its log says why".to_owned())
+    }
+
     /// Lets requests under way finish and closes the ledger.
     pub(super) async fn stop(self) -> Result<(), Failure> {
         Ok(self.server.stop().await?)

@@ -118,11 +118,17 @@ async fn until_it_fails(
             Err(why) => return Failure::of(why),
         }
     }
-    let _control = match control {
-        Some(control) => control,
-        None => written_when_there_is_room(config, running).await,
+    let found = async {
+        let _control = match control {
+            Some(control) => control,
+            None => written_when_there_is_room(config, running).await,
+        };
+        std::future::pending::<Failure>().await
     };
-    std::future::pending().await
+    tokio::select! {
+        failure = running.ended() => failure,
+        failure = found => failure,
+    }
 }
 
 /// What needs no room is served meanwhile.

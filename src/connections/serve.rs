@@ -59,6 +59,8 @@ pub struct Connections {
     limits: Limits,
     /// Serving ends: no connection is accepted, and requests under way are the last.
     ends: watch::Sender<bool>,
+    /// A part has ended that the others need.
+    has_ended: Arc<watch::Sender<bool>>,
     accepting: JoinHandle<()>,
     looking: JoinHandle<()>,
     threads: Vec<oneshot::Receiver<()>>,
@@ -83,6 +85,8 @@ impl Connections {
         let room = Arc::new(Semaphore::new(limits.connections));
         let registry = Arc::new(Registry::default());
         let ends = watch::Sender::new(false);
+        let has_ended = Arc::new(watch::Sender::new(false));
+        let part = || Part(Arc::clone(&has_ended));
         let count = thread::available_parallelism().map_or(2, usize::from).min(MOST_THREADS);
         let (mut senders, mut threads) = (Vec::new(), Vec::new());
         for number in 0..count {
@@ -94,14 +98,21 @@ impl Connections {
                 limits,
                 ends: ends.subscribe(),
                 blocking,
+                _part: part(),
             };
             threads.push(thread.start(number, app.clone())?);
             senders.push(sender);
         }
         let acceptor = Acceptor::new(listener, Arc::clone(&room), Arc::clone(&registry));
-        let accepting = tokio::spawn(accept(acceptor, senders, ends.subscribe()));
-        let looking = tokio::spawn(look(Arc::clone(&registry), limits));
-        Ok(Self { room, registry, limits, ends, accepting, looking, threads })
+        let accepting = tokio::spawn(accept(part(), acceptor, senders, ends.subscribe()));
+        let looking = tokio::spawn(look(part(), Arc::clone(&registry), limits));
+        Ok(Self { room, registry, limits, ends, has_ended, accepting, looking, threads })
+    }
+
+    /// Waits until a part of it ends, which nothing but a fault in it can do before it is told to stop.
+    pub async fn ended(&self) {
+        // Its sender is here, so there is no other way for this to end.
+        let _ = self.has_ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     /// Accepts no more connections, lets requests under way finish, and ends the others.
@@ -125,8 +136,19 @@ impl Connections {
     }
 }
 
+/// Held by each task and thread, for as long as it runs.
+#[derive(Debug)]
+struct Part(Arc<watch::Sender<bool>>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
 /// Hands each connection to the next thread. The threads end when this does.
 async fn accept(
+    _part: Part,
     mut acceptor: Acceptor,
     threads: Vec<mpsc::UnboundedSender<Accepted>>,
     mut ends: watch::Receiver<bool>,
@@ -143,7 +165,7 @@ async fn accept(
 }
 
 /// Ends connections that wait for their clients for too long.
-async fn look(registry: Arc<Registry>, limits: Limits) {
+async fn look(_part: Part, registry: Arc<Registry>, limits: Limits) {
     let patience = Patience { head: limits.head, answer: limits.answer, idle: limits.idle };
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -167,6 +189,7 @@ struct Thread {
     limits: Limits,
     ends: watch::Receiver<bool>,
     blocking: usize,
+    _part: Part,
 }
 
 impl Thread {
@@ -279,5 +302,50 @@ impl<B: MessageBody> MessageBody for Answer<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         self.body.as_mut().poll_next(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use actix_web::App;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Serves nothing, on as many threads as there are processors, some of which do not get as far as that.
+    fn served(broken: usize) -> Connections {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let second = Duration::from_secs(1);
+        let limits = Limits { connections: 8, head: second, answer: second, idle: second, shutdown: second };
+        let started = Arc::new(AtomicUsize::new(0));
+        let app = move || {
+            assert!(
+                started.fetch_add(1, Ordering::Relaxed) >= broken,
+                "this thread breaks, as the test wants"
+            );
+            App::new()
+        };
+        Connections::serve(listener, limits, app).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_thread_is_known() {
+        let connections = served(1);
+        tokio::time::timeout(PATIENCE, connections.ended()).await.unwrap();
+        // What is left of it can still be stopped.
+        tokio::time::timeout(PATIENCE, connections.stop()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_runs_has_not_ended() {
+        let connections = served(0);
+        let ended = connections.has_ended.subscribe();
+        assert!(!*ended.borrow());
+        tokio::time::timeout(PATIENCE, connections.stop()).await.unwrap();
+        assert!(*ended.borrow());
     }
 }
