@@ -111,9 +111,9 @@ fn pages_that_say_no_stay_under_it_too() {
             let page = proxy.get(&browser, path).expect(status);
             assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
         }
-        let root = proxy.get(&browser, "/auth/");
-        assert!(root.status == 200 || root.location().starts_with("/auth/"), "{root:?}");
         let html = [("accept", "text/html")];
+        let root = grantbook.send("GET", proxy.pass("/auth/"), &html, None);
+        assert!(root.status == 200 || root.location().starts_with("/auth/"), "{root:?}");
         for path in ["/auth/nothing/here", "/auth/authority"] {
             let page = grantbook.send("GET", proxy.pass(path), &html, None).expect(404);
             assert!(links(&page.body).iter().all(|link| link.starts_with("/auth/")), "{page:?}");
