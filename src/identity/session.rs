@@ -38,7 +38,7 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// A person, as whoever vouches for them says.
+/// A person, as the sign-in names them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The person.

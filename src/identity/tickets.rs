@@ -128,7 +128,7 @@ impl Tickets {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[purpose]);
         validation.set_required_spec_claims(&["aud", "exp"]);
-        // The library would ask the system's clock; whoever opens a ticket compares the time that was given.
+        // The library would ask the system's clock; [`Self::open`] compares the time that was given.
         validation.validate_exp = false;
         Some(jsonwebtoken::decode(ticket, &self.open_key, &validation).ok()?.claims)
     }

@@ -68,7 +68,7 @@ fn printed(language: &str) -> &'static str {
 fn brings_people_home(language: &str, command: &str, file: &str) {
     if Command::new(command).arg("--version").stdout(Stdio::null()).status().is_err() {
         let said = format!("{command} is missing: the {language} of docs/platforms.md was NOT run\n");
-        // Not by a macro: whoever runs the tests is to see it also when they pass.
+        // Not by a macro: it is to be seen also when the tests pass.
         let _ = std::io::stderr().write_all(said.as_bytes());
         return;
     }

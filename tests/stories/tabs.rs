@@ -49,7 +49,7 @@ fn an_answer_is_not_taken_again_after_a_restart() {
     let reply = come_back(&thief, &path, &answer);
     assert_eq!((reply.status, reply.header("set-cookie")), (400, ""), "{reply:?}");
     thief.get("/account/apps").expect(303);
-    // Who was signed in still is, and whoever was under way begins again with one click.
+    // Who was signed in still is, and somebody who was under way begins again with one click.
     let owner = after.grantbook.browser();
     owner.merge(&browser);
     owner.get("/account/apps").expect(200);

@@ -113,7 +113,7 @@ pub async fn decide(
     let body = read_form(&context, payload).await?;
     let form = Form::parse(&body).map_err(|error| PageError::bad_request(&context, error.to_string()))?;
     let ticket = form.get("ticket").unwrap_or_default();
-    // Whoever it was made for and however old it is: what it asked can be asked again.
+    // Even if it is old or was made for somebody else, what it asked can be asked again.
     let made_for = browser.tickets.made_for::<ConsentTicket>(CONSENT, ticket);
     let page =
         made_for.and_then(|ticket| Onward::authorize(&ticket.query).ok()).unwrap_or(Onward::AccountApps);
