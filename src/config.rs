@@ -1,9 +1,8 @@
 //! What the operator decided: `grantbook.toml`, the environment and the flags, in one place. Knows: every
 //! key, its default and its bounds. Must not know: what the rest of grantbook does with it.
 //!
-//! This is the only module that touches the environment. A [`Config`] is made by [`Config::load`] alone, so
-//! whoever holds one holds values that stand; a mistake is a [`ConfigError`] that says where it is and what
-//! would be right.
+//! This is the only module that touches the environment. A [`Config`] is made by [`Config::load`] alone; a mistake
+//! is a [`ConfigError`] that says where it is and what would be right.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +19,7 @@ use sources::Layers;
 mod error;
 mod file;
 mod key_file;
+mod person;
 mod reading;
 mod remote;
 mod render;
@@ -33,6 +33,7 @@ mod urls;
 mod values;
 
 pub use error::{ConfigError, Mistake, Place};
+pub use person::person;
 pub use remote::{KEY_VARIABLE, Remote, SERVER_VARIABLE};
 pub use sources::{ConfigFile, ConfigFlags, DEFAULT_FILE, Sources};
 pub use terminal::terminal_columns;

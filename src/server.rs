@@ -17,6 +17,7 @@ use crate::http::audit::export::Exports;
 use crate::http::browser::{Browser, SignIn};
 use crate::http::limits::RequestLimits;
 use crate::http::oauth::seldom::Seldom;
+pub use crate::http::operator::PERSON_HEADER;
 pub use crate::http::service::ProcessKey;
 use crate::http::service::Service;
 use crate::identity::dev::{DevSignIn, NotLoopback};

@@ -146,7 +146,7 @@ async fn install(
     for _ in 0..past {
         let (_, issued, token_id) = issue(client_id, &account_id, n)?;
         events.extend(issued);
-        let revoked = TokenRevoked { token_id, reason: RevocationReason::User };
+        let revoked = TokenRevoked { token_id, reason: RevocationReason::User, note: None };
         events.push(InstallationEvent::TokenRevoked(revoked).into());
     }
     let (token, issued, _) = issue(client_id, &account_id, n)?;

@@ -105,6 +105,9 @@ pub struct AppSecretRetired {
     pub secret_id: SecretId,
     /// From when on it is refused. Not before the event's own time.
     pub retires_at: Timestamp,
+    /// Why, in an operator's words, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// `app-suspended`.

@@ -71,7 +71,8 @@ pub struct Envelope {
 pub struct Actor {
     /// What sort of party.
     pub kind: ActorKind,
-    /// The user id, client id or operator key id; for the system, the part of it that acted.
+    /// The user id, client id or operator key id; at the command line, the name of the operating system's user; for the
+    /// system, the part of it that acted.
     pub id: String,
 }
 

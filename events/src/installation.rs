@@ -83,6 +83,9 @@ pub struct TokenRevoked {
     pub token_id: TokenId,
     /// Why.
     pub reason: RevocationReason,
+    /// Why, in an operator's words, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// Why a token ended.
@@ -111,6 +114,9 @@ pub struct AppUninstalled {
     pub token_ids: Vec<TokenId>,
     /// The epoch that this ended; the first is 0.
     pub epoch: u32,
+    /// Why, in an operator's words, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// Why an app was uninstalled.

@@ -19,7 +19,7 @@ use answers::app_then;
 pub use answers::{AccountThen, Change, Changes, Cut, InstallationThen, TokenAnswer, TokenThen};
 
 use super::history::{History, HistoryError};
-use super::timeline::moment_of;
+use super::timeline::{Moment, moment_of};
 use crate::ledger::{Ledger, LedgerError, NotYet, Until, fold, read};
 use crate::store::{Record, StoreError};
 
@@ -212,6 +212,29 @@ impl<'a> Past<'a> {
         };
         let stopped = events.iter().rfind(|recorded| stops(recorded, status));
         Ok(Some(answer("app_inactive", why, stopped.and_then(told))))
+    }
+
+    /// The last event that ended something of an installation, if there was one.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub async fn last_end(&self, installation_id: InstallationId) -> Result<Option<Moment>, AuditError> {
+        let stream = StreamKind::Installation(installation_id).into();
+        let records = self.ledger.store().read_stream(&stream, Revision::FIRST).await?;
+        let events: Vec<Recorded> = records.iter().filter_map(|record| read(record).ok()).collect();
+        let is_end = |event: &Event| match event {
+            Event::Installation(
+                InstallationEvent::CodeReplayed(_)
+                | InstallationEvent::TokenRevoked(_)
+                | InstallationEvent::Uninstalled(_),
+            ) => true,
+            Event::Installation(
+                InstallationEvent::AccessGranted(_) | InstallationEvent::CodeExchanged(_),
+            )
+            | Event::App(_)
+            | Event::OperatorKey(_) => false,
+        };
+        Ok(events.iter().rfind(|recorded| is_end(&recorded.event)).and_then(moment_of))
     }
 
     /// The installation that a token belongs to, if there was ever such a token.

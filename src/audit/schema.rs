@@ -21,7 +21,7 @@ fn of(kind: SchemaType) -> Object {
         .description(Some("What sort of party."));
     let id = ObjectBuilder::new()
         .schema_type(Type::String)
-        .description(Some("The user id, client id or operator key id; of the system, the part that acted."));
+        .description(Some("The user id, client id or operator key id; at the command line, the name of the operating system's user; of the system, the part that acted."));
     ObjectBuilder::new()
         .schema_type(kind)
         .description(Some("Who did it."))

@@ -97,7 +97,7 @@ fn revoked(event: &TokenRevoked, actor: &Actor) -> String {
         RevocationReason::Superseded => "because its user got more tokens of the app than one may have",
         RevocationReason::Leaked => "because it had leaked",
     };
-    format!("Token {} was revoked by {}, {why}.", event.token_id, who(actor))
+    format!("Token {} was revoked by {}, {why}.{}", event.token_id, who(actor), noted(event.note.as_deref()))
 }
 
 fn uninstalled(event: &AppUninstalled, actor: &Actor) -> String {
@@ -105,7 +105,13 @@ fn uninstalled(event: &AppUninstalled, actor: &Actor) -> String {
         UninstallReason::User => "as a user of the account wished",
         UninstallReason::Operator => "by the operator's decision",
     };
-    format!("The app was uninstalled by {}, {why}: {}.", who(actor), ended(&event.token_ids))
+    let note = noted(event.note.as_deref());
+    format!("The app was uninstalled by {}, {why}: {}.{note}", who(actor), ended(&event.token_ids))
+}
+
+/// What an operator said, as a sentence of its own.
+fn noted(note: Option<&str>) -> String {
+    note.map_or_else(String::new, |note| format!(" Reason: {note}."))
 }
 
 fn ended(tokens: &[TokenId]) -> String {

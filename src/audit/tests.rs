@@ -240,7 +240,7 @@ async fn some_hours() -> (Given, Vec<Record>) {
         hour += 1;
         given.clock.set(START.plus(HOUR * hour));
         let installation_id = installation(apps[0], &account);
-        let uninstall = UninstallApp { installation_id, reason: UninstallReason::User };
+        let uninstall = UninstallApp { installation_id, reason: UninstallReason::User, note: None };
         given.settle(&uninstall).await.unwrap().unwrap();
         let reason = "review".to_owned();
         given.settle(&SuspendApp { client_id: apps[1], reason: reason.clone() }).await.unwrap().unwrap();

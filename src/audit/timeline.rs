@@ -296,7 +296,7 @@ mod tests {
         given.settle(&codes[2]).await.unwrap().unwrap();
         given.settle(&exchanges[2]).await.unwrap().unwrap();
         let reason = UninstallReason::Operator;
-        given.settle(&UninstallApp { installation_id: id, reason }).await.unwrap().unwrap();
+        given.settle(&UninstallApp { installation_id: id, reason, note: None }).await.unwrap().unwrap();
         let suspend = SuspendApp { client_id: app, reason: "abuse".to_owned() };
         given.settle(&suspend).await.unwrap().unwrap();
 
@@ -335,7 +335,7 @@ mod tests {
             given.clock.advance(std::time::Duration::from_secs(61));
         }
         let reason = UninstallReason::Operator;
-        given.settle(&UninstallApp { installation_id: id, reason }).await.unwrap().unwrap();
+        given.settle(&UninstallApp { installation_id: id, reason, note: None }).await.unwrap().unwrap();
         let told = told(&given, id).await;
         assert!(told[4].contains("The app is installed again."), "{}", told[4]);
         assert!(told[5].contains("No token is left"), "{}", told[5]);

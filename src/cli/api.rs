@@ -4,6 +4,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ureq::http::{HeaderValue, Method, Request, Response};
@@ -13,6 +14,7 @@ use url::Url;
 use super::failure::Failure;
 use super::output;
 use crate::secrets::PlainSecret;
+use crate::server::PERSON_HEADER;
 
 /// How long connecting may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -33,6 +35,8 @@ pub(super) struct Api {
     agent: Agent,
     url: Url,
     key: PlainSecret,
+    /// Who asks, percent-encoded.
+    person: Option<String>,
 }
 
 /// What a server said.
@@ -56,7 +60,13 @@ impl Api {
             // A connection that idles would hold up the server when it stops.
             .max_idle_connections(0)
             .build();
-        Self { agent: config.new_agent(), url, key }
+        Self { agent: config.new_agent(), url, key, person: None }
+    }
+
+    /// Says who asks, to a server of this machine that goes by it.
+    pub(super) fn by(self, person: Option<String>) -> Self {
+        let encoded = person.map(|name| utf8_percent_encode(&name, NON_ALPHANUMERIC).to_string());
+        Self { person: encoded, ..self }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -81,18 +91,30 @@ impl Api {
 
     /// All pages of a list, as one.
     pub(super) fn list(&self, path: &str, query: Query<'_>) -> Result<Value, Failure> {
-        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        let mut items = Vec::new();
+        self.pages(path, query, |page| items.extend(page))?;
+        Ok(json!({ "items": items }))
+    }
+
+    /// The items of a list, page by page.
+    pub(super) fn pages(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        mut each: impl FnMut(Vec<Value>),
+    ) -> Result<(), Failure> {
+        let mut cursor = None::<String>;
         loop {
             let mut query = query.to_vec();
             query.push(("limit", PAGE));
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let mut page = self.get(path, &query)?;
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
-                items.extend(more);
+                each(more);
             }
             match page.get("next_cursor").and_then(Value::as_str) {
                 Some(next) => cursor = Some(next.to_owned()),
-                None => return Ok(json!({ "items": items })),
+                None => return Ok(()),
             }
         }
     }
@@ -129,6 +151,10 @@ impl Api {
             .uri(url.as_str())
             .header(AUTHORIZATION, bearer)
             .header(ACCEPT, "application/json, application/problem+json");
+        let request = match &self.person {
+            Some(person) => request.header(PERSON_HEADER, person),
+            None => request,
+        };
         let response = match body {
             None => {
                 let request = request.body(()).map_err(Failure::of)?;

@@ -7,6 +7,7 @@ use super::failure::{EXIT_CODES, Failure};
 use super::nothing;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
+use super::said::Said;
 use super::table::{Column, Wide};
 
 /// Read and end installations of apps on accounts.
@@ -37,6 +38,8 @@ enum Command {
     Uninstall {
         /// The installation's id
         installation_id: InstallationId,
+        #[command(flatten)]
+        said: Said,
     },
 }
 
@@ -101,10 +104,17 @@ impl Installation {
                 |api| api.get(&path(installation_id), &[]),
                 |installation| render::fields(installation, INSTALLATION),
             ),
-            Command::Uninstall { installation_id } => self.reach.ask(
+            Command::Uninstall { installation_id, said } => self.reach.ask(
                 Needs::Ledger,
-                |api| api.delete(&path(installation_id), &[]),
-                |ended| format!("Uninstalled.\n{}", render::fields(ended, &[("tokens ended", "/token_ids")])),
+                |api| said.with(&[], |query| api.delete(&path(installation_id), query)),
+                |ended| match ended["already"].as_bool() {
+                    Some(true) => {
+                        render::already("uninstalled", &ended["ended_by"], &ended["ended_by"]["sentence"])
+                    }
+                    _ => {
+                        format!("Uninstalled.\n{}", render::fields(ended, &[("tokens ended", "/token_ids")]))
+                    }
+                },
             ),
         }
     }

@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use grantbook_events::OperatorKeyId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure::{EXIT_CODES, Failure};
 use super::reach::{Needs, Reach};
@@ -94,7 +94,10 @@ impl Key {
             Command::Retire { key_id, reason } => self.reach.ask(
                 Needs::Ledger,
                 |api| api.delete(&format!("/keys/{key_id}"), &[("reason", &reason)]),
-                |_| "The key is refused from now on.\n".to_owned(),
+                |done| match done["recorded_at"].is_string() {
+                    true => render::already("retired", done, &Value::Null),
+                    false => "The key is refused from now on.\n".to_owned(),
+                },
             ),
         }
     }

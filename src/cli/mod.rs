@@ -6,12 +6,14 @@
 //! | `place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
 //! | `when`, `nothing` | times and positions in arguments, and what is said if nothing is found |
+//! | `said`, `before` | why something is done, and what it is about to stop |
 //! | `output`, `progress`, `render`, `table`, `failure`, `log` | what is printed, the exit code, and the log |
 
 mod api;
 mod app;
 mod audit;
 mod backup;
+mod before;
 mod config_check;
 mod control;
 mod events;
@@ -33,6 +35,7 @@ mod replay;
 mod restore;
 mod running;
 mod runtime;
+mod said;
 mod serve;
 mod signals;
 mod table;

@@ -1,7 +1,7 @@
 //! The one place that writes to stdout and stderr. Knows: that a reader may go away. Must not know: what
 //! is written.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
+use std::io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write as _, stderr, stdin, stdout};
 
 use super::failure::Failure;
 
@@ -38,6 +38,20 @@ pub(super) fn remark(text: &str) {
     if is_watched() {
         let _ = writeln!(stderr().lock(), "{}", one_line(text));
     }
+}
+
+/// Whether a person is there who can be asked.
+pub(super) fn can_ask() -> bool {
+    stdin().is_terminal() && stderr().is_terminal()
+}
+
+/// Whether the person at the terminal says yes.
+pub(super) fn ask(question: &str) -> bool {
+    let mut out = stderr().lock();
+    let asked = write!(out, "{}", one_line(question)).and_then(|()| out.flush());
+    let mut answer = String::new();
+    let answered = asked.and_then(|()| stdin().lock().read_line(&mut answer));
+    answered.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// Replaces the last line of a terminal on stderr.

@@ -20,7 +20,7 @@ use super::place::{Place, SHARED};
 use super::running::Running;
 use super::runtime::runtime;
 use super::{control, log, output};
-use crate::config::{Config, KEY_VARIABLE, Remote, SERVER_VARIABLE};
+use crate::config::{self, Config, KEY_VARIABLE, Remote, SERVER_VARIABLE};
 use crate::secrets::PlainSecret;
 use crate::server::StartError;
 use crate::store::{SqliteStore, StoreError};
@@ -215,7 +215,7 @@ pub(super) fn serving_if_served(config: &Config) -> Result<Option<Api>, Failure>
 pub(super) fn serving(config: &Config) -> Result<Option<Api>, Failure> {
     let Some(control) = control::read(&config.data_dir)? else { return Ok(None) };
     let Ok(url) = Url::parse(&control.url) else { return Ok(None) };
-    let api = Api::new(url, control.key);
+    let api = Api::new(url, control.key).by(config::person());
     for _ in 0..READY_TRIES {
         match api.ask(Method::GET, "/keys", &[("limit", "1")], None) {
             Ok(answer) if answer.status == 200 && answer.body["items"].is_array() => return Ok(Some(api)),
@@ -251,7 +251,7 @@ impl Here {
             return Err(Refused::Other(failure));
         }
         let url = Url::parse(&server.url).map_err(|error| Refused::Other(Failure::of(error)))?;
-        let api = Api::new(url, PlainSecret::presented(server.key.expose()));
+        let api = Api::new(url, PlainSecret::presented(server.key.expose())).by(config::person());
         Ok(Self { runtime, server, api })
     }
 

@@ -27,6 +27,17 @@ pub(super) fn fields(thing: &Value, shown: &[Shown<'_>]) -> String {
     aligned(&rows)
 }
 
+/// What had been done before: when and by whom, if an event says so, and why, if that is said.
+pub(super) fn already(done: &str, event: &Value, why: &Value) -> String {
+    let [at, kind, id] =
+        ["/recorded_at", "/actor/kind", "/actor/id"].map(|at| event.pointer(at).unwrap_or(&Value::Null));
+    let when = match event.is_object() {
+        true => format!("Already {done} at {} by {} {}.\n", text(at), text(kind), text(id)),
+        false => "Nothing was left to end.\n".to_owned(),
+    };
+    format!("{when}{}", if why.is_string() { format!("{}\n", text(why)) } else { String::new() })
+}
+
 /// A value on one line.
 pub(super) fn text(value: &Value) -> String {
     match value {

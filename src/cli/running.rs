@@ -14,7 +14,7 @@ use crate::secrets::{self, PlainSecret};
 use crate::server::{Parts, ProcessKey, Server, StartError};
 use crate::store::Lock;
 
-/// The name of the key, which is the actor of its events.
+/// The name of the key, which is the actor of its events where nobody says who uses it.
 const KEY_NAME: &str = "command line";
 
 /// A server of this process.

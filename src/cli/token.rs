@@ -6,6 +6,8 @@ use grantbook_events::TokenId;
 
 use super::failure::{EXIT_CODES, Failure};
 use super::reach::{Needs, Reach};
+use super::render;
+use super::said::Said;
 
 /// Revoke tokens.
 #[derive(Debug, clap::Args)]
@@ -26,17 +28,22 @@ enum Command {
         /// It was seen where it should not be
         #[arg(long)]
         leaked: bool,
+        #[command(flatten)]
+        said: Said,
     },
 }
 
 impl Token {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Command::Revoke { token_id, leaked } = self.command;
+        let Command::Revoke { token_id, leaked, said } = self.command;
         let reason = if leaked { "leaked" } else { "operator" };
         self.reach.ask(
             Needs::Ledger,
-            |api| api.delete(&format!("/tokens/{token_id}"), &[("reason", reason)]),
-            |_| "The token is refused from now on.\n".to_owned(),
+            |api| said.with(&[("reason", reason)], |query| api.delete(&format!("/tokens/{token_id}"), query)),
+            |ended| match ended["state"].as_str() {
+                None => "The token is refused from now on.\n".to_owned(),
+                Some(_) => render::already("revoked", &ended["event"], &ended["why"]),
+            },
         )
     }
 }

@@ -132,6 +132,7 @@ impl ExchangeCode {
             InstallationEvent::TokenRevoked(TokenRevoked {
                 token_id: token.token_id,
                 reason: RevocationReason::Superseded,
+                note: None,
             })
         });
         let answer = Exchanged { scopes: grant.scopes.clone(), expires_at };

@@ -135,7 +135,7 @@ pub(super) fn exchange(n: u8) -> ExchangeCode {
 }
 
 pub(super) fn uninstall() -> UninstallApp {
-    UninstallApp { installation_id: exchange(1).installation_id, reason: UninstallReason::User }
+    UninstallApp { installation_id: exchange(1).installation_id, reason: UninstallReason::User, note: None }
 }
 
 pub(super) fn registration() -> Registration {

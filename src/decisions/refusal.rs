@@ -109,6 +109,11 @@ pub enum Refusal {
 /// The most characters of a reason in an operator's words.
 pub const REASON_MAX: usize = 500;
 
+/// Checks what an operator may say or leave out.
+pub(super) fn check_note(note: Option<&String>) -> Result<(), Refusal> {
+    note.map_or(Ok(()), |note| check_text("note", note, REASON_MAX))
+}
+
 /// Checks a text that people are to read.
 pub(super) fn check_text(what: &'static str, text: &str, limit: usize) -> Result<(), Refusal> {
     if text.chars().count() > limit || !is_readable(text) {

@@ -18,22 +18,24 @@ pub struct RetireOperatorKey {
 impl Command for RetireOperatorKey {
     const NAME: &'static str = "retire_operator_key";
     type State = OperatorKey;
-    type Answer = ();
+    /// Whether it was retired before, so that nothing happened.
+    type Answer = bool;
 
     fn stream(&self) -> StreamKind {
         StreamKind::OperatorKey(self.key_id)
     }
 
-    fn decide(&self, state: &OperatorKey, _now: Timestamp) -> Decision<()> {
+    fn decide(&self, state: &OperatorKey, _now: Timestamp) -> Decision<bool> {
         if let Err(refusal) = check_text("reason", &self.reason, REASON_MAX) {
             return refusal.into();
         }
         match state {
             OperatorKey::Issued(key) if key.retired_at.is_none() => {
                 let event = OperatorKeyRetired { reason: self.reason.clone() };
-                Decision::granted((), [OperatorKeyEvent::Retired(event)])
+                Decision::granted(false, [OperatorKeyEvent::Retired(event)])
             }
-            OperatorKey::Issued(_) | OperatorKey::Absent => Refusal::KeyUnknown.into(),
+            OperatorKey::Issued(_) => Decision::already(true),
+            OperatorKey::Absent => Refusal::KeyUnknown.into(),
         }
     }
 }
@@ -59,7 +61,7 @@ mod tests {
         assert_eq!(given.when(&retire, 1), Decision::refused(Refusal::KeyUnknown));
         given.run(&create, 1).unwrap();
         assert_eq!(given.when(&create, 2), Decision::refused(Refusal::KeyExists));
-        given.run(&retire, 2).unwrap();
-        assert_eq!(given.when(&retire, 3), Decision::refused(Refusal::KeyUnknown));
+        assert_eq!(given.run(&retire, 2), Ok(false));
+        assert_eq!(given.when(&retire, 3), Decision::already(true));
     }
 }

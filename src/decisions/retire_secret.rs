@@ -3,6 +3,7 @@
 use grantbook_events::{AppEvent, AppSecretRetired, ClientId, SecretId, StreamKind, Timestamp};
 use grantbook_projections::App;
 
+use super::refusal::check_note;
 use super::update_app::KnownApp;
 use super::{Command, Decision, Refusal};
 
@@ -13,30 +14,36 @@ pub struct RetireSecret {
     pub client_id: ClientId,
     /// Which secret.
     pub secret_id: SecretId,
+    /// Why, in the operator's words.
+    pub note: Option<String>,
 }
 
 impl Command for RetireSecret {
     const NAME: &'static str = "retire_secret";
     type State = App;
-    type Answer = ();
+    /// Whether it was retired before, so that nothing happened.
+    type Answer = bool;
 
     fn stream(&self) -> StreamKind {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: &App, now: Timestamp) -> Decision<()> {
-        let app = match state.known() {
+    fn decide(&self, state: &App, now: Timestamp) -> Decision<bool> {
+        let known = check_note(self.note.as_ref()).and_then(|()| state.known());
+        let app = match known {
             Ok(app) => app,
             Err(refusal) => return refusal.into(),
         };
-        if !app.live_secrets(now).any(|secret| secret.secret_id == self.secret_id) {
-            return Refusal::SecretUnknown(self.secret_id).into();
+        match app.secrets.iter().find(|secret| secret.secret_id == self.secret_id) {
+            Some(secret) if secret.is_live(now) => {}
+            Some(_) => return Decision::already(true),
+            None => return Refusal::SecretUnknown(self.secret_id).into(),
         }
         if app.live_secrets(now).count() == 1 {
             return Refusal::LastSecret.into();
         }
-        let event = AppSecretRetired { secret_id: self.secret_id, retires_at: now };
-        Decision::granted((), [AppEvent::SecretRetired(event)])
+        let event = AppSecretRetired { secret_id: self.secret_id, retires_at: now, note: self.note.clone() };
+        Decision::granted(false, [AppEvent::SecretRetired(event)])
     }
 }
 
@@ -50,14 +57,16 @@ mod tests {
 
     #[test]
     fn the_old_secret_can_be_ended_and_the_last_cannot() {
-        let retire = |n| RetireSecret { client_id: given::client_id(1), secret_id: given::secret_id(n) };
+        let retire =
+            |n| RetireSecret { client_id: given::client_id(1), secret_id: given::secret_id(n), note: None };
         let mut given = Given::app([given::register(1)]);
         assert_eq!(given.when(&retire(1), 5), Decision::refused(Refusal::LastSecret));
         assert_eq!(given.when(&retire(9), 5), Decision::refused(Refusal::SecretUnknown(given::secret_id(9))));
         let secret = NewSecret { secret_id: given::secret_id(2), digest: given::digest(2) };
         let overlap = Duration::from_secs(60);
         given.run(&RotateSecret { client_id: given::client_id(1), secret, overlap }, 10).unwrap();
-        given.run(&retire(1), 11).unwrap();
+        assert_eq!(given.run(&retire(1), 11), Ok(false));
+        assert_eq!(given.when(&retire(1), 12), Decision::already(true));
         assert_eq!(given.when(&retire(2), 12), Decision::refused(Refusal::LastSecret));
     }
 }

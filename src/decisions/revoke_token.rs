@@ -6,6 +6,7 @@ use grantbook_events::{
 };
 use grantbook_projections::{Installation, LiveToken};
 
+use super::refusal::check_note;
 use super::{Command, Decision, Refusal};
 
 /// Revoke a token: exactly one, named by its id or known by its digest.
@@ -19,6 +20,8 @@ pub struct RevokeToken {
     pub holder: TokenHolder,
     /// Why.
     pub reason: RevocationReason,
+    /// Why, in an operator's words.
+    pub note: Option<String>,
 }
 
 /// Which token of an installation.
@@ -51,6 +54,9 @@ impl Command for RevokeToken {
     }
 
     fn decide(&self, state: &Installation, _now: Timestamp) -> Decision<TokenId> {
+        if let Err(refusal) = check_note(self.note.as_ref()) {
+            return refusal.into();
+        }
         let installed = state.present().filter(|installed| match &self.holder {
             TokenHolder::App(client_id) => installed.client_id == *client_id,
             TokenHolder::User(_) | TokenHolder::Operator => true,
@@ -58,7 +64,7 @@ impl Command for RevokeToken {
         let Some(installed) = installed else { return Refusal::TokenUnknown.into() };
         let token = installed.tokens.iter().find(|token| self.names(token) && self.may_end(token));
         let Some(token) = token else { return Refusal::TokenUnknown.into() };
-        let event = TokenRevoked { token_id: token.token_id, reason: self.reason };
+        let event = TokenRevoked { token_id: token.token_id, reason: self.reason, note: self.note.clone() };
         Decision::granted(token.token_id, [InstallationEvent::TokenRevoked(event)])
     }
 }
@@ -82,6 +88,7 @@ impl RevokeToken {
 #[cfg(test)]
 mod tests {
     use super::super::given::{self, Given, exchange, grant};
+    use super::super::refusal::REASON_MAX;
     use super::*;
 
     fn revoke(holder: TokenHolder) -> RevokeToken {
@@ -90,6 +97,7 @@ mod tests {
             token: WhichToken::Id(exchange(1).token_id),
             holder,
             reason: RevocationReason::Operator,
+            note: None,
         }
     }
 
@@ -109,6 +117,23 @@ mod tests {
         let left: Vec<_> = given.state.present().unwrap().tokens.iter().map(|token| token.token_id).collect();
         assert_eq!(left, [exchange(2).token_id]);
         assert_eq!(given.when(&revoke(TokenHolder::Operator), 13), Decision::refused(Refusal::TokenUnknown));
+    }
+
+    #[test]
+    fn what_the_operator_says_is_recorded_if_it_can_be_read() {
+        let given = two_tokens();
+        let noted = |note: &str| RevokeToken { note: Some(note.to_owned()), ..revoke(TokenHolder::Operator) };
+        let event = TokenRevoked {
+            token_id: exchange(1).token_id,
+            reason: RevocationReason::Operator,
+            note: Some("seen in a log".to_owned()),
+        };
+        assert_eq!(
+            given.when(&noted("seen in a log"), 12).events,
+            [InstallationEvent::TokenRevoked(event).into()]
+        );
+        let unread = Refusal::Text { what: "note", limit: REASON_MAX };
+        assert_eq!(given.when(&noted(" "), 12), Decision::refused(unread));
     }
 
     #[test]

@@ -50,7 +50,11 @@ impl Command for RotateSecret {
             .into_iter()
             .filter(|secret| secret.retires_at.is_none_or(|end| end > retires_at))
             .map(|secret| {
-                AppEvent::SecretRetired(AppSecretRetired { secret_id: secret.secret_id, retires_at })
+                AppEvent::SecretRetired(AppSecretRetired {
+                    secret_id: secret.secret_id,
+                    retires_at,
+                    note: None,
+                })
             });
         Decision::granted((), std::iter::once(AppEvent::SecretAdded(added)).chain(retired))
     }

@@ -5,6 +5,7 @@ use grantbook_events::{
 };
 use grantbook_projections::{CodeState, Installation};
 
+use super::refusal::check_note;
 use super::{Command, Decision, Refusal};
 
 /// Uninstall an app from an account.
@@ -14,6 +15,8 @@ pub struct UninstallApp {
     pub installation_id: InstallationId,
     /// Why.
     pub reason: UninstallReason,
+    /// Why, in an operator's words.
+    pub note: Option<String>,
 }
 
 /// What an uninstall ended.
@@ -35,6 +38,9 @@ impl Command for UninstallApp {
     }
 
     fn decide(&self, state: &Installation, now: Timestamp) -> Decision<Uninstalled> {
+        if let Err(refusal) = check_note(self.note.as_ref()) {
+            return refusal.into();
+        }
         let Some(installed) = state.present() else { return Refusal::InstallationUnknown.into() };
         let token_ids: Vec<_> = installed.tokens.iter().map(|token| token.token_id).collect();
         let pending = installed
@@ -44,8 +50,12 @@ impl Command for UninstallApp {
         if token_ids.is_empty() && !pending {
             return Decision::already(Uninstalled { token_ids, already: true });
         }
-        let event =
-            AppUninstalled { reason: self.reason, token_ids: token_ids.clone(), epoch: installed.epoch };
+        let event = AppUninstalled {
+            reason: self.reason,
+            token_ids: token_ids.clone(),
+            epoch: installed.epoch,
+            note: self.note.clone(),
+        };
         Decision::granted(Uninstalled { token_ids, already: false }, [InstallationEvent::Uninstalled(event)])
     }
 }

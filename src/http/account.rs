@@ -37,7 +37,8 @@ pub async fn apps(
         return Ok(see_other(&sign_in::path(&Onward::AccountApps)));
     };
     let live = service.ledger.live();
-    let installed = live.installations_on_account(&person.account, 0, SHOWN_MAX, now);
+    let recorded_now = service.ledger.recorded_now();
+    let installed = live.installations_on_account(&person.account, 0, SHOWN_MAX, recorded_now);
     let shown = AccountAppsPage {
         user: person.user_in_words(),
         account: person.account_in_words(),
@@ -130,7 +131,7 @@ pub async fn uninstall(
     let installation_id: InstallationId = id.parse().map_err(|_| unknown())?;
     let facts = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
     let facts = facts.filter(|facts| facts.account_id == person.account).ok_or_else(unknown)?;
-    let command = UninstallApp { installation_id, reason: UninstallReason::User };
+    let command = UninstallApp { installation_id, reason: UninstallReason::User, note: None };
     let origin = context.origin(ActorKind::User, person.user.as_str());
     let settled = service.settle(&origin, &command).await;
     let ended = settled.map_err(|error| PageError::ledger(&context, error))?.map_err(|_| unknown())?;
@@ -189,6 +190,7 @@ async fn revoke_own(
         token: WhichToken::Id(token_id),
         holder: TokenHolder::User(person.user.clone()),
         reason: RevocationReason::User,
+        note: None,
     };
     let origin = context.origin(ActorKind::User, person.user.as_str());
     let settled =

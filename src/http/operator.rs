@@ -5,13 +5,20 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpRequest, web};
-use grantbook_events::{ActorKind, Role, SecretDigest};
+use grantbook_events::{ActorKind, OperatorKeyId, Role, SecretDigest};
+use percent_encoding::percent_decode_str;
 
 use super::context::Context;
 use super::problem::Problem;
 use super::service::{KeyName, Service};
 use crate::ledger::Origin;
 use crate::secrets;
+
+/// Who uses the command line, percent-encoded. Taken from a caller with a key of this process alone: whoever has that can
+/// read the server's own files, and is told from others like them only by what they say.
+pub const PERSON_HEADER: &str = "x-grantbook-person";
+/// The longest name of a person, in characters.
+const PERSON_MAX: usize = 128;
 
 /// A caller with an accepted operator key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +27,8 @@ pub struct Operator {
     pub key: KeyName,
     /// What it may do.
     pub role: Role,
+    /// Who uses the command line, if this is it.
+    person: Option<String>,
 }
 
 /// A caller that may change things: role `admin`.
@@ -37,9 +46,12 @@ impl Operator {
         let presented = bearer(request)
             .ok_or_else(|| unauthorized("send an operator key: Authorization: Bearer gbk_…"))?;
         let service = request.app_data::<web::Data<Service>>();
-        service
-            .and_then(|service| Self::with_key(service, presented))
-            .ok_or_else(|| unauthorized("the operator key is unknown or was retired"))
+        let known = service.and_then(|service| Self::with_key(service, presented));
+        let known = known.ok_or_else(|| unauthorized("the operator key is unknown or was retired"))?;
+        Ok(match known.key {
+            KeyName::Recorded(_) => known,
+            KeyName::Process(_) => Self { person: person(request), ..known },
+        })
     }
 
     fn with_key(service: &Service, presented: &str) -> Option<Self> {
@@ -48,15 +60,15 @@ impl Operator {
 
     fn with_digest(service: &Service, digest: &SecretDigest) -> Option<Self> {
         if let Some(key) = service.ledger.live().operator_key(digest) {
-            return Some(Self { key: KeyName::Recorded(key.key_id), role: key.role });
+            return Some(Self { key: KeyName::Recorded(key.key_id), role: key.role, person: None });
         }
         let own = service.process_keys.iter().find(|key| secrets::digests_match(&key.digest, digest))?;
-        Some(Self { key: KeyName::Process(own.name), role: own.role })
+        Some(Self { key: KeyName::Process(own.name), role: own.role, person: None })
     }
 
     /// This operator, through a request.
     pub fn origin(&self, context: &Context) -> Origin {
-        context.origin(ActorKind::Operator, self.key.to_string())
+        context.origin(ActorKind::Operator, self.person.clone().unwrap_or_else(|| self.key.to_string()))
     }
 
     fn must_be(self, allowed: &[Role]) -> Result<Self, Problem> {
@@ -69,6 +81,15 @@ impl Operator {
             "the role of this operator key does not allow this",
         ))
     }
+}
+
+/// The name that a command sends along; none that could be taken for the id of an operator key.
+fn person(request: &HttpRequest) -> Option<String> {
+    let sent = request.headers().get(PERSON_HEADER)?.to_str().ok()?;
+    let name = percent_decode_str(sent).decode_utf8().ok()?;
+    let is_plain =
+        !name.is_empty() && name.chars().count() <= PERSON_MAX && !name.chars().any(char::is_control);
+    (is_plain && name.parse::<OperatorKeyId>().is_err()).then(|| name.into_owned())
 }
 
 /// Whether a key is accepted, as far as this node knows.

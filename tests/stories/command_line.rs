@@ -120,7 +120,8 @@ fn a_question_about_history_is_logged_where_no_server_runs_too() {
     let (stdout, lines) = logged(&asked);
     assert_eq!(stdout, "", "a reason that no event has");
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines[0].contains("history was asked about operator=\"command line\""), "{lines:?}");
+    let user = crate::who_and_why::os_user();
+    assert!(lines[0].contains(&format!("history was asked about operator=\"{user}\"")), "{lines:?}");
     let question = "path=\"/audit/events\" question=\"account=acme&reason=%28a+secret%29\" request_id=";
     assert!(lines[0].contains(question), "{lines:?}");
     for asked in [
@@ -141,7 +142,7 @@ fn a_question_about_history_is_logged_where_no_server_runs_too() {
     }
     let json = place.command(&["audit", "events"]).env("GRANTBOOK_LOG_FORMAT", "json").output().unwrap();
     let line: Value = serde_json::from_slice(&json.stderr).unwrap();
-    assert_eq!((&line["operator"], &line["path"]), (&json!("command line"), &json!("/audit/events")));
+    assert_eq!((&line["operator"], &line["path"]), (&json!(user), &json!("/audit/events")));
     // The server that runs has the line, and the command has none.
     let serving = place.serve();
     assert_eq!(logged(&["audit", "events"]).1, [""; 0]);

@@ -18,7 +18,8 @@ fn a_key_is_shown_once_and_good_until_it_is_retired() {
     admin.delete(&format!("/keys/{key_id}")).problem(400, "invalid_request");
     admin.delete(&format!("/keys/{key_id}?reason=left+the+company")).expect(204);
     auditor.get("/apps").problem(401, "invalid_key");
-    admin.delete(&format!("/keys/{key_id}?reason=again")).problem(404, "not_found");
+    let again = admin.delete(&format!("/keys/{key_id}?reason=again")).expect(200).json();
+    assert_eq!(again["actor"]["id"], "stories");
     assert!(admin.all("/keys", 1)[0]["retired_at"].is_string());
 }
 

@@ -42,4 +42,5 @@ mod terminal;
 mod times;
 mod token;
 mod tokens;
+mod who_and_why;
 mod wire;

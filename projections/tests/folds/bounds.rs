@@ -24,8 +24,11 @@ fn ten_thousand_authorizations_by_one_user_leave_a_small_state() {
         if n.is_multiple_of(2) {
             history.exchange(n, client, &account, &user, at);
             if n > 2 * HELD {
-                let superseded =
-                    TokenRevoked { token_id: token_id(n - 2 * HELD), reason: RevocationReason::Superseded };
+                let superseded = TokenRevoked {
+                    token_id: token_id(n - 2 * HELD),
+                    reason: RevocationReason::Superseded,
+                    note: None,
+                };
                 history.record(place(client, &account), at, InstallationEvent::TokenRevoked(superseded));
             }
         }
@@ -63,8 +66,11 @@ fn ended_secrets_do_not_pile_up() {
         let at = seconds(n as i64 * 100);
         let added = AppSecretAdded { secret_id: secret_id(n), digest: digest(n) };
         history.record(kind, at, AppEvent::SecretAdded(added));
-        let retired =
-            AppSecretRetired { secret_id: secret_id(n - 1), retires_at: seconds(n as i64 * 100 + 50) };
+        let retired = AppSecretRetired {
+            secret_id: secret_id(n - 1),
+            retires_at: seconds(n as i64 * 100 + 50),
+            note: None,
+        };
         history.record(kind, at, AppEvent::SecretRetired(retired));
     }
     assert!(registered_app(&history.apps[&client(0)]).secrets.len() <= 2);

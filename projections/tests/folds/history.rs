@@ -96,6 +96,7 @@ impl History {
             reason: UninstallReason::User,
             token_ids: installed.tokens.iter().map(|token| token.token_id).collect(),
             epoch: installed.epoch,
+            note: None,
         };
         self.record(kind, at, InstallationEvent::Uninstalled(event));
     }

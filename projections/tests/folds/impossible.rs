@@ -60,7 +60,7 @@ fn grant(n: u64, client_n: u64, account_n: u64) -> InstallationEvent {
 
 fn revoke(n: u64) -> InstallationEvent {
     let reason = RevocationReason::User;
-    InstallationEvent::TokenRevoked(TokenRevoked { token_id: token_id(n), reason })
+    InstallationEvent::TokenRevoked(TokenRevoked { token_id: token_id(n), reason, note: None })
 }
 
 fn replay(n: u64) -> InstallationEvent {
@@ -69,7 +69,7 @@ fn replay(n: u64) -> InstallationEvent {
 
 fn uninstall(epoch: u32) -> InstallationEvent {
     let reason = UninstallReason::Operator;
-    InstallationEvent::Uninstalled(AppUninstalled { reason, token_ids: Vec::new(), epoch })
+    InstallationEvent::Uninstalled(AppUninstalled { reason, token_ids: Vec::new(), epoch, note: None })
 }
 
 fn on(app: u64, on: u64) -> StreamKind {
@@ -145,7 +145,7 @@ fn both_refuse(kind: StreamKind, event: impl Into<Event>, detail: &str) {
 fn of_an_app() {
     let app = |n| StreamKind::App(client(n));
     let secret = |n| AppSecretAdded { secret_id: secret_id(n), digest: digest(n) };
-    let retire = |n| AppSecretRetired { secret_id: secret_id(n), retires_at: seconds(20) };
+    let retire = |n| AppSecretRetired { secret_id: secret_id(n), retires_at: seconds(20), note: None };
     let reason = || "why".to_owned();
     both_refuse(app(0), registered(client(0)), "the app was registered before");
     both_refuse(app(0), AppEvent::SecretRetired(retire(9)), "the secret does not exist");

@@ -165,7 +165,11 @@ impl Step {
         let app = registered_app(&history.apps[&client(self.app)]);
         let old = picked(app.secrets.iter().filter(|old| old.secret_id != secret_id(n)), self.pick);
         if let Some(secret_id) = old.map(|old| old.secret_id) {
-            history.record(kind, at, AppEvent::SecretRetired(AppSecretRetired { secret_id, retires_at }));
+            history.record(
+                kind,
+                at,
+                AppEvent::SecretRetired(AppSecretRetired { secret_id, retires_at, note: None }),
+            );
         }
     }
 
@@ -218,7 +222,7 @@ impl Step {
     fn revoke(&self, installed: &InstalledApp) -> Option<InstallationEvent> {
         let token_id = picked(installed.tokens.iter(), self.pick)?.token_id;
         let reason = RevocationReason::Operator;
-        Some(InstallationEvent::TokenRevoked(TokenRevoked { token_id, reason }))
+        Some(InstallationEvent::TokenRevoked(TokenRevoked { token_id, reason, note: None }))
     }
 
     fn on_key(&self, history: &mut History, n: u64, at: Timestamp) {

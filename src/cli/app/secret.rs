@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use grantbook_events::{ClientId, SecretId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::SECRET_ONCE;
 use crate::cli::failure::Failure;
 use crate::cli::reach::{Needs, Reach};
 use crate::cli::render::{self, Shown};
+use crate::cli::said::Said;
 use crate::config;
 
 const NEW_SECRET: &[Shown<'_>] =
@@ -50,6 +51,8 @@ pub(super) struct Retire {
     /// The secret's id, as `app show` lists it; never the secret itself
     #[arg(value_name = "SECRET_ID")]
     secret_id: SecretId,
+    #[command(flatten)]
+    said: Said,
 }
 
 impl Retire {
@@ -57,8 +60,11 @@ impl Retire {
         let path = format!("/apps/{}/secrets/{}", self.client_id, self.secret_id);
         reach.ask(
             Needs::Ledger,
-            |api| api.delete(&path, &[]),
-            |_| "The secret is refused from now on.\n".to_owned(),
+            |api| self.said.with(&[], |query| api.delete(&path, query)),
+            |done| match done["recorded_at"].is_string() {
+                true => render::already("retired", done, &Value::Null),
+                false => "The secret is refused from now on.\n".to_owned(),
+            },
         )
     }
 }

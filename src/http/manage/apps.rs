@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use grantbook_events::{ClientId, NewSecret, SecretId, TokenPolicy};
+use grantbook_events::{AppEvent, ClientId, Event, NewSecret, SecretId, StreamKind, TokenPolicy};
 use grantbook_projections::RegisteredApp;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use super::app_json::{SecretJson, TokenPolicyJson};
 use super::body::Body;
 use super::paging::{Page, Paging};
 use super::reply::{self, ShownOnce};
-use super::{AppJson, Why, settle};
+use super::{AppJson, DoneBefore, Note, Why, done_before, settle};
 use crate::decisions::{
     Changes, DeleteApp, Refusal, RegisterApp, Registration, ResumeApp, RetireSecret, RotateSecret,
     SuspendApp, UpdateApp,
@@ -262,19 +262,28 @@ pub async fn rotate_secret(
 
 /// Retire a client secret at once. The last one cannot be retired.
 #[utoipa::path(delete, path = "/apps/{client_id}/secrets/{secret_id}", tag = "apps", security(("operator_key" = [])),
-    params(("client_id" = String, Path), ("secret_id" = String, Path)),
+    params(("client_id" = String, Path), ("secret_id" = String, Path), Note),
     responses(
         (status = 204, description = "The secret is refused from now on"),
+        (status = 200, description = "It was retired before: when and by whom", body = DoneBefore),
     ))]
 pub async fn retire_secret(
     Admin(operator): Admin,
     context: Context,
     service: web::Data<Service>,
     ids: web::Path<(ClientId, SecretId)>,
+    said: web::Query<Note>,
 ) -> Result<HttpResponse, Problem> {
     let (client_id, secret_id) = ids.into_inner();
-    settle(&service, &operator, &context, &RetireSecret { client_id, secret_id }).await?;
-    Ok(reply::done())
+    let command = RetireSecret { client_id, secret_id, note: said.into_inner().note };
+    if !settle(&service, &operator, &context, &command).await? {
+        return Ok(reply::done());
+    }
+    let is_it = |event: &Event| match event {
+        Event::App(AppEvent::SecretRetired(retired)) => retired.secret_id == secret_id,
+        Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) => false,
+    };
+    done_before(&service, StreamKind::App(client_id), is_it).await
 }
 
 /// Suspend an app: its codes die, and its tokens do not count until it is resumed.

@@ -11,8 +11,8 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{Cursor, Limit, Page, Paging};
-use super::{reply, settle};
-use crate::audit::actor_schema;
+use super::{Note, reply, settle};
+use crate::audit::{Moment, Past, actor_schema};
 use crate::decisions::UninstallApp;
 use crate::http::context::Context;
 use crate::http::operator::{Admin, Reader};
@@ -123,6 +123,12 @@ pub(crate) struct UninstalledJson {
     /// The tokens that it ended; empty if the app was not installed any more.
     #[schema(value_type = Vec<String>)]
     token_ids: Vec<TokenId>,
+    /// Whether nothing was left to end, so that nothing happened.
+    already: bool,
+    /// What had ended something there last, if nothing was left and anything ever had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    ended_by: Option<Moment>,
 }
 
 /// One event with its envelope.
@@ -303,9 +309,10 @@ pub async fn events(
     Ok(reply::ok(&paging.page(rows, |event| Some(EventJson::from(*event)))))
 }
 
-/// Uninstall: one app from one account. Its codes and tokens there end.
+/// Uninstall: one app from one account. Its codes and tokens there end. Once more is not wrong: the answer says when and by
+/// whom it was ended.
 #[utoipa::path(delete, path = "/installations/{installation_id}", operation_id = "uninstall_app", tag = "installations", security(("operator_key" = [])),
-    params(("installation_id" = String, Path)),
+    params(("installation_id" = String, Path), Note),
     responses(
         (status = 200, description = "Uninstalled", body = UninstalledJson),
     ))]
@@ -314,8 +321,14 @@ pub async fn uninstall(
     context: Context,
     service: web::Data<Service>,
     id: web::Path<InstallationId>,
+    said: web::Query<Note>,
 ) -> Result<HttpResponse, Problem> {
-    let command = UninstallApp { installation_id: *id, reason: UninstallReason::Operator };
+    let note = said.into_inner().note;
+    let command = UninstallApp { installation_id: *id, reason: UninstallReason::Operator, note };
     let ended = settle(&service, &operator, &context, &command).await?;
-    Ok(reply::ok(&UninstalledJson { token_ids: ended.token_ids }))
+    let ended_by = match ended.already {
+        true => Past::new(&service.ledger, &service.history).last_end(*id).await?,
+        false => None,
+    };
+    Ok(reply::ok(&UninstalledJson { token_ids: ended.token_ids, already: ended.already, ended_by }))
 }

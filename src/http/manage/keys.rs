@@ -1,7 +1,7 @@
 //! `/keys`: create, list and retire operator keys.
 
 use actix_web::{HttpResponse, web};
-use grantbook_events::{OperatorKeyId, Role, Timestamp};
+use grantbook_events::{Event, OperatorKeyEvent, OperatorKeyId, Role, StreamKind, Timestamp};
 use grantbook_projections::IssuedKey;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::body::Body;
 use super::paging::{Page, Paging};
 use super::reply::{self, ShownOnce};
-use super::{Why, settle};
+use super::{DoneBefore, Why, done_before, settle};
 use crate::decisions::{CreateOperatorKey, RetireOperatorKey};
 use crate::http::context::Context;
 use crate::http::operator::{Admin, Reader};
@@ -144,6 +144,7 @@ pub async fn list(
     params(("key_id" = String, Path), Why),
     responses(
         (status = 204, description = "The key is refused from now on"),
+        (status = 200, description = "It was retired before: when and by whom", body = DoneBefore),
     ))]
 pub async fn retire(
     Admin(operator): Admin,
@@ -153,6 +154,9 @@ pub async fn retire(
     why: web::Query<Why>,
 ) -> Result<HttpResponse, Problem> {
     let command = RetireOperatorKey { key_id: *key_id, reason: why.into_inner().required()? };
-    settle(&service, &operator, &context, &command).await?;
-    Ok(reply::done())
+    if !settle(&service, &operator, &context, &command).await? {
+        return Ok(reply::done());
+    }
+    let is_it = |event: &Event| matches!(event, Event::OperatorKey(OperatorKeyEvent::Retired(_)));
+    done_before(&service, StreamKind::OperatorKey(*key_id), is_it).await
 }

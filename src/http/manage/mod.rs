@@ -17,12 +17,15 @@ pub mod tokens;
 pub use app_json::AppJson;
 pub use body::{MAX_BODY_BYTES, path_config, query_config};
 
+use actix_web::HttpResponse;
+use grantbook_events::{Actor, Event, Recorded, StreamKind, Timestamp};
 use serde::Deserialize;
 
 use super::context::Context;
 use super::operator::Operator;
 use super::problem::Problem;
 use super::service::Service;
+use crate::audit::actor_schema;
 use crate::decisions::Command;
 
 /// Settles an operator's command; a refusal and a fault are problems alike.
@@ -33,6 +36,28 @@ async fn settle<C: Command>(
     command: &C,
 ) -> Result<C::Answer, Problem> {
     Ok(service.settle(&operator.origin(context), command).await??)
+}
+
+/// What had been done before it was asked for: when, and by whom.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct DoneBefore {
+    #[schema(value_type = String, format = DateTime)]
+    recorded_at: Timestamp,
+    #[schema(schema_with = actor_schema)]
+    actor: Actor,
+}
+
+/// The answer to what was done before: the last event of a stream that did it.
+async fn done_before(
+    service: &Service,
+    stream: StreamKind,
+    is_it: impl Fn(&Event) -> bool,
+) -> Result<HttpResponse, Problem> {
+    let events = service.ledger.events_of(&stream.into()).await?;
+    let done = events.into_iter().rfind(|recorded| is_it(&recorded.event));
+    Ok(done.map_or_else(reply::done, |Recorded { envelope, .. }| {
+        reply::ok(&DoneBefore { recorded_at: envelope.recorded_at, actor: envelope.actor })
+    }))
 }
 
 /// Why, in the operator's words: a query because a body on DELETE is not passed on by every proxy.
@@ -49,6 +74,16 @@ pub struct Why {
         pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
     )]
     reason: Option<String>,
+}
+
+/// Why, in the operator's words, where it need not be said.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Note {
+    /// Why, in the operator's words: 1 to 500 characters.
+    #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 500)]
+    note: Option<String>,
 }
 
 impl Why {

@@ -5,12 +5,14 @@ use grantbook_events::{RevocationReason, TokenId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{reply, settle};
+use super::reply;
+use crate::audit::{Past, TokenAnswer};
 use crate::decisions::{Refusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::context::Context;
 use crate::http::operator::Admin;
 use crate::http::problem::Problem;
 use crate::http::service::Service;
+use crate::ledger::Until;
 
 /// Why an operator revokes a token.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -21,6 +23,9 @@ pub struct Revocation {
     #[serde(default)]
     #[param(inline)]
     reason: OperatorsReason,
+    /// Why, in the operator's words: 1 to 500 characters.
+    #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 500)]
+    note: Option<String>,
 }
 
 /// Why an operator revokes a token.
@@ -34,11 +39,12 @@ enum OperatorsReason {
     Leaked,
 }
 
-/// Revoke one token.
+/// Revoke one token. Once more is not wrong: the answer says when and by whom it was ended.
 #[utoipa::path(delete, path = "/tokens/{token_id}", operation_id = "revoke_token", tag = "tokens", security(("operator_key" = [])),
     params(("token_id" = String, Path), Revocation),
     responses(
         (status = 204, description = "The token is refused from now on"),
+        (status = 200, description = "The token had ended before: when, by whom and why", body = TokenAnswer),
     ))]
 pub async fn revoke(
     Admin(operator): Admin,
@@ -47,16 +53,29 @@ pub async fn revoke(
     token_id: web::Path<TokenId>,
     revocation: web::Query<Revocation>,
 ) -> Result<HttpResponse, Problem> {
-    let installation_id = service.ledger.live().installation_of_token(&token_id);
+    let past = Past::new(&service.ledger, &service.history);
+    let here = service.ledger.live().installation_of_token(&token_id);
+    let installation_id = match here {
+        Some(installation_id) => installation_id,
+        None => past.installation_of(*token_id).await?.ok_or(Refusal::TokenUnknown)?,
+    };
+    let Revocation { reason, note } = revocation.into_inner();
     let command = RevokeToken {
-        installation_id: installation_id.ok_or(Refusal::TokenUnknown)?,
+        installation_id,
         token: WhichToken::Id(*token_id),
         holder: TokenHolder::Operator,
-        reason: match revocation.reason {
+        reason: match reason {
             OperatorsReason::Operator => RevocationReason::Operator,
             OperatorsReason::Leaked => RevocationReason::Leaked,
         },
+        note,
     };
-    settle(&service, &operator, &context, &command).await?;
-    Ok(reply::done())
+    match service.settle(&operator.origin(&context), &command).await? {
+        Ok(_) => Ok(reply::done()),
+        Err(Refusal::TokenUnknown) => {
+            let ended = past.token(*token_id, Until::Head).await?;
+            Ok(reply::ok(&ended.ok_or(Refusal::TokenUnknown)?))
+        }
+        Err(refusal) => Err(refusal.into()),
+    }
 }

@@ -281,7 +281,7 @@ fn consent_page(
 ) -> ConsentPage {
     let sentence = |name: &str| service.scopes.sentence(name).unwrap_or(name).to_owned();
     let installation_id = InstallationId::of(&wanted.app.client_id, &person.account);
-    let known = service.ledger.live().installation(installation_id, service.ledger.now());
+    let known = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
     let may = |name: &str| {
         let tokens = known.iter().flat_map(|facts| &facts.tokens);
         tokens.into_iter().any(|token| token.scopes.iter().any(|scope| scope == name))

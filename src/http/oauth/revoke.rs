@@ -35,6 +35,7 @@ pub async fn revoke(
             token: WhichToken::Digest(secrets::digest(token)),
             holder: TokenHolder::App(client.app.client_id),
             reason: RevocationReason::App,
+            note: None,
         };
         let origin = context.origin(ActorKind::App, client.app.client_id.to_string());
         match service.settle(&origin, &command).await? {

@@ -129,6 +129,7 @@ pub(crate) fn revoke(installation_id: InstallationId, token_id: TokenId) -> Revo
         token: WhichToken::Id(token_id),
         holder: TokenHolder::Operator,
         reason: RevocationReason::Operator,
+        note: None,
     }
 }
 

@@ -47,7 +47,8 @@ async fn its_stream_is_in_quarantine_and_every_other_goes_on() {
     assert!(reason.contains("position 6") && reason.contains("app-teleported"), "{reason}");
 
     // Nothing can be decided on a stream that is not understood, and the reason is said.
-    let uninstall = |installation_id| UninstallApp { installation_id, reason: UninstallReason::Operator };
+    let uninstall =
+        |installation_id| UninstallApp { installation_id, reason: UninstallReason::Operator, note: None };
     let refused = given.settle(&uninstall(poisoned.installation_id)).await.unwrap_err();
     assert!(matches!(refused, LedgerError::Quarantined(_)) && !refused.may_pass(), "{refused:?}");
     assert!(refused.to_string().contains("position 6"), "{refused}");

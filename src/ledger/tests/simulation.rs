@@ -90,7 +90,7 @@ impl Caller {
             }
             16 => {
                 let installation_id = installation(app, &account);
-                let command = UninstallApp { installation_id, reason: UninstallReason::Operator };
+                let command = UninstallApp { installation_id, reason: UninstallReason::Operator, note: None };
                 self.ask("app-uninstalled", &command).await;
             }
             17 => {

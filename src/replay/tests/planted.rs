@@ -300,7 +300,7 @@ async fn a_code_that_was_exchanged_for_something_else_or_too_late_is_found() {
     let day = 24 * HOUR;
     let late = |it: &mut Recorded| it.envelope.recorded_at = it.envelope.recorded_at.plus(day);
     assert!(exchange_refused(late, None).await.unwrap().contains("is exchanged after its end at"));
-    let ended = AppUninstalled { reason: UninstallReason::User, token_ids: Vec::new(), epoch: 0 };
+    let ended = AppUninstalled { reason: UninstallReason::User, token_ids: Vec::new(), epoch: 0, note: None };
     let uninstalled = Some(InstallationEvent::Uninstalled(ended));
     let said = exchange_refused(|_| {}, uninstalled).await.unwrap();
     assert!(said.contains("is exchanged after an uninstall has ended it"), "{said}");

@@ -1,0 +1,62 @@
+//! What a command is about to stop, said before it does. Knows: the terminal, the management API. Must not know: rules.
+
+use grantbook_events::ClientId;
+
+use super::api::Api;
+use super::failure::Failure;
+use super::output;
+
+/// Whether to ask before something is stopped.
+#[derive(Debug, clap::Args)]
+pub(super) struct Asking {
+    /// Do it without saying first what it stops, and without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// How much of an app on how many accounts.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Reached {
+    installations: u64,
+    tokens: u64,
+}
+
+impl Asking {
+    /// Asks the person at the terminal whether to go on, and says what follows: what `verb` says happens to the tokens in
+    /// these fields of an installation. Where nobody can be asked, it goes on.
+    ///
+    /// # Errors
+    /// If the person does not want it, or the server does not say what follows.
+    pub(super) fn about(
+        &self,
+        api: &Api,
+        client_id: &ClientId,
+        verb: &str,
+        fields: &[&str],
+    ) -> Result<(), Failure> {
+        if self.yes || !output::can_ask() {
+            return Ok(());
+        }
+        let mut reached = Reached::default();
+        let app = client_id.to_string();
+        api.pages("/installations", &[("app", &app)], |page| {
+            for item in &page {
+                let tokens = fields.iter().filter_map(|field| item[field].as_u64()).sum::<u64>();
+                reached.installations += u64::from(tokens > 0);
+                reached.tokens += tokens;
+            }
+        })?;
+        if output::ask(&format!("This {verb} {reached}. Go on? [y/N] ")) {
+            return Ok(());
+        }
+        Err(Failure::Failed("nothing was done".to_owned()))
+    }
+}
+
+impl std::fmt::Display for Reached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let Self { installations, tokens } = *self;
+        write!(f, "{installations} installation{}, {tokens} token{}", plural(installations), plural(tokens))
+    }
+}

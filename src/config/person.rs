@@ -1,0 +1,13 @@
+//! Who uses the command line. Knows: what the operating system calls the user, and for whom sudo acts. Must not know:
+//! what they do.
+//!
+//! It is what a command says of itself: whoever may read the data directory can say anything.
+
+/// What sudo sets to the name of the user who called it.
+const SUDO_USER: &str = "SUDO_USER";
+
+/// The name of the user of this process, or of the one who called sudo; none if the system has no name for them.
+pub fn person() -> Option<String> {
+    let caller = std::env::var_os(SUDO_USER).and_then(|name| name.into_string().ok());
+    caller.filter(|name| !name.is_empty()).or_else(|| whoami::username().ok())
+}
