@@ -134,23 +134,23 @@ impl Audit {
         match self.command {
             Command::Explain { id } => {
                 let path = explained(&id)?;
-                reach.ask(Needs::Ledger, |api| api.get(&path, &[]), told)
+                reach.ask(Needs::Reading, |api| api.get(&path, &[]), told)
             }
             Command::Events(events) => events.run(reach),
             Command::Installations { account, as_of } => {
                 let query = query([("account", Some(account.to_string())), ("as_of", as_of)]);
                 let ask = |api: &Api| on_account(api, "/audit/installations", &query);
-                reach.ask(Needs::Ledger, ask, installations)
+                reach.ask(Needs::Reading, ask, installations)
             }
             Command::Token { token_id, as_of } => {
                 let query = query([("as_of", as_of)]);
                 let path = format!("/audit/token/{token_id}");
-                reach.ask(Needs::Ledger, |api| api.get(&path, &borrowed(&query)), token)
+                reach.ask(Needs::Reading, |api| api.get(&path, &borrowed(&query)), token)
             }
             Command::Diff { account, from, to } => {
                 let account = Some(account.to_string());
                 let query = query([("account", account), ("from", Some(from)), ("to", to)]);
-                reach.ask(Needs::Ledger, |api| on_account(api, "/audit/diff", &query), changes)
+                reach.ask(Needs::Reading, |api| on_account(api, "/audit/diff", &query), changes)
             }
         }
     }
@@ -187,14 +187,14 @@ impl Events {
                     }
                     Ok(page)
                 };
-                reach.ask(Needs::Ledger, ask, |page| lines(page, &self.wide))
+                reach.ask(Needs::Reading, ask, |page| lines(page, &self.wide))
             }
             Format::Ndjson | Format::Csv => {
                 // A table has a head.
                 let (name, head) = if self.format == Format::Csv { ("csv", 1) } else { ("ndjson", 0) };
                 let named = asked.clone();
                 asked.push(("format", name.to_owned()));
-                reach.pass_on(Needs::Ledger, "/audit/events", &borrowed(&asked), |api, lines| {
+                reach.pass_on(Needs::Reading, "/audit/events", &borrowed(&asked), |api, lines| {
                     if lines <= head {
                         nothing::tell(api, &borrowed(&named));
                     }

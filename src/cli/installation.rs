@@ -97,10 +97,10 @@ impl Installation {
                     }
                     Ok(list)
                 };
-                self.reach.ask(Needs::Ledger, ask, |list| wide.table(list, COLUMNS))
+                self.reach.ask(Needs::Reading, ask, |list| wide.table(list, COLUMNS))
             }
             Command::Show { installation_id } => self.reach.ask(
-                Needs::Ledger,
+                Needs::Reading,
                 |api| api.get(&path(installation_id), &[]),
                 |installation| render::fields(installation, INSTALLATION),
             ),

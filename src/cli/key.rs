@@ -89,7 +89,7 @@ impl Key {
                 )
             }
             Command::List { wide } => {
-                self.reach.ask(Needs::Ledger, |api| api.list("/keys", &[]), |list| wide.table(list, COLUMNS))
+                self.reach.ask(Needs::Reading, |api| api.list("/keys", &[]), |list| wide.table(list, COLUMNS))
             }
             Command::Retire { key_id, reason } => self.reach.ask(
                 Needs::Ledger,

@@ -14,8 +14,8 @@ use crate::ledger::Snapshots;
 use crate::secrets;
 use crate::server::SNAPSHOT_DIR;
 use crate::store::{
-    EventStore, EventStoreOptions, EventStoreTarget, Lock, SQLITE_LOCK_FILE, SqliteEvidence, SqliteOptions,
-    SqliteStore, Store, StoreError,
+    EventStore, EventStoreOptions, EventStoreTarget, Lock, SQLITE_LOCK_FILE, Seen, SqliteEvidence,
+    SqliteOptions, SqliteStore, Store, StoreError,
 };
 
 /// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
@@ -51,14 +51,28 @@ pub(super) async fn open(config: &Config, accept_loss: bool) -> Result<Opened, S
             Ok(Opened { store: in_cluster(target, identity)?, lock: Some(lock) })
         }
         None => {
-            // Before the ledger is looked at, which may grow meanwhile.
-            let mut seen = Snapshots::new(config.data_dir.join(SNAPSHOT_DIR)).seen();
-            seen.extend(history_seen(&config.data_dir));
-            let evidence = SqliteEvidence { seen, accept_loss };
+            let evidence = SqliteEvidence { seen: seen(&config.data_dir), accept_loss };
             let store = in_directory(&config.data_dir, secrets::new_ledger_identity(), evidence).await?;
             Ok(Opened { store, lock: None })
         }
     }
+}
+
+/// What the history and the snapshots in a directory have seen of a ledger.
+fn seen(dir: &Path) -> Vec<Seen> {
+    let mut seen = Snapshots::new(dir.join(SNAPSHOT_DIR)).seen();
+    seen.extend(history_seen(dir));
+    seen
+}
+
+/// Opens the ledger in the data directory to answer from it where nothing can be written.
+pub(super) async fn open_where_nothing_is_written(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(target) = &config.store {
+        return in_cluster(target, None);
+    }
+    let dir = config.data_dir.clone();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_whole_read_only(&dir, seen(&dir)));
+    Ok(opening.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??)
 }
 
 /// Opens the ledger to read it, also while it is served.

@@ -54,12 +54,16 @@ pub(super) enum Needs {
     Nothing,
     /// A ledger.
     Ledger,
+    /// A ledger, and only to read it: it may be where nothing can be written.
+    Reading,
 }
 
 /// What of the connection failed.
 enum Refused {
     /// Another process has the ledger.
     InUse(String),
+    /// Nothing can be written where the ledger is.
+    CannotWrite(Failure),
     Other(Failure),
 }
 
@@ -119,22 +123,26 @@ impl Reach {
         let config = self.place.load()?;
         // A server that runs already logs what it is asked itself.
         log::begin(&config, log::QUESTIONS)?;
-        let mut tries = 0;
+        let (mut tries, mut to_read) = (0, false);
         loop {
             if let Some(api) = serving(&config)? {
                 return act(&api);
             }
-            if needs == Needs::Ledger && config.store.is_none() {
+            if needs != Needs::Nothing && config.store.is_none() {
                 SqliteStore::open_read_only(&config.data_dir)?;
             }
-            match Here::start(&config) {
+            match Here::start(&config, to_read) {
                 Ok(here) => {
                     let outcome = act(&here.api);
                     return outcome.and(here.stop());
                 }
+                Err(Refused::CannotWrite(_)) if needs == Needs::Reading && !to_read => {
+                    to_read = true;
+                    continue;
+                }
                 Err(Refused::InUse(_)) if tries < TRIES => thread::sleep(PAUSE),
                 Err(Refused::InUse(why)) => return Err(unreachable_server(&config, &why)),
-                Err(Refused::Other(failure)) => return Err(failure),
+                Err(Refused::CannotWrite(failure) | Refused::Other(failure)) => return Err(failure),
             }
             tries += 1;
         }
@@ -235,16 +243,23 @@ struct Here {
 }
 
 impl Here {
-    fn start(config: &Config) -> Result<Self, Refused> {
+    fn start(config: &Config, to_read: bool) -> Result<Self, Refused> {
         let failed = |error: std::io::Error| Refused::Other(Failure::of(error));
         let runtime = runtime().map_err(failed)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-        let server = runtime.block_on(Running::start(config, listener, Vec::new(), false)).map_err(
-            |error| match error {
+        let server = runtime
+            .block_on(async {
+                if to_read {
+                    Running::start_to_read(config, listener).await
+                } else {
+                    Running::start(config, listener, Vec::new(), false).await
+                }
+            })
+            .map_err(|error| match error {
                 StartError::Store(StoreError::InUse(why)) => Refused::InUse(why),
+                StartError::Store(error @ StoreError::CannotWrite(_)) => Refused::CannotWrite(error.into()),
                 error => Refused::Other(error.into()),
-            },
-        )?;
+            })?;
         if let Err(failure) = runtime.block_on(server.ready()) {
             // The first failure is the one to report.
             let _ = runtime.block_on(server.stop());

@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub(super) url: String,
     /// Given back when the server is gone.
     _lock: Option<Lock>,
+    /// Where it keeps what it derives from a ledger that it may only read.
+    _derived: Option<tempfile::TempDir>,
 }
 
 impl Running {
@@ -38,14 +40,33 @@ impl Running {
         others: Vec<ProcessKey>,
         accept_loss: bool,
     ) -> Result<Self, StartError> {
-        let Opened { store, lock } = ledger_place::open(config, accept_loss).await?;
+        let opened = ledger_place::open(config, accept_loss).await?;
+        Self::serve(config, listener, others, opened)
+    }
+
+    /// Serves a ledger that is only read, and keeps everything else in a temporary directory.
+    pub(super) async fn start_to_read(config: &Config, listener: TcpListener) -> Result<Self, StartError> {
+        let store = ledger_place::open_where_nothing_is_written(config).await?;
+        let derived = tempfile::tempdir().map_err(StartError::Server)?;
+        let mut config = config.clone();
+        config.data_dir = derived.path().to_owned();
+        let running = Self::serve(&config, listener, Vec::new(), Opened { store, lock: None })?;
+        Ok(Self { _derived: Some(derived), ..running })
+    }
+
+    fn serve(
+        config: &Config,
+        listener: TcpListener,
+        others: Vec<ProcessKey>,
+        Opened { store, lock }: Opened,
+    ) -> Result<Self, StartError> {
         let key = secrets::mint_operator_key();
         let process_key = ProcessKey { name: KEY_NAME, role: Role::Admin, digest: key.digest() };
         let process_keys = others.into_iter().chain([process_key]).collect();
         let parts = Parts { listener, store, clock: Arc::new(SystemClock), process_keys };
         let server = Server::start(config, parts)?;
         let url = format!("http://{}", reached_at(server.address()));
-        Ok(Self { server, key, url, _lock: lock })
+        Ok(Self { server, key, url, _lock: lock, _derived: None })
     }
 
     /// Waits until the ledger is folded.

@@ -33,6 +33,7 @@ pub mod private;
 mod record;
 mod remembered;
 mod sqlite;
+mod still;
 
 pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
@@ -47,6 +48,7 @@ pub use sqlite::{
     Evidence as SqliteEvidence, IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions,
     SqliteStore, backup, restore,
 };
+pub use still::open_to_read as open_database_to_read;
 
 /// The largest payload plus metadata of one event, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;

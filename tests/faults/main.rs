@@ -36,6 +36,7 @@ mod killed;
 mod logs;
 mod lost_tail;
 mod newer;
+mod read_only;
 mod rude_clients;
 mod stopping;
 mod wrong_copy;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::HistoryError;
 use super::rows::Writer;
 use super::schema::{self, is_of};
-use crate::store::{Seen, SeenMark, private};
+use crate::store::{Seen, SeenMark, open_database_to_read, private};
 
 /// The most connections kept for the next who read: each has a cache of up to 2 MB.
 const IDLE: usize = 4;
@@ -223,8 +223,7 @@ impl File {
 }
 
 fn open_to_read(path: &Path) -> Result<Connection, HistoryError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
+    Ok(open_database_to_read(path)?)
 }
 
 /// What history there is in a directory.

@@ -26,6 +26,6 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
-        reach.ask(Needs::Ledger, |api| api.list("/apps", &[]), |list| self.wide.table(list, COLUMNS))
+        reach.ask(Needs::Reading, |api| api.list("/apps", &[]), |list| self.wide.table(list, COLUMNS))
     }
 }

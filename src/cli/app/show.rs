@@ -18,6 +18,6 @@ pub(super) struct Show {
 impl Show {
     pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
         let path = format!("/apps/{}", self.client_id);
-        reach.ask(Needs::Ledger, |api| api.get(&path, &[]), |app| render::fields(app, APP))
+        reach.ask(Needs::Reading, |api| api.get(&path, &[]), |app| render::fields(app, APP))
     }
 }

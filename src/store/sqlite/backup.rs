@@ -6,11 +6,10 @@
 //! held against its digest on the way, so a backup of a damaged ledger fails instead of hiding it.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use grantbook_events::Position;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use super::heads::Heads;
 use super::heads_file;
@@ -156,21 +155,4 @@ fn finish(outcome: Result<(), StoreError>, unfinished: &Path) -> Result<(), Stor
         let _ = heads_file::remove(unfinished);
     }
     outcome
-}
-
-/// For [`Access::Still`]: a file that nobody writes is read without anything being put beside it, so
-/// that a backup on a read-only medium can be restored.
-pub(super) fn open_still(path: &Path) -> rusqlite::Result<Connection> {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    match fs::canonicalize(path).ok().as_deref().and_then(Path::to_str) {
-        // A write-ahead log has records that must not be left out.
-        Some(name) if !Path::new(&wal).exists() => {
-            let name = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-            let uri = format!("file:{name}?immutable=1");
-            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
-        }
-        _ => Connection::open_with_flags(path, flags),
-    }
 }

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::heads_total::{Key, State, Total, UpTo};
 use super::rows::StreamHead;
 use super::schema::{cannot_write, damaged, file_error};
-use crate::store::private;
 use crate::store::{ChainDigest, StoreError};
+use crate::store::{private, still};
 
 /// "grnh", in the header of the file.
 const APPLICATION_ID: i64 = 0x6772_6e68;
@@ -67,9 +67,9 @@ impl HeadsFile {
     /// Opens the file if it is one.
     pub(super) fn open(path: &Path, writable: bool) -> Result<Self, StoreError> {
         let open = || {
-            let access =
-                if writable { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
-            let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let conn =
+                if writable { Connection::open_with_flags(path, flags)? } else { still::open_to_read(path)? };
             conn.pragma_update(None, "trusted_schema", false)?;
             if writable {
                 // What is lost is read from the log again.

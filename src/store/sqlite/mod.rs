@@ -49,7 +49,7 @@ use self::writer::{Command, Job, LatestTime, Writer};
 use super::follow::{Progress, follow};
 use super::lock::Lock;
 use super::private;
-use super::{Append, Expected, Head, NewRecord, Record, Store, StoreError, Subscription, check_limits};
+use super::{Append, Expected, Head, NewRecord, Record, Seen, Store, StoreError, Subscription, check_limits};
 
 /// Held by the one process that serves the ledger.
 pub const LOCK_FILE: &str = "ledger.lock";
@@ -176,6 +176,14 @@ impl SqliteStore {
         let readers = Arc::new(Readers::new(files.ledger, files.heads, meta.identity, None));
         let (_, progress) = watch::channel(Progress { head: last.position, closed: false });
         Ok(Arc::new(Self { readers, progress, serving: None }))
+    }
+
+    /// The same, to answer from it: a ledger that ends before what files have seen of it is refused.
+    pub fn open_whole_read_only(dir: &Path, seen: Vec<Seen>) -> Result<Arc<Self>, StoreError> {
+        if Files::of(dir).ledger.exists() {
+            opening::check_whole(dir, seen)?;
+        }
+        Self::open_read_only(dir)
     }
 
     /// Does something to the writer's connection, before whatever is appended next.

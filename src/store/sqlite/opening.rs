@@ -12,8 +12,8 @@ use super::heads_file::HeadsFile;
 use super::heads_total::UpTo;
 use super::schema::{self, Access, Meta, cannot_write, connect, damaged, file_error};
 use super::{LOCK_FILE, Options, rows, seen_file};
-use crate::store::StoreError;
 use crate::store::evidence::{Contradiction, Seen, SeenMark, aside, contradictions, move_aside};
+use crate::store::{Record, StoreError};
 
 /// The files of a ledger.
 #[derive(Debug)]
@@ -92,8 +92,7 @@ pub(super) fn open_to_serve(
     check_writable(path)?;
     let (conn, mut meta, end) = look(path, Access::Write)?;
     let all = evidence.all(files);
-    let next = |previous| Ok(rows::page(&conn, path, previous, 1)?.pop());
-    let found = contradictions(&all, meta.identity, next)?;
+    let found = contradictions(&all, meta.identity, |previous| next(&conn, path, previous))?;
     settle(files, &found, end.position, evidence.accept_loss)?;
     if !evidence.accept_loss {
         check_closed(path, &meta, end)?;
@@ -102,6 +101,21 @@ pub(super) fn open_to_serve(
         meta.write(&conn).map_err(|error| file_error(path, end.position, &error))?;
     }
     Ok((conn, meta, end))
+}
+
+/// Refuses to answer from a ledger that has lost its end, without changing anything.
+pub(super) fn check_whole(dir: &Path, seen: Vec<Seen>) -> Result<(), StoreError> {
+    let files = Files::of(dir);
+    // A process that serves the ledger may go on meanwhile, so the files are looked at before the ledger is.
+    let all = Evidence { seen, accept_loss: false }.all(&files);
+    let (conn, meta, end) = open_and_look(&files.ledger, Access::Read)?;
+    let found = contradictions(&all, meta.identity, |previous| next(&conn, &files.ledger, previous))?;
+    settle(&files, &found, end.position, false)
+}
+
+/// The record after a position.
+fn next(conn: &Connection, path: &Path, previous: Position) -> Result<Option<Record>, StoreError> {
+    Ok(rows::page(conn, path, previous, 1)?.pop())
 }
 
 /// Refuses a ledger that has lost its end; or, on an operator's word, lets it go on from there.

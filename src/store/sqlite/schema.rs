@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::store::StoreError;
-use crate::store::private;
+use crate::store::{private, still};
 
 /// "grnt", in the header of the file.
 pub(super) const APPLICATION_ID: i64 = 0x6772_6e74;
@@ -164,11 +164,13 @@ pub(super) enum Access {
 
 /// Opens an existing ledger file, without looking into it.
 pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
-    let open = |flags| Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     let conn = match access {
-        Access::Write => open(OpenFlags::SQLITE_OPEN_READ_WRITE)?,
-        Access::Read => open(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-        Access::Still => super::backup::open_still(path)?,
+        Access::Write => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(path, flags)?
+        }
+        Access::Read => still::open_to_read(path)?,
+        Access::Still => still::open_still(path)?,
     };
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
@@ -246,6 +248,9 @@ pub(super) fn cannot_write(path: &Path, error: &dyn std::error::Error) -> StoreE
 pub(super) fn file_error(path: &Path, position: Position, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => cannot_write(path, error),
+        Some(ErrorCode::CannotOpen) if still::advice(path).is_some() => {
+            StoreError::Unavailable(still::advice(path).unwrap_or_default())
+        }
         Some(
             ErrorCode::DatabaseBusy
             | ErrorCode::DatabaseLocked
