@@ -16,7 +16,7 @@ use crate::decisions::scopes::ScopeDefinition;
 
 /// The name of the array of tables that describes the scopes.
 const SCOPES: &str = "scopes";
-const SCOPE_KEYS: [&str; 3] = ["name", "aliases", "sentence"];
+const SCOPE_KEYS: [&str; 4] = ["name", "aliases", "sentence", "default"];
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -122,13 +122,22 @@ impl File<'_> {
     }
 
     fn scope(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<WrittenScope, Mistake> {
-        let mut definition =
-            ScopeDefinition { name: String::new(), aliases: Vec::new(), sentence: String::new() };
+        let mut definition = ScopeDefinition {
+            name: String::new(),
+            aliases: Vec::new(),
+            sentence: String::new(),
+            default: false,
+        };
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "name" => definition.name = self.text(value, "name")?,
                 "sentence" => definition.sentence = self.text(value, "sentence")?,
                 "aliases" => definition.aliases = self.texts(value, "aliases")?,
+                "default" => {
+                    let default = value.get_ref().as_bool();
+                    let message = "default of a scope takes true or false";
+                    definition.default = default.ok_or_else(|| self.error(value.span(), message))?;
+                }
                 name => return Err(self.error(key.span(), unknown(name, "[[scopes]]", &SCOPE_KEYS))),
             }
         }

@@ -33,6 +33,7 @@ pub(super) fn render(config: &Config) -> String {
         let _ = writeln!(toml, "name = {}", string(&scope.name));
         let _ = writeln!(toml, "aliases = [{}]", aliases.join(", "));
         let _ = writeln!(toml, "sentence = {}", string(&scope.sentence));
+        let _ = writeln!(toml, "default = {}", scope.default);
     }
     toml
 }

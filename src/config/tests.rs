@@ -143,7 +143,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_keys_there_are() {
     );
     assert_eq!(
         mistake("[[scopes]]\nname = 'a'\ntitle = 'A'\nsentence = 'Do a.'\n"),
-        "grantbook.toml:3:1: unknown key \"title\": [[scopes]] takes name, aliases, sentence"
+        "grantbook.toml:3:1: unknown key \"title\": [[scopes]] takes name, aliases, sentence, default"
     );
     assert!(
         mistake("'a\\u0007\u{85}' = 1").starts_with("grantbook.toml:1:1: unknown key \"a\\\\u0007\\u{85}\":")
@@ -425,6 +425,9 @@ fn scopes_replace_the_default_catalogue_and_are_checked() {
     assert!(
         mistake("[[scopes]]\naliases = 'x'").contains(":2:11: aliases of a scope takes a list of strings")
     );
+    let default = two.replace("sentence = 'Do.'", "sentence = 'Do.'\ndefault = true");
+    assert_eq!(Setup::new(&default).load().scopes.defaults().collect::<Vec<_>>(), ["r2"]);
+    assert!(mistake("[[scopes]]\ndefault = 1").contains(":2:11: default of a scope takes true or false"));
     assert!(mistake("[[scopes]]\naliases = [1]").contains("a list of strings, such as [\"brands\"]"));
     assert!(mistake("scopes = ['a']").contains("begin each with the line [[scopes]]"));
     assert!(mistake("[scopes]").contains("begin each with the line [[scopes]]"));

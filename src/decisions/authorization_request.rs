@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grantbook_projections::{AppStatus, RegisteredApp};
 
 use super::redirect_uri;
-use super::scopes::ScopeCatalogue;
+use super::scopes::{ScopeCatalogue, ScopeError};
 
 /// The longest `state`, in bytes.
 pub const STATE_MAX: usize = 16 * 1024;
@@ -169,11 +169,21 @@ fn requested_scopes(
 ) -> Result<Vec<String>, RequestError> {
     let invalid = |detail: String| RequestError::InvalidScope(detail);
     // One that was left out is one without a name.
-    let scopes = catalogue.resolve(scope.unwrap_or_default()).map_err(|error| invalid(error.to_string()))?;
-    match scopes.iter().find(|scope| !app.scopes.contains(scope)) {
+    let scopes = match catalogue.resolve(scope.unwrap_or_default()) {
+        Ok(scopes) => scopes,
+        Err(ScopeError::Empty) if catalogue.defaults().any(|name| may_ask(app, name)) => {
+            catalogue.defaults().filter(|name| may_ask(app, name)).map(str::to_owned).collect()
+        }
+        Err(error) => return Err(invalid(error.to_string())),
+    };
+    match scopes.iter().find(|scope| !may_ask(app, scope)) {
         Some(above) => Err(invalid(format!("the app was not registered for {above}"))),
         None => Ok(scopes),
     }
+}
+
+fn may_ask(app: &RegisteredApp, scope: &str) -> bool {
+    app.scopes.iter().any(|name| name == scope)
 }
 
 fn is_challenge(text: &str) -> bool {
@@ -184,6 +194,7 @@ fn is_challenge(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::given;
+    use super::super::scopes::ScopeDefinition;
     use super::*;
 
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -250,6 +261,29 @@ mod tests {
         }
         let refused = check(app, &Parameters { scope: None, ..asking("") });
         assert!(matches!(refused, Err(RequestError::InvalidScope(_))));
+    }
+
+    #[test]
+    fn a12_a_request_without_a_scope_asks_for_the_default_ones_that_the_app_may_have() {
+        let scope = |name: &str, default| ScopeDefinition {
+            name: name.to_owned(),
+            aliases: Vec::new(),
+            sentence: "Do it.".to_owned(),
+            default,
+        };
+        let definitions = [("contacts", true), ("widgets", true), ("faqs", false)];
+        let definitions = definitions.map(|(name, default)| scope(name, default)).to_vec();
+        let catalogue = ScopeCatalogue::new(definitions).unwrap();
+        let app = Arc::new(given::registered_app());
+        let asked = |scope: Option<&str>| {
+            let parameters = Parameters { scope: scope.map(str::to_owned), ..asking("") };
+            let target = redirect_target(Some(&app), &parameters).unwrap();
+            check_request(Arc::clone(&app), target, &parameters, &catalogue).unwrap().scopes
+        };
+        for left_out in [None, Some(""), Some("  ")] {
+            assert_eq!(asked(left_out), ["widgets"], "{left_out:?}");
+        }
+        assert_eq!(asked(Some("faqs")), ["faqs"]);
     }
 
     #[test]

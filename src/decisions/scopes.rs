@@ -19,6 +19,8 @@ pub struct ScopeDefinition {
     pub aliases: Vec<String>,
     /// What an app may do with it, for the person who is asked to consent.
     pub sentence: String,
+    /// Whether a request that names no scope asks for it (RFC 6749 section 3.3).
+    pub default: bool,
 }
 
 /// The scopes that exist, in the operator's order: never empty, no name or alias twice.
@@ -75,6 +77,11 @@ impl ScopeCatalogue {
         Ok(self.names().zip(asked).filter(|(_, asked)| *asked).map(|(name, _)| name.to_owned()).collect())
     }
 
+    /// The canonical names of the scopes that a request asks for if it names none.
+    pub fn defaults(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|scope| scope.default).map(|scope| scope.name.as_str())
+    }
+
     /// The sentence on a scope, by its canonical name.
     pub fn sentence(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|scope| scope.name == name).map(|scope| scope.sentence.as_str())
@@ -98,6 +105,7 @@ impl Default for ScopeCatalogue {
             name: name.to_owned(),
             aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
             sentence: sentence.to_owned(),
+            default: false,
         };
         Self(vec![
             scope("widgets", &["brands", "widget"], "See and change the widgets on your site."),
@@ -214,7 +222,7 @@ mod tests {
 
     fn scope(name: &str, aliases: &[&str], sentence: &str) -> ScopeDefinition {
         let aliases = aliases.iter().map(|&alias| alias.to_owned()).collect();
-        ScopeDefinition { name: name.to_owned(), aliases, sentence: sentence.to_owned() }
+        ScopeDefinition { name: name.to_owned(), aliases, sentence: sentence.to_owned(), default: false }
     }
 
     fn problem(definitions: Vec<ScopeDefinition>) -> (usize, CatalogueProblem) {
