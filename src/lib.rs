@@ -17,4 +17,5 @@ pub mod replay;
 pub mod secrets;
 pub mod server;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;

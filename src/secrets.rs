@@ -44,6 +44,9 @@ const LOCATED_BYTES: usize = 1 + 16 + RANDOM_BYTES;
 /// Base62 characters of a CRC-32.
 const CHECKSUM_CHARS: usize = 6;
 
+/// Stands for what looks like a secret.
+pub const CONCEALED: &str = "(a secret)";
+
 /// Whether something in a text begins as secrets do.
 pub fn is_like_one(text: &str) -> bool {
     [TOKEN, CODE, CLIENT_SECRET, OPERATOR_KEY].iter().any(|prefix| text.contains(prefix))

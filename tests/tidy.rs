@@ -50,11 +50,11 @@ const ROOMS: &[Room] = &[
     ),
     room(
         "store",
-        &["clock", "secrets"],
+        &["clock", "secrets", "tasks"],
         &[HTTP, "grantbook_projections", "codec", "AppEvent", "InstallationEvent", "OperatorKeyEvent"],
     ),
-    room("ledger", &["clock", "decisions", "secrets", "store", "telemetry"], &[HTTP, "rusqlite"]),
-    room("audit", &["clock", "ledger", "store"], &[HTTP]),
+    room("ledger", &["clock", "decisions", "secrets", "store", "tasks", "telemetry"], &[HTTP, "rusqlite"]),
+    room("audit", &["clock", "ledger", "store", "tasks"], &[HTTP]),
     room("replay", &["audit", "clock", "ledger", "store"], &[HTTP, "rusqlite"]),
     room(
         "identity",
@@ -76,6 +76,7 @@ const ROOMS: &[Room] = &[
             "pages",
             "replay",
             "secrets",
+            "tasks",
             "telemetry",
         ],
         &["rusqlite"],
@@ -127,6 +128,8 @@ const ROOMS: &[Room] = &[
     room("config", &["decisions", "identity", "secrets", "store"], &[HTTP, "rusqlite"]),
     room("secrets", &[], &[HTTP, "rusqlite"]),
     room("clock", &[], &[HTTP, "rusqlite"]),
+    // Which threads and tasks run.
+    room("tasks", &[], &[HTTP, "rusqlite"]),
     room("telemetry", &["clock", "config"], &["rusqlite"]),
     // The roots of the two crates: they name the rooms, and hand over to the command line.
     room("lib", &[], &["rusqlite"]),

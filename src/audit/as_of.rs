@@ -20,7 +20,7 @@ pub use answers::{AccountThen, Change, Changes, Cut, InstallationThen, TokenAnsw
 
 use super::history::{History, HistoryError};
 use super::timeline::{Moment, moment_of};
-use crate::ledger::{Ledger, LedgerError, NotYet, Until, fold, read};
+use crate::ledger::{Ledger, LedgerError, NotYet, Until, aside, fold, read};
 use crate::store::{Record, StoreError};
 
 /// Why a question about the past is not answered.
@@ -150,13 +150,17 @@ impl<'a> Past<'a> {
             let stream = self.ledger.records_of(&stream.into(), Revision::FIRST).await?;
             records.extend(stream.into_iter().filter(|record| cut.takes(record)));
         }
-        records.sort_by_key(|record| record.position);
-        let live = Live::new();
-        for record in &records {
-            // What cannot be folded is in quarantine then, as it is where the ledger is served.
-            let _ = fold(&live, record);
-        }
-        Ok((live, records))
+        let count = records.len();
+        let work = move || {
+            records.sort_by_key(|record| record.position);
+            let live = Live::new();
+            for record in &records {
+                // What cannot be folded is in quarantine then, as it is where the ledger is served.
+                let _ = fold(&live, record);
+            }
+            (live, records)
+        };
+        Ok(aside(count, work).await?)
     }
 
     /// Whether a token was valid, and why or why not; `None` if there was never such a token.
@@ -180,7 +184,9 @@ impl<'a> Past<'a> {
             why,
             event,
         };
-        let events: Vec<Recorded> = records.iter().filter_map(|record| read(record).ok()).collect();
+        let count = records.len();
+        let decode = move || records.iter().filter_map(|record| read(record).ok()).collect();
+        let events: Vec<Recorded> = aside(count, decode).await?;
         let told = |recorded: &Recorded| moment_of(recorded);
         let issued =
             events.iter().find_map(|recorded| issues(recorded, token_id).map(|event| (recorded, event)));

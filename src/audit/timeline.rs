@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::as_of::ends;
 use super::schema::actor_or_none;
 use super::sentences;
-use crate::ledger::{Ledger, LedgerError, UnreadableError, read};
+use crate::ledger::{Ledger, LedgerError, UnreadableError, aside, read};
 use crate::store::Record;
 
 /// One event, in a sentence.
@@ -51,7 +51,9 @@ fn position(told: &Told) -> Position {
 
 async fn stream(ledger: &Ledger, stream: StreamKind) -> Result<Vec<Told>, LedgerError> {
     let records = ledger.records_of(&stream.into(), Revision::FIRST).await?;
-    Ok(records.into_iter().map(|record| read(&record).map_err(|error| Box::new((record, error)))).collect())
+    let count = records.len();
+    let told = |record: Record| read(&record).map_err(|error| Box::new((record, error)));
+    aside(count, move || records.into_iter().map(told).collect()).await
 }
 
 /// The timeline of an installation, oldest first: from the registration of its app on. `None` if there was

@@ -46,6 +46,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::telemetry;
+
 /// A self-hosted OAuth 2.0 authorization server on an event-sourced installation ledger.
 #[derive(Debug, Parser)]
 #[command(name = "grantbook", version, about, after_help = failure::EXIT_CODES)]
@@ -107,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Completions(completions) => completions.run(Cli::command()),
         Command::Man(man) => man.run(Cli::command()),
     };
+    telemetry::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -2,8 +2,14 @@
 //! is written.
 
 use std::io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write as _, stderr, stdin, stdout};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::failure::Failure;
+
+/// How long the last words of a process may take.
+const COMPLAINED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Writes to stdout and flushes.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -23,9 +29,18 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| cannot_write(&error))
 }
 
-/// One line on stderr. If that cannot be written, nobody is there to be told.
+/// One line on stderr. If that cannot be written, nobody is there to be told; and whoever reads it may have stalled,
+/// which must not keep the process from ending.
 pub(super) fn complain(text: &str) {
-    let _ = writeln!(stderr().lock(), "grantbook: {}", one_line(text));
+    let line = format!("grantbook: {}\n", one_line(text));
+    let (written, is_written) = mpsc::channel();
+    let writing = thread::Builder::new().spawn(move || {
+        let _ = stderr().lock().write_all(line.as_bytes());
+        let _ = written.send(());
+    });
+    if writing.is_ok() {
+        let _ = is_written.recv_timeout(COMPLAINED_WITHIN);
+    }
 }
 
 /// Whether stderr is a terminal, so that a person looks.

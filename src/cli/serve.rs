@@ -15,6 +15,7 @@ use crate::connections;
 use crate::dev::{SampleApp, SampleError, SampleOptions};
 use crate::secrets::{self, PlainSecret};
 use crate::server::{self, ProcessKey};
+use crate::telemetry;
 
 /// The name of the sample app's key, which is the actor of its events.
 const SAMPLE_KEY_NAME: &str = "sample app";
@@ -27,7 +28,7 @@ const ACCOUNT_PAGE: &str = "/account/apps";
 
 /// Serve the OAuth endpoints, the pages and the management API.
 ///
-/// SIGINT or SIGTERM lets the requests under way finish and closes the ledger; a second one ends the
+/// SIGINT, SIGTERM or SIGHUP lets the requests under way finish and closes the ledger; a second one ends the
 /// process at once. The log goes to stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
@@ -158,6 +159,8 @@ async fn begin_here(config: &Config, running: &Running, key: PlainSecret) -> Res
 /// Prints where to begin: last, when everything that a start logs is logged.
 fn tell(url: &str, what: &str, running: &Running) {
     let said = format!("Open {url} to {what}; grantbook is at {}\n", running.url);
+    // It comes last, after the log.
+    telemetry::flush();
     if let Err(Failure::Failed(why)) = output::print(&said) {
         tracing::warn!(%why, "the address could not be printed");
     }

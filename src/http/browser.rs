@@ -12,6 +12,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use super::context::Context;
 use super::fault::Fault;
 use super::problem::Problem;
+use super::reason::Reason;
 use crate::audit::AuditError;
 use crate::identity::Onward;
 use crate::identity::dev::DevSignIn;
@@ -70,8 +71,12 @@ pub fn page(context: &Context, status: StatusCode, page: &impl Template, forms: 
             response.content_type("text/html; charset=utf-8").body(html)
         }
         Err(error) => {
-            tracing::error!(%error, "a page could not be rendered");
-            HttpResponse::InternalServerError().content_type("text/plain").body("grantbook cannot answer")
+            let said = "grantbook cannot answer";
+            let mut response = HttpResponse::InternalServerError().content_type("text/plain").body(said);
+            Reason::new(said)
+                .because(Some(&format!("the page cannot be rendered: {error}")))
+                .put_on(&mut response);
+            response
         }
     }
 }
@@ -79,8 +84,9 @@ pub fn page(context: &Context, status: StatusCode, page: &impl Template, forms: 
 /// Sends the browser elsewhere: 303, so that a form is never posted on (A9).
 pub fn see_other(location: &str) -> HttpResponse {
     let Ok(location) = HeaderValue::from_str(location) else {
-        tracing::error!("a redirect could not be spelt as a header");
-        return HttpResponse::InternalServerError().finish();
+        let mut response = HttpResponse::InternalServerError().finish();
+        Reason::new("the redirect cannot be spelt as a header").put_on(&mut response);
+        return response;
     };
     HttpResponse::SeeOther()
         .insert_header((header::LOCATION, location))
@@ -110,10 +116,18 @@ pub struct PageError {
     sentence: String,
     hint: Option<&'static str>,
     ways_on: Vec<WayOn>,
-    context: Context,
+    context: Box<Context>,
+    /// What only the log is told.
+    cause: Option<String>,
 }
 
 impl PageError {
+    /// The same, with what only the log is told.
+    #[must_use]
+    pub fn because(self, cause: impl fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
+    }
+
     /// The request is wrong.
     pub fn bad_request(context: &Context, sentence: impl Into<String>) -> Self {
         Self {
@@ -122,7 +136,8 @@ impl PageError {
             sentence: as_sentence(sentence.into()),
             hint: Some("Go back to where you came from and start again."),
             ways_on: Vec::new(),
-            context: context.clone(),
+            context: Box::new(context.clone()),
+            cause: None,
         }
     }
 
@@ -221,13 +236,14 @@ impl PageError {
             },
             hint: Some("Try again in a minute."),
             ways_on: Vec::new(),
-            context: context.clone(),
+            context: Box::new(context.clone()),
+            cause: None,
         }
     }
 
     /// The ledger could not settle it.
     pub fn ledger(context: &Context, error: LedgerError) -> Self {
-        Self::fault(context, Fault::from(error))
+        Self::fault(context, Fault::of(&error)).because(error)
     }
 
     /// The history could not be asked.
@@ -235,22 +251,19 @@ impl PageError {
         match error {
             AuditError::Ledger(error) => Self::ledger(context, error),
             AuditError::History(_) | AuditError::NotYet(_) | AuditError::Backwards { .. } => {
-                tracing::error!(%error, "history cannot be asked");
-                Self::fault(context, Fault::Unavailable)
+                Self::fault(context, Fault::Unavailable).because(error)
             }
         }
     }
 
     /// The session could not be written.
     pub fn session(context: &Context, error: &SessionError) -> Self {
-        tracing::error!(%error, "a session could not be written");
-        Self::fault(context, Fault::Broken)
+        Self::fault(context, Fault::Broken).because(format_args!("the session cannot be written: {error}"))
     }
 
     /// A form could not be signed.
     pub fn seal(context: &Context, error: &SealError) -> Self {
-        tracing::error!(%error, "a form could not be signed");
-        Self::fault(context, Fault::Broken)
+        Self::fault(context, Fault::Broken).because(format_args!("the form cannot be signed: {error}"))
     }
 }
 
@@ -292,6 +305,7 @@ impl ResponseError for PageError {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        Reason::new(&self.sentence).because(self.cause.as_deref()).put_on(&mut response);
         response
     }
 }

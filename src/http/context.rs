@@ -1,11 +1,13 @@
 //! The request's own name, in its logs, in the events it causes and in its reply.
 
 use std::future::{Ready, ready};
+use std::sync::{Arc, OnceLock};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
-use grantbook_events::{Actor, ActorKind, RequestId};
+use grantbook_events::{Actor, ActorKind, ClientId, RequestId};
 
+use super::service::KeyName;
 use crate::ledger::Origin;
 use crate::pages::Prefix;
 use crate::secrets;
@@ -22,6 +24,16 @@ pub struct Context {
     pub request_id: RequestId,
     /// Where our own paths begin for the browser that asks.
     pub prefix: Prefix,
+    caller: Arc<OnceLock<Caller>>,
+}
+
+/// Who asks, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// The app that the request names, whether or not it proved to be that app.
+    App(ClientId),
+    /// The operator key that it came with.
+    Operator(KeyName),
 }
 
 impl Context {
@@ -35,10 +47,14 @@ impl Context {
         context
     }
 
-    /// The context of a request that is over, so that nobody asks for it again.
-    pub fn last_of(request: &HttpRequest) -> Self {
-        let context = request.extensions_mut().remove::<Self>();
-        context.unwrap_or_else(|| Self::name(request))
+    /// Says who asks; the first word counts.
+    pub fn is_from(&self, caller: Caller) {
+        let _ = self.caller.set(caller);
+    }
+
+    /// Who asks, if that is known.
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.get()
     }
 
     fn name(request: &HttpRequest) -> Self {
@@ -52,6 +68,7 @@ impl Context {
         Self {
             request_id: request_id.unwrap_or_else(secrets::new_request_id),
             prefix: prefix.unwrap_or_default(),
+            caller: Arc::default(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What broke, as callers hear it: logged once, here, with its detail; the caller gets a hint.
+//! What broke, as callers hear it: they get a hint, and the log line of the request gets the detail.
 
 use actix_web::http::StatusCode;
 
@@ -44,7 +44,8 @@ impl Fault {
 }
 
 impl Fault {
-    fn of(error: &LedgerError) -> Self {
+    /// What callers hear of an error.
+    pub(super) fn of(error: &LedgerError) -> Self {
         match error {
             LedgerError::Store(_) if !error.may_pass() => Self::Broken,
             LedgerError::Store(_)
@@ -58,13 +59,5 @@ impl Fault {
             | LedgerError::Quarantined(_) => Self::Broken,
             LedgerError::Shared(error) => Self::of(error),
         }
-    }
-}
-
-impl From<LedgerError> for Fault {
-    fn from(error: LedgerError) -> Self {
-        let fault = Self::of(&error);
-        tracing::error!(error = %error, ?fault, "a request could not be settled");
-        fault
     }
 }

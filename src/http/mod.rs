@@ -22,6 +22,7 @@ pub mod prefix;
 pub mod probes;
 pub mod problem;
 pub mod projections;
+pub mod reason;
 pub mod routes;
 pub mod service;
 pub mod sign_in;

@@ -25,7 +25,7 @@ pub(super) async fn catch_up(service: &Service, request: &HttpRequest) -> Option
     let is_stale = match ledger.must_look() {
         _ if request.path() == INTROSPECTION => false,
         Ok(must_look) => must_look,
-        Err(error) => return Some(refused(error)),
+        Err(error) => return Some(refused(&error)),
     };
     if !is_stale && !is_of_an_operator(service, request) {
         return None;
@@ -34,7 +34,7 @@ pub(super) async fn catch_up(service: &Service, request: &HttpRequest) -> Option
         Ok(()) => None,
         // What is here is no older than it may be.
         Err(_) if !is_stale => None,
-        Err(error) => Some(refused(error)),
+        Err(error) => Some(refused(&error)),
     }
 }
 
@@ -47,7 +47,7 @@ fn is_of_an_operator(service: &Service, request: &HttpRequest) -> bool {
     })
 }
 
-fn refused(error: LedgerError) -> Problem {
-    let fault = Fault::from(error);
-    Problem::new(fault.status(), fault.code(), fault.hint())
+fn refused(error: &LedgerError) -> Problem {
+    let fault = Fault::of(error);
+    Problem::new(fault.status(), fault.code(), fault.hint()).because(error)
 }

@@ -1,25 +1,29 @@
-//! One log line and one measurement a request. Knows: routes, statuses, durations. Must not know: anything
-//! a caller sent but the name of the request; a query, a header or a body may hold a secret and is never
-//! looked at here.
+//! One log line and one measurement a request. Knows: routes, statuses, durations, and what the answer says of
+//! itself. Must not know: anything a caller sent but the name of the request; a query, a header or a body may hold
+//! a secret and is never looked at here.
 
 use std::borrow::Cow;
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::error::InternalError;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web;
 
-use super::context::{Context, REQUEST_ID_HEADER};
+use super::context::{Caller, Context, REQUEST_ID_HEADER};
 use super::path::Matched;
+use super::reason::Reason;
 use crate::telemetry::Metrics;
 
 /// What stands for the route of a request that no route matched.
 const UNMATCHED: &str = "unmatched";
 /// Routes that are asked by POST although they change nothing: their parameters must not be in a URI.
 const READING_POSTS: &[&str] = &["/oauth/introspect"];
+/// Asked every few seconds, and its refusal is news to nobody but who asks.
+const READINESS: &str = "/readyz";
 
 /// Middleware, outermost: names the request in its reply, measures it and logs it.
 ///
@@ -34,49 +38,67 @@ pub async fn observe<B: MessageBody>(
     let started = Instant::now();
     let method = name_of(request.method());
     let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+    let context = Context::of(request.request());
     let answer = next.call(request).await;
-    let (status, route, context) = match &answer {
+    let (status, route, reason) = match &answer {
         Ok(response) => {
             let request = response.request();
             // Refused before it was routed, a request still has a path of the table.
             let matched = request.app_data::<Matched>().map(|matched| Cow::Borrowed(matched.0));
             let route = matched.or_else(|| request.match_pattern().map(Cow::Owned));
-            (response.status(), route, Some(Context::last_of(request)))
+            (response.status(), route, Reason::of(response.response()))
         }
-        Err(error) => (error.as_response_error().status_code(), None, None),
+        Err(error) => (error.as_response_error().status_code(), None, Some(Reason::new(error))),
     };
     let elapsed = started.elapsed();
     let route = route.unwrap_or(Cow::Borrowed(UNMATCHED));
-    let request_id = context.as_ref().map_or("", |context| context.request_id.as_str());
-    log(Line {
+    log(&Line {
         method,
         route: &route,
         status,
-        request_id,
+        context: &context,
         milliseconds: (elapsed.as_secs_f64() * 1e6).round() / 1e3,
+        reason,
     });
-    let name = HeaderValue::from_str(request_id);
     if let Some(metrics) = metrics {
         metrics.request(route, status, elapsed);
     }
-    answer.map(|mut response| {
-        if let Ok(name) = name {
-            response.headers_mut().insert(HeaderName::from_static(REQUEST_ID_HEADER), name);
+    match answer {
+        Ok(mut response) => {
+            name(response.headers_mut(), &context);
+            Ok(response)
         }
-        response
-    })
+        Err(error) => {
+            let mut response = error.error_response();
+            name(response.headers_mut(), &context);
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+/// Says in the answer what the request is called.
+fn name(headers: &mut HeaderMap, context: &Context) {
+    if let Ok(name) = HeaderValue::from_str(context.request_id.as_str()) {
+        headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), name);
+    }
 }
 
 struct Line<'a> {
     method: &'static str,
     route: &'a str,
     status: StatusCode,
-    request_id: &'a str,
+    context: &'a Context,
     milliseconds: f64,
+    reason: Option<Reason>,
 }
 
-/// Changes and failures are worth a line always, the rest when somebody looks.
-fn log(line: Line<'_>) {
+/// Changes and refusals are worth a line always, the rest when somebody looks.
+fn log(line: &Line<'_>) {
+    let (client_id, operator) = match line.context.caller() {
+        Some(Caller::App(id)) => (Some(id), None),
+        Some(Caller::Operator(key)) => (None, Some(key)),
+        None => (None, None),
+    };
     macro_rules! line {
         ($level:ident) => {
             tracing::event!(
@@ -86,13 +108,18 @@ fn log(line: Line<'_>) {
                 route = line.route,
                 status = line.status.as_u16(),
                 duration_ms = line.milliseconds,
-                request_id = line.request_id,
+                request_id = line.context.request_id.as_str(),
+                client_id = client_id.map(tracing::field::display),
+                operator = operator.map(tracing::field::display),
+                reason = line.reason.as_ref().map(|reason| reason.told.as_str()),
+                cause = line.reason.as_ref().and_then(|reason| reason.cause.as_deref()),
             )
         };
     }
     let reads = matches!(line.method, "GET" | "HEAD" | "OPTIONS") || READING_POSTS.contains(&line.route);
-    let changes = !reads && line.route != UNMATCHED;
-    if changes || line.status.is_server_error() {
+    if line.status.is_server_error() && line.route != READINESS {
+        line!(ERROR);
+    } else if !reads || line.reason.is_some() {
         line!(INFO);
     } else {
         line!(DEBUG);

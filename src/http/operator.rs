@@ -8,7 +8,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use grantbook_events::{ActorKind, OperatorKeyId, Role, SecretDigest};
 use percent_encoding::percent_decode_str;
 
-use super::context::Context;
+use super::context::{Caller, Context};
 use super::problem::Problem;
 use super::service::{KeyName, Service};
 use crate::ledger::Origin;
@@ -48,6 +48,7 @@ impl Operator {
         let service = request.app_data::<web::Data<Service>>();
         let known = service.and_then(|service| Self::with_key(service, presented));
         let known = known.ok_or_else(|| unauthorized("the operator key is unknown or was retired"))?;
+        Context::of(request).is_from(Caller::Operator(known.key.clone()));
         Ok(match known.key {
             KeyName::Recorded(_) => known,
             KeyName::Process(_) => Self { person: person(request), ..known },

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::fault::Fault;
+use super::reason::Reason;
 use crate::decisions::Refusal;
 use crate::ledger::LedgerError;
 
@@ -23,13 +24,22 @@ pub struct Problem {
     pub status: u16,
     /// What was wrong with this request, and what would be right.
     pub detail: String,
+    /// What only the log is told.
+    #[serde(skip)]
+    cause: Option<String>,
 }
 
 impl Problem {
     /// A problem of a kind.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { code, title, status: status.as_u16(), detail: detail.into() }
+        Self { code, title, status: status.as_u16(), detail: detail.into(), cause: None }
+    }
+
+    /// The same, with what only the log is told.
+    #[must_use]
+    pub fn because(self, cause: impl fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
     }
 
     /// 400: the request is wrong.
@@ -67,7 +77,9 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
-        response.body(serde_json::to_string(self).unwrap_or_default())
+        let mut response = response.body(serde_json::to_string(self).unwrap_or_default());
+        Reason::new(self).because(self.cause.as_deref()).put_on(&mut response);
+        response
     }
 }
 
@@ -75,7 +87,7 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         let is_quarantined = matches!(error, LedgerError::Quarantined(_));
         let detail = error.to_string();
-        let fault = Fault::from(error);
+        let fault = Fault::of(&error);
         match fault {
             // Who is told in this form is an operator or an auditor, who can do something about it, and may have no
             // log to look into.
@@ -84,7 +96,7 @@ impl From<LedgerError> for Problem {
                 Self::new(fault.status(), code, detail)
             }
             Fault::Unavailable | Fault::OutcomeUnknown => {
-                Self::new(fault.status(), fault.code(), fault.hint())
+                Self::new(fault.status(), fault.code(), fault.hint()).because(error)
             }
         }
     }

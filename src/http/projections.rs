@@ -225,9 +225,8 @@ pub async fn snapshot(
             "no snapshot is taken before the first event, or while a stream is in quarantine",
         )),
         Err(error) => {
-            tracing::error!(%error, "a snapshot could not be written");
             let detail = "the snapshot cannot be written; the log says why";
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail))
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail).because(error))
         }
     }
 }
@@ -244,3 +243,6 @@ enum Name {
 fn named(name: &str) -> Result<Projection, Problem> {
     name.parse().map_err(|_| Problem::not_found("projection"))
 }
+
+#[cfg(test)]
+mod tests;

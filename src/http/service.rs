@@ -15,6 +15,7 @@ use crate::decisions::{Command, Refusal};
 use crate::identity::session::AccountRole;
 use crate::ledger::{Ledger, LedgerError, Origin};
 use crate::replay::Rebuilds;
+use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
 /// What every handler shares.
@@ -97,6 +98,12 @@ impl Service {
         };
         self.metrics.decision(C::NAME, outcome);
         settled
+    }
+
+    /// The threads and tasks that the server needs, and whether each runs.
+    pub fn tasks(&self) -> Vec<(&'static str, bool)> {
+        let of_the_store = self.ledger.store().tasks().into_iter().flat_map(Tasks::all);
+        of_the_store.chain(self.ledger.tasks().all()).chain(self.history.tasks().all()).collect()
     }
 
     /// The absolute URL of one of our own paths.

@@ -8,6 +8,7 @@ use super::account::ACCOUNT_FORMS;
 use super::browser::{Browser, PageError, SignIn, page, see_other, with_cookies};
 use super::context::Context;
 use super::form::Form;
+use super::reason::Reason;
 use super::service::Service;
 use crate::identity::dev::{DevForm, DevSignIn};
 use crate::identity::handoff::{Arrived, HandoffError, SELECT_ACCOUNT};
@@ -52,7 +53,9 @@ pub async fn begin(
     let answer = match &browser.sign_in {
         SignIn::NotConfigured => {
             let shown = SignInUnavailablePage { request_id: context.request_id.to_string() };
-            return Ok(page(&context, StatusCode::SERVICE_UNAVAILABLE, &shown, Forms::Here));
+            let mut response = page(&context, StatusCode::SERVICE_UNAVAILABLE, &shown, Forms::Here);
+            Reason::new("no sign-in is configured: set sign_in.mode").put_on(&mut response);
+            return Ok(response);
         }
         SignIn::Handoff(handoff) => {
             let another = query.get("prompt") == Some(SELECT_ACCOUNT);
@@ -78,12 +81,16 @@ fn dev_page(
     });
     let shown = DevSignInPage {
         people: people.collect(),
-        error,
+        error: error.clone(),
         continue_query: onward.to_param(),
         csrf: nonce.to_owned(),
     };
     // The sign-in leads on to an app's redirect URI when its request is one that is refused.
-    page(context, status, &shown, Forms::LeaveForAnywhere)
+    let mut response = page(context, status, &shown, Forms::LeaveForAnywhere);
+    if let Some(error) = error {
+        Reason::new(error).put_on(&mut response);
+    }
+    response
 }
 
 /// `POST /sign-in/dev`
@@ -144,10 +151,7 @@ pub async fn handoff(
         // Asked for twice by the browser that set out: the other answer signs the person in.
         Err(HandoffError::Reused) => Ok(see_other(&onward.location())),
         Err(error) if error.may_be_done() && before.is_some() => Ok(see_other(&onward.location())),
-        Err(error) => {
-            tracing::warn!(request_id = %context.request_id, reason = %error, "a handoff was refused");
-            Err(PageError::not_signed_in(&context, error.sentence(), path(&onward)))
-        }
+        Err(error) => Err(PageError::not_signed_in(&context, error.sentence(), path(&onward)).because(error)),
     }
 }
 

@@ -9,6 +9,7 @@ use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::Live;
 use tokio::sync::watch;
 
+use super::aside::FEW;
 use super::recorded::{fold, try_fold};
 use super::snapshots::{Keeper, SnapshotError, Snapshots};
 use crate::store::{Record, Store, StoreError};
@@ -92,7 +93,9 @@ impl Folder {
     pub(super) async fn restore(&self, store: &dyn Store) -> Result<(), StoreError> {
         let Some(keeper) = &self.keeper else { return Ok(()) };
         keeper.belongs_to(store.head().await?.identity);
-        keeper.tidy();
+        let tidying = Arc::clone(keeper);
+        // If it broke, the panic has been reported; nothing depends on it.
+        let _ = tokio::task::spawn_blocking(move || tidying.tidy()).await;
         let Some(live) = keeper.snapshots().newest(store).await? else { return Ok(()) };
         keeper.begin_with(&live);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,12 +126,13 @@ impl Folder {
         self.fold_in_turn(records)
     }
 
-    /// Folds up to a position if nobody else is at it and the records are at hand.
+    /// Folds up to a position if nobody else is at it, and the records are at hand and few.
     pub(super) fn help(&self, position: Position, store: &dyn Store) {
         let Ok(_turn) = self.turn.try_lock() else { return };
         let folded = self.live().position();
         if folded < position
             && let Some(batches) = store.newest(folded)
+            && batches.iter().map(|records| records.len()).sum::<usize>() <= FEW
         {
             let _ = batches.iter().all(|records| self.fold_in_turn(records));
         }

@@ -4,6 +4,7 @@
 //! An answer, granted or refused, leaves only after its events are durable and visible in this node's
 //! live projection. Outcomes that are not known are found out before anything is answered.
 
+mod aside;
 mod folder;
 mod projector;
 mod recorded;
@@ -30,8 +31,11 @@ use grantbook_projections::live::{Live, Poison};
 use crate::clock::{Clock, SteadyTime};
 use crate::decisions::{Command, Refusal};
 use crate::store::{Append, Expected, NewRecord, Store, StoreError};
+use crate::tasks::Tasks;
+pub use aside::aside;
 use folder::Folder;
 pub use folder::Progress;
+pub use projector::PROJECTOR;
 use projector::Projector;
 pub use recorded::{UnreadableError, fold, read};
 use snapshots::Keeper;
@@ -202,6 +206,11 @@ impl Ledger {
     /// Waits until a position, which is in the store, is folded; `false` if it never will be.
     pub async fn reached(&self, position: Position) -> bool {
         self.projector.reached(position).await
+    }
+
+    /// The tasks that it needs, beside those of its store.
+    pub fn tasks(&self) -> &Tasks {
+        self.projector.tasks()
     }
 
     /// Where the records rest.

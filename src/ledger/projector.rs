@@ -9,7 +9,10 @@ use tokio::task::JoinHandle;
 
 use super::folder::{Folder, Progress};
 use crate::store::{Signal, Store, StoreError};
+use crate::tasks::{Running, Tasks};
 
+/// The name of the task that folds.
+pub const PROJECTOR: &str = "projector";
 /// The pause before a lost subscription is taken up again, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -18,13 +21,40 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Projector {
     store: Arc<dyn Store>,
     folder: Arc<Folder>,
+    tasks: Arc<Tasks>,
     task: JoinHandle<()>,
+}
+
+/// The end of the task, by whichever way it comes.
+struct Ending {
+    folder: Arc<Folder>,
+    tasks: Arc<Tasks>,
+    _running: Running,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Nobody may wait for what nobody folds any more, or take what is folded for what is true.
+        if !self.tasks.is_stopping() && self.folder.progress().stopped.is_none() {
+            self.folder.stop("the task that folds has ended".to_owned());
+        }
+    }
 }
 
 impl Projector {
     pub(super) fn start(store: Arc<dyn Store>, folder: Arc<Folder>) -> Self {
-        let task = tokio::spawn(run(Arc::clone(&store), Arc::clone(&folder)));
-        Self { store, folder, task }
+        let tasks = Arc::new(Tasks::default());
+        let ending = Ending {
+            folder: Arc::clone(&folder),
+            _running: tasks.begin(PROJECTOR),
+            tasks: Arc::clone(&tasks),
+        };
+        let (of, into) = (Arc::clone(&store), Arc::clone(&folder));
+        let task = tokio::spawn(async move {
+            let _ending = ending;
+            run(of, into).await;
+        });
+        Self { store, folder, tasks, task }
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -35,7 +65,12 @@ impl Projector {
         self.folder.is_ready()
     }
 
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     pub(super) fn stop(&self) {
+        self.tasks.stop();
         self.task.abort();
     }
 
@@ -63,7 +98,7 @@ impl Projector {
 
 impl Drop for Projector {
     fn drop(&mut self) {
-        self.task.abort();
+        self.stop();
     }
 }
 

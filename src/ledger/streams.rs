@@ -6,14 +6,16 @@ use grantbook_events::{Recorded, Revision, StreamName};
 use grantbook_projections::StreamState;
 
 use super::states::Loaded;
-use super::{Ledger, LedgerError, read};
+use super::{Ledger, LedgerError, aside, read};
 use crate::store::{Record, StoreError};
 
 impl Ledger {
     /// The events of one stream, oldest first.
     pub async fn events_of(&self, stream: &StreamName) -> Result<Vec<Recorded>, LedgerError> {
         let records = self.records_of(stream, Revision::FIRST).await?;
-        records.iter().map(|record| read(record).map_err(LedgerError::from)).collect()
+        let count = records.len();
+        let decode = move || records.iter().map(|record| read(record).map_err(LedgerError::from)).collect();
+        aside(count, decode).await?
     }
 
     /// The records of one stream from a revision on, in order. That there are none is not believed of a stream
@@ -45,11 +47,15 @@ impl Ledger {
         if records.is_empty() {
             return Ok(loaded);
         }
-        let mut next = Loaded::clone(&loaded);
-        for record in &records {
-            next.apply(&read(record)?)?;
-        }
-        let next = Arc::new(next);
+        let count = records.len();
+        let fold = move || {
+            let mut next = Loaded::clone(&loaded);
+            for record in &records {
+                next.apply(&read(record)?)?;
+            }
+            Ok::<_, LedgerError>(Arc::new(next))
+        };
+        let next = aside(count, fold).await??;
         self.states.put(stream.clone(), Arc::clone(&next));
         Ok(next)
     }

@@ -200,7 +200,10 @@ impl Copy<'_> {
             Signal::UpTo(_) => Ok(false),
             Signal::Lost(error) => Err(error.into()),
             Signal::Records(records) => {
-                records.iter().try_for_each(|record| self.fold(record))?;
+                for record in records.iter() {
+                    self.fold(record)?;
+                    self.compare().await?;
+                }
                 self.step.events += records.len() as u64;
                 self.step.position = self.live.position();
                 self.job.step(self.step)?;
@@ -216,14 +219,15 @@ impl Copy<'_> {
         {
             return Err(Stopped::Failed(poison.reason));
         }
-        self.compare();
         Ok(())
     }
 
-    fn compare(&mut self) {
+    /// Compares it with the served copy, once it is where that was.
+    async fn compare(&mut self) -> Result<(), Stopped> {
         if self.is_same.is_none() && self.live.position() >= self.served.0 {
-            self.is_same = Some(self.live.position() == self.served.0 && self.live.digest() == self.served.1);
+            self.is_same = Some(digest_at(&self.live).await? == self.served);
         }
+        Ok(())
     }
 }
 
@@ -235,7 +239,7 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stoppe
     let live = Arc::new(Live::new());
     let is_strict = ledger.is_strict();
     let mut copy = Copy { live, job, subscription, step, served, is_same: None, is_strict };
-    copy.compare();
+    copy.compare().await?;
     while !copy.advance().await? {}
     let old = loop {
         match ledger.adopt(Arc::clone(&copy.live)) {
@@ -259,12 +263,16 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stoppe
         take_back(ledger, old).await?;
         return Err(Stopped::Failed(format!("the new copy {what}, so the old one is back")));
     }
+    // Freeing a large state takes a while, too.
+    tokio::task::spawn_blocking(move || drop(old));
     match ledger.take_snapshot().await {
         Ok(taken) if !is_same => {
             // Older snapshots were taken of the copy that was wrong. No snapshot is of the start.
             let newest = taken.unwrap_or(Position::START);
-            let kept = ledger.snapshots().map_or(Ok(()), |snapshots| snapshots.keep_only(newest));
-            if let Err(error) = kept {
+            let snapshots = ledger.snapshots().cloned();
+            let keep = move || snapshots.map_or(Ok(()), |snapshots| snapshots.keep_only(newest));
+            let kept = tokio::task::spawn_blocking(keep).await.map_err(std::io::Error::other);
+            if let Err(error) = kept.flatten() {
                 // The new copy is served all the same.
                 tracing::error!(%error, "snapshots of the wrong copy cannot be removed: remove them by hand");
             }

@@ -17,6 +17,8 @@ use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::tasks::Tasks;
+
 #[cfg(test)]
 pub(crate) mod contract;
 mod copy;
@@ -96,6 +98,11 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// What the store keeps to find streams, to be held against its records; `None` if it keeps nothing of the kind.
     async fn index(&self) -> Result<Option<IndexCheck>, StoreError> {
         Ok(None)
+    }
+
+    /// The threads and tasks that it needs to run, if it has any.
+    fn tasks(&self) -> Option<&Tasks> {
+        None
     }
 
     /// The position of the first record behind another, whether it can be read or not, if the store can tell: for
@@ -230,9 +237,10 @@ impl Subscription {
         Self(signals)
     }
 
-    /// The next signal. After `Lost` there is no other.
+    /// The next signal. After `Lost` there is no other. A feed that broke off without a word can be taken up again.
     pub async fn next(&mut self) -> Signal {
-        self.0.recv().await.unwrap_or(Signal::Lost(StoreError::Closed))
+        let broke_off = || Signal::Lost(StoreError::Unavailable("the subscription broke off".to_owned()));
+        self.0.recv().await.unwrap_or_else(broke_off)
     }
 }
 

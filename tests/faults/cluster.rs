@@ -219,7 +219,7 @@ fn a_node_that_lags_answers_right() {
     let app = ahead.app();
     let token = ahead.token(&app);
     assert!(behind.lets_pass(&token));
-    let reads = behind.metric("grantbook_strong_reads");
+    let reads = behind.metric("grantbook_strong_reads_total");
     assert!(reads >= 2.0, "{reads}");
     let mut garbage = token;
     let last = if garbage.ends_with('0') { '1' } else { '0' };
@@ -227,7 +227,7 @@ fn a_node_that_lags_answers_right() {
     for _ in 0..3 {
         assert!(!behind.lets_pass(&garbage));
     }
-    assert_eq!(behind.metric("grantbook_strong_reads"), reads, "garbage is not looked up");
+    assert_eq!(behind.metric("grantbook_strong_reads_total"), reads, "garbage is not looked up");
     // Exchanged there: it is durable, so it is handed over, although it cannot be seen there.
     let token = behind.exchange(&app, &ahead.code(&app)).expect(200).text("access_token");
     assert!(ahead.lets_pass(&token) && behind.lets_pass(&token));

@@ -180,6 +180,39 @@ impl Drop for Disk {
     }
 }
 
+/// The log is on the same disk. What it loses is counted and told, and nothing but the log loses anything.
+#[test]
+fn a_full_disk_that_the_log_is_on_too() {
+    let site = Site::new();
+    let Some(disk) = Disk::of("2m", &site) else {
+        println!("not tried: this machine lets nobody mount a file system in a namespace of their own");
+        return;
+    };
+    let site = disk.site(site);
+    let ballast = disk.file("ballast");
+    fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let log = disk.file("log");
+    let serving = site.serve_to(fs::File::create(&log).unwrap());
+    let app = serving.app();
+    let (token, code) = (serving.token(&app), serving.code(&app));
+    let (_, refused) = fill(&serving, "Filler");
+    assert_unavailable(&refused, &["temporarily_unavailable"]);
+    while serving.not_written() == 0 {
+        assert_oauth_unavailable(&serving.exchange(&app, &code));
+    }
+    assert_reads(&serving, &app, &token);
+
+    fs::remove_file(&ballast).unwrap();
+    serving.exchange(&app, &code).expect(200);
+    serving.http.get("/readyz").expect(200);
+    serving.ask("GET", "/audit/events?type=code-exchanged", None).expect(200);
+    eventually("the log says what it lost", || {
+        serving.http.get("/nowhere");
+        fs::read_to_string(&log).unwrap().contains("log lines were lost").then_some(())
+    });
+    serving.stop();
+}
+
 /// A real disk that is full, and has room again while the server runs.
 #[test]
 fn a_full_disk_that_gets_room_again() {

@@ -54,11 +54,18 @@ struct Log {
 
 impl Serving {
     /// Starts a process. Nobody knows yet where it is reached.
-    pub fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_to(command, Stdio::piped())
+    }
+
+    /// The same, with a stderr that may be anything. What goes elsewhere is not in its log.
+    pub fn spawn_to(mut command: Command, stderr: impl Into<Stdio>) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         let log = Arc::new(Log::default());
-        let (stderr, theirs) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        thread::spawn(move || theirs.keep(stderr));
+        if let Some(stderr) = child.stderr.take() {
+            let theirs = Arc::clone(&log);
+            thread::spawn(move || theirs.keep(stderr));
+        }
         Self { child, log, address: Address { http: Http::new(""), key: String::new() } }
     }
 

@@ -153,7 +153,17 @@ impl Site {
 
     #[track_caller]
     pub fn serve_by(&self, command: Command) -> Serving {
-        let mut serving = Serving::spawn(command);
+        self.served_by(Serving::spawn(command))
+    }
+
+    /// Serves with a stderr that may be anything.
+    #[track_caller]
+    pub fn serve_to(&self, stderr: impl Into<Stdio>) -> Serving {
+        self.served_by(Serving::spawn_to(self.command(&["serve"]), stderr))
+    }
+
+    #[track_caller]
+    fn served_by(&self, mut serving: Serving) -> Serving {
         let (url, key) = eventually("the server says where it is", || {
             serving.assert_runs();
             self.control_of(serving.pid())

@@ -97,3 +97,24 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
         assert_eq!(site.events().len(), 3);
     }
 }
+
+/// Closing a terminal ends what runs in it as any other request to stop does.
+#[test]
+fn a_closed_terminal_stops_it() {
+    let site = Site::new();
+    let mut serving = site.serve();
+    let token = serving.token(&serving.app());
+    serving.signal("HUP");
+    assert_eq!(serving.wait().code(), Some(0), "{}", serving.log());
+    assert!(serving.log().contains("stopping"), "{}", serving.log());
+    assert!(site.serve().is_active(&token));
+}
+
+#[test]
+fn what_was_started_to_outlive_its_terminal_goes_on() {
+    let site = Site::new();
+    let serving = site.serve_by(site.command_behind(r#"trap "" HUP; exec "$@""#));
+    serving.signal("HUP");
+    serving.app();
+    serving.stop();
+}

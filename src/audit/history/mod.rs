@@ -36,6 +36,7 @@ pub use schema::VERSION as HISTORY_VERSION;
 pub use shown::ShownRow;
 
 use crate::store::{Store, StoreError};
+use crate::tasks::Tasks;
 
 /// How long a question waits for the history to reach the events it is about.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
@@ -101,6 +102,7 @@ pub enum Rebuilt {
 #[derive(Debug)]
 pub struct History {
     inner: Arc<Inner>,
+    tasks: Arc<Tasks>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -135,8 +137,18 @@ impl History {
             room: Arc::new(Semaphore::new(READS_AT_ONCE)),
             turn: Mutex::default(),
         });
-        let task = tokio::spawn(follow::run(Arc::clone(&inner)));
-        Arc::new(Self { inner, task: Mutex::new(Some(task)) })
+        let tasks = Arc::new(Tasks::default());
+        let (running, followed) = (tasks.begin("history"), Arc::clone(&inner));
+        let task = tokio::spawn(async move {
+            let _running = running;
+            follow::run(followed).await;
+        });
+        Arc::new(Self { inner, tasks, task: Mutex::new(Some(task)) })
+    }
+
+    /// The tasks that it needs.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// How far it is.
@@ -269,6 +281,7 @@ impl History {
 
     /// Stops following; what was committed stays.
     pub async fn close(&self) {
+        self.tasks.stop();
         self.inner.is_closed.store(true, std::sync::atomic::Ordering::Release);
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
@@ -287,6 +300,7 @@ impl History {
 
 impl Drop for History {
     fn drop(&mut self) {
+        self.tasks.stop();
         if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
         }

@@ -13,8 +13,8 @@ use crate::http::operator::Reader;
 use crate::http::problem::Problem;
 use crate::secrets;
 
-/// Stands for what looks like a secret: a slip of the hand must not bring one into the log.
-const CONCEALED: &str = "(a secret)";
+/// The longest question that is logged whole, in bytes.
+const QUESTION_MAX_BYTES: usize = 2048;
 
 /// A caller that may read history, whose question is in the log.
 #[derive(Debug, Clone, Copy)]
@@ -48,24 +48,32 @@ impl FromRequest for Asked {
     }
 }
 
-/// The path, unless something in it may be a secret.
+/// The path, unless something in it may be a secret, or it is longer than any path of ours.
 fn path(request: &HttpRequest) -> String {
     let path = request.path();
-    if path.contains('%') || secrets::is_like_one(path) {
-        return request.match_pattern().unwrap_or_else(|| CONCEALED.to_owned());
+    if path.len() > QUESTION_MAX_BYTES || path.contains('%') || secrets::is_like_one(path) {
+        return request.match_pattern().unwrap_or_else(|| secrets::CONCEALED.to_owned());
     }
     path.to_owned()
 }
 
-/// The whole query. It is encoded, so that it stays on its line.
+/// The query, encoded so that it stays on its line, and cut if no honest question is so long. A slip of the hand
+/// must not bring a secret into the log.
 fn question(query: &str) -> String {
     let mut question = form_urlencoded::Serializer::new(String::new());
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let [name, value] =
-            [&name, &value].map(|text| if secrets::is_like_one(text) { CONCEALED } else { text });
+            [&name, &value].map(|text| if secrets::is_like_one(text) { secrets::CONCEALED } else { text });
         question.append_pair(name, value);
     }
-    question.finish()
+    let mut question = question.finish();
+    if question.len() > QUESTION_MAX_BYTES {
+        let whole = question.len();
+        // What is encoded is ASCII.
+        question.truncate(QUESTION_MAX_BYTES);
+        question.push_str(&format!("… (cut: {whole} bytes)"));
+    }
+    question
 }
 
 #[cfg(test)]
@@ -85,6 +93,8 @@ mod tests {
             let asked = path(&TestRequest::with_uri(&format!("/audit/token/{secret}")).to_http_request());
             assert!(!asked.contains("gb"), "{asked}");
         }
+        let cut = question(&format!("type={}", "x".repeat(90_000)));
+        assert!(cut.len() < 2100 && cut.ends_with("… (cut: 90005 bytes)"), "{}", cut.len());
         let asked = TestRequest::with_uri("/audit/events?a=1").to_http_request();
         assert_eq!(path(&asked), "/audit/events");
     }

@@ -18,7 +18,6 @@ use crate::audit::{AuditError, HistoryError};
 
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
-        tracing::error!(%error, "history cannot be asked");
         // The command line may have asked a server of its own, whose log nobody has.
         let detail = format!("history cannot be asked: {error}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "history_unavailable", detail)

@@ -14,9 +14,10 @@ use crate::decisions::authorization_request::{
 };
 use crate::decisions::{GrantAccess, Refusal};
 use crate::http::browser::{Browser, PageError, page, see_other};
-use crate::http::context::Context;
+use crate::http::context::{Caller, Context};
 use crate::http::form::{Form, MalformedForm};
 use crate::http::problem::Problem;
+use crate::http::reason::Reason;
 use crate::http::service::Service;
 use crate::http::sign_in;
 use crate::http::whole_body::{self, BodyError};
@@ -141,11 +142,7 @@ pub async fn decide(
             let code = browser.code_key.code(installation, ticket.grant_id, &person.session_id);
             approve(&context, &service, wanted, ticket, &code).await
         }
-        Some("deny") => {
-            tracing::info!(request_id = %context.request_id, client_id = %wanted.app.client_id, "access was denied");
-            let denied = [("error", "access_denied"), ("error_description", "the user said no")];
-            Ok(answer(&service, &wanted.target, &denied))
-        }
+        Some("deny") => Ok(refused(&service, &wanted.target, "access_denied", "the user said no")),
         Some(_) | None => Err(PageError::bad_request(&context, "The form must say approve or deny.")),
     }
 }
@@ -227,6 +224,9 @@ async fn check(service: &Service, context: &Context, query: &str) -> Result<Chec
         repeated: form.repeated(KNOWN).map(str::to_owned),
     };
     let client_id: Option<ClientId> = form.get("client_id").and_then(|id| id.parse().ok());
+    if let Some(id) = client_id {
+        context.is_from(Caller::App(id));
+    }
     let app = match client_id {
         Some(id) => service.ledger.app(&id).await.map_err(|error| PageError::ledger(context, error))?,
         None => None,
@@ -247,7 +247,14 @@ fn refuse(service: &Service, target: &RedirectTarget, error: &RequestError) -> H
         RequestError::UnsupportedResponseType => "unsupported_response_type",
         RequestError::InvalidScope(_) => "invalid_scope",
     };
-    answer(service, target, &[("error", code), ("error_description", &error.to_string())])
+    refused(service, target, code, &error.to_string())
+}
+
+/// An error that goes back to the app, with its reason for the log.
+fn refused(service: &Service, target: &RedirectTarget, code: &str, description: &str) -> HttpResponse {
+    let mut response = answer(service, target, &[("error", code), ("error_description", description)]);
+    Reason::new(format_args!("{code}: {description}")).put_on(&mut response);
+    response
 }
 
 /// Everything but the unreserved characters (RFC 3986 section 2.3): what comes back decodes to the same

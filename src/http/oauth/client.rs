@@ -11,6 +11,7 @@ use grantbook_projections::RegisteredApp;
 
 use super::error::OAuthError;
 use crate::decisions::client_authentication::{self, ClientError};
+use crate::http::context::{Caller, Context};
 use crate::http::form::{self, Form};
 use crate::http::operator;
 use crate::http::service::Service;
@@ -49,7 +50,7 @@ pub(super) async fn authenticate(
     form: &Form,
     service: &Service,
 ) -> Result<Client, OAuthError> {
-    known(presented(request, form)?, service).await
+    known(request, presented(request, form)?, service).await
 }
 
 /// Authenticates who asks about a token: an app that has a secret, or a resource server (`None`) with its key
@@ -65,12 +66,15 @@ pub(super) async fn authenticate_by_secret(
         let is_accepted = operator::is_accepted(service, &presented.client_id, digest).await;
         return is_accepted.then_some(None).ok_or_else(OAuthError::invalid_client);
     }
-    let client = known(presented, service).await?;
+    let client = known(request, presented, service).await?;
     client.secret_id.is_some().then_some(Some(client)).ok_or_else(OAuthError::invalid_client)
 }
 
-async fn known(presented: Presented, service: &Service) -> Result<Client, OAuthError> {
+async fn known(request: &HttpRequest, presented: Presented, service: &Service) -> Result<Client, OAuthError> {
     let client_id: Option<ClientId> = presented.client_id.parse().ok();
+    if let Some(id) = client_id {
+        Context::of(request).is_from(Caller::App(id));
+    }
     let app = match client_id {
         Some(id) => service.ledger.app(&id).await?,
         None => None,

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::decisions::Refusal;
 use crate::http::fault::Fault;
+use crate::http::reason::Reason;
 use crate::ledger::LedgerError;
 
 /// An error of an OAuth endpoint.
@@ -22,6 +23,8 @@ pub struct OAuthError {
     status: StatusCode,
     /// How to authenticate; there with every 401 (RFC 9110 section 15.5.2).
     challenge: Option<&'static str>,
+    /// What only the log is told.
+    cause: Option<String>,
 }
 
 /// The body of an error reply (RFC 6749 section 5.2).
@@ -35,7 +38,13 @@ pub struct OAuthErrorBody {
 
 impl OAuthError {
     fn new(status: StatusCode, code: &'static str, description: impl Into<String>) -> Self {
-        Self { code, description: description.into(), status, challenge: None }
+        Self { code, description: description.into(), status, challenge: None, cause: None }
+    }
+
+    /// The same, with what only the log is told.
+    #[must_use]
+    fn because(self, cause: impl fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
     }
 
     /// `invalid_request`: a parameter is missing, repeated or malformed.
@@ -108,7 +117,10 @@ impl ResponseError for OAuthError {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
         }
-        response.json(OAuthErrorBody { error: self.code, error_description: self.description.clone() })
+        let body = OAuthErrorBody { error: self.code, error_description: self.description.clone() };
+        let mut response = response.json(body);
+        Reason::new(self).because(self.cause.as_deref()).put_on(&mut response);
+        response
     }
 }
 
@@ -120,8 +132,8 @@ pub fn no_store(response: &mut actix_web::HttpResponseBuilder) {
 
 impl From<LedgerError> for OAuthError {
     fn from(error: LedgerError) -> Self {
-        let fault = Fault::from(error);
-        Self::new(fault.status(), fault.code(), fault.hint())
+        let fault = Fault::of(&error);
+        Self::new(fault.status(), fault.code(), fault.hint()).because(error)
     }
 }
 
@@ -131,8 +143,7 @@ impl From<Refusal> for OAuthError {
         match refusal {
             // Which of these it was would tell a thief what to try next; the log has it.
             Refusal::CodeUnknown | Refusal::CodeExpired | Refusal::CodeEnded => {
-                tracing::info!(%refusal, "an exchange was refused");
-                Self::invalid_grant("the code is unknown, expired, used or ended")
+                Self::invalid_grant("the code is unknown, expired, used or ended").because(refusal)
             }
             // Who is told has the code, the secret and the verifier, and has to look for who else has.
             Refusal::CodeSpent

@@ -92,6 +92,7 @@ pub async fn introspect(
         }
         Some(_) | None => true,
     });
+    service.metrics.introspection(facts.is_some());
     let mut reply = HttpResponse::Ok();
     no_store(&mut reply);
     if let Some(behind) = service.ledger.staleness() {

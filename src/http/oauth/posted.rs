@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::OAuthError;
 use crate::http::form::Form;
+use crate::http::reason::Reason;
 use crate::http::whole_body::{self, BodyError};
 
 /// The largest form of the token, revocation and introspection endpoints, in bytes.
@@ -58,8 +59,10 @@ pub(super) async fn read_body(request: &HttpRequest, payload: web::Payload) -> R
 pub fn post_only() -> HttpResponse {
     let mut response = HttpResponse::MethodNotAllowed();
     super::error::no_store(&mut response);
-    response.json(super::error::OAuthErrorBody {
-        error: "invalid_request",
-        error_description: "use POST".to_owned(),
-    })
+    let description = "use POST";
+    let body =
+        super::error::OAuthErrorBody { error: "invalid_request", error_description: description.to_owned() };
+    let mut response = response.json(body);
+    Reason::new(format_args!("invalid_request: {description}")).put_on(&mut response);
+    response
 }

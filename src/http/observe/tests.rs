@@ -56,13 +56,17 @@ impl ThisThread {
 }
 
 #[tokio::test]
-async fn a_change_is_one_line_with_the_name_of_the_request() {
+async fn a_change_or_a_refusal_is_one_line_with_its_reason_and_the_name_of_the_request() {
     let (given, log) = (Given::server().await, ThisThread::listen());
     let answer = given.post("/apps?secret=hush", json!({ "name": "hush" })).await;
-    given.get("/apps?cursor=hush").await.problem(400);
+    let detail = given.get("/apps?cursor=hush").await.problem(400);
+    given.get("/apps").await.json(200);
     let lines = log.lines("INFO");
-    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[1]["reason"], format!("invalid_request: {detail}"));
+    assert_eq!((&lines[1]["operator"], &lines[1]["client_id"]), (&json!("test"), &Value::Null));
     let line = &lines[0];
+    assert!(line["reason"].as_str().unwrap().contains("owner"), "{line}");
     assert_eq!((&line["level"], &line["target"]), (&json!("INFO"), &json!("grantbook::request")));
     assert_eq!(
         (&line["method"], &line["route"], &line["status"]),
@@ -126,7 +130,6 @@ async fn requests_are_counted_by_route_pattern_and_class_of_status() {
     given.get("/nowhere/two").await;
     given.install(&app, "acme").await;
     let answer = given.send(TestRequest::with_uri("/metrics")).await;
-    assert!(answer.header(header::CONTENT_TYPE).starts_with("application/openmetrics-text; version=1.0.0"));
     for line in [
         r#"grantbook_http_requests_total{route="/apps",status="2xx"} 1"#,
         r#"grantbook_http_requests_total{route="/apps/{client_id}",status="2xx"} 1"#,
@@ -139,7 +142,9 @@ async fn requests_are_counted_by_route_pattern_and_class_of_status() {
         "grantbook_operator_keys 0",
         "grantbook_position 3",
         "grantbook_caught_up 1",
-        "grantbook_process_start_time_seconds 1767323045",
+        "process_start_time_seconds 1767323045.0",
+        r#"grantbook_task_running{task="projector"} 1"#,
+        r#"grantbook_task_running{task="history"} 1"#,
     ] {
         assert!(answer.text.lines().any(|found| found == line), "{line} is missing from\n{}", answer.text);
     }
@@ -148,16 +153,29 @@ async fn requests_are_counted_by_route_pattern_and_class_of_status() {
 #[test]
 fn a_token_check_is_not_worth_a_line_and_a_failure_is() {
     let listening = ThisThread::listen();
-    let line = |method, route, status| {
-        log(Line { method, route, status, request_id: "r-1", milliseconds: 0.5 });
+    let context = Context::of(&TestRequest::default().to_http_request());
+    let line = |method, route, status: StatusCode| {
+        let reason = (status.as_u16() >= 400).then(|| Reason::new("no"));
+        log(&Line { method, route, status, context: &context, milliseconds: 0.5, reason });
     };
-    line("POST", "/oauth/introspect", StatusCode::OK);
-    line("GET", "/apps", StatusCode::OK);
-    line("POST", UNMATCHED, StatusCode::NOT_FOUND);
-    let quiet = listening.lines("DEBUG");
-    assert_eq!(quiet.len(), 3);
-    line("POST", "/oauth/token", StatusCode::OK);
-    line("GET", "/apps", StatusCode::SERVICE_UNAVAILABLE);
-    let routes: Vec<_> = listening.lines("INFO").iter().map(|line| line["route"].clone()).collect();
-    assert_eq!(routes, ["/oauth/token", "/apps"]);
+    for (level, lines) in [
+        ("DEBUG", [("POST", "/oauth/introspect", StatusCode::OK), ("GET", "/apps", StatusCode::OK)]),
+        ("INFO", [("POST", "/oauth/token", StatusCode::OK), ("POST", UNMATCHED, StatusCode::NOT_FOUND)]),
+        (
+            "INFO",
+            [("GET", "/apps", StatusCode::FORBIDDEN), ("GET", "/readyz", StatusCode::SERVICE_UNAVAILABLE)],
+        ),
+        (
+            "ERROR",
+            [
+                ("GET", "/apps", StatusCode::SERVICE_UNAVAILABLE),
+                ("GET", "/", StatusCode::INTERNAL_SERVER_ERROR),
+            ],
+        ),
+    ] {
+        for (method, route, status) in lines {
+            line(method, route, status);
+        }
+        assert_eq!(listening.lines(level).len(), 2, "{level}");
+    }
 }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use actix_web::test::TestRequest;
 use async_trait::async_trait;
-use grantbook_events::{Position, Revision, StreamName};
+use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use serde_json::json;
 
 use crate::clock::SystemClock;
 use crate::http::manage::given::Given;
 use crate::ledger::Ledger;
-use crate::store::{Append, Expected, Head, MemoryStore, NewRecord, Record, Store, StoreError, Subscription};
+use crate::store::{
+    Append, Expected, Head, MemoryStore, NewRecord, Record, SqliteOptions, SqliteStore, Store, StoreError,
+    Subscription,
+};
 
 /// A store whose subscription ends as it is told to.
 #[derive(Debug)]
@@ -95,4 +98,70 @@ async fn it_is_not_ready_when_folding_has_stopped_and_the_reason_names_nothing()
     let answer = given.send(TestRequest::get().uri("/readyz")).await;
     assert_eq!(answer.json(503)["reason"], "folding the ledger has stopped: the log says why");
     assert!(!answer.text.contains("app-"));
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_that_is_preferred() {
+    let given = Given::server().await;
+    let (open_metrics, older) = (
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        "text/plain; version=0.0.4; charset=utf-8",
+    );
+    for (accept, expected) in [
+        (None, older),
+        (Some("*/*"), older),
+        (Some("text/html, */*;q=0.1"), older),
+        (Some("nonsense"), older),
+        (Some("application/openmetrics-text"), open_metrics),
+        (Some("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.9"), older),
+        // As Prometheus 2.53 asks.
+        (
+            Some(
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            ),
+            open_metrics,
+        ),
+    ] {
+        let request = TestRequest::get().uri("/metrics");
+        let request =
+            accept.into_iter().fold(request, |request, accept| request.insert_header(("accept", accept)));
+        let answer = given.send(request).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, expected), "{accept:?}");
+        assert_eq!(answer.text.ends_with("# EOF\n"), expected == open_metrics, "{accept:?}");
+    }
+}
+
+/// A ledger on a disk, whose writer can be made to panic.
+#[tokio::test]
+async fn it_is_not_ready_when_a_thread_that_it_needs_has_ended_and_says_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(
+        dir.path(),
+        SqliteOptions { identity: uuid::Uuid::from_u128(1), now: Timestamp::EPOCH },
+    )
+    .unwrap();
+    let mut given = Given::server().await;
+    let ledger = Ledger::open(Arc::clone(&store) as Arc<dyn Store>, Arc::new(SystemClock));
+    given.with_ledger(ledger);
+    given.service.ledger.caught_up().await.unwrap();
+    given.send(TestRequest::get().uri("/readyz")).await.json(200);
+    store.break_the_writer().await;
+    let answer = loop {
+        let answer = given.send(TestRequest::get().uri("/readyz")).await;
+        if answer.status == 503 && answer.text.contains("ledger-writer") {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    let reason = answer.json(503)["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("what the server needs has ended: ledger-"), "{reason}");
+    // What is folded is not taken for what is true any more.
+    while given.service.ledger.is_ready() {
+        tokio::task::yield_now().await;
+    }
+    let metrics = given.send(TestRequest::get().uri("/metrics")).await.text;
+    for ended in ["ledger-writer", "projector"] {
+        assert!(metrics.contains(&format!("\ngrantbook_task_running{{task=\"{ended}\"}} 0\n")), "{metrics}");
+    }
 }

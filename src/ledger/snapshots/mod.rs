@@ -152,7 +152,9 @@ impl Snapshots {
     /// # Errors
     /// If one is in order and the ledger does not have its last event: then the ledger has lost it.
     pub async fn newest(&self, store: &dyn Store) -> Result<Option<Live>, StoreError> {
-        let paths = self.paths().unwrap_or_else(|error| {
+        let listed = self.clone();
+        let paths = tokio::task::spawn_blocking(move || listed.paths()).await.map_err(io::Error::other);
+        let paths = paths.flatten().unwrap_or_else(|error| {
             tracing::warn!(dir = %self.dir.display(), %error, "the snapshots cannot be listed");
             Vec::new()
         });
@@ -292,12 +294,11 @@ impl Keeper {
         if since < self.due.load(Ordering::Acquire) || self.is_taking.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (keeper, live) = (Arc::clone(self), live());
+        let (taking, live) = (Taking(Arc::clone(self)), live());
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = keeper.write(&live) {
+            if let Err(error) = taking.0.write(&live) {
                 tracing::warn!(%error, "no snapshot was written; it is tried again later");
             }
-            keeper.is_taking.store(false, Ordering::Release);
         });
     }
 
@@ -354,6 +355,15 @@ impl Keeper {
         self.snapshots.prune(*last)?;
         tracing::info!(%position, "snapshot written");
         Ok(Some(position))
+    }
+}
+
+/// A snapshot is being taken beside the folding; the next can be once this goes, also by a panic.
+struct Taking(Arc<Keeper>);
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        self.0.is_taking.store(false, Ordering::Release);
     }
 }
 

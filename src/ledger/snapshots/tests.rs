@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::super::tests::{Given, START, exchange, grant};
 use super::super::{LedgerOptions, SnapshotOptions};
 use super::*;
-use crate::store::{Append, Expected, Head, MemoryStore, NewRecord, Record, Subscription};
+use crate::store::{Append, Expected, Head, MemoryStore, NewRecord, Record, StoreError, Subscription};
 
 /// A store that remembers from where it was subscribed to.
 #[derive(Debug)]

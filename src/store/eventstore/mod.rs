@@ -49,6 +49,7 @@ use super::{
     check_limits,
 };
 use crate::clock::Clock;
+use crate::tasks::Tasks;
 
 /// How long a subscription may usually be silent.
 const SILENT_FOR: Duration = Duration::from_secs(10);
@@ -81,6 +82,7 @@ pub struct EventStore {
     minted: Option<Uuid>,
     /// Whether appends are taken. Held by each that is under way.
     is_open: RwLock<bool>,
+    tasks: Arc<Tasks>,
     beating: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -117,9 +119,17 @@ impl EventStore {
             silent_for: options.silent_for,
             resubscribed: AtomicU64::new(0),
         });
-        let beating = options.serve.map(|_| tokio::spawn(heartbeat::beat(Arc::clone(&shared))));
+        let tasks = Arc::new(Tasks::default());
+        let beating = options.serve.map(|_| {
+            let (running, shared) = (tasks.begin("store-heartbeat"), Arc::clone(&shared));
+            tokio::spawn(async move {
+                let _running = running;
+                heartbeat::beat(shared).await;
+            })
+        });
         Ok(Arc::new(Self {
             shared,
+            tasks,
             minted: options.serve,
             is_open: RwLock::new(true),
             beating: Mutex::new(beating),
@@ -132,6 +142,7 @@ impl EventStore {
     }
 
     fn stop_beating(&self) {
+        self.tasks.stop();
         if let Some(beating) = self.beating.lock().unwrap_or_else(PoisonError::into_inner).take() {
             beating.abort();
         }
@@ -243,6 +254,10 @@ impl Store for EventStore {
             true => self.shared.append(stream, expected, records).await,
             false => Err(StoreError::Closed),
         }
+    }
+
+    fn tasks(&self) -> Option<&Tasks> {
+        Some(&self.tasks)
     }
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {

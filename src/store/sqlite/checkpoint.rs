@@ -16,6 +16,7 @@ use rusqlite::Connection;
 
 use super::schema::{Access, connect, file_error};
 use crate::store::StoreError;
+use crate::tasks::Tasks;
 
 /// After how many bytes of records the thread is woken.
 const WAKE_AFTER_BYTES: usize = 4 << 20;
@@ -37,14 +38,13 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn start(path: &Path, tasks: &Arc<Tasks>) -> Result<Self, StoreError> {
         let conn = connect(path, Access::Write).map_err(|error| file_error(path, Position::START, &error))?;
         let (wake, woken) = sync_channel(1);
         let rest_is_yours = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&rest_is_yours);
-        let thread = std::thread::Builder::new()
-            .name("ledger-checkpoint".to_owned())
-            .spawn(move || keep(&conn, &woken, &theirs))
+        let thread = tasks
+            .thread("ledger-checkpoint", move || keep(&conn, &woken, &theirs))
             .map_err(|error| StoreError::Unavailable(format!("no thread for checkpoints: {error}")))?;
         Ok(Self { wake: Some(wake), rest_is_yours, thread: Some(thread), path: path.to_owned(), bytes: 0 })
     }

@@ -30,8 +30,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
-#[cfg(test)]
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -50,6 +48,7 @@ use super::follow::{Progress, follow};
 use super::lock::Lock;
 use super::private;
 use super::{Append, Expected, Head, NewRecord, Record, Seen, Store, StoreError, Subscription, check_limits};
+use crate::tasks::Tasks;
 
 /// Held by the one process that serves the ledger.
 pub const LOCK_FILE: &str = "ledger.lock";
@@ -72,6 +71,7 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     progress: watch::Receiver<Progress>,
     serving: Option<Serving>,
+    tasks: Arc<Tasks>,
 }
 
 /// What a store has that takes appends.
@@ -119,10 +119,11 @@ impl SqliteStore {
         let (ledger, heads_path) = (files.ledger.clone(), files.heads.clone());
         let readers = Readers::new(ledger, heads_path, meta.identity, Some(Arc::clone(&heads)));
         let (progress, head) = watch::channel(Progress { head: last.position, closed: false });
+        let tasks = Arc::new(Tasks::default());
         let writer = Writer {
             latest: LatestTime::of(&conn, &files.ledger)?,
             heads_file: HeadsFile::open(&files.heads, false)?,
-            checkpointer: Checkpointer::start(&files.ledger)?,
+            checkpointer: Checkpointer::start(&files.ledger, &tasks)?,
             seen: SeenFile::open(&files.seen, meta.identity, last),
             path: files.ledger,
             readers: Arc::new(readers),
@@ -133,7 +134,7 @@ impl SqliteStore {
             progress,
             last,
         };
-        Self::serve(writer, flush_file, lock, head)
+        Self::serve(writer, flush_file, lock, head, tasks)
     }
 
     fn serve(
@@ -141,19 +142,16 @@ impl SqliteStore {
         flush_file: HeadsFile,
         lock: Lock,
         progress: watch::Receiver<Progress>,
+        tasks: Arc<Tasks>,
     ) -> Result<Arc<Self>, StoreError> {
         let readers = Arc::clone(&writer.readers);
         let ((commands, queue), (told, closed)) = (mpsc::channel(QUEUE), watch::channel(None));
         let no_thread =
             |error: std::io::Error| StoreError::Unavailable(format!("no thread for the ledger: {error}"));
         let (heads, latest) = (Arc::clone(&writer.heads), Arc::clone(&writer.latest));
-        let keeper = std::thread::Builder::new()
-            .name("ledger-heads".to_owned())
-            .spawn(move || heads.keep(flush_file))
-            .map_err(no_thread)?;
-        let thread = std::thread::Builder::new()
-            .name("ledger-writer".to_owned())
-            .spawn(move || {
+        let keeper = tasks.thread("ledger-heads", move || heads.keep(flush_file)).map_err(no_thread)?;
+        let thread = tasks
+            .thread("ledger-writer", move || {
                 let outcome = live(writer, queue, keeper);
                 drop(lock);
                 told.send_replace(Some(outcome));
@@ -161,7 +159,7 @@ impl SqliteStore {
             .map_err(no_thread)?;
         let (closing, thread) = (watch::channel(false).0, Mutex::new(Some(thread)));
         let serving = Serving { commands, latest, closing, thread, closed };
-        Ok(Arc::new(Self { readers, progress, serving: Some(serving) }))
+        Ok(Arc::new(Self { readers, progress, serving: Some(serving), tasks }))
     }
 
     /// Opens the ledger in a directory to read it, also beside a process that serves it. Appends are
@@ -175,7 +173,7 @@ impl SqliteStore {
         let (_, meta, last) = open_and_look(&files.ledger, Access::Read)?;
         let readers = Arc::new(Readers::new(files.ledger, files.heads, meta.identity, None));
         let (_, progress) = watch::channel(Progress { head: last.position, closed: false });
-        Ok(Arc::new(Self { readers, progress, serving: None }))
+        Ok(Arc::new(Self { readers, progress, serving: None, tasks: Arc::default() }))
     }
 
     /// The same, to answer from it: a ledger that ends before what files have seen of it is refused.
@@ -184,13 +182,6 @@ impl SqliteStore {
             opening::check_whole(dir, seen)?;
         }
         Self::open_read_only(dir)
-    }
-
-    /// Does something to the writer's connection, before whatever is appended next.
-    #[cfg(test)]
-    async fn tamper(&self, tamper: impl FnOnce(&Connection) + Send + 'static) {
-        let serving = self.serving.as_ref().unwrap();
-        assert!(serving.commands.send(Command::Tamper(Box::new(tamper))).await.is_ok());
     }
 
     /// The last position: known here if this process serves the ledger, else in the file.
@@ -291,6 +282,10 @@ impl Store for SqliteStore {
         self.readers.all(after, limit, head).await
     }
 
+    fn tasks(&self) -> Option<&Tasks> {
+        Some(&self.tasks)
+    }
+
     fn newest(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
         self.readers.tail.after(after)
     }
@@ -313,6 +308,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         let Some(serving) = &self.serving else { return Ok(()) };
+        self.tasks.stop();
         if !serving.closing.send_replace(true) {
             // The writer may have stopped by itself; what it left to say is in `closed`.
             let _ = serving.commands.send(Command::Close).await;
@@ -330,6 +326,7 @@ impl Drop for SqliteStore {
     /// Waits for the writer, so that the ledger can be opened again right after.
     fn drop(&mut self) {
         if let Some(serving) = self.serving.take() {
+            self.tasks.stop();
             drop(serving.commands);
             let thread = serving.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             // A writer that panicked has been reported by the panic itself.

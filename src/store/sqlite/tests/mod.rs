@@ -11,12 +11,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
+use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::writer::Command;
 use super::{Options, SqliteStore};
 use crate::store::contract::{fresh_stream, new_records, store_contract};
 use crate::store::{Append, Expected, MAX_PAGE, NewRecord, Record, Store, StoreError};
+
+impl SqliteStore {
+    /// Does something to the writer's connection, before whatever is appended next.
+    pub(super) async fn tamper(&self, tamper: impl FnOnce(&Connection) + Send + 'static) {
+        let serving = self.serving.as_ref().unwrap();
+        assert!(serving.commands.send(Command::Tamper(Box::new(tamper))).await.is_ok());
+    }
+
+    /// Makes the writer's thread panic.
+    pub(crate) async fn break_the_writer(&self) {
+        self.tamper(|_| panic!("on purpose")).await;
+    }
+}
 
 const OPTIONS: Options = Options { identity: Uuid::from_u128(7), now: Timestamp::EPOCH };
 
