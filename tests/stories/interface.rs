@@ -129,16 +129,11 @@ fn every_management_path_asks_for_a_key_first() {
 fn what_is_not_there_is_a_problem_for_programs_and_a_page_for_people() {
     let grantbook = Grantbook::start();
     let admin = grantbook.admin();
-    for path in [
-        "/",
-        "/app",
-        "/apps/",
-        "/oauth",
-        "/oauth/tokens",
-        "/.well-known/openid-configuration",
-        "/../apps",
-        "/%00",
-    ] {
+    // People find a page there.
+    grantbook.get("/").problem(404, "not_found");
+    for path in
+        ["/app", "/apps/", "/oauth", "/oauth/tokens", "/.well-known/openid-configuration", "/../apps", "/%00"]
+    {
         grantbook.get(path).problem(404, "not_found");
         let page = grantbook.send("GET", path, &[("accept", "text/html,*/*;q=0.8")], None).expect(404);
         assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
