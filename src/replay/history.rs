@@ -300,7 +300,7 @@ impl Leading {
 
 fn difference(stored: &KeptRow, expected: &Expected) -> Option<Finding> {
     let at = expected.row.position;
-    if stored.row == expected.row && stored.latest_at == expected.latest_at {
+    if stored.row == expected.row && stored.latest_at == expected.latest_at && stored.is_intact {
         return None;
     }
     if let Some((field, stored, replayed)) = stored.row.difference(&expected.row) {
@@ -310,6 +310,12 @@ fn difference(stored: &KeptRow, expected: &Expected) -> Option<Finding> {
         ));
     }
     let (kept, replayed) = (stored.latest_at, expected.latest_at);
+    if kept == replayed {
+        return Some(wrong(
+            at,
+            "the row of this event is right, and the check kept with it is not".to_owned(),
+        ));
+    }
     (kept != replayed).then(|| {
         wrong(at, format!("the latest time is {kept} in the row of this event, and {replayed} replayed"))
     })

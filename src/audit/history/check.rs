@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::HistoryError;
 use super::file::{End, HistoryReader};
-use super::rows::{COLUMNS, KeptToken, opaque, read};
+use super::leads::{KeptToken, Leads};
+use super::rows::{COLUMNS, is_intact, opaque, read, read_as_it_is};
 use super::schema;
 
 /// What SQLite says of a file in which it finds nothing wrong.
@@ -21,6 +22,8 @@ const SOUND: &str = "ok";
 pub struct KeptRow {
     /// The row.
     pub row: HistoryRow,
+    /// Whether it is what was written.
+    pub is_intact: bool,
     /// The latest time of all rows up to this one.
     pub latest_at: Timestamp,
 }
@@ -29,47 +32,6 @@ pub struct KeptRow {
 fn made_of(conn: &Connection) -> Result<BTreeSet<(String, Option<String>)>, HistoryError> {
     let mut select = conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema")?;
     Ok(select.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
-}
-
-/// What leads from tokens and users to rows: how many there are, and what they come to in any order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Leads {
-    /// How many lead from a token.
-    pub tokens: u64,
-    /// How many lead from a user.
-    pub users: u64,
-    digest: StateDigest,
-}
-
-impl Leads {
-    /// Takes in what leads to the row of a position.
-    pub fn add<'a>(
-        &mut self,
-        at: Position,
-        tokens: &[KeptToken],
-        users: impl IntoIterator<Item = &'a UserId>,
-    ) {
-        let at = at.as_u64().cast_signed();
-        for token in tokens {
-            let user = token.user_id.as_ref().map(UserId::as_str);
-            let expires_at = token.expires_at.map(Timestamp::as_micros);
-            self.add_token(token.token_id.as_uuid().as_bytes(), at, user, expires_at);
-        }
-        users.into_iter().for_each(|user| self.add_user(user.as_str(), at));
-    }
-
-    fn add_token(&mut self, token: &[u8], at: i64, user: Option<&str>, expires_at: Option<i64>) {
-        self.tokens += 1;
-        let expires_at = expires_at.map(i64::to_le_bytes);
-        let expires_at: &[u8] = expires_at.as_ref().map_or(&[], |bytes| bytes);
-        let user = user.unwrap_or_default().as_bytes();
-        self.digest.add("event_tokens", &[token, &at.to_le_bytes(), user, expires_at]);
-    }
-
-    fn add_user(&mut self, user: &str, at: i64) {
-        self.users += 1;
-        self.digest.add("event_users", &[user.as_bytes(), &at.to_le_bytes()]);
-    }
 }
 
 impl HistoryReader {
@@ -115,7 +77,7 @@ impl HistoryReader {
     /// If the file cannot be read.
     pub fn kept(&self, after: Position, up_to: Position, most: usize) -> Result<Vec<KeptRow>, HistoryError> {
         let query = format!(
-            "SELECT {COLUMNS}, latest_at FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3"
+            "SELECT {COLUMNS} FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3"
         );
         let mut select = self.conn()?.prepare_cached(&query)?;
         let [after, up_to] = [after, up_to].map(|position| position.as_u64().cast_signed());
@@ -124,11 +86,12 @@ impl HistoryReader {
         while let Some(row) = rows.next()? {
             let latest_at = Timestamp::from_micros(row.get("latest_at")?);
             let at: i64 = row.get("position")?;
-            let row = read(row).map_err(|error| match error {
+            let is_intact = is_intact(row)?;
+            let row = read_as_it_is(row).map_err(|error| match error {
                 HistoryError::File(why) => HistoryError::File(format!("at position {at}: {why}")),
                 error => error,
             });
-            kept.push(KeptRow { row: row?, latest_at });
+            kept.push(KeptRow { row: row?, is_intact, latest_at });
         }
         Ok(kept)
     }
@@ -222,10 +185,40 @@ impl HistoryReader {
         Ok(Timestamp::from_micros(latest))
     }
 
+    /// Whether everything in the file is what was written: its pages, its indexes, its rows and their ends. Reads all
+    /// of it.
+    pub(super) fn is_whole(&self) -> Result<bool, HistoryError> {
+        let (position, digest) = self.state()?;
+        let (rows, leads) = (self.sum_of_rows()?, self.leads(position)?);
+        let last = self.kept(Position::new(position.as_u64().saturating_sub(1)), position, 1)?.pop();
+        let ends_so = match last {
+            Some(kept) => kept.latest_at == self.latest_at()? && Some(kept.row.event_id) == self.last()?.0,
+            None => position == Position::START,
+        };
+        Ok(ends_so && rows == digest && leads.digest() == self.leads_digest()? && self.damages()?.is_empty())
+    }
+
+    /// What all rows come to.
+    fn sum_of_rows(&self) -> Result<StateDigest, HistoryError> {
+        let mut sum = StateDigest::default();
+        let mut select = self.conn()?.prepare(&format!("SELECT {COLUMNS} FROM events"))?;
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            read(row)?.digest(&mut sum);
+        }
+        Ok(sum)
+    }
+
+    /// What everything that leads to rows should come to.
+    fn leads_digest(&self) -> Result<StateDigest, HistoryError> {
+        let digest = self.conn()?.query_row("SELECT leads FROM state", (), |row| row.get(0))?;
+        Ok(StateDigest::from_bytes(digest))
+    }
+
     /// What everything up to a position comes to, in every table.
     pub(super) fn sum_up_to(&self, position: Position) -> Result<(StateDigest, Leads), HistoryError> {
         let mut sum = StateDigest::default();
-        let query = format!("SELECT {COLUMNS}, latest_at FROM events WHERE position <= ?1");
+        let query = format!("SELECT {COLUMNS} FROM events WHERE position <= ?1");
         let mut select = self.conn()?.prepare(&query)?;
         let mut rows = select.query([position.as_u64().cast_signed()])?;
         while let Some(row) = rows.next()? {

@@ -15,7 +15,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use uuid::Uuid;
 
 use super::HistoryError;
-use super::rows::Writer;
+use super::proof::{self, Proof};
+use super::rows::{COLUMNS, Writer, read};
 use super::schema::{self, is_of};
 use crate::store::{Seen, SeenMark, open_database_to_read, private};
 
@@ -59,7 +60,7 @@ impl Generations {
         let there = self.there()?;
         let mut in_force = None;
         for generation in &there {
-            match File::open(self.path(*generation), ledger) {
+            match File::open_proven(self.path(*generation), ledger) {
                 Ok(file) => {
                     in_force = Some((*generation, file));
                     break;
@@ -77,7 +78,7 @@ impl Generations {
         }
         remove(&self.building())?;
         match in_force {
-            Some((_, file)) => Ok(Arc::new(file)),
+            Some((_, file)) => Ok(file),
             None => {
                 let path = self.path(there.first().map_or(1, |newest| newest + 1));
                 File::make(&path, ledger)?;
@@ -135,7 +136,7 @@ impl Generations {
 
 /// Removes a database and what SQLite keeps beside it.
 fn remove(path: &Path) -> Result<(), HistoryError> {
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", proof::SUFFIX] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         match fs::remove_file(&name) {
@@ -169,6 +170,28 @@ impl File {
         let conn = Connection::open(path)?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
         schema::make(&conn, ledger)
+    }
+
+    /// Opens a file that is what was written: it was closed so, or all of it is looked at.
+    fn open_proven(path: PathBuf, ledger: Uuid) -> Result<Arc<Self>, HistoryError> {
+        let damaged = |what: &str| Err(HistoryError::Damaged(what.to_owned()));
+        match proof::take(&path)? {
+            Proof::Refuted => damaged("it is not what was closed"),
+            Proof::Proven => Ok(Arc::new(Self::open(path, ledger)?)),
+            Proof::Missing => {
+                let file = Arc::new(Self::open(path, ledger)?);
+                let whole = file.reader().and_then(|reader| reader.is_whole());
+                match whole {
+                    Ok(true) => Ok(file),
+                    Ok(false) => damaged("its rows are not what was written"),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn open(path: PathBuf, ledger: Uuid) -> Result<Self, HistoryError> {
@@ -310,13 +333,11 @@ impl HistoryReader {
 
     /// When the last event at or before a position was recorded.
     pub(super) fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, HistoryError> {
-        let last = "SELECT recorded_at FROM events WHERE position <= ?1 ORDER BY position DESC LIMIT 1";
-        let found: Option<i64> = self
-            .conn()?
-            .prepare_cached(last)?
-            .query_row([position.as_u64().cast_signed()], |row| row.get(0))
-            .optional()?;
-        Ok(found.map(Timestamp::from_micros))
+        let last =
+            format!("SELECT {COLUMNS} FROM events WHERE position <= ?1 ORDER BY position DESC LIMIT 1");
+        let mut select = self.conn()?.prepare_cached(&last)?;
+        let mut rows = select.query([position.as_u64().cast_signed()])?;
+        Ok(rows.next()?.map(read).transpose()?.map(|row| row.recorded_at))
     }
 }
 

@@ -156,6 +156,22 @@ async fn can_read_any(store: &dyn Store, unreadable: &[(Position, Position)]) ->
     Ok(false)
 }
 
+/// Builds the file again, because it is damaged; one rebuild at a time.
+pub(super) fn mend(inner: &Arc<Inner>, what: &str) {
+    if inner.is_mending.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    tracing::error!(what, "the history file is damaged, and is built again from the ledger");
+    let inner = Arc::clone(inner);
+    tokio::spawn(async move {
+        match rebuild(&inner, |_, _| !inner.is_closed.load(Ordering::Acquire)).await {
+            Ok(_) => tracing::info!("the history file is built again"),
+            Err(error) => tracing::error!(%error, "the damaged history file could not be built again"),
+        }
+        inner.is_mending.store(false, Ordering::Release);
+    });
+}
+
 impl Inner {
     fn insert(&self, batches: &[Arc<Vec<Record>>]) -> Result<(), HistoryError> {
         if self.is_closed.load(Ordering::Acquire) {

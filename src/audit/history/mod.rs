@@ -8,6 +8,8 @@
 mod check;
 mod file;
 mod follow;
+mod leads;
+mod proof;
 mod query;
 mod rows;
 mod schema;
@@ -27,11 +29,12 @@ use grantbook_projections::live::StateDigest;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-pub use check::{KeptRow, Leads};
+pub use check::KeptRow;
 use file::{File, Generations};
 pub use file::{HistoryReader, StoredHistory, history_seen};
+pub use leads::{KeptToken, Leads};
 pub use query::{Filter, Order};
-pub use rows::{KeptToken, row_and_tokens};
+pub use rows::row_and_tokens;
 pub use schema::VERSION as HISTORY_VERSION;
 pub use shown::ShownRow;
 
@@ -50,6 +53,12 @@ pub enum HistoryError {
     /// SQLite, or the disk, says no.
     #[error("the history file cannot be used: {0}")]
     File(String),
+    /// The file is not what was written. It is built again.
+    #[error(
+        "the history file is damaged: {0}; it is being built again from the ledger, so ask again in a while (if this goes \
+         on, the disk is broken)"
+    )]
+    Damaged(String),
     /// The file is behind the ledger, for longer than a question may wait.
     #[error("the history is at position {at} and has not reached {wanted} yet")]
     Behind {
@@ -68,7 +77,12 @@ pub enum HistoryError {
 
 impl From<rusqlite::Error> for HistoryError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::File(error.to_string())
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                Self::Damaged(error.to_string())
+            }
+            _ => Self::File(error.to_string()),
+        }
     }
 }
 
@@ -117,6 +131,8 @@ struct Inner {
     /// Somebody waits for what was not written yet.
     wanted: Notify,
     is_closed: AtomicBool,
+    /// A damage was found, and a rebuild was begun for it.
+    is_mending: AtomicBool,
     /// For those who read: each holds a thread and a connection.
     room: Arc<Semaphore>,
     /// Held by whoever adds rows, or puts another file in force.
@@ -134,6 +150,7 @@ impl History {
             progress: watch::Sender::new(start),
             wanted: Notify::new(),
             is_closed: AtomicBool::new(false),
+            is_mending: AtomicBool::new(false),
             room: Arc::new(Semaphore::new(READS_AT_ONCE)),
             turn: Mutex::default(),
         });
@@ -194,7 +211,11 @@ impl History {
             let _room = room;
             ask(&file.reader()?)
         });
-        asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?
+        let answer = asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?;
+        if let Err(HistoryError::Damaged(what)) = &answer {
+            follow::mend(&self.inner, what);
+        }
+        answer
     }
 
     /// Where the history is, and a digest of all its rows.
@@ -290,9 +311,16 @@ impl History {
             let _ = task.await;
         }
         if let Some(file) = self.inner.current.load_full() {
-            let closing = tokio::task::spawn_blocking(move || file.close());
-            if let Err(error) = closing.await {
-                tracing::warn!(%error, "the history file was left open");
+            let closing = tokio::task::spawn_blocking(move || {
+                file.close();
+                proof::write(file.path())
+            });
+            match closing.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the history is checked row by row at the next start")
+                }
+                Err(error) => tracing::warn!(%error, "the history file was left open"),
             }
         }
     }

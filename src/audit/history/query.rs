@@ -1,10 +1,11 @@
 //! Which rows are wanted, and in which order. Knows: filters and the indexes that serve them. Must not know:
 //! who asks.
 
+use std::collections::BTreeSet;
+
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
 use grantbook_projections::history::HistoryRow;
 use rusqlite::{OptionalExtension as _, ToSql};
-use uuid::Uuid;
 
 use super::HistoryError;
 use super::file::HistoryReader;
@@ -107,17 +108,18 @@ impl HistoryReader {
         account: &AccountId,
         up_to: Position,
     ) -> Result<Vec<(InstallationId, Option<ClientId>)>, HistoryError> {
-        let query = "SELECT DISTINCT installation_id, client_id FROM events \
-                     WHERE account_id = ?1 AND position <= ?2 AND installation_id IS NOT NULL";
-        let mut select = self.conn()?.prepare_cached(query)?;
+        let query = format!(
+            "SELECT {COLUMNS} FROM events \
+             WHERE account_id = ?1 AND position <= ?2 AND installation_id IS NOT NULL"
+        );
+        let mut select = self.conn()?.prepare_cached(&query)?;
         let mut rows = select.query((account.as_str(), number(up_to)))?;
-        let mut found = Vec::new();
+        let mut found = BTreeSet::new();
         while let Some(row) = rows.next()? {
-            let (installation, app): ([u8; 16], Option<[u8; 16]>) = (row.get(0)?, row.get(1)?);
-            let app = app.map(|app| ClientId::new(Uuid::from_bytes(app)));
-            found.push((InstallationId::new(Uuid::from_bytes(installation)), app));
+            let row = read(row)?;
+            found.extend(row.installation_id.map(|installation| (installation, row.client_id)));
         }
-        Ok(found)
+        Ok(found.into_iter().collect())
     }
 
     /// A position behind which no row was recorded at a time or earlier. A clock may be behind the latest time, so
@@ -180,8 +182,32 @@ impl HistoryReader {
         let mut found = select.query(values.as_slice())?;
         let mut rows = Vec::new();
         while let Some(row) = found.next()? {
-            rows.push(read(row)?);
+            let row = read(row)?;
+            if !filter.leads_to(&row) {
+                let position = row.position;
+                return Err(HistoryError::Damaged(format!(
+                    "an index leads to the row of position {position}"
+                )));
+            }
+            rows.push(row);
         }
         Ok(rows)
+    }
+}
+
+impl Filter {
+    /// Whether a row is about what was asked for: what is found by an index is.
+    fn leads_to(&self, row: &HistoryRow) -> bool {
+        fn is<T: PartialEq>(wanted: Option<&T>, has: Option<&T>) -> bool {
+            wanted.is_none_or(|wanted| Some(wanted) == has)
+        }
+        self.token.is_none_or(|token| row.token_ids.contains(&token))
+            && self.user.as_ref().is_none_or(|user| row.users().any(|about| about == user))
+            && is(self.installation.as_ref(), row.installation_id.as_ref())
+            && is(self.account.as_ref(), row.account_id.as_ref())
+            && is(self.app.as_ref(), row.client_id.as_ref())
+            && is(self.actor.as_ref(), row.actor.as_ref().map(|actor| &actor.id))
+            && is(self.reason.as_ref(), row.reason.as_ref())
+            && is(self.event_type.as_ref(), Some(&row.event_type))
     }
 }

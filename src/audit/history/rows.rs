@@ -1,6 +1,6 @@
 //! Rows on their way into a file, and back. Knows: columns. Must not know: which file, or who asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use grantbook_events::{
     AccountId, Actor, ActorKind, ClientId, Event, EventId, InstallationEvent, InstallationId, Position,
@@ -8,10 +8,12 @@ use grantbook_events::{
 };
 use grantbook_projections::history::{Bare, Earlier, HistoryRow};
 use grantbook_projections::live::StateDigest;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use uuid::Uuid;
 
 use super::HistoryError;
+use super::leads::{KeptToken, Leads};
 use crate::ledger::{self, UnreadableError};
 use crate::store::Record;
 
@@ -21,12 +23,10 @@ const REMEMBERED: usize = 65_536;
 /// Every column of a row, in the order of [`read`].
 pub(super) const COLUMNS: &str = "position, recorded_at, event_id, stream, revision, type, client_id, account_id, \
                                   user_id, installation_id, token_ids, actor_kind, actor_id, reason, request_id, \
-                                  token_users";
+                                  token_users, latest_at, crc";
+/// The last of them: over all others.
+const CRC: usize = 17;
 
-const INSERT: &str = "INSERT INTO events (position, recorded_at, latest_at, event_id, stream, revision, type, \
-                      client_id, account_id, user_id, installation_id, token_ids, actor_kind, actor_id, reason, \
-                      request_id, token_users) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-                      ?15, ?16, ?17)";
 const INSERT_TOKEN: &str =
     "INSERT INTO event_tokens (token_id, position, user_id, expires_at) VALUES (?1, ?2, ?3, ?4)";
 const INSERT_USER: &str = "INSERT OR IGNORE INTO event_users (user_id, position) VALUES (?1, ?2)";
@@ -44,19 +44,21 @@ pub(super) struct Writer {
     position: Position,
     latest_at: i64,
     digest: StateDigest,
+    leads: Leads,
     places: HashMap<InstallationId, (ClientId, AccountId)>,
 }
 
 impl Writer {
     pub(super) fn new(conn: Connection) -> Result<Self, HistoryError> {
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        let (position, latest_at, digest): (i64, i64, [u8; 32]) =
-            conn.query_row("SELECT position, latest_at, digest FROM state", (), read)?;
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let (position, latest_at, digest, leads): (i64, i64, [u8; 32], [u8; 32]) =
+            conn.query_row("SELECT position, latest_at, digest, leads FROM state", (), read)?;
         Ok(Self {
             conn,
             position: Position::new(position.cast_unsigned()),
             latest_at,
             digest: StateDigest::from_bytes(digest),
+            leads: Leads::from_digest(StateDigest::from_bytes(leads)),
             places: HashMap::new(),
         })
     }
@@ -84,7 +86,7 @@ impl Writer {
         &mut self,
         records: impl IntoIterator<Item = &'a Record>,
     ) -> Result<(), HistoryError> {
-        let Self { conn, position, latest_at, digest, places } = self;
+        let Self { conn, position, latest_at, digest, leads, places } = self;
         let new: Vec<&Record> =
             records.into_iter().skip_while(|record| record.position <= *position).collect();
         let Some(last) = new.last() else { return Ok(()) };
@@ -92,7 +94,7 @@ impl Writer {
             places.clear();
         }
         let transaction = conn.transaction()?;
-        let (mut latest, mut sum) = (*latest_at, *digest);
+        let (mut latest, mut sum, mut led) = (*latest_at, *digest, *leads);
         for record in &new {
             let earlier = &mut LookedUp { conn: &transaction, places };
             let (row, tokens) = row_and_tokens(record, &ledger::read(record), earlier)?;
@@ -100,6 +102,7 @@ impl Writer {
             row.digest(&mut sum);
             write(&transaction, &row, latest)?;
             write_beside(&transaction, &row, &tokens)?;
+            led.add(row.position, &tokens, row.users().collect::<BTreeSet<_>>());
         }
         let previous = match new.as_slice() {
             [.., before, _] => before.position,
@@ -107,7 +110,7 @@ impl Writer {
         };
         transaction
             .prepare_cached(
-                "UPDATE state SET position = ?1, event_id = ?2, previous = ?3, latest_at = ?4, digest = ?5",
+                "UPDATE state SET position = ?1, event_id = ?2, previous = ?3, latest_at = ?4, digest = ?5, leads = ?6",
             )?
             .execute((
                 last.position.as_u64().cast_signed(),
@@ -115,22 +118,12 @@ impl Writer {
                 previous.as_u64().cast_signed(),
                 latest,
                 sum.to_bytes(),
+                led.digest().to_bytes(),
             ))?;
         transaction.commit()?;
-        (*position, *latest_at, *digest) = (last.position, latest, sum);
+        (*position, *latest_at, *digest, *leads) = (last.position, latest, sum, led);
         Ok(())
     }
-}
-
-/// What is kept of a token beside the row of an event that issued or ended it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptToken {
-    /// Names the token.
-    pub token_id: TokenId,
-    /// Whose it is, if the event issued it.
-    pub user_id: Option<UserId>,
-    /// From when on it is refused, if the event issued it; `None` is never.
-    pub expires_at: Option<Timestamp>,
 }
 
 /// The row of a record, whether it can be read or not, and what is kept of its tokens.
@@ -178,26 +171,68 @@ fn tokens_of(row: &HistoryRow, event: &Event) -> Vec<KeptToken> {
 
 fn write(conn: &Connection, row: &HistoryRow, latest_at: i64) -> Result<(), rusqlite::Error> {
     let tokens: Vec<u8> = row.token_ids.iter().flat_map(|token| *token.as_uuid().as_bytes()).collect();
-    conn.prepare_cached(INSERT)?.execute(rusqlite::params![
-        row.position.as_u64().cast_signed(),
-        row.recorded_at.as_micros(),
-        latest_at,
-        row.event_id.as_uuid().as_bytes(),
-        row.stream.as_str(),
-        row.revision.as_u64().cast_signed(),
-        row.event_type,
-        row.client_id.map(|id| *id.as_uuid().as_bytes()),
-        row.account_id.as_ref().map(AccountId::as_str),
-        row.user_id.as_ref().map(UserId::as_str),
-        row.installation_id.map(|id| *id.as_uuid().as_bytes()),
-        (!tokens.is_empty()).then_some(tokens),
-        row.actor.as_ref().map(|actor| kind_name(actor.kind)),
-        row.actor.as_ref().map(|actor| actor.id.as_str()),
-        row.reason,
-        row.request_id.as_ref().map(grantbook_events::RequestId::as_str),
-        (!row.token_users.is_empty()).then(|| serde_json::json!(row.token_users).to_string()),
-    ])?;
+    let id = |id: uuid::Uuid| Value::from(id.as_bytes().to_vec());
+    let text = |text: &str| Value::from(text.to_owned());
+    let users = || serde_json::json!(row.token_users).to_string();
+    let mut values = vec![
+        row.position.as_u64().cast_signed().into(),
+        row.recorded_at.as_micros().into(),
+        id(*row.event_id.as_uuid()),
+        text(row.stream.as_str()),
+        row.revision.as_u64().cast_signed().into(),
+        text(&row.event_type),
+        row.client_id.map(|of| id(*of.as_uuid())).into(),
+        row.account_id.as_ref().map(|of| text(of.as_str())).into(),
+        row.user_id.as_ref().map(|of| text(of.as_str())).into(),
+        row.installation_id.map(|of| id(*of.as_uuid())).into(),
+        (!tokens.is_empty()).then_some(tokens).into(),
+        row.actor.as_ref().map(|actor| text(kind_name(actor.kind))).into(),
+        row.actor.as_ref().map(|actor| text(&actor.id)).into(),
+        row.reason.as_deref().map(text).into(),
+        row.request_id.as_ref().map(|of| text(of.as_str())).into(),
+        (!row.token_users.is_empty()).then(users).into(),
+        latest_at.into(),
+    ];
+    values.push(i64::from(crc_of(values.iter().map(ValueRef::from))).into());
+    let insert = format!("INSERT INTO events ({COLUMNS}) VALUES (?{})", ", ?".repeat(CRC));
+    conn.prepare_cached(&insert)?.execute(rusqlite::params_from_iter(values))?;
     Ok(())
+}
+
+/// A CRC-32 over values: it tells every flipped bit, and nothing here has to withstand somebody who can write
+/// the file.
+fn crc_of<'a>(values: impl Iterator<Item = ValueRef<'a>>) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    for value in values {
+        let (kind, number);
+        let (kind, bytes): (u8, &[u8]) = match value {
+            ValueRef::Null => (0, &[]),
+            ValueRef::Integer(value) => {
+                number = value.to_le_bytes();
+                (1, &number)
+            }
+            ValueRef::Real(value) => {
+                kind = value.to_le_bytes();
+                (2, &kind)
+            }
+            ValueRef::Text(text) => (3, text),
+            ValueRef::Blob(blob) => (4, blob),
+        };
+        crc.update(&[kind]);
+        crc.update(&(bytes.len() as u64).to_le_bytes());
+        crc.update(bytes);
+    }
+    crc.finalize()
+}
+
+/// Whether a row is what was written.
+pub(super) fn is_intact(row: &Row<'_>) -> Result<bool, rusqlite::Error> {
+    let values: Vec<ValueRef<'_>> = (0..CRC).map(|column| row.get_ref(column)).collect::<Result<_, _>>()?;
+    let crc = match row.get_ref(CRC)? {
+        ValueRef::Integer(crc) => Some(crc),
+        _ => None,
+    };
+    Ok(crc == Some(i64::from(crc_of(values.into_iter()))))
 }
 
 /// What leads from tokens and users to the row.
@@ -252,8 +287,17 @@ impl Earlier for LookedUp<'_> {
     }
 }
 
-/// Reads a row back.
+/// Reads a row back, if it is what was written.
 pub(super) fn read(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
+    if !is_intact(row)? {
+        let position = row.get::<_, i64>(0)?;
+        return Err(HistoryError::Damaged(format!("the row of position {position} is not what was written")));
+    }
+    read_as_it_is(row)
+}
+
+/// Reads a row back, whatever became of it.
+pub(super) fn read_as_it_is(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
     let id = |column: usize| -> Result<Option<Uuid>, HistoryError> {
         Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
     };

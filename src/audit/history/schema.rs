@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::HistoryError;
 
 /// What is in a file: another number for every release that writes other rows.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// No grantbook will come to this: what says so is damaged.
 const VERSION_BEYOND: u32 = 10_000;
@@ -20,7 +20,9 @@ CREATE TABLE state (
     event_id BLOB,
     previous INTEGER NOT NULL,
     latest_at INTEGER NOT NULL,
-    digest BLOB NOT NULL
+    digest BLOB NOT NULL,
+    -- What event_tokens and event_users come to.
+    leads BLOB NOT NULL
 ) STRICT;
 CREATE TABLE events (
     position INTEGER PRIMARY KEY,
@@ -41,7 +43,9 @@ CREATE TABLE events (
     actor_kind TEXT,
     actor_id TEXT,
     reason TEXT,
-    request_id TEXT
+    request_id TEXT,
+    -- Over all other columns: checked whenever the row is read.
+    crc INTEGER NOT NULL
 ) STRICT;
 -- Each ends with the position, as every index does.
 CREATE INDEX by_time ON events (latest_at);
@@ -76,7 +80,7 @@ pub(super) fn make(conn: &Connection, ledger: Uuid) -> Result<(), HistoryError> 
     conn.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION};"))?;
     let none = StateDigest::default().to_bytes();
     conn.execute(
-        "INSERT INTO state VALUES (1, ?1, 0, NULL, 0, ?2, ?3)",
+        "INSERT INTO state VALUES (1, ?1, 0, NULL, 0, ?2, ?3, ?3)",
         (ledger.as_bytes(), i64::MIN, none),
     )?;
     Ok(conn.execute_batch("COMMIT")?)

@@ -1,5 +1,7 @@
 //! The history has a row an event, whatever happens to its file; and a page neither repeats nor misses one.
 
+mod damage;
+
 use std::collections::BTreeSet;
 use std::fs;
 

@@ -18,6 +18,9 @@ use crate::audit::{AuditError, HistoryError};
 
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
+        if let HistoryError::Damaged(_) = error {
+            return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "history_damaged", error.to_string());
+        }
         // The command line may have asked a server of its own, whose log nobody has.
         let detail = format!("history cannot be asked: {error}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "history_unavailable", detail)
