@@ -134,6 +134,7 @@ fn build(tokens: &[PlainSecret]) -> Live {
         };
         let exchanged = CodeExchanged {
             grant_id,
+            granted_at: Timestamp::EPOCH,
             token_id: secrets::new_token_id(Timestamp::EPOCH),
             token_digest: token.digest(),
             user_id,

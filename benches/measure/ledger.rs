@@ -181,6 +181,7 @@ fn issue(
     };
     let exchanged = CodeExchanged {
         grant_id: granted.grant_id,
+        granted_at: now,
         token_id: secrets::new_token_id(now),
         token_digest: token.digest(),
         user_id,

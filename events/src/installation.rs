@@ -51,6 +51,8 @@ pub struct AccessGranted {
 pub struct CodeExchanged {
     /// The approval whose code was exchanged.
     pub grant_id: GrantId,
+    /// When that approval was recorded.
+    pub granted_at: Timestamp,
     /// Names the token.
     pub token_id: TokenId,
     /// SHA-256 of the token.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use grantbook_events::{
-    AppEvent, AppRegistered, AppUpdated, ClientId, Event, NewSecret, Recorded, SecretDigest, SecretId,
-    Timestamp, TokenPolicy,
+    AppEvent, AppRegistered, AppUpdated, ClientId, Event, NewSecret, Position, Recorded, SecretDigest,
+    SecretId, Timestamp, TokenPolicy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,8 @@ pub struct RegisteredApp {
     pub status: AppStatus,
     /// Codes granted up to this time are dead: the time of the last suspension.
     pub codes_dead_until: Option<Timestamp>,
+    /// Every suspension, oldest first.
+    pub suspensions: Vec<Suspension>,
     /// When it was registered.
     pub registered_at: Timestamp,
     /// When it last changed.
@@ -74,6 +76,15 @@ pub enum AppStatus {
         /// What is wrong with the event.
         reason: String,
     },
+}
+
+/// When an app was suspended: every code that was granted before and not exchanged yet died (C5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// Where its event is.
+    pub position: Position,
 }
 
 /// A client secret, by its digest.
@@ -107,6 +118,12 @@ impl RegisteredApp {
         matches!(self.status, AppStatus::Deleted { .. })
     }
 
+    /// Whether a code was dead when it was exchanged: the app was suspended between its approval and its exchange. Then
+    /// the token never counts, also after the app is resumed. A token that was there before a suspension does.
+    pub fn had_ended(&self, granted_at: Timestamp, exchanged: Position) -> bool {
+        self.suspensions.iter().any(|suspended| granted_at <= suspended.at && suspended.position < exchanged)
+    }
+
     /// The earliest time at which an approval of the app as it is now can be recorded: after its registration, and after
     /// the suspension that ended the codes of earlier ones.
     pub fn first_grant_at(&self) -> Timestamp {
@@ -133,6 +150,7 @@ impl RegisteredApp {
             token_policy: event.token_policy,
             status: AppStatus::Active,
             codes_dead_until: None,
+            suspensions: Vec::new(),
             registered_at: at,
             changed_at: at,
         }
@@ -154,7 +172,7 @@ impl RegisteredApp {
         }
     }
 
-    fn apply(&mut self, event: &AppEvent, at: Timestamp) -> Result<(), &'static str> {
+    fn apply(&mut self, event: &AppEvent, at: Timestamp, position: Position) -> Result<(), &'static str> {
         if let AppStatus::Deleted { .. } = self.status {
             return Err("the app was deleted before");
         }
@@ -174,6 +192,7 @@ impl RegisteredApp {
             AppEvent::Suspended(event) => {
                 self.status = AppStatus::Suspended { reason: event.reason.clone() };
                 self.codes_dead_until = Some(at);
+                self.suspensions.push(Suspension { at, position });
             }
             AppEvent::Resumed(_) => self.status = AppStatus::Active,
             AppEvent::Deleted(event) => self.status = AppStatus::Deleted { reason: event.reason.clone() },
@@ -200,7 +219,7 @@ impl StreamState for App {
             }
         };
         match self {
-            Self::Registered(app) => app.apply(event, at).map_err(wrong),
+            Self::Registered(app) => app.apply(event, at, recorded.envelope.position).map_err(wrong),
             Self::Unregistered => match event {
                 AppEvent::Registered(event) => {
                     *self = Self::Registered(Box::new(RegisteredApp::register(event, at)));

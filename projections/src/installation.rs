@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grantbook_events::{
     AccessGranted, AccountId, ClientId, CodeExchanged, Event, GrantId, InstallationEvent, InstallationId,
-    Recorded, SecretDigest, Timestamp, TokenId, UserId,
+    Position, Recorded, SecretDigest, Timestamp, TokenId, UserId,
 };
 
 use crate::app::RegisteredApp;
@@ -17,6 +17,10 @@ use crate::live::TokenFacts;
 /// How long a grant is remembered although nothing can come of it any more: longer than any code or
 /// consent form lives, so that the same form cannot be sent twice.
 pub const GRANT_MEMORY: Duration = Duration::from_secs(60 * 60);
+
+/// How many codes of one user can wait for their exchange. One more ends the oldest, so that who approves again and again
+/// holds no more than that.
+pub const MAX_PENDING_PER_USER: usize = 10;
 
 /// One app on one account, or the absence of any approval.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,7 +81,7 @@ pub enum CodeState {
     Pending,
     /// It was exchanged.
     Spent,
-    /// It was ended by an uninstall before it was exchanged.
+    /// It was ended before it was exchanged: by an uninstall, or because later ones of the same user wait.
     Ended,
 }
 
@@ -89,6 +93,10 @@ pub struct LiveToken {
     pub token_id: TokenId,
     /// The approval it came from.
     pub grant_id: GrantId,
+    /// When that was recorded.
+    pub granted_at: Timestamp,
+    /// Where the event is that issued it.
+    pub position: Position,
     /// SHA-256 of the token.
     pub digest: SecretDigest,
     /// Whose token it is.
@@ -139,7 +147,8 @@ impl InstalledApp {
         now: Timestamp,
     ) -> Option<TokenFacts> {
         let token = self.tokens.iter().find(|token| token.digest == *digest)?;
-        (app.is_active() && token.is_unexpired(now)).then(|| TokenFacts {
+        let counts = app.is_active() && !app.had_ended(token.granted_at, token.position);
+        (counts && token.is_unexpired(now)).then(|| TokenFacts {
             token_id: token.token_id,
             client_id: self.client_id,
             installation_id,
@@ -176,7 +185,18 @@ impl InstalledApp {
             granted_at: at,
             code: CodeState::Pending,
         });
+        self.end_oldest_pending(&event.user_id);
         Ok(())
+    }
+
+    fn end_oldest_pending(&mut self, user: &UserId) {
+        let of_user = |grant: &&mut Grant| grant.code == CodeState::Pending && grant.user_id == *user;
+        let pending = self.grants.iter_mut().filter(of_user).count();
+        if pending > MAX_PENDING_PER_USER
+            && let Some(oldest) = self.grants.iter_mut().find(of_user)
+        {
+            oldest.code = CodeState::Ended;
+        }
     }
 
     /// Drops what can no longer matter to any decision, judged by recorded time only, so that every
@@ -191,7 +211,12 @@ impl InstalledApp {
         });
     }
 
-    fn exchange(&mut self, event: &CodeExchanged, at: Timestamp) -> Result<(), &'static str> {
+    fn exchange(
+        &mut self,
+        event: &CodeExchanged,
+        at: Timestamp,
+        position: Position,
+    ) -> Result<(), &'static str> {
         let grant = self.grants.iter_mut().find(|grant| grant.grant_id == event.grant_id);
         let grant = grant.ok_or("the grant does not exist")?;
         if grant.code != CodeState::Pending {
@@ -201,6 +226,8 @@ impl InstalledApp {
         self.tokens.push(LiveToken {
             token_id: event.token_id,
             grant_id: event.grant_id,
+            granted_at: event.granted_at,
+            position,
             digest: event.token_digest,
             user_id: event.user_id.clone(),
             scopes: event.scopes.clone(),
@@ -224,10 +251,15 @@ impl InstalledApp {
         }
     }
 
-    fn apply(&mut self, event: &InstallationEvent, at: Timestamp) -> Result<(), &'static str> {
+    fn apply(
+        &mut self,
+        event: &InstallationEvent,
+        at: Timestamp,
+        position: Position,
+    ) -> Result<(), &'static str> {
         match event {
             InstallationEvent::AccessGranted(event) => self.grant(event, at)?,
-            InstallationEvent::CodeExchanged(event) => self.exchange(event, at)?,
+            InstallationEvent::CodeExchanged(event) => self.exchange(event, at, position)?,
             InstallationEvent::CodeReplayed(event) => self.end_tokens(&event.token_ids),
             InstallationEvent::TokenRevoked(event) => self.end_tokens(&[event.token_id]),
             InstallationEvent::Uninstalled(event) => {
@@ -244,7 +276,7 @@ impl InstalledApp {
 
 impl StreamState for Installation {
     fn apply(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
-        let at = recorded.envelope.recorded_at;
+        let (at, position) = (recorded.envelope.recorded_at, recorded.envelope.position);
         let wrong = |detail| FoldError::new(recorded, detail);
         let event = match &recorded.event {
             Event::Installation(event) => event,
@@ -253,7 +285,7 @@ impl StreamState for Installation {
             }
         };
         match self {
-            Self::Present(installed) => installed.apply(event, at).map_err(wrong),
+            Self::Present(installed) => installed.apply(event, at, position).map_err(wrong),
             Self::Absent => match event {
                 InstallationEvent::AccessGranted(first) => {
                     let mut installed = InstalledApp {
@@ -264,7 +296,7 @@ impl StreamState for Installation {
                         tokens: Vec::new(),
                         changed_at: at,
                     };
-                    installed.apply(event, at).map_err(wrong)?;
+                    installed.apply(event, at, position).map_err(wrong)?;
                     *self = Self::Present(installed);
                     Ok(())
                 }

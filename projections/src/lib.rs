@@ -12,7 +12,9 @@ mod installation;
 pub mod live;
 mod operator_key;
 
-pub use app::{App, AppStatus, ClientSecret, RegisteredApp};
+pub use app::{App, AppStatus, ClientSecret, RegisteredApp, Suspension};
 pub use fold::{FoldError, StreamState};
-pub use installation::{CodeState, GRANT_MEMORY, Grant, Installation, InstalledApp, LiveToken};
+pub use installation::{
+    CodeState, GRANT_MEMORY, Grant, Installation, InstalledApp, LiveToken, MAX_PENDING_PER_USER,
+};
 pub use operator_key::{IssuedKey, OperatorKey};

@@ -19,6 +19,7 @@ use answers::app_then;
 pub use answers::{AccountThen, Change, Changes, Cut, InstallationThen, TokenAnswer, TokenThen};
 
 use super::history::{History, HistoryError};
+use super::sentences::DEAD_CODE;
 use super::timeline::{Moment, moment_of};
 use crate::ledger::{Ledger, LedgerError, NotYet, Until, aside, fold, read};
 use crate::store::{Record, StoreError};
@@ -211,6 +212,9 @@ impl<'a> Past<'a> {
             return Ok(Some(answer("quarantined", why, None)));
         }
         let app = issue.client_id.and_then(|app| live.app(&app));
+        if app.as_ref().is_some_and(|app| app.had_ended(exchanged.granted_at, issued.envelope.position)) {
+            return Ok(Some(answer("never_valid", DEAD_CODE.to_owned(), told(issued))));
+        }
         let status = app.as_ref().map(|app| &app.status);
         let why = match app_then(status).1 {
             Some(reason) => sentence(&reason),

@@ -5,6 +5,9 @@ use grantbook_events::{
     InstallationEvent, RevocationReason, TokenId, TokenRevoked, UninstallReason,
 };
 
+/// Of the exchange of a code that a suspension had ended.
+pub(super) const DEAD_CODE: &str = "The app was suspended between the approval and the exchange, so the code was dead, and the token never counts.";
+
 /// Who did it.
 pub(super) fn who(actor: &Actor) -> String {
     match actor.kind {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grantbook_events::{
-    Actor, ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId, Position, Recorded,
-    RequestId, Revision, StreamKind, Timestamp, TokenId,
+    Actor, AppEvent, ClientId, CodeExchanged, Envelope, Event, EventId, InstallationEvent, InstallationId,
+    Position, Recorded, RequestId, Revision, StreamKind, Timestamp, TokenId,
 };
 use grantbook_projections::live::Poison;
 use serde::Serialize;
@@ -192,6 +192,9 @@ fn moment(recorded: &Recorded, tokens: &mut Tokens, quarantine: &Quarantine) -> 
     if quarantine.has_begun(moment.position) {
         return Some(moment);
     }
+    if let Event::App(AppEvent::Suspended(_)) = &recorded.event {
+        tokens.suspended.push(moment.recorded_at);
+    }
     if let Event::Installation(event) = &recorded.event
         && let Some(change) = tokens.see(event, moment.recorded_at)
     {
@@ -227,6 +230,7 @@ fn moment_with(envelope: &Envelope, sentence: String) -> Moment {
 #[derive(Debug, Default)]
 struct Tokens {
     there: HashMap<TokenId, Option<Timestamp>>,
+    suspended: Vec<Timestamp>,
     was_installed: bool,
 }
 
@@ -238,6 +242,9 @@ impl Tokens {
         let before = self.there.len();
         match event {
             InstallationEvent::AccessGranted(_) => {}
+            InstallationEvent::CodeExchanged(event) if self.is_dead(event) => {
+                return Some(sentences::DEAD_CODE);
+            }
             InstallationEvent::CodeExchanged(event) => {
                 self.there.insert(event.token_id, event.expires_at);
             }
@@ -253,6 +260,10 @@ impl Tokens {
             (1.., 0) => Some("No token is left: the app is not installed any more."),
             _ => None,
         }
+    }
+
+    fn is_dead(&self, event: &CodeExchanged) -> bool {
+        self.suspended.iter().any(|suspended| event.granted_at <= *suspended)
     }
 
     fn end(&mut self, tokens: &[TokenId]) {

@@ -115,6 +115,7 @@ impl ExchangeCode {
         let expires_at = self.rules.lifetime.map(|lifetime| now.plus(lifetime));
         let exchanged = InstallationEvent::CodeExchanged(CodeExchanged {
             grant_id: grant.grant_id,
+            granted_at: grant.granted_at,
             token_id: self.token_id,
             token_digest: self.token_digest,
             user_id: grant.user_id.clone(),

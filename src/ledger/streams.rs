@@ -13,8 +13,14 @@ impl Ledger {
     /// The events of one stream, oldest first.
     pub async fn events_of(&self, stream: &StreamName) -> Result<Vec<Recorded>, LedgerError> {
         let records = self.records_of(stream, Revision::FIRST).await?;
+        // What cannot be read has put its stream in quarantine, which says why, and what to do.
+        let quarantine = self.live().quarantine_of(stream);
+        let unreadable = move |error| match &quarantine {
+            Some(poison) => LedgerError::Quarantined(Arc::clone(poison)),
+            None => LedgerError::from(error),
+        };
         let count = records.len();
-        let decode = move || records.iter().map(|record| read(record).map_err(LedgerError::from)).collect();
+        let decode = move || records.iter().map(|record| read(record).map_err(&unreadable)).collect();
         aside(count, decode).await?
     }
 

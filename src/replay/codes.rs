@@ -14,7 +14,7 @@ use super::Finding;
 use super::sorted::{Entry, Sorted};
 
 /// Bytes of what is noted of an event.
-const NOTE: usize = 21;
+const NOTE: usize = 29;
 
 /// What became of every code so far, sorted on disk.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ struct Note {
     epoch: u32,
     /// When the code expires, or when it was presented.
     time: Timestamp,
+    /// When it was granted.
+    granted_at: Timestamp,
 }
 
 impl Codes {
@@ -53,14 +55,20 @@ impl Codes {
         let (grant_id, note) = match event {
             InstallationEvent::AccessGranted(event) => {
                 let about = about(id, &event.user_id, &event.scopes);
-                (event.grant_id, Note { kind: Kind::Granted, about, epoch, time: event.code_expires_at })
+                (
+                    event.grant_id,
+                    Note { kind: Kind::Granted, about, epoch, time: event.code_expires_at, granted_at: time },
+                )
             }
             InstallationEvent::CodeExchanged(event) => {
                 let about = about(id, &event.user_id, &event.scopes);
-                (event.grant_id, Note { kind: Kind::Exchanged, about, epoch, time })
+                (
+                    event.grant_id,
+                    Note { kind: Kind::Exchanged, about, epoch, time, granted_at: event.granted_at },
+                )
             }
             InstallationEvent::CodeReplayed(event) => {
-                (event.grant_id, Note { kind: Kind::Replayed, about: 0, epoch, time })
+                (event.grant_id, Note { kind: Kind::Replayed, about: 0, epoch, time, granted_at: time })
             }
             InstallationEvent::Uninstalled(_) => {
                 self.epochs.insert(id, epoch + 1);
@@ -107,7 +115,8 @@ impl Note {
         let mut bytes = [self.kind as u8; NOTE];
         bytes[1..9].copy_from_slice(&self.about.to_be_bytes());
         bytes[9..13].copy_from_slice(&self.epoch.to_be_bytes());
-        bytes[13..].copy_from_slice(&self.time.as_micros().to_be_bytes());
+        bytes[13..21].copy_from_slice(&self.time.as_micros().to_be_bytes());
+        bytes[21..].copy_from_slice(&self.granted_at.as_micros().to_be_bytes());
         bytes
     }
 
@@ -116,11 +125,13 @@ impl Note {
         let ([kind], rest) = bytes.split_first_chunk()?;
         let (about, rest) = rest.split_first_chunk()?;
         let (epoch, rest) = rest.split_first_chunk()?;
+        let (time, rest) = rest.split_first_chunk()?;
         Some(Self {
             kind: kinds.into_iter().find(|known| *known as u8 == *kind)?,
             about: u64::from_be_bytes(*about),
             epoch: u32::from_be_bytes(*epoch),
-            time: Timestamp::from_micros(i64::from_be_bytes(*rest.first_chunk()?)),
+            time: Timestamp::from_micros(i64::from_be_bytes(*time)),
+            granted_at: Timestamp::from_micros(i64::from_be_bytes(*rest.first_chunk()?)),
         })
     }
 }
@@ -160,6 +171,15 @@ fn differs(exchanged: Note, at: Position, granted: Note) -> Option<String> {
     if exchanged.epoch != granted.epoch {
         return Some(format!("the code of position {at} is exchanged after an uninstall has ended it"));
     }
+    if exchanged.granted_at != granted.granted_at {
+        return Some(format!(
+            "the token says that its approval was recorded at {}, and position {at} was at {}: an app that was suspended \
+             in between ends the code",
+            exchanged.granted_at, granted.granted_at
+        ));
+    }
+    // Where recorded time waits for a clock that was ahead, a code may end before its approval.
     let end = granted.time;
-    (exchanged.time >= end).then(|| format!("the code of position {at} is exchanged after its end at {end}"))
+    (exchanged.time >= end && end > granted.granted_at)
+        .then(|| format!("the code of position {at} is exchanged after its end at {end}"))
 }

@@ -78,6 +78,7 @@ impl Live {
                 ("status", format!("{:?}", app.status)),
                 ("token policy", format!("{:?}", app.token_policy)),
                 ("codes dead until", or_none(app.codes_dead_until)),
+                ("suspensions", app.suspensions.len().to_string()),
                 ("registered at", app.registered_at.to_string()),
                 ("changed at", app.changed_at.to_string()),
                 ("secrets", of_secrets(|secret| secret.secret_id.to_string())),

@@ -56,7 +56,7 @@ pub struct Live {
 
 impl Live {
     /// What the fold and its image are: another number for every release that folds otherwise.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// An empty projection, before the first event.
     pub fn new() -> Self {
@@ -149,7 +149,7 @@ impl Live {
             (StreamKind::App(id), Event::App(_)) => self.apps.apply(id, recorded),
             (StreamKind::OperatorKey(_), Event::OperatorKey(_)) => self.keys.apply(recorded),
             (StreamKind::Installation(id), Event::Installation(event)) => {
-                let applied = self.apply_installation(id, event, envelope.recorded_at);
+                let applied = self.apply_installation(id, event, envelope.recorded_at, envelope.position);
                 applied.map_err(|detail| FoldError::new(recorded, detail))
             }
             (StreamKind::App(_) | StreamKind::OperatorKey(_) | StreamKind::Installation(_), _) => {
@@ -163,6 +163,7 @@ impl Live {
         id: InstallationId,
         event: &InstallationEvent,
         at: Timestamp,
+        position: Position,
     ) -> Result<(), &'static str> {
         match event {
             InstallationEvent::AccessGranted(event) => {
@@ -172,6 +173,10 @@ impl Live {
             InstallationEvent::CodeExchanged(event) => {
                 let place = self.installations.place(id).ok_or("access was not granted before")?;
                 let app = self.installations.app(place).ok_or("access was not granted before")?;
+                if self.apps.get(&app.client_id).is_some_and(|app| app.had_ended(event.granted_at, position))
+                {
+                    return Ok(());
+                }
                 let token = self.tokens.insert(NewToken {
                     token_id: event.token_id,
                     digest: event.token_digest,

@@ -44,6 +44,8 @@ struct Place {
 #[derive(Debug, Default)]
 pub struct Expected {
     active: BTreeMap<ClientId, bool>,
+    /// When each app was suspended.
+    suspended: BTreeMap<ClientId, Vec<Timestamp>>,
     places: BTreeMap<InstallationId, Place>,
     /// Installations in order of first approval.
     in_order: Vec<InstallationId>,
@@ -66,6 +68,7 @@ impl Expected {
                 }
                 AppEvent::Suspended(_) => {
                     self.active.insert(id, false);
+                    self.suspended.entry(id).or_default().push(at);
                 }
                 AppEvent::Deleted(_) => {
                     self.active.remove(&id);
@@ -93,6 +96,12 @@ impl Expected {
                 }
             }
             InstallationEvent::CodeExchanged(event) => {
+                let app = self.places[&id].client_id;
+                let suspensions = self.suspended.get(&app).into_iter().flatten();
+                if suspensions.copied().any(|suspended| event.granted_at <= suspended) {
+                    // Its code had died.
+                    return;
+                }
                 let is_first = !self.tokens_of(id).any(|token| token.is_there(at));
                 let place = self.places.get_mut(&id).unwrap();
                 if is_first {

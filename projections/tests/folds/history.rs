@@ -196,6 +196,7 @@ pub fn granted(
 pub fn exchanged(n: u64, user_id: &UserId, expires_at: Option<Timestamp>) -> CodeExchanged {
     CodeExchanged {
         grant_id: grant_id(n),
+        granted_at: Timestamp::from_micros(i64::MAX),
         token_id: token_id(n),
         token_digest: digest(n),
         user_id: user_id.clone(),

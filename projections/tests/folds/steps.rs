@@ -209,7 +209,7 @@ impl Step {
         let at = at.max(installed.changed_at).as_micros();
         let expires_at = lifetime.map(|seconds| Timestamp::from_micros(at + seconds * 1_000_000));
         let mut event = exchanged(n, &grant.user_id, expires_at);
-        event.grant_id = grant.grant_id;
+        (event.grant_id, event.granted_at) = (grant.grant_id, grant.granted_at);
         Some(InstallationEvent::CodeExchanged(event))
     }
 

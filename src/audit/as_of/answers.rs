@@ -138,7 +138,7 @@ pub struct TokenAnswer {
     pub as_of: Cut,
     /// Whether it was valid.
     pub valid: bool,
-    /// In one word: `valid`, `not_issued`, `ended`, `expired`, `app_inactive` or `quarantined`.
+    /// In one word: `valid`, `not_issued`, `never_valid`, `ended`, `expired`, `app_inactive` or `quarantined`.
     pub state: &'static str,
     /// Why or why not, in a sentence.
     pub why: String,

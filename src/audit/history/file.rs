@@ -108,23 +108,21 @@ impl Generations {
         Ok(Arc::new(File::open(self.building(), ledger)?))
     }
 
-    /// Gives a file that is whole a name, opens it, and removes the one that was in force before it.
-    pub(super) fn put_in_force(
-        &self,
-        built: &File,
-        old: &File,
-        ledger: Uuid,
-    ) -> Result<Arc<File>, HistoryError> {
+    /// Gives a file that is whole a name, and opens it.
+    pub(super) fn put_in_force(&self, built: &File, ledger: Uuid) -> Result<Arc<File>, HistoryError> {
         built.close();
         let path = self.path(self.there()?.first().map_or(1, |newest| newest + 1));
         fs::rename(self.building(), &path)?;
-        let file = File::open(path, ledger)?;
+        Ok(Arc::new(File::open(path, ledger)?))
+    }
+
+    /// Removes a file that nobody finds any more.
+    pub(super) fn put_out_of_force(&self, old: &File) {
         old.close();
         if let Err(error) = remove(&old.path) {
             // The next start removes it.
             tracing::warn!(%error, "a history file that is not in force any more cannot be removed");
         }
-        Ok(Arc::new(file))
     }
 
     pub(super) fn give_up_building(&self) {
@@ -165,11 +163,16 @@ pub(super) struct File {
 }
 
 impl File {
+    /// Makes a file. It gets its name when it is whole, so that nobody finds one that is only begun.
     fn make(path: &Path, ledger: Uuid) -> Result<(), HistoryError> {
-        drop(private::open_file(path)?);
-        let conn = Connection::open(path)?;
+        let begun = path.with_extension("begun");
+        remove(&begun)?;
+        drop(private::open_file(&begun)?);
+        let conn = Connection::open(&begun)?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
-        schema::make(&conn, ledger)
+        schema::make(&conn, ledger)?;
+        conn.close().map_err(|(_, error)| error)?;
+        Ok(fs::rename(&begun, path)?)
     }
 
     /// Opens a file that is what was written: it was closed so, or all of it is looked at.

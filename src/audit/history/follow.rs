@@ -287,7 +287,9 @@ impl Inner {
         if of_old.0 != of_built.0 {
             return Ok(None);
         }
-        self.current.store(Some(self.generations.put_in_force(built, &old, ledger)?));
+        // Who asks meanwhile has one or the other.
+        self.current.store(Some(self.generations.put_in_force(built, ledger)?));
+        self.generations.put_out_of_force(&old);
         Ok(Some(of_old.1 == of_built.1))
     }
 }

@@ -201,15 +201,23 @@ impl History {
     /// Does something with the file on a thread that may block.
     async fn ask<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&HistoryReader) -> Result<T, HistoryError> + Send + 'static,
+        ask: impl Fn(&HistoryReader) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, HistoryError> {
         let room = Arc::clone(&self.inner.room).acquire_owned().await;
         let room = room.map_err(|closed| HistoryError::File(closed.to_string()))?;
-        let file = self.inner.current.load_full();
-        let file = file.ok_or_else(|| HistoryError::File("it is not open yet".to_owned()))?;
+        let inner = Arc::clone(&self.inner);
         let asking = tokio::task::spawn_blocking(move || {
             let _room = room;
-            ask(&file.reader()?)
+            loop {
+                let file = inner.current.load_full();
+                let file = file.ok_or_else(|| HistoryError::File("it is not open yet".to_owned()))?;
+                let answer = file.reader().and_then(|reader| ask(&reader));
+                // Of a file that is not in force any more, nothing is left to read.
+                let is_in_force = inner.current.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, &file));
+                if answer.is_ok() || is_in_force {
+                    return answer;
+                }
+            }
         });
         let answer = asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?;
         if let Err(HistoryError::Damaged(what)) = &answer {
@@ -318,7 +326,7 @@ impl History {
             match closing.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the history is checked row by row at the next start")
+                    tracing::warn!(%error, "the history is checked row by row at the next start");
                 }
                 Err(error) => tracing::warn!(%error, "the history file was left open"),
             }

@@ -98,6 +98,52 @@ async fn what_is_nowhere_is_asked_for_once() {
     assert_eq!(nodes.view.reads(), 3, "a revoked token is looked up once");
 }
 
+/// A node that has not heard of a suspension exchanges a code that died with it: the token never counts, on no node, in
+/// no replay, also once the app is resumed. One that was there before the suspension does.
+#[tokio::test]
+async fn a_code_that_died_with_a_suspension_elsewhere_makes_no_token() {
+    let nodes = Nodes::with(FRESH).await;
+    let before = nodes.token().await;
+    let client_id = nodes.here.ledger.live().token(&before.digest, START).unwrap().client_id;
+    let granted = grant(client_id, &"acme".parse().unwrap());
+    nodes.here.settle(&granted).await.unwrap().unwrap();
+    nodes.there_has_folded_all().await;
+    nodes.view.push(false);
+    let reason = "review".to_owned();
+    let suspend = crate::decisions::SuspendApp { client_id, reason: reason.clone() };
+    nodes.here.settle(&suspend).await.unwrap().unwrap();
+    // It goes by the copy of the app that it has.
+    let seen = nodes.there.ledger.live().app(&client_id).unwrap();
+    let exchanged = ExchangeCode { codes_dead_until: seen.codes_dead_until, ..exchange(&granted) };
+    let _ = nodes.there.settle(&exchanged).await.unwrap().unwrap();
+    nodes.here.settle(&crate::decisions::ResumeApp { client_id, reason }).await.unwrap().unwrap();
+    let ExchangeCode { installation_id, token_id, token_digest, .. } = exchanged;
+    let after = Token { installation_id, token_id, digest: token_digest };
+    let later = grant(client_id, &"acme".parse().unwrap());
+    let not_before = nodes.here.ledger.live().app(&client_id).unwrap().first_grant_at();
+    let later = GrantAccess { not_before, ..later };
+    nodes.here.settle(&later).await.unwrap().unwrap();
+    let good = exchange(&later);
+    nodes.here.settle(&good).await.unwrap().unwrap();
+    let good = Token { installation_id, token_id: good.token_id, digest: good.token_digest };
+    // Looked up by the node that lags, folded by the other, and folded by both.
+    for _ in 0..2 {
+        assert!(nodes.valid_there(&before).await.unwrap() && nodes.valid_there(&good).await.unwrap());
+        assert!(!nodes.valid_there(&after).await.unwrap());
+        nodes.view.push(true);
+        nodes.there_has_folded_all().await;
+    }
+    let live = nodes.here.ledger.live();
+    let is_valid = |token: &Token| live.is_valid(&token.digest, START);
+    assert_eq!([&before, &after, &good].map(is_valid), [true, false, true]);
+    let verified =
+        crate::replay::verify(&**nodes.here.ledger.store(), crate::replay::Against::default(), |_| {})
+            .await
+            .unwrap();
+    assert!(verified.is_sound(), "{:?}", verified.findings);
+    assert!(!verified.live.is_valid(&after.digest, START) && verified.live.digest() == live.digest());
+}
+
 #[tokio::test]
 async fn what_is_known_not_to_count_is_not_looked_up() {
     let nodes = Nodes::with(FRESH).await;

@@ -192,7 +192,7 @@ async fn every_fault_in_the_history_is_found_and_named() {
         ("UPDATE events SET actor_id = 'eve' WHERE position = 3", Some("position 3: history: actor is")),
         (
             "INSERT INTO events SELECT 100000, recorded_at, latest_at, event_id, stream, revision, type, client_id, \
-             account_id, user_id, installation_id, token_ids, token_users, actor_kind, actor_id, reason, request_id FROM events \
+             account_id, user_id, installation_id, token_ids, token_users, actor_kind, actor_id, reason, request_id, crc FROM events \
              WHERE position = 9; UPDATE state SET position = 100000",
             Some("position 100000: history: there is a row of this position, which the ledger does not have"),
         ),

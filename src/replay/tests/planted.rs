@@ -295,6 +295,9 @@ async fn a_code_that_was_exchanged_for_something_else_or_too_late_is_found() {
     let other = |said: Option<String>| said.unwrap().contains("another installation, user or scopes");
     assert!(other(exchange_refused(|it| exchange_of(it).user_id = "eve".parse().unwrap(), None).await));
     assert!(other(exchange_refused(|it| exchange_of(it).scopes.push("all".to_owned()), None).await));
+    let later = |it: &mut Recorded| exchange_of(it).granted_at = exchange_of(it).granted_at.plus(HOUR);
+    let said = exchange_refused(later, None).await.unwrap();
+    assert!(said.contains("an app that was suspended in between ends the code"), "{said}");
     let elsewhere: StreamName = "installation-019a0000-0000-5000-8000-000000000000".parse().unwrap();
     assert!(other(exchange_refused(|it| it.envelope.stream = elsewhere.clone(), None).await));
     let day = 24 * HOUR;

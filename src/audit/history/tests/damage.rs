@@ -22,7 +22,7 @@ async fn answers(history: &History, rows: &[HistoryRow]) -> Vec<Result<Vec<Histo
             Filter { until: Some(row.recorded_at), ..Filter::default() },
         ]
     };
-    let filters: Vec<_> = std::iter::once(all).chain(rows.iter().step_by(9).flat_map(of)).collect();
+    let filters: Vec<_> = std::iter::once(all).chain(rows.iter().step_by(7).flat_map(of)).collect();
     let mut answers = Vec::new();
     for filter in filters {
         answers.push(history.rows(filter, Order::OldestFirst, 10_000).await);
@@ -45,7 +45,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 /// Flips bits in copies of a closed history; `unproven` as a killed process leaves it, without its proof.
 async fn flipped(seed: u64, flips: u64, unproven: bool) {
     let (_, other) = random_history(75).await;
-    let store = prefix_of(&records(&other).await[..60]).await;
+    let store = prefix_of(&records(&other).await[..30]).await;
     let (dir, all) = (tempfile::tempdir().unwrap(), records(&store).await);
     let history = kept(&store, &dir).await;
     let rows = expected(&all);
