@@ -71,7 +71,8 @@ impl Caller {
         let reason = "simulated".to_owned();
         match self.random.random_range(0..20) {
             0..=5 => {
-                let grant = grant(app, &account);
+                let not_before = self.given.ledger.live().app(&app).map(|app| app.first_grant_at());
+                let grant = GrantAccess { not_before: not_before.unwrap_or(START), ..grant(app, &account) };
                 self.ask("access-granted", &grant).await;
                 self.grants.push(grant);
             }
