@@ -219,6 +219,19 @@ mod tests {
     }
 
     #[test]
+    fn of_the_codes_of_one_user_that_wait_the_oldest_ends() {
+        let most = grantbook_projections::MAX_PENDING_PER_USER as u8;
+        let mut given = Given::installation([]);
+        (1..=most).for_each(|n| given.run(&grant(n), NOW).unwrap());
+        let other = super::super::GrantAccess { user_id: "eve".parse().unwrap(), ..grant(most + 1) };
+        given.run(&other, NOW).unwrap();
+        assert!(given.when(&exchange(1), NOW).answer.is_ok(), "others do not count");
+        given.run(&grant(most + 2), NOW).unwrap();
+        assert_eq!(refused(given.when(&exchange(1), NOW)), Refusal::CodeEnded);
+        assert!((2..=most + 2).all(|n| given.when(&exchange(n), NOW).answer.is_ok()));
+    }
+
+    #[test]
     fn c5_a_code_dies_with_a_suspension_and_an_uninstall() {
         let given = granted();
         let suspended =
