@@ -49,7 +49,7 @@ pub async fn begin(
 ) -> Result<HttpResponse, PageError> {
     let query = query(&context, &request)?;
     let onward = onward(&context, &query)?;
-    let begun = browser.sign_ins.begin(request.headers(), service.ledger.now());
+    let begun = browser.sign_ins.begin(request.headers(), service.ledger.process_time());
     let answer = match &browser.sign_in {
         SignIn::NotConfigured => {
             let shown = SignInUnavailablePage { request_id: context.request_id.to_string() };
@@ -109,7 +109,7 @@ pub async fn dev(
     let onward = onward(&context, &form)?;
     let nonce = form.get("csrf").unwrap_or_default();
     let now = service.ledger.now();
-    let under_way = browser.sign_ins.of(request.headers(), now);
+    let under_way = browser.sign_ins.of(request.headers(), service.ledger.process_time());
     if !under_way.has(nonce) {
         let sentence = "This sign-in took too long, or was started in another browser.";
         return Err(PageError::not_signed_in(&context, sentence, path(&onward)));
@@ -144,7 +144,7 @@ pub async fn handoff(
     let query = query(&context, &request)?;
     let onward = onward(&context, &query)?;
     let now = service.ledger.now();
-    let under_way = browser.sign_ins.of(request.headers(), now);
+    let under_way = browser.sign_ins.of(request.headers(), service.ledger.process_time());
     let before = session::signed_in(&session, now, service.session_lifetime);
     match handoff.finish(&under_way, query.get("token").unwrap_or_default(), now) {
         Ok(arrived) => arrive(&context, &browser, Arrival { arrived, under_way, before, now }, &onward),

@@ -13,7 +13,7 @@ use grantbook_events::{AccountId, Timestamp, UserId};
 
 use super::SessionKey;
 use super::cookies::{OurCookies, sent};
-use super::tickets::Tickets;
+use super::tickets::{CLOCK_TOLERANCE, Tickets};
 use crate::secrets;
 
 /// How many sign-ins one browser may have under way, in as many tabs: some 2.5 KB of cookies.
@@ -63,10 +63,12 @@ impl SignIns {
         Self { cookies: OurCookies { https }, codes: Tickets::new(key), started }
     }
 
-    /// Those that the browser which sent these headers has under way.
+    /// Those that the browser which sent these headers has under way. The time must not go back while this process
+    /// runs, or nobody could sign in until it is past the start again.
     pub fn of(&self, headers: &HeaderMap, now: Timestamp) -> UnderWay {
         let mut found: Vec<_> = self.sent(headers).filter_map(|(nonce, at)| Some((at?, nonce))).collect();
-        found.retain(|(at, _)| *at >= self.started && now < at.plus(PENDING_LIFETIME));
+        let is_good = |at: Timestamp| at <= now.plus(CLOCK_TOLERANCE) && now < at.plus(PENDING_LIFETIME);
+        found.retain(|(at, _)| *at >= self.started && is_good(*at));
         found.sort();
         found.dedup();
         UnderWay(found)
@@ -175,6 +177,10 @@ mod tests {
         let last = Timestamp::from_micros(NOW.plus(PENDING_LIFETIME).as_micros() - 1);
         assert!(sign_ins.of(&jar.headers(), last).has(&nonce));
         assert!(!sign_ins.of(&jar.headers(), NOW.plus(PENDING_LIFETIME)).has(&nonce));
+        // Begun under a clock that was ahead, in a process before this one.
+        let mut ahead = Jar::default();
+        let far = ahead.begin(&sign_ins, NOW.plus(2 * CLOCK_TOLERANCE));
+        assert!(!sign_ins.of(&ahead.headers(), NOW).has(&far));
         let mut done = jar.clone();
         done.keep(vec![sign_ins.done(&nonce)]);
         assert!(!sign_ins.of(&done.headers(), NOW).has(&nonce));

@@ -39,8 +39,13 @@ impl Ledger {
     /// The time that codes live by. It is not set back while this process runs; where others append, too, codes are
     /// taken by other nodes, so there it is that of the clock.
     pub fn steady_now(&self) -> Timestamp {
-        let steady = self.steady.read(&*self.clock);
+        let steady = self.process_time();
         if self.store.is_shared() { self.clock.now() } else { steady }
+    }
+
+    /// The time that what is under way in this process lives by. It is not set back while the process runs.
+    pub fn process_time(&self) -> Timestamp {
+        self.steady.read(&*self.clock)
     }
 
     /// Codes granted up to this time are dead: the clock has been set back since, before this process began, so nobody

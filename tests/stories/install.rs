@@ -155,7 +155,7 @@ fn an_app_is_installed_used_revoked_uninstalled_and_installed_again() {
     assert!(app.is_active(&second) && app.is_installed() && !app.is_active(&first));
 
     let installation = format!("/installations/{}", second.installation_id);
-    serving.ask("DELETE", &format!("{installation}?reason=done"), None).expect(200);
+    serving.ask("DELETE", &format!("{installation}?note=done"), None).expect(200);
     assert!(!app.is_active(&second) && !app.is_installed());
 
     let third = app.install();

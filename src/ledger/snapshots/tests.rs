@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use grantbook_events::{Revision, StreamName};
+use grantbook_projections::live::Live;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -130,7 +131,10 @@ async fn what_is_no_snapshot_of_this_ledger_is_named_and_passed_over() {
             good[..].iter().enumerate().map(|(at, byte)| if at == version { b'9' } else { *byte }).collect(),
             "digest differs",
         ),
-        (with_header("\"live_version\":1", "\"live_version\":99"), "version 99"),
+        (
+            with_header(&format!("\"live_version\":{}", Live::VERSION), "\"live_version\":99"),
+            "version 99",
+        ),
         (with_header(&Uuid::from_u128(7).to_string(), &Uuid::from_u128(8).to_string()), "of ledger"),
         (with_header(&event_id, &other_event), "digest differs"),
     ];
