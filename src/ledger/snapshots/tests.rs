@@ -131,10 +131,7 @@ async fn what_is_no_snapshot_of_this_ledger_is_named_and_passed_over() {
             good[..].iter().enumerate().map(|(at, byte)| if at == version { b'9' } else { *byte }).collect(),
             "digest differs",
         ),
-        (
-            with_header(&format!("\"live_version\":{}", Live::VERSION), "\"live_version\":99"),
-            "version 99",
-        ),
+        (with_header(&format!("\"live_version\":{}", Live::VERSION), "\"live_version\":99"), "version 99"),
         (with_header(&Uuid::from_u128(7).to_string(), &Uuid::from_u128(8).to_string()), "of ledger"),
         (with_header(&event_id, &other_event), "digest differs"),
     ];
