@@ -256,6 +256,7 @@ fn service(
         session_lifetime: config.session.lifetime,
         process_keys,
         asked_about_others: Seldom::default(),
+        approvals: Default::default(),
         metrics,
     }
 }

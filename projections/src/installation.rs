@@ -14,9 +14,10 @@ use crate::app::RegisteredApp;
 use crate::fold::{FoldError, StreamState};
 use crate::live::TokenFacts;
 
-/// How long a grant is remembered although nothing can come of it any more: longer than any code or
-/// consent form lives, so that the same form cannot be sent twice.
-pub const GRANT_MEMORY: Duration = Duration::from_secs(60 * 60);
+/// How long a grant is remembered although nothing can come of it any more: twice as long as any code or consent
+/// form lives, so that the same form cannot be sent twice, also where clocks differ by as much. Each decision
+/// pays for what is remembered, so it is not longer.
+pub const GRANT_MEMORY: Duration = Duration::from_secs(20 * 60);
 
 /// How many codes of one user can wait for their exchange. One more ends the oldest, so that who approves again and again
 /// holds no more than that.

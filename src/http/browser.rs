@@ -119,6 +119,8 @@ pub struct PageError {
     context: Box<Context>,
     /// What only the log is told.
     cause: Option<String>,
+    /// Seconds to wait (RFC 9110 section 10.2.3).
+    retry_after: Option<u8>,
 }
 
 impl PageError {
@@ -138,6 +140,21 @@ impl PageError {
             ways_on: Vec::new(),
             context: Box::new(context.clone()),
             cause: None,
+            retry_after: None,
+        }
+    }
+
+    /// The person approved too often within a minute. The same form can be sent again later.
+    pub fn too_often(context: &Context, seconds: u8) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            title: "You approved too often",
+            hint: Some("Wait a minute, then reload this page to send the form again."),
+            retry_after: Some(seconds),
+            ..Self::bad_request(
+                context,
+                "You approved too many times within a minute, so nothing was granted.",
+            )
         }
     }
 
@@ -238,6 +255,7 @@ impl PageError {
             ways_on: Vec::new(),
             context: Box::new(context.clone()),
             cause: None,
+            retry_after: (fault.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         }
     }
 
@@ -302,8 +320,8 @@ impl ResponseError for PageError {
             request_id: self.context.request_id.to_string(),
         };
         let mut response = page(&self.context, self.status, &shown, Forms::Here);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
         Reason::new(&self.sentence).because(self.cause.as_deref()).put_on(&mut response);
         response

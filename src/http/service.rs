@@ -8,6 +8,7 @@ use std::time::Duration;
 use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
 use super::audit::export::Exports;
+use super::oauth::approvals::Approvals;
 use super::oauth::seldom::Seldom;
 use crate::audit::History;
 use crate::decisions::scopes::ScopeCatalogue;
@@ -47,6 +48,8 @@ pub struct Service {
     pub process_keys: Vec<ProcessKey>,
     /// Apps that were warned about because they asked about tokens of others.
     pub asked_about_others: Seldom,
+    /// How often each person approved within the last minute.
+    pub approvals: Approvals,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }

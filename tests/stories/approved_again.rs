@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use grantbook::http::oauth::approvals::APPROVALS_PER_MINUTE;
 use grantbook::secrets;
 use grantbook::store::{
     Append, Expected, Head, MemoryStore, NewRecord, Record, Store, StoreError, Subscription,
@@ -214,4 +215,29 @@ fn a11_a_second_click_while_the_first_is_slow_leads_to_the_same_code() {
     let code = assert_the_same(&replies);
     assert_eq!(grants(&grantbook), 1);
     grantbook.exchange(&app, &code).expect(200);
+}
+
+#[test]
+fn who_approves_too_often_is_asked_to_wait_and_the_same_form_is_good_then() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app();
+    let (ana, ben) = (grantbook.person("ana", "acme"), grantbook.person("ben", "acme"));
+    let query = app.query(&[]);
+    let last = ana.consent(&query);
+    for _ in 1..APPROVALS_PER_MINUTE {
+        ana.approve(&query).expect(303);
+    }
+    let code = assert_the_same(&[ana.submit(&last, APPROVE)]);
+    let one_more = ana.consent(&query);
+    let refused = ana.submit(&one_more, APPROVE).expect(429);
+    assert_eq!((refused.location(), refused.header("retry-after")), ("", "60"));
+    let text = html::text(&refused.body);
+    assert!(text.contains("You approved too many times within a minute, so nothing was granted."), "{text}");
+    assert_eq!(grants(&grantbook), APPROVALS_PER_MINUTE);
+    // A double click leads where the first one did, and others are not held up.
+    assert_eq!(assert_the_same(&[ana.submit(&last, APPROVE)]), code);
+    ben.approve(&query).expect(303);
+    grantbook.clock.advance(Duration::from_secs(60));
+    assert_the_same(&[ana.submit(&one_more, APPROVE)]);
+    assert_eq!(grants(&grantbook), APPROVALS_PER_MINUTE + 2);
 }

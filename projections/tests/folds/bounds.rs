@@ -13,7 +13,7 @@ fn ten_thousand_authorizations_by_one_user_leave_a_small_state() {
     const HELD: u64 = 10;
     let (client, account, user) = (client(0), account(0), user(0));
     let id = InstallationId::of(&client, &account);
-    // Those of the last hour, and those with a token.
+    // Those within the memory, and those with a token.
     let most = GRANT_MEMORY.as_secs() as usize / EVERY_SECONDS as usize + HELD as usize;
     let mut history = History::default();
     history.register(client);
@@ -39,6 +39,51 @@ fn ten_thousand_authorizations_by_one_user_leave_a_small_state() {
     let live = history.live();
     assert_eq!(live.counts().tokens, HELD as usize);
     assert_eq!(live.installation(id, history.latest()).unwrap().tokens.len(), HELD as usize);
+}
+
+/// One person approves as often as `limits` of the server let them, 30 times a minute.
+#[test]
+fn a_thousand_approvals_in_a_row_leave_what_twenty_minutes_hold() {
+    const EVERY_SECONDS: i64 = 2;
+    const HELD: u64 = 10;
+    let (client, account, user) = (client(0), account(0), user(0));
+    let id = InstallationId::of(&client, &account);
+    for exchanges in [false, true] {
+        let mut history = History::default();
+        history.register(client);
+        for n in 1..=1_000_u64 {
+            let at = seconds(n as i64 * EVERY_SECONDS);
+            history.grant(n, client, &account, &user, at);
+            if exchanges {
+                history.exchange(n, client, &account, &user, at);
+                if n > HELD {
+                    let token_id = token_id(n - HELD);
+                    let reason = RevocationReason::Superseded;
+                    let superseded = TokenRevoked { token_id, reason, note: None };
+                    history.record(place(client, &account), at, InstallationEvent::TokenRevoked(superseded));
+                }
+            }
+        }
+        let installed = history.installations[&id].present().unwrap();
+        assert_eq!(installed.grants.len(), 600, "exchanged: {exchanges}");
+        assert_eq!(installed.tokens.len(), if exchanges { HELD as usize } else { 0 });
+    }
+}
+
+/// A token without an end, and 1 000 approvals after it that were never exchanged.
+#[test]
+fn a_spent_code_is_remembered_while_its_token_lives() {
+    let (client, account, user) = (client(0), account(0), user(0));
+    let id = InstallationId::of(&client, &account);
+    let mut history = History::default();
+    history.register(client);
+    history.grant(1, client, &account, &user, seconds(1));
+    history.exchange(1, client, &account, &user, seconds(1));
+    (2..=1_000).for_each(|n| history.grant(n, client, &account, &user, seconds(n as i64 * 2)));
+    let installed = history.installations[&id].present().unwrap();
+    let first = &installed.grants[0];
+    assert_eq!((first.code, installed.tokens_of(first.grant_id).count()), (CodeState::Spent, 1));
+    assert_eq!(installed.grants.len(), 601);
 }
 
 #[test]

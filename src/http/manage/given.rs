@@ -164,6 +164,7 @@ impl Given {
             session_lifetime: Duration::from_secs(3600),
             process_keys,
             asked_about_others: Default::default(),
+            approvals: Default::default(),
             metrics: Arc::clone(&metrics),
         });
         let (metrics, answers) = (web::Data::from(metrics), RefCell::default());
@@ -182,6 +183,7 @@ impl Given {
             scopes: old.scopes.clone(),
             process_keys: old.process_keys.clone(),
             asked_about_others: Default::default(),
+            approvals: Default::default(),
             metrics: Arc::clone(&old.metrics),
             ..*old
         });

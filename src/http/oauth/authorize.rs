@@ -16,6 +16,7 @@ use crate::decisions::{GrantAccess, Refusal};
 use crate::http::browser::{Browser, PageError, page, see_other};
 use crate::http::context::{Caller, Context};
 use crate::http::form::{Form, MalformedForm};
+use crate::http::oauth::approvals::TooOften;
 use crate::http::problem::Problem;
 use crate::http::reason::Reason;
 use crate::http::service::Service;
@@ -167,6 +168,10 @@ async fn approve(
     ticket: ConsentTicket,
     code: &PlainSecret,
 ) -> Result<HttpResponse, PageError> {
+    let approved_at = service.ledger.steady_now();
+    let person = (ticket.account.clone(), ticket.user.clone());
+    let counted = service.approvals.count(person, ticket.grant_id, approved_at);
+    counted.map_err(|TooOften(seconds)| PageError::too_often(context, seconds))?;
     let origin = context.origin(ActorKind::User, ticket.user.as_str());
     let command = GrantAccess {
         grant_id: ticket.grant_id,
@@ -180,7 +185,7 @@ async fn approve(
         code_digest: code.digest(),
         code_lifetime: service.code_lifetime,
         codes_dead_until: wanted.app.codes_dead_until.max(service.ledger.codes_dead_until()),
-        approved_at: service.ledger.steady_now(),
+        approved_at,
         not_before: wanted.app.first_grant_at(),
     };
     let settled = service.settle(&origin, &command).await;

@@ -1,5 +1,6 @@
 //! The OAuth endpoints: RFC 6749 (code grant), 7009, 7662, 7636, 8414, 9207.
 
+pub mod approvals;
 pub mod authorize;
 mod client;
 pub mod error;

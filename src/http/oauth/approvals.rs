@@ -1,0 +1,101 @@
+//! How often one person approves. Knows: which forms each person of an account sent within the last minute, on
+//! this node. Must not know: apps, ledgers, or pages.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use grantbook_events::{AccountId, GrantId, Timestamp, UserId};
+
+/// How many forms one person may approve on one account within [`MINUTE`]. Each is recorded and remembered for a
+/// while, so this bounds what one person makes everybody else pay for.
+pub const APPROVALS_PER_MINUTE: usize = 30;
+/// What the approvals are counted over.
+const MINUTE: Duration = Duration::from_secs(60);
+/// How many people are remembered: one more, and the one who approved longest ago is forgotten.
+const MAX_PEOPLE: usize = 10_000;
+
+type Person = (AccountId, UserId);
+
+/// What each person approved within the last minute.
+#[derive(Debug, Default)]
+pub struct Approvals(Mutex<HashMap<Person, Vec<(GrantId, Timestamp)>>>);
+
+/// How many whole seconds to wait until the next approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooOften(pub u8);
+
+impl Approvals {
+    /// Counts an approval. The same form sent again is the same approval. What is refused is not counted.
+    pub fn count(&self, person: Person, grant_id: GrantId, now: Timestamp) -> Result<(), TooOften> {
+        let mut people = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if people.len() >= MAX_PEOPLE && !people.contains_key(&person) {
+            let last = |approved: &[(GrantId, Timestamp)]| approved.last().map(|(_, at)| *at);
+            let idle = people.iter().min_by_key(|(_, approved)| last(approved)).map(|(who, _)| who.clone());
+            idle.and_then(|who| people.remove(&who));
+        }
+        let approved = people.entry(person).or_default();
+        approved.retain(|(_, at)| now < at.plus(MINUTE));
+        if approved.iter().any(|(id, _)| *id == grant_id) {
+            return Ok(());
+        }
+        if approved.len() >= APPROVALS_PER_MINUTE
+            && let Some((_, oldest)) = approved.first()
+        {
+            let micros = oldest.plus(MINUTE).as_micros().saturating_sub(now.as_micros());
+            let seconds = micros.unsigned_abs().div_ceil(1_000_000);
+            return Err(TooOften(u8::try_from(seconds).unwrap_or(u8::MAX)));
+        }
+        approved.push((grant_id, now));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets;
+
+    fn new_form() -> GrantId {
+        secrets::new_grant_id(at(0))
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::EPOCH.plus(Duration::from_secs(seconds))
+    }
+
+    fn person(account: &str, user: &str) -> Person {
+        (account.parse().unwrap(), user.parse().unwrap())
+    }
+
+    #[test]
+    fn a_person_approves_so_many_forms_a_minute_and_the_same_form_counts_once() {
+        let (approvals, ana) = (Approvals::default(), person("acme", "ana"));
+        let first = new_form();
+        approvals.count(ana.clone(), first, at(0)).unwrap();
+        for _ in 1..APPROVALS_PER_MINUTE {
+            approvals.count(ana.clone(), new_form(), at(10)).unwrap();
+            approvals.count(ana.clone(), first, at(10)).unwrap();
+        }
+        let another = new_form();
+        assert_eq!(approvals.count(ana.clone(), another, at(20)), Err(TooOften(40)));
+        assert_eq!(approvals.count(ana.clone(), first, at(20)), Ok(()), "a form that was counted");
+        for other in [person("acme", "ben"), person("other", "ana")] {
+            assert_eq!(approvals.count(other, new_form(), at(20)), Ok(()));
+        }
+        assert_eq!(approvals.count(ana.clone(), another, at(60)), Ok(()));
+        assert_eq!(approvals.count(ana, new_form(), at(60)), Err(TooOften(10)));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_keeps_who_approved_last() {
+        let approvals = Approvals::default();
+        for n in 0..=MAX_PEOPLE {
+            let who = person("acme", &format!("u{n}"));
+            approvals.count(who, new_form(), at(n as u64)).unwrap();
+        }
+        let people = approvals.0.lock().unwrap();
+        assert_eq!(people.len(), MAX_PEOPLE);
+        assert!(!people.contains_key(&person("acme", "u0")) && people.contains_key(&person("acme", "u1")));
+    }
+}
