@@ -117,8 +117,9 @@ fn readers_who_read_nothing_hold_up_nobody() {
     serving.ask("GET", &format!("/audit/installations/{installation}/timeline"), None).expect(200);
     let all = serving.ask("GET", "/audit/events?format=ndjson&type=app-registered", None).expect(200);
     assert_eq!(all.body.lines().count(), 2);
+    // Threads that many readers at once needed end when they had nothing to do for a while.
     #[cfg(target_os = "linux")]
-    assert!(threads_of(&serving) < THREADS, "{} threads", threads_of(&serving));
+    eventually("readers hold no thread each", || (threads_of(&serving) < THREADS).then_some(()));
     // One who reads gets everything.
     let (length, is_whole) = drained(stalled(&serving));
     assert!(is_whole && length > 12_000_000, "{length} bytes");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grantbook_events::{AccountId, GrantId, Timestamp, UserId};
 
-/// How many forms one person may approve on one account within [`MINUTE`]. Each is recorded and remembered for a
+/// How many forms one person may approve on one account within a minute. Each is recorded and remembered for a
 /// while, so this bounds what one person makes everybody else pay for.
 pub const APPROVALS_PER_MINUTE: usize = 30;
 /// What the approvals are counted over.
