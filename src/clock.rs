@@ -13,7 +13,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// stream, is kept from it by whoever records.
     fn now(&self) -> Timestamp;
 
-    /// How long some moment is past. It never runs backwards, whoever sets the clock, and does not count the time
+    /// How long some moment is past. It never runs backwards, however the clock is set, and does not count the time
     /// for which the machine sleeps.
     fn steady(&self) -> Duration;
 }

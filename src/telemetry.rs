@@ -19,7 +19,7 @@ pub use metrics::{Metrics, Readings, TextFormat};
 pub use queue::LostLines;
 use queue::Queue;
 
-/// How long the end of the process waits for the last lines to be written: whoever reads them may have stalled.
+/// How long the end of the process waits for the last lines to be written: their reader may have stalled.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
 
 static LOG: OnceLock<Queue> = OnceLock::new();
@@ -50,7 +50,7 @@ pub enum TelemetryError {
 }
 
 /// Sends the process's log, and what is said of panics, to stderr from here on. To be called once. Whether stderr
-/// can be written is no matter to whoever logs.
+/// can be written does not matter to the code that logs.
 ///
 /// # Errors
 /// If the filter is not one, logging was set up before, or there can be no thread for it.
@@ -84,7 +84,7 @@ pub fn lost_lines() -> LostLines {
     LOG.get().map(Queue::lost).unwrap_or_default()
 }
 
-/// A panic is told by the log: std would write it to stderr itself, and wait there for whoever reads.
+/// A panic is told by the log: std would write it to stderr itself, and wait there for its reader.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();

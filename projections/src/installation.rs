@@ -20,7 +20,7 @@ use crate::live::TokenFacts;
 pub const GRANT_MEMORY: Duration = Duration::from_secs(20 * 60);
 
 /// How many codes of one user can wait for their exchange. One more ends the oldest, so that who approves again and again
-/// holds no more than that.
+/// holds at most that many.
 pub const MAX_PENDING_PER_USER: usize = 10;
 
 /// One app on one account, or the absence of any approval.

@@ -29,7 +29,7 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| cannot_write(&error))
 }
 
-/// One line on stderr. If that cannot be written, nobody is there to be told; and whoever reads it may have stalled,
+/// One line on stderr. If that cannot be written, nobody is there to be told; and a reader may have stalled,
 /// which must not keep the process from ending.
 pub(super) fn complain(text: &str) {
     let line = format!("grantbook: {}\n", one_line(text));

@@ -1,11 +1,11 @@
-//! Why something is done, in the words of whoever does it. Knows: the option. Must not know: what is done.
+//! Why something is done, in the words of the person who does it. Knows: the option. Must not know: what is done.
 
 use super::api::Query;
 
 /// Why, where it need not be said.
 #[derive(Debug, clap::Args)]
 pub(super) struct Said {
-    /// Why, for whoever reads the ledger later
+    /// Why, for people who read the ledger later
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! Who uses the command line. Knows: what the operating system calls the user, and for whom sudo acts. Must not know:
 //! what they do.
 //!
-//! It is what a command says of itself: whoever may read the data directory can say anything.
+//! It is what a command says of itself: anybody who may read the data directory can say anything.
 
 /// What sudo sets to the name of the user who called it.
 const SUDO_USER: &str = "SUDO_USER";

@@ -244,7 +244,7 @@ impl<'a> Reading<'a> {
 /// The one of the setting's words that the text is.
 fn word(text: &str, setting: &Setting) -> Result<&'static str, Why> {
     let Takes::Word(words) = setting.takes else { return Err("is no word".to_owned()) };
-    words.iter().copied().find(|word| *word == text).ok_or_else(|| "is none of them".to_owned())
+    words.iter().copied().find(|word| *word == text).ok_or_else(|| "is not one of them".to_owned())
 }
 
 fn algorithm(text: &str) -> Result<HandoffAlgorithm, Why> {

@@ -169,7 +169,7 @@ fn a_bad_value_is_refused_with_its_place_and_what_would_be_right() {
     assert_eq!(mistake("log = 'json'"), "grantbook.toml:1:7: log is a section: write it as [log]");
     assert_eq!(
         mistake("[log]\nformat = 'xml'"),
-        "grantbook.toml:2:10: log.format is \"xml\", which is none of them; it takes one of text, json"
+        "grantbook.toml:2:10: log.format is \"xml\", which is not one of them; it takes one of text, json"
     );
     assert!(
         mistake("[log]\nfilter = 'a=b=c'").contains("which is no filter; it takes a level or directives")

@@ -12,7 +12,7 @@ use super::code_time::is_over;
 use super::{Command, Decision, Refusal};
 
 /// Grant access. The grant id was minted with the consent form, so a form sent twice is one grant (A11): while
-/// its code can still be exchanged, the answer is yes again, for whoever can make the same code again.
+/// its code can still be exchanged, the answer is yes again, for a caller that can make the same code again.
 #[derive(Debug, Clone)]
 pub struct GrantAccess {
     /// Minted with the consent form.

@@ -35,7 +35,7 @@ pub(super) fn back_with(
     Ok(see_other(&format!("{}?notice={sealed}", Onward::AccountApps.location())))
 }
 
-/// What a page with this query says; nothing if the sentence is none of ours, or old.
+/// What a page with this query says; nothing if the sentence is not one of ours, or old.
 pub(super) fn read(browser: &Browser, person: &SignedIn, query: &str, now: Timestamp) -> Option<String> {
     let form = Form::parse(query).ok()?;
     browser.tickets.open(NOTICE, &person.session_id, form.get("notice")?, now).ok()

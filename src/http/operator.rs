@@ -14,7 +14,7 @@ use super::service::{KeyName, Service};
 use crate::ledger::Origin;
 use crate::secrets;
 
-/// Who uses the command line, percent-encoded. Taken from a caller with a key of this process alone: whoever has that can
+/// Who uses the command line, percent-encoded. Taken from a caller with a key of this process alone: anybody who has that can
 /// read the server's own files, and is told from others like them only by what they say.
 pub const PERSON_HEADER: &str = "x-grantbook-person";
 /// The longest name of a person, in characters.

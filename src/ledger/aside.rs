@@ -4,7 +4,7 @@
 use super::LedgerError;
 use crate::store::StoreError;
 
-/// How many records are worked on by whoever asks for it; for more, going to another thread is worth it.
+/// How many records are worked on by the task that asks for it; for more, going to another thread is worth it.
 pub(super) const FEW: usize = 128;
 
 /// Works on so many records: here if they are few, else on a thread that may block.

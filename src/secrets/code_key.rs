@@ -8,7 +8,7 @@
 //! - To anyone without the key the 256 bits of a code look random (HMAC is a pseudorandom function), as those of
 //!   a token do. The key is derived from the session key, which has 512 random bits, for this purpose only.
 //! - No two grants have the same code: a grant id is minted for one form, and is part of what is authenticated.
-//! - The session id is 256 random bits in an encrypted cookie, and never in the ledger. So whoever reads the
+//! - The session id is 256 random bits in an encrypted cookie, and never in the ledger. So somebody who reads the
 //!   ledger and learns the session key cannot make the code of a pending grant: that takes the cookie, too.
 //! - Somebody with the session key can forge a sign-in and approve in anybody's name, so this use of it gives
 //!   away nothing more. Tokens, client secrets and operator keys are random and depend on no key.

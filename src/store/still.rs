@@ -48,7 +48,7 @@ pub fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     }
 }
 
-/// Opens a file that nobody writes without putting anything beside it, so that it can be read on a read-only
+/// Opens a file that nobody writes without putting other files next to it, so that it can be read on a read-only
 /// medium.
 pub(super) fn open_still(path: &Path) -> rusqlite::Result<Connection> {
     match fs::canonicalize(path).ok().as_deref().and_then(Path::to_str) {

@@ -53,7 +53,7 @@ fn until_it_holds_the_ledger(serving: &Serving, site: &Site) {
     const SHARED_LOCK_FIRST_BYTE: u32 = 0x4000_0002;
     let inode = fs::metadata(site.file("ledger.db")).unwrap().ino();
     let (holder, place) = (format!(" {} ", serving.pid()), format!(":{inode} {SHARED_LOCK_FIRST_BYTE} "));
-    // The system lists locks page by page, and where others come and go meanwhile a list may lack one.
+    // The system lists locks page by page, and where others come and go at the same time a list may lack one.
     eventually("somebody can see that the server uses the ledger", || {
         let locks = fs::read_to_string("/proc/locks").unwrap();
         locks.lines().any(|lock| lock.contains(&holder) && lock.contains(&place)).then_some(())

@@ -29,7 +29,7 @@ fn printed<'a>(document: &'a str, language: &str, with: &str) -> &'a str {
 fn can_run(command: &str) -> bool {
     let is_there = Command::new(command).arg("--version").stdout(Stdio::null()).status().is_ok();
     if !is_there {
-        // Not by a macro: whoever runs the tests is to see it also when they pass.
+        // Not by a macro: people who run the tests are to see it also when they pass.
         let said = format!("{command} is missing: what docs/ prints for it was NOT run\n");
         let _ = std::io::stderr().write_all(said.as_bytes());
     }

@@ -198,7 +198,7 @@ impl HistoryReader {
         Ok(ends_so && rows == digest && leads.digest() == self.leads_digest()? && self.damages()?.is_empty())
     }
 
-    /// What all rows come to.
+    /// The sum over all rows.
     fn sum_of_rows(&self) -> Result<StateDigest, HistoryError> {
         let mut sum = StateDigest::default();
         let mut select = self.conn()?.prepare(&format!("SELECT {COLUMNS} FROM events"))?;
@@ -209,7 +209,7 @@ impl HistoryReader {
         Ok(sum)
     }
 
-    /// What everything that leads to rows should come to.
+    /// The sum that everything which leads to rows should have.
     fn leads_digest(&self) -> Result<StateDigest, HistoryError> {
         let digest = self.conn()?.query_row("SELECT leads FROM state", (), |row| row.get(0))?;
         Ok(StateDigest::from_bytes(digest))

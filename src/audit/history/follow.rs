@@ -287,7 +287,7 @@ impl Inner {
         if of_old.0 != of_built.0 {
             return Ok(None);
         }
-        // Who asks meanwhile has one or the other.
+        // A question that is asked during the exchange has one or the other.
         self.current.store(Some(self.generations.put_in_force(built, ledger)?));
         self.generations.put_out_of_force(&old);
         Ok(Some(of_old.1 == of_built.1))

@@ -14,7 +14,7 @@ pub struct KeptToken {
     pub expires_at: Option<Timestamp>,
 }
 
-/// What leads from tokens and users to rows: how many there are, and what they come to in any order.
+/// What leads from tokens and users to rows: how many there are, and their sum, which does not depend on order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Leads {
     /// How many lead from a token.
@@ -30,7 +30,7 @@ impl Leads {
         Self { digest, ..Self::default() }
     }
 
-    /// What it comes to.
+    /// The sum.
     pub(super) const fn digest(&self) -> StateDigest {
         self.digest
     }

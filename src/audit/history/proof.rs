@@ -1,4 +1,4 @@
-//! What proves at the next opening that a file is what was closed: a checksum over all of it, beside it. Knows: files.
+//! What proves at the next opening that a file is what was closed: a checksum over all of it, in a file next to it. Knows: files.
 //! Must not know: what is in them.
 //!
 //! A flipped bit in an index hides a row, which no check of rows can tell. So a file is taken as it is only with

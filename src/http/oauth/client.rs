@@ -79,7 +79,7 @@ async fn known(request: &HttpRequest, presented: Presented, service: &Service) -
         Some(id) => service.ledger.app(&id).await?,
         None => None,
     };
-    // A secret that was retired stays so, whoever sets the clock.
+    // A secret that was retired stays so, however the clock is set.
     let now = service.ledger.recorded_now();
     let digest = presented.secret.map(|secret| secret.digest);
     match client_authentication::authenticate(app.as_deref(), digest.as_ref(), now) {

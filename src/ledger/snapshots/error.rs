@@ -47,7 +47,7 @@ pub enum SnapshotError {
         expected: Uuid,
     },
     /// Taken while something could not be folded, which this grantbook may be able to.
-    #[error("it has {streams} streams in quarantine, and a start looks at them anew")]
+    #[error("it has {streams} streams in quarantine, and a start looks at them again")]
     Quarantined {
         /// How many.
         streams: usize,

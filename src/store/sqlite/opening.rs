@@ -106,7 +106,7 @@ pub(super) fn open_to_serve(
 /// Refuses to answer from a ledger that has lost its end, without changing anything.
 pub(super) fn check_whole(dir: &Path, seen: Vec<Seen>) -> Result<(), StoreError> {
     let files = Files::of(dir);
-    // A process that serves the ledger may go on meanwhile, so the files are looked at before the ledger is.
+    // A process that serves the ledger may go on at the same time, so the files are looked at before the ledger is.
     let all = Evidence { seen, accept_loss: false }.all(&files);
     let (conn, meta, end) = open_and_look(&files.ledger, Access::Read)?;
     let found = contradictions(&all, meta.identity, |previous| next(&conn, &files.ledger, previous))?;
