@@ -213,17 +213,24 @@ impl Drop for Disk {
     }
 }
 
-/// The log is on the same disk. What it loses is counted and told, and nothing but the log loses anything.
-#[test]
-fn a_full_disk_that_the_log_is_on_too() {
+/// A small disk, a site with its data on it, and a file there that makes room when it goes. None where mounting is not
+/// allowed, which is said.
+#[expect(clippy::print_stdout, reason = "a test that was not tried says so")]
+fn nearly_full() -> Option<(Disk, Site, PathBuf)> {
     let site = Site::new();
     let Some(disk) = Disk::of("3m", &site) else {
         println!("not tried: this machine lets nobody mount a file system in a namespace of their own");
-        return;
+        return None;
     };
-    let site = disk.site(site);
-    let ballast = disk.file("ballast");
+    let (site, ballast) = (disk.site(site), disk.file("ballast"));
     fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    Some((disk, site, ballast))
+}
+
+/// The log is on the same disk. What it loses is counted and told, and nothing but the log loses anything.
+#[test]
+fn a_full_disk_that_the_log_is_on_too() {
+    let Some((disk, site, ballast)) = nearly_full() else { return };
     let log = disk.file("log");
     let serving = site.serve_to(fs::File::create(&log).unwrap());
     let app = serving.app();
@@ -249,14 +256,7 @@ fn a_full_disk_that_the_log_is_on_too() {
 /// A real disk that is full, and has room again while the server runs.
 #[test]
 fn a_full_disk_that_gets_room_again() {
-    let site = Site::new();
-    let Some(disk) = Disk::of("3m", &site) else {
-        println!("not tried: this machine lets nobody mount a file system in a namespace of their own");
-        return;
-    };
-    let site = disk.site(site);
-    let ballast = disk.file("ballast");
-    fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let Some((disk, site, ballast)) = nearly_full() else { return };
     fs::write(disk.file("spare"), vec![0; 512 << 10]).unwrap();
     let serving = site.serve();
     let app = serving.app();
