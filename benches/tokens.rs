@@ -134,6 +134,8 @@ fn build(tokens: &[PlainSecret]) -> Live {
         };
         let exchanged = CodeExchanged {
             grant_id,
+            client_id: client(),
+            account_id: account_and_installation(n).0,
             granted_at: Timestamp::EPOCH,
             token_id: secrets::new_token_id(Timestamp::EPOCH),
             token_digest: token.digest(),

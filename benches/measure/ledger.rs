@@ -146,7 +146,14 @@ async fn install(
     for _ in 0..past {
         let (_, issued, token_id) = issue(client_id, &account_id, n)?;
         events.extend(issued);
-        let revoked = TokenRevoked { token_id, reason: RevocationReason::User, note: None };
+        let revoked = TokenRevoked {
+            token_id,
+            client_id,
+            account_id: account_id.clone(),
+            user_id: format!("user-{n:08}").parse()?,
+            reason: RevocationReason::User,
+            note: None,
+        };
         events.push(InstallationEvent::TokenRevoked(revoked).into());
     }
     let (token, issued, _) = issue(client_id, &account_id, n)?;
@@ -181,6 +188,8 @@ fn issue(
     };
     let exchanged = CodeExchanged {
         grant_id: granted.grant_id,
+        client_id,
+        account_id: account_id.clone(),
         granted_at: now,
         token_id: secrets::new_token_id(now),
         token_digest: token.digest(),

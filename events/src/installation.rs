@@ -19,6 +19,40 @@ pub enum InstallationEvent {
     Uninstalled(AppUninstalled),
 }
 
+impl InstallationEvent {
+    /// Which app on which account it is about.
+    pub const fn installation(&self) -> (ClientId, &AccountId) {
+        match self {
+            Self::AccessGranted(event) => (event.client_id, &event.account_id),
+            Self::CodeExchanged(event) => (event.client_id, &event.account_id),
+            Self::CodeReplayed(event) => (event.client_id, &event.account_id),
+            Self::TokenRevoked(event) => (event.client_id, &event.account_id),
+            Self::Uninstalled(event) => (event.client_id, &event.account_id),
+        }
+    }
+
+    /// Whether it ends tokens or codes.
+    pub const fn is_end(&self) -> bool {
+        match self {
+            Self::AccessGranted(_) | Self::CodeExchanged(_) => false,
+            Self::CodeReplayed(_) | Self::TokenRevoked(_) | Self::Uninstalled(_) => true,
+        }
+    }
+
+    /// The tokens that it ends, each with its user.
+    pub fn ended_tokens(&self) -> Vec<(TokenId, &UserId)> {
+        fn listed(tokens: &[EndedToken]) -> Vec<(TokenId, &UserId)> {
+            tokens.iter().map(|token| (token.token_id, &token.user_id)).collect()
+        }
+        match self {
+            Self::AccessGranted(_) | Self::CodeExchanged(_) => Vec::new(),
+            Self::CodeReplayed(event) => listed(&event.tokens),
+            Self::TokenRevoked(event) => vec![(event.token_id, &event.user_id)],
+            Self::Uninstalled(event) => listed(&event.tokens),
+        }
+    }
+}
+
 /// `access-granted`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +85,8 @@ pub struct AccessGranted {
 pub struct CodeExchanged {
     /// The approval whose code was exchanged.
     pub grant_id: GrantId,
+    pub client_id: ClientId,
+    pub account_id: AccountId,
     /// When that approval was recorded.
     pub granted_at: Timestamp,
     /// Names the token.
@@ -73,8 +109,21 @@ pub struct CodeExchanged {
 pub struct CodeReplayed {
     /// The approval whose spent code was presented again.
     pub grant_id: GrantId,
+    pub client_id: ClientId,
+    pub account_id: AccountId,
+    /// The user who approved.
+    pub user_id: UserId,
     /// The tokens that this ended.
-    pub token_ids: Vec<TokenId>,
+    pub tokens: Vec<EndedToken>,
+}
+
+/// A token that an event ends, and whose it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndedToken {
+    pub token_id: TokenId,
+    /// The user who approved.
+    pub user_id: UserId,
 }
 
 /// `token-revoked`.
@@ -83,6 +132,10 @@ pub struct CodeReplayed {
 pub struct TokenRevoked {
     /// The token that ended.
     pub token_id: TokenId,
+    pub client_id: ClientId,
+    pub account_id: AccountId,
+    /// Whose token it was.
+    pub user_id: UserId,
     /// Why.
     pub reason: RevocationReason,
     /// Why, in an operator's words, if they said.
@@ -106,14 +159,31 @@ pub enum RevocationReason {
     Leaked,
 }
 
+impl RevocationReason {
+    pub const ALL: [Self; 5] = [Self::User, Self::App, Self::Operator, Self::Superseded, Self::Leaked];
+
+    /// As it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::App => "app",
+            Self::Operator => "operator",
+            Self::Superseded => "superseded",
+            Self::Leaked => "leaked",
+        }
+    }
+}
+
 /// `app-uninstalled`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppUninstalled {
+    pub client_id: ClientId,
+    pub account_id: AccountId,
     /// Why.
     pub reason: UninstallReason,
     /// The tokens that this ended.
-    pub token_ids: Vec<TokenId>,
+    pub tokens: Vec<EndedToken>,
     /// The epoch that this ended; the first is 0.
     pub epoch: u32,
     /// Why, in an operator's words, if they said.
@@ -129,4 +199,14 @@ pub enum UninstallReason {
     User,
     /// An operator ended it.
     Operator,
+}
+
+impl UninstallReason {
+    /// As it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Operator => "operator",
+        }
+    }
 }

@@ -28,8 +28,8 @@ pub use ids::{
     TokenId, UserId,
 };
 pub use installation::{
-    AccessGranted, AppUninstalled, CodeExchanged, CodeReplayed, InstallationEvent, RevocationReason,
-    TokenRevoked, UninstallReason,
+    AccessGranted, AppUninstalled, CodeExchanged, CodeReplayed, EndedToken, InstallationEvent,
+    RevocationReason, TokenRevoked, UninstallReason,
 };
 pub use operator_key::{OperatorKeyCreated, OperatorKeyEvent, OperatorKeyRetired, Role};
 pub use shown::ShownEvent;

@@ -1,16 +1,14 @@
-//! What a row of history says of one event. Knows: events, and what earlier events of a stream said. Must not
-//! know: where rows rest, or who asks for them.
+//! The row of history of one event, a pure function of that event. Knows: events. Must not know: where rows are
+//! stored, or who asks for them.
 //!
-//! There is one row an event, whatever else becomes of the event: one that cannot be read has a row that says
-//! so. What an event does not carry, such as the account of a revocation, is taken from the events before it
-//! in its stream.
+//! Every event has one row. The row of an event that cannot be read says so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use grantbook_events::{
     AccountId, Actor, AppEvent, ClientId, Event, EventId, InstallationEvent, InstallationId,
-    OperatorKeyEvent, Position, Recorded, RequestId, Revision, RevocationReason, StreamKind, StreamName,
-    Timestamp, TokenId, UninstallReason, UserId, codec,
+    OperatorKeyEvent, Position, Recorded, RequestId, Revision, StreamKind, StreamName, Timestamp, TokenId,
+    UserId, codec,
 };
 
 use crate::live::StateDigest;
@@ -50,40 +48,14 @@ pub struct HistoryRow {
     pub request_id: Option<RequestId>,
 }
 
-/// What earlier events said.
-pub trait Earlier {
-    /// Why it cannot be told.
-    type Error;
-
-    /// Which app on which account an installation is.
-    ///
-    /// # Errors
-    /// If it cannot be told.
-    fn installation(&mut self, id: InstallationId) -> Result<Option<(ClientId, AccountId)>, Self::Error>;
-
-    /// Whose token this is, if it was issued in the installation and had not expired at a time.
-    ///
-    /// # Errors
-    /// If it cannot be told.
-    fn user_of(
-        &mut self,
-        id: InstallationId,
-        token: TokenId,
-        at: Timestamp,
-    ) -> Result<Option<UserId>, Self::Error>;
-}
-
 impl HistoryRow {
     /// The row of an event.
-    ///
-    /// # Errors
-    /// If it cannot be told what earlier events said.
-    pub fn of<E: Earlier>(recorded: &Recorded, earlier: &mut E) -> Result<Self, E::Error> {
+    pub fn of(recorded: &Recorded) -> Self {
         let envelope = &recorded.envelope;
         let mut row = Self {
             actor: Some(envelope.actor.clone()),
             request_id: Some(envelope.request_id.clone()),
-            ..Self::begun(Bare {
+            ..Self::of_bare(Bare {
                 position: envelope.position,
                 recorded_at: envelope.recorded_at,
                 event_id: envelope.event_id,
@@ -96,25 +68,18 @@ impl HistoryRow {
             Event::App(event) => row.reason = reason_of_app(event),
             Event::OperatorKey(OperatorKeyEvent::Retired(event)) => row.reason = Some(event.reason.clone()),
             Event::OperatorKey(OperatorKeyEvent::Created(_)) => {}
-            Event::Installation(event) => row.see(event, earlier)?,
+            Event::Installation(event) => row.add_installation(event),
         }
-        Ok(row)
+        row
     }
 
     /// The row of an event that cannot be read.
-    ///
-    /// # Errors
-    /// If it cannot be told what earlier events said.
-    pub fn unreadable<E: Earlier>(known: Bare<'_>, why: String, earlier: &mut E) -> Result<Self, E::Error> {
-        let mut row = Self { reason: Some(why), ..Self::begun(known) };
-        if let Some(id) = row.installation_id {
-            row.find_account(id, earlier)?;
-        }
-        Ok(row)
+    pub fn unreadable(known: Bare<'_>, why: String) -> Self {
+        Self { reason: Some(why), ..Self::of_bare(known) }
     }
 
     /// What is known of every event, and what the name of its stream says.
-    fn begun(known: Bare<'_>) -> Self {
+    fn of_bare(known: Bare<'_>) -> Self {
         let (client_id, installation_id) = match known.stream.kind() {
             Ok(StreamKind::App(id)) => (Some(id), None),
             Ok(StreamKind::Installation(id)) => (None, Some(id)),
@@ -139,58 +104,30 @@ impl HistoryRow {
         }
     }
 
-    fn find_account<E: Earlier>(&mut self, id: InstallationId, earlier: &mut E) -> Result<(), E::Error> {
-        if let Some((client_id, account_id)) = earlier.installation(id)? {
-            (self.client_id, self.account_id) = (Some(client_id), Some(account_id));
-        }
-        Ok(())
-    }
-
-    fn see<E: Earlier>(&mut self, event: &InstallationEvent, earlier: &mut E) -> Result<(), E::Error> {
-        let Some(id) = self.installation_id else { return Ok(()) };
+    fn add_installation(&mut self, event: &InstallationEvent) {
+        let (client_id, account_id) = event.installation();
+        (self.client_id, self.account_id) = (Some(client_id), Some(account_id.clone()));
+        self.token_ids = event.ended_tokens().into_iter().map(|(token_id, _)| token_id).collect();
         match event {
-            InstallationEvent::AccessGranted(event) => {
-                self.client_id = Some(event.client_id);
-                self.account_id = Some(event.account_id.clone());
-                self.user_id = Some(event.user_id.clone());
-                return Ok(());
-            }
+            InstallationEvent::AccessGranted(event) => self.user_id = Some(event.user_id.clone()),
             InstallationEvent::CodeExchanged(event) => {
                 self.user_id = Some(event.user_id.clone());
                 self.token_ids = vec![event.token_id];
             }
-            InstallationEvent::CodeReplayed(event) => {
-                self.token_ids.clone_from(&event.token_ids);
-                // They are all of one grant.
-                self.user_id = self.users_of_tokens(id, earlier)?.into_iter().next();
-            }
+            InstallationEvent::CodeReplayed(event) => self.user_id = Some(event.user_id.clone()),
             InstallationEvent::TokenRevoked(event) => {
-                self.token_ids = vec![event.token_id];
-                self.user_id = earlier.user_of(id, event.token_id, self.recorded_at)?;
-                self.reason = Some(reason_of_revocation(event.reason).to_owned());
+                self.user_id = Some(event.user_id.clone());
+                self.reason = Some(event.reason.as_str().to_owned());
             }
             InstallationEvent::Uninstalled(event) => {
-                self.token_ids.clone_from(&event.token_ids);
-                self.token_users = self.users_of_tokens(id, earlier)?.into_iter().collect();
-                self.reason = Some(reason_of_uninstall(event.reason).to_owned());
+                let users: BTreeSet<_> = event.tokens.iter().map(|token| &token.user_id).collect();
+                self.token_users = users.into_iter().cloned().collect();
+                self.reason = Some(event.reason.as_str().to_owned());
             }
         }
-        self.find_account(id, earlier)
     }
 
-    fn users_of_tokens<E: Earlier>(
-        &self,
-        id: InstallationId,
-        earlier: &mut E,
-    ) -> Result<BTreeSet<UserId>, E::Error> {
-        let mut users = BTreeSet::new();
-        for token in &self.token_ids {
-            users.extend(earlier.user_of(id, *token, self.recorded_at)?);
-        }
-        Ok(users)
-    }
-
-    /// Everybody whose grant or tokens it is about.
+    /// Every user whose grant or tokens it is about.
     pub fn users(&self) -> impl Iterator<Item = &UserId> {
         self.user_id.iter().chain(&self.token_users)
     }
@@ -284,84 +221,5 @@ fn reason_of_app(event: &AppEvent) -> Option<String> {
         | AppEvent::Updated(_)
         | AppEvent::SecretAdded(_)
         | AppEvent::SecretRetired(_) => None,
-    }
-}
-
-/// Every reason of an end of tokens; the others are words of operators.
-pub const REASONS: &[&str] = &["user", "app", "operator", "superseded", "leaked"];
-
-const fn reason_of_revocation(reason: RevocationReason) -> &'static str {
-    match reason {
-        RevocationReason::User => "user",
-        RevocationReason::App => "app",
-        RevocationReason::Operator => "operator",
-        RevocationReason::Superseded => "superseded",
-        RevocationReason::Leaked => "leaked",
-    }
-}
-
-const fn reason_of_uninstall(reason: UninstallReason) -> &'static str {
-    match reason {
-        UninstallReason::User => "user",
-        UninstallReason::Operator => "operator",
-    }
-}
-
-/// What earlier events said, remembered as long as it can matter: one entry an installation, and its tokens
-/// that neither ended nor expired.
-#[derive(Debug, Default)]
-pub struct Remembered(HashMap<InstallationId, Place>);
-
-#[derive(Debug, Default)]
-struct Place {
-    known: Option<(ClientId, AccountId)>,
-    tokens: Vec<(TokenId, UserId, Option<Timestamp>)>,
-}
-
-impl Remembered {
-    /// Takes an event in, after its row was made.
-    pub fn see(&mut self, recorded: &Recorded) {
-        let Ok(StreamKind::Installation(id)) = recorded.envelope.stream.kind() else { return };
-        let Event::Installation(event) = &recorded.event else { return };
-        let place = self.0.entry(id).or_default();
-        let at = recorded.envelope.recorded_at;
-        place.tokens.retain(|(_, _, expires_at)| expires_at.is_none_or(|end| at < end));
-        match event {
-            InstallationEvent::AccessGranted(event) => {
-                place.known.get_or_insert_with(|| (event.client_id, event.account_id.clone()));
-            }
-            InstallationEvent::CodeExchanged(event) => {
-                place.tokens.push((event.token_id, event.user_id.clone(), event.expires_at));
-            }
-            InstallationEvent::CodeReplayed(event) => place.end(&event.token_ids),
-            InstallationEvent::TokenRevoked(event) => place.end(&[event.token_id]),
-            InstallationEvent::Uninstalled(event) => place.end(&event.token_ids),
-        }
-    }
-}
-
-impl Place {
-    fn end(&mut self, ended: &[TokenId]) {
-        self.tokens.retain(|(token, _, _)| !ended.contains(token));
-    }
-}
-
-impl Earlier for Remembered {
-    type Error = std::convert::Infallible;
-
-    fn installation(&mut self, id: InstallationId) -> Result<Option<(ClientId, AccountId)>, Self::Error> {
-        Ok(self.0.get(&id).and_then(|place| place.known.clone()))
-    }
-
-    fn user_of(
-        &mut self,
-        id: InstallationId,
-        token: TokenId,
-        at: Timestamp,
-    ) -> Result<Option<UserId>, Self::Error> {
-        let place = self.0.get(&id);
-        let found = place.and_then(|place| place.tokens.iter().find(|(known, _, _)| *known == token));
-        let unexpired = found.filter(|(_, _, expires_at)| expires_at.is_none_or(|end| at < end));
-        Ok(unexpired.map(|(_, user, _)| user.clone()))
     }
 }

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use grantbook_events::{
-    AccessGranted, AccountId, ClientId, CodeExchanged, Event, GrantId, InstallationEvent, InstallationId,
-    Position, Recorded, SecretDigest, Timestamp, TokenId, UserId,
+    AccessGranted, AccountId, ClientId, CodeExchanged, EndedToken, Event, GrantId, InstallationEvent,
+    InstallationId, Position, Recorded, SecretDigest, Timestamp, TokenId, UserId,
 };
 
 use crate::app::RegisteredApp;
@@ -111,6 +111,11 @@ pub struct LiveToken {
 }
 
 impl LiveToken {
+    /// As an event that ends it lists it.
+    pub fn as_ended(&self) -> EndedToken {
+        EndedToken { token_id: self.token_id, user_id: self.user_id.clone() }
+    }
+
     /// Whether the token has not expired.
     pub fn is_unexpired(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
@@ -167,9 +172,6 @@ impl InstalledApp {
     }
 
     fn grant(&mut self, event: &AccessGranted, at: Timestamp) -> Result<(), &'static str> {
-        if self.client_id != event.client_id || self.account_id != event.account_id {
-            return Err("it names another app or account than the stream");
-        }
         if self.grants.iter().any(|grant| grant.grant_id == event.grant_id) {
             return Err("the grant was recorded before");
         }
@@ -238,10 +240,6 @@ impl InstalledApp {
         Ok(())
     }
 
-    fn end_tokens(&mut self, ended: &[TokenId]) {
-        self.tokens.retain(|token| !ended.contains(&token.token_id));
-    }
-
     fn uninstall(&mut self) {
         self.epoch = self.epoch.saturating_add(1);
         self.tokens.clear();
@@ -258,11 +256,16 @@ impl InstalledApp {
         at: Timestamp,
         position: Position,
     ) -> Result<(), &'static str> {
+        if event.installation() != (self.client_id, &self.account_id) {
+            return Err("it names another app or account than the stream");
+        }
         match event {
             InstallationEvent::AccessGranted(event) => self.grant(event, at)?,
             InstallationEvent::CodeExchanged(event) => self.exchange(event, at, position)?,
-            InstallationEvent::CodeReplayed(event) => self.end_tokens(&event.token_ids),
-            InstallationEvent::TokenRevoked(event) => self.end_tokens(&[event.token_id]),
+            InstallationEvent::CodeReplayed(_) | InstallationEvent::TokenRevoked(_) => {
+                let ended = event.ended_tokens();
+                self.tokens.retain(|token| !ended.iter().any(|(ended, _)| *ended == token.token_id));
+            }
             InstallationEvent::Uninstalled(event) => {
                 if event.epoch != self.epoch {
                     return Err("it ends another epoch than the current one");

@@ -233,16 +233,8 @@ impl<'a> Past<'a> {
         let records = self.ledger.store().read_stream(&stream, Revision::FIRST).await?;
         let events: Vec<Recorded> = records.iter().filter_map(|record| read(record).ok()).collect();
         let is_end = |event: &Event| match event {
-            Event::Installation(
-                InstallationEvent::CodeReplayed(_)
-                | InstallationEvent::TokenRevoked(_)
-                | InstallationEvent::Uninstalled(_),
-            ) => true,
-            Event::Installation(
-                InstallationEvent::AccessGranted(_) | InstallationEvent::CodeExchanged(_),
-            )
-            | Event::App(_)
-            | Event::OperatorKey(_) => false,
+            Event::Installation(event) => event.is_end(),
+            Event::App(_) | Event::OperatorKey(_) => false,
         };
         Ok(events.iter().rfind(|recorded| is_end(&recorded.event)).and_then(moment_of))
     }
@@ -286,11 +278,7 @@ fn stops(recorded: &Recorded, status: Option<&AppStatus>) -> bool {
 /// Whether an event ended a token.
 pub(super) fn ends(recorded: &Recorded, token_id: TokenId) -> bool {
     match &recorded.event {
-        Event::Installation(InstallationEvent::CodeReplayed(event)) => event.token_ids.contains(&token_id),
-        Event::Installation(InstallationEvent::TokenRevoked(event)) => event.token_id == token_id,
-        Event::Installation(InstallationEvent::Uninstalled(event)) => event.token_ids.contains(&token_id),
-        Event::Installation(InstallationEvent::AccessGranted(_) | InstallationEvent::CodeExchanged(_))
-        | Event::App(_)
-        | Event::OperatorKey(_) => false,
+        Event::Installation(event) => event.ended_tokens().iter().any(|(ended, _)| *ended == token_id),
+        Event::App(_) | Event::OperatorKey(_) => false,
     }
 }

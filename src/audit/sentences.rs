@@ -1,8 +1,8 @@
 //! Events in plain sentences. Knows: events. Must not know: where they are read from.
 
 use grantbook_events::{
-    AccessGranted, Actor, ActorKind, AppEvent, AppUninstalled, CodeExchanged, CodeReplayed,
-    InstallationEvent, RevocationReason, TokenId, TokenRevoked, UninstallReason,
+    AccessGranted, Actor, ActorKind, AppEvent, AppUninstalled, CodeExchanged, CodeReplayed, EndedToken,
+    InstallationEvent, RevocationReason, TokenRevoked, UninstallReason,
 };
 
 /// Of the exchange of a code that a suspension had ended.
@@ -88,7 +88,7 @@ fn replayed(event: &CodeReplayed, actor: &Actor) -> String {
         "The spent code of grant {} was presented once more by {}, as a stolen code would be: {}.",
         event.grant_id,
         who(actor),
-        ended(&event.token_ids)
+        ended(&event.tokens)
     )
 }
 
@@ -109,7 +109,7 @@ fn uninstalled(event: &AppUninstalled, actor: &Actor) -> String {
         UninstallReason::Operator => "by the operator's decision",
     };
     let note = noted(event.note.as_deref());
-    format!("The app was uninstalled by {}, {why}: {}.{note}", who(actor), ended(&event.token_ids))
+    format!("The app was uninstalled by {}, {why}: {}.{note}", who(actor), ended(&event.tokens))
 }
 
 /// What an operator said, as a sentence of its own.
@@ -117,8 +117,8 @@ fn noted(note: Option<&str>) -> String {
     note.map_or_else(String::new, |note| format!(" Reason: {note}."))
 }
 
-fn ended(tokens: &[TokenId]) -> String {
-    let names = tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+fn ended(tokens: &[EndedToken]) -> String {
+    let names = tokens.iter().map(|token| token.token_id.to_string()).collect::<Vec<_>>().join(", ");
     match tokens.len() {
         0 => "no token was left to end".to_owned(),
         1 => format!("token {names} ended"),

@@ -144,8 +144,8 @@ fn unreadable(record: &Record, error: &UnreadableError) -> Moment {
 
 fn client_of(recorded: &Recorded) -> Option<ClientId> {
     match &recorded.event {
-        Event::Installation(InstallationEvent::AccessGranted(granted)) => Some(granted.client_id),
-        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
+        Event::Installation(event) => Some(event.installation().0),
+        Event::App(_) | Event::OperatorKey(_) => None,
     }
 }
 
@@ -248,9 +248,13 @@ impl Tokens {
             InstallationEvent::CodeExchanged(event) => {
                 self.there.insert(event.token_id, event.expires_at);
             }
-            InstallationEvent::CodeReplayed(event) => self.end(&event.token_ids),
-            InstallationEvent::TokenRevoked(event) => self.end(&[event.token_id]),
-            InstallationEvent::Uninstalled(event) => self.end(&event.token_ids),
+            InstallationEvent::CodeReplayed(_)
+            | InstallationEvent::TokenRevoked(_)
+            | InstallationEvent::Uninstalled(_) => {
+                for (token_id, _) in event.ended_tokens() {
+                    self.there.remove(&token_id);
+                }
+            }
         }
         match (before, self.there.len()) {
             (0, 1..) if std::mem::replace(&mut self.was_installed, true) => {
@@ -264,12 +268,6 @@ impl Tokens {
 
     fn is_dead(&self, event: &CodeExchanged) -> bool {
         self.suspended.iter().any(|suspended| event.granted_at <= *suspended)
-    }
-
-    fn end(&mut self, tokens: &[TokenId]) {
-        for token in tokens {
-            self.there.remove(token);
-        }
     }
 }
 

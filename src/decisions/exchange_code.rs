@@ -6,7 +6,7 @@ use grantbook_events::{
     ClientId, CodeExchanged, CodeReplayed, InstallationEvent, InstallationId, RevocationReason, SecretDigest,
     SecretId, StreamKind, Timestamp, TokenId, TokenRevoked,
 };
-use grantbook_projections::{CodeState, Grant, Installation, InstalledApp};
+use grantbook_projections::{CodeState, Grant, Installation, InstalledApp, LiveToken};
 
 use super::code_time::is_over;
 use super::{Command, Decision, Refusal, redirect_uri};
@@ -115,6 +115,8 @@ impl ExchangeCode {
         let expires_at = self.rules.lifetime.map(|lifetime| now.plus(lifetime));
         let exchanged = InstallationEvent::CodeExchanged(CodeExchanged {
             grant_id: grant.grant_id,
+            client_id: installed.client_id,
+            account_id: installed.account_id.clone(),
             granted_at: grant.granted_at,
             token_id: self.token_id,
             token_digest: self.token_digest,
@@ -132,6 +134,9 @@ impl ExchangeCode {
         let superseded = held.into_iter().take(too_many).map(|token| {
             InstallationEvent::TokenRevoked(TokenRevoked {
                 token_id: token.token_id,
+                client_id: installed.client_id,
+                account_id: installed.account_id.clone(),
+                user_id: token.user_id.clone(),
                 reason: RevocationReason::Superseded,
                 note: None,
             })
@@ -144,12 +149,18 @@ impl ExchangeCode {
 /// A spent code in the right hands has leaked, or its first exchange was made by somebody else: its tokens
 /// end (RFC 6749 section 4.1.2). When none is left, nothing more can follow, and nothing is recorded.
 fn replayed(installed: &InstalledApp, grant: &Grant) -> Decision<Exchanged> {
-    let token_ids: Vec<_> = installed.tokens_of(grant.grant_id).map(|token| token.token_id).collect();
-    if token_ids.is_empty() {
+    let tokens: Vec<_> = installed.tokens_of(grant.grant_id).map(LiveToken::as_ended).collect();
+    if tokens.is_empty() {
         return Refusal::CodeSpent.into();
     }
-    let refusal = Refusal::CodeReplayed { grant_id: grant.grant_id, tokens: token_ids.len() };
-    let event = CodeReplayed { grant_id: grant.grant_id, token_ids };
+    let refusal = Refusal::CodeReplayed { grant_id: grant.grant_id, tokens: tokens.len() };
+    let event = CodeReplayed {
+        grant_id: grant.grant_id,
+        client_id: installed.client_id,
+        account_id: installed.account_id.clone(),
+        user_id: grant.user_id.clone(),
+        tokens,
+    };
     Decision::refused_with(refusal, InstallationEvent::CodeReplayed(event))
 }
 
@@ -157,7 +168,7 @@ fn replayed(installed: &InstalledApp, grant: &Grant) -> Decision<Exchanged> {
 mod tests {
     use super::super::given::{self, Given, exchange, grant};
     use super::*;
-    use grantbook_events::Event;
+    use grantbook_events::{EndedToken, Event};
 
     const NOW: i64 = 10_000_000;
 
@@ -186,7 +197,14 @@ mod tests {
         let mut given = granted();
         given.run(&exchange(1), NOW + 1).unwrap();
         let replay = given.when(&exchange(1), NOW + 2);
-        let expected = CodeReplayed { grant_id: given::grant_id(1), token_ids: vec![exchange(1).token_id] };
+        let ended = EndedToken { token_id: exchange(1).token_id, user_id: grant(1).user_id };
+        let expected = CodeReplayed {
+            grant_id: given::grant_id(1),
+            client_id: given::client_id(1),
+            account_id: grant(1).account_id,
+            user_id: grant(1).user_id,
+            tokens: vec![ended],
+        };
         assert_eq!(replay.events, [Event::from(InstallationEvent::CodeReplayed(expected))]);
         given.run(&exchange(1), NOW + 2).unwrap_err();
         assert_eq!(refused(given.when(&exchange(1), NOW + 3)), Refusal::CodeSpent);

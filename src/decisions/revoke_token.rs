@@ -64,7 +64,14 @@ impl Command for RevokeToken {
         let Some(installed) = installed else { return Refusal::TokenUnknown.into() };
         let token = installed.tokens.iter().find(|token| self.names(token) && self.may_end(token));
         let Some(token) = token else { return Refusal::TokenUnknown.into() };
-        let event = TokenRevoked { token_id: token.token_id, reason: self.reason, note: self.note.clone() };
+        let event = TokenRevoked {
+            token_id: token.token_id,
+            client_id: installed.client_id,
+            account_id: installed.account_id.clone(),
+            user_id: token.user_id.clone(),
+            reason: self.reason,
+            note: self.note.clone(),
+        };
         Decision::granted(token.token_id, [InstallationEvent::TokenRevoked(event)])
     }
 }
@@ -125,6 +132,9 @@ mod tests {
         let noted = |note: &str| RevokeToken { note: Some(note.to_owned()), ..revoke(TokenHolder::Operator) };
         let event = TokenRevoked {
             token_id: exchange(1).token_id,
+            client_id: given::client_id(1),
+            account_id: grant(1).account_id,
+            user_id: grant(1).user_id,
             reason: RevocationReason::Operator,
             note: Some("seen in a log".to_owned()),
         };

@@ -3,7 +3,7 @@
 use grantbook_events::{
     AppUninstalled, InstallationEvent, InstallationId, StreamKind, Timestamp, TokenId, UninstallReason,
 };
-use grantbook_projections::{CodeState, Installation};
+use grantbook_projections::{CodeState, Installation, LiveToken};
 
 use super::refusal::check_note;
 use super::{Command, Decision, Refusal};
@@ -51,8 +51,10 @@ impl Command for UninstallApp {
             return Decision::already(Uninstalled { token_ids, already: true });
         }
         let event = AppUninstalled {
+            client_id: installed.client_id,
+            account_id: installed.account_id.clone(),
             reason: self.reason,
-            token_ids: token_ids.clone(),
+            tokens: installed.tokens.iter().map(LiveToken::as_ended).collect(),
             epoch: installed.epoch,
             note: self.note.clone(),
         };

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use grantbook_events::{EventId, Position, Timestamp, UserId};
-use grantbook_projections::history::{HistoryRow, Remembered};
+use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::StateDigest;
 
 use super::run::each;
@@ -19,7 +19,6 @@ const ROWS_AT_ONCE: usize = 1000;
 /// Rows made of records, in order.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    earlier: Remembered,
     pub digest: StateDigest,
     /// The latest time so far, whatever clocks did.
     latest_at: Option<Timestamp>,
@@ -45,10 +44,7 @@ impl Rows {
 
     fn expected(&mut self, record: &Record) -> Expected {
         let event = read(record);
-        let Ok((row, tokens)) = row_and_tokens(record, &event, &mut self.earlier);
-        if let Ok(recorded) = &event {
-            self.earlier.see(recorded);
-        }
+        let (row, tokens) = row_and_tokens(record, &event);
         row.digest(&mut self.digest);
         let latest_at = self.latest_at.unwrap_or(row.recorded_at).max(row.recorded_at);
         self.latest_at = Some(latest_at);

@@ -81,18 +81,11 @@ impl Affected<'_> {
                     self.tokens.insert(exchanged.token_id);
                 }
             }
-            InstallationEvent::CodeReplayed(replayed) => self.forget(&replayed.token_ids),
-            InstallationEvent::TokenRevoked(revoked) => self.forget(&[revoked.token_id]),
-            InstallationEvent::Uninstalled(uninstalled) => {
-                self.grants.remove(&id);
-                self.forget(&uninstalled.token_ids);
-            }
+            InstallationEvent::CodeReplayed(_) | InstallationEvent::TokenRevoked(_) => {}
+            InstallationEvent::Uninstalled(_) => drop(self.grants.remove(&id)),
         }
-    }
-
-    fn forget(&mut self, tokens: &[TokenId]) {
-        for token in tokens {
-            self.tokens.remove(token);
+        for (token_id, _) in event.ended_tokens() {
+            self.tokens.remove(&token_id);
         }
     }
 

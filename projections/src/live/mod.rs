@@ -191,8 +191,10 @@ impl Live {
                 expired.into_iter().for_each(|token| self.tokens.remove(token));
                 Ok(())
             }
-            InstallationEvent::CodeReplayed(event) => self.end_tokens(id, &event.token_ids, at),
-            InstallationEvent::TokenRevoked(event) => self.end_tokens(id, &[event.token_id], at),
+            InstallationEvent::CodeReplayed(_) | InstallationEvent::TokenRevoked(_) => {
+                let ended: Vec<_> = event.ended_tokens().into_iter().map(|(token_id, _)| token_id).collect();
+                self.end_tokens(id, &ended, at)
+            }
             InstallationEvent::Uninstalled(event) => {
                 let place = self.installations.place(id).ok_or("access was not granted before")?;
                 let ended =

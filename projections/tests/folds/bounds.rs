@@ -1,10 +1,10 @@
 //! States stay bounded however long their streams grow, and an uninstall is an end.
 
 use grantbook_events::{AppEvent, AppSecretAdded, AppSecretRetired};
-use grantbook_events::{InstallationEvent, InstallationId, RevocationReason, StreamKind, TokenRevoked};
+use grantbook_events::{InstallationEvent, InstallationId, RevocationReason, StreamKind};
 use grantbook_projections::{CodeState, GRANT_MEMORY};
 
-use super::history::{History, account, client, digest, place, seconds, secret_id, token_id, user};
+use super::history::{History, account, client, digest, place, revoked, seconds, secret_id, token_id, user};
 use super::steps::registered_app;
 
 #[test]
@@ -24,12 +24,9 @@ fn ten_thousand_authorizations_by_one_user_leave_a_small_state() {
         if n.is_multiple_of(2) {
             history.exchange(n, client, &account, &user, at);
             if n > 2 * HELD {
-                let superseded = TokenRevoked {
-                    token_id: token_id(n - 2 * HELD),
-                    reason: RevocationReason::Superseded,
-                    note: None,
-                };
-                history.record(place(client, &account), at, InstallationEvent::TokenRevoked(superseded));
+                let old = token_id(n - 2 * HELD);
+                let superseded = revoked(old, client, &account, &user, RevocationReason::Superseded);
+                history.record(place(client, &account), at, superseded);
             }
         }
         let installed = history.installations[&id].present().unwrap();
@@ -57,10 +54,9 @@ fn a_thousand_approvals_in_a_row_leave_what_twenty_minutes_hold() {
             if exchanges {
                 history.exchange(n, client, &account, &user, at);
                 if n > HELD {
-                    let token_id = token_id(n - HELD);
                     let reason = RevocationReason::Superseded;
-                    let superseded = TokenRevoked { token_id, reason, note: None };
-                    history.record(place(client, &account), at, InstallationEvent::TokenRevoked(superseded));
+                    let superseded = revoked(token_id(n - HELD), client, &account, &user, reason);
+                    history.record(place(client, &account), at, superseded);
                 }
             }
         }
@@ -94,7 +90,8 @@ fn expired_tokens_do_not_pile_up() {
     for n in 1..=1_000 {
         let at = seconds(n as i64 * 100);
         history.grant(n, client, &account, &user, at);
-        let exchanged = super::history::exchanged(n, &user, Some(seconds(n as i64 * 100 + 250)));
+        let exchanged =
+            super::history::exchanged(n, client, &account, &user, Some(seconds(n as i64 * 100 + 250)));
         history.record(place(client, &account), at, InstallationEvent::CodeExchanged(exchanged));
     }
     assert_eq!(history.live().counts().tokens, 3);

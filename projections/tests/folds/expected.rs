@@ -120,7 +120,7 @@ impl Expected {
                 self.tokens.push(Issued { digest: event.token_digest, facts, ended_at: None });
             }
             InstallationEvent::CodeReplayed(event) => {
-                self.end(id, at, |token| event.token_ids.contains(token));
+                self.end(id, at, |token| event.tokens.iter().any(|ended| ended.token_id == *token));
             }
             InstallationEvent::TokenRevoked(event) => self.end(id, at, |token| event.token_id == *token),
             InstallationEvent::Uninstalled(_) => {

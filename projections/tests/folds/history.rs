@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use grantbook_events::{
     AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, AppUninstalled, ClientId,
     CodeExchanged, Envelope, Event, EventId, GrantId, InstallationEvent, InstallationId, NewSecret,
-    OperatorKeyId, Position, Recorded, Revision, SecretDigest, SecretId, StreamKind, StreamName, Timestamp,
-    TokenId, TokenPolicy, UninstallReason, UserId,
+    OperatorKeyId, Position, Recorded, Revision, RevocationReason, SecretDigest, SecretId, StreamKind,
+    StreamName, Timestamp, TokenId, TokenPolicy, TokenRevoked, UninstallReason, UserId,
 };
 use grantbook_projections::live::Live;
-use grantbook_projections::{App, FoldError, Installation, OperatorKey, StreamState};
+use grantbook_projections::{App, FoldError, Installation, LiveToken, OperatorKey, StreamState};
 use uuid::Uuid;
 
 /// What happened, and the state of every stream.
@@ -83,7 +83,7 @@ impl History {
 
     /// The code of that grant becomes a token.
     pub fn exchange(&mut self, n: u64, client: ClientId, account: &AccountId, user: &UserId, at: Timestamp) {
-        let exchanged = exchanged(n, user, None);
+        let exchanged = exchanged(n, client, account, user, None);
         self.record(place(client, account), at, InstallationEvent::CodeExchanged(exchanged));
     }
 
@@ -94,7 +94,9 @@ impl History {
         let installed = self.installations[&id].present().expect("it was granted");
         let event = AppUninstalled {
             reason: UninstallReason::User,
-            token_ids: installed.tokens.iter().map(|token| token.token_id).collect(),
+            client_id: client,
+            account_id: account.clone(),
+            tokens: installed.tokens.iter().map(LiveToken::as_ended).collect(),
             epoch: installed.epoch,
             note: None,
         };
@@ -193,9 +195,17 @@ pub fn granted(
     }
 }
 
-pub fn exchanged(n: u64, user_id: &UserId, expires_at: Option<Timestamp>) -> CodeExchanged {
+pub fn exchanged(
+    n: u64,
+    client_id: ClientId,
+    account_id: &AccountId,
+    user_id: &UserId,
+    expires_at: Option<Timestamp>,
+) -> CodeExchanged {
     CodeExchanged {
         grant_id: grant_id(n),
+        client_id,
+        account_id: account_id.clone(),
         granted_at: Timestamp::from_micros(i64::MAX),
         token_id: token_id(n),
         token_digest: digest(n),
@@ -204,6 +214,25 @@ pub fn exchanged(n: u64, user_id: &UserId, expires_at: Option<Timestamp>) -> Cod
         expires_at,
         secret_id: Some(secret_id(0)),
     }
+}
+
+pub fn revoked(
+    token_id: TokenId,
+    client_id: ClientId,
+    account_id: &AccountId,
+    user_id: &UserId,
+    reason: RevocationReason,
+) -> InstallationEvent {
+    let account_id = account_id.clone();
+    let user_id = user_id.clone();
+    InstallationEvent::TokenRevoked(TokenRevoked {
+        token_id,
+        client_id,
+        account_id,
+        user_id,
+        reason,
+        note: None,
+    })
 }
 
 pub fn scopes(n: u64) -> Vec<String> {

@@ -3,14 +3,14 @@
 
 use grantbook_events::{
     AppDeleted, AppEvent, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended, AppUninstalled,
-    AppUpdated, CodeReplayed, Event, InstallationEvent, InstallationId, OperatorKeyCreated, OperatorKeyEvent,
-    OperatorKeyRetired, Recorded, RevocationReason, Role, StreamKind, TokenRevoked, UninstallReason,
+    AppUpdated, CodeReplayed, EndedToken, Event, InstallationEvent, InstallationId, OperatorKeyCreated,
+    OperatorKeyEvent, OperatorKeyRetired, Recorded, RevocationReason, Role, StreamKind, UninstallReason,
 };
 use grantbook_projections::{App, FoldError, Installation, OperatorKey, StreamState};
 
 use super::history::{
-    History, account, client, digest, exchanged, grant_id, granted, key_id, place, registered, seconds,
-    secret_id, token_id, user,
+    History, account, client, digest, exchanged, grant_id, granted, key_id, place, registered, revoked,
+    seconds, secret_id, token_id, user,
 };
 
 /// App 0 is registered, app 1 deleted; app 0 is installed on accounts 0 and 1, with tokens 1 and 2; grant
@@ -50,7 +50,7 @@ fn retired() -> OperatorKeyEvent {
 }
 
 fn exchange(n: u64) -> InstallationEvent {
-    InstallationEvent::CodeExchanged(exchanged(n, &user(0), None))
+    InstallationEvent::CodeExchanged(exchanged(n, client(0), &account(0), &user(0), None))
 }
 
 fn grant(n: u64, client_n: u64, account_n: u64) -> InstallationEvent {
@@ -59,17 +59,29 @@ fn grant(n: u64, client_n: u64, account_n: u64) -> InstallationEvent {
 }
 
 fn revoke(n: u64) -> InstallationEvent {
-    let reason = RevocationReason::User;
-    InstallationEvent::TokenRevoked(TokenRevoked { token_id: token_id(n), reason, note: None })
+    revoked(token_id(n), client(0), &account(0), &user(0), RevocationReason::User)
 }
 
 fn replay(n: u64) -> InstallationEvent {
-    InstallationEvent::CodeReplayed(CodeReplayed { grant_id: grant_id(n), token_ids: vec![token_id(n)] })
+    InstallationEvent::CodeReplayed(CodeReplayed {
+        grant_id: grant_id(n),
+        client_id: client(0),
+        account_id: account(0),
+        user_id: user(0),
+        tokens: vec![EndedToken { token_id: token_id(n), user_id: user(0) }],
+    })
 }
 
 fn uninstall(epoch: u32) -> InstallationEvent {
     let reason = UninstallReason::Operator;
-    InstallationEvent::Uninstalled(AppUninstalled { reason, token_ids: Vec::new(), epoch, note: None })
+    InstallationEvent::Uninstalled(AppUninstalled {
+        client_id: client(0),
+        account_id: account(0),
+        reason,
+        tokens: Vec::new(),
+        epoch,
+        note: None,
+    })
 }
 
 fn on(app: u64, on: u64) -> StreamKind {
@@ -188,7 +200,7 @@ fn of_an_installation() {
 #[test]
 fn of_a_token() {
     let with = |token_n: u64, digest_n: u64| {
-        let mut event = exchanged(3, &user(0), None);
+        let mut event = exchanged(3, client(0), &account(0), &user(0), None);
         (event.token_id, event.token_digest) = (token_id(token_n), digest(digest_n));
         InstallationEvent::CodeExchanged(event)
     };
@@ -233,7 +245,7 @@ fn a_token_that_was_dropped_after_its_expiry_may_still_be_revoked() {
     let mut history = History::default();
     history.register(client(0));
     history.grant(1, client(0), &account(0), &user(0), seconds(1));
-    let short = exchanged(1, &user(0), Some(seconds(5)));
+    let short = exchanged(1, client(0), &account(0), &user(0), Some(seconds(5)));
     history.record(on(0, 0), seconds(2), InstallationEvent::CodeExchanged(short));
     history.grant(2, client(0), &account(0), &user(0), seconds(6));
     history.exchange(2, client(0), &account(0), &user(0), seconds(6));

@@ -42,8 +42,8 @@ fn installs_and_uninstalls() -> (History, Vec<Life>) {
                 lives.insert(event.token_id, Life { issued: position, ended: u64::MAX });
             }
             Event::Installation(InstallationEvent::Uninstalled(event)) => {
-                for id in &event.token_ids {
-                    lives.get_mut(id).unwrap().ended = position;
+                for ended in &event.tokens {
+                    lives.get_mut(&ended.token_id).unwrap().ended = position;
                 }
             }
             _ => {}

@@ -4,13 +4,13 @@
 use grantbook_events::{
     AppDeleted, AppEvent, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended, AppUpdated,
     CodeReplayed, InstallationEvent, InstallationId, OperatorKeyCreated, OperatorKeyEvent,
-    OperatorKeyRetired, Position, RevocationReason, Role, StreamKind, Timestamp, TokenPolicy, TokenRevoked,
+    OperatorKeyRetired, Position, RevocationReason, Role, StreamKind, Timestamp, TokenPolicy,
 };
-use grantbook_projections::{App, AppStatus, CodeState, InstalledApp, OperatorKey, RegisteredApp};
+use grantbook_projections::{App, AppStatus, CodeState, InstalledApp, LiveToken, OperatorKey, RegisteredApp};
 use proptest::prelude::*;
 
 use super::history::{
-    History, account, client, digest, exchanged, granted, key_id, place, registered, secret_id, user,
+    History, account, client, digest, exchanged, granted, key_id, place, registered, revoked, secret_id, user,
 };
 
 /// What somebody does.
@@ -208,21 +208,27 @@ impl Step {
         let grant = picked(pending, self.pick)?;
         let at = at.max(installed.changed_at).as_micros();
         let expires_at = lifetime.map(|seconds| Timestamp::from_micros(at + seconds * 1_000_000));
-        let mut event = exchanged(n, &grant.user_id, expires_at);
+        let mut event = exchanged(n, installed.client_id, &installed.account_id, &grant.user_id, expires_at);
         (event.grant_id, event.granted_at) = (grant.grant_id, grant.granted_at);
         Some(InstallationEvent::CodeExchanged(event))
     }
 
     fn replay(&self, installed: &InstalledApp) -> Option<InstallationEvent> {
         let grant_id = picked(installed.tokens.iter(), self.pick)?.grant_id;
-        let token_ids = installed.tokens_of(grant_id).map(|token| token.token_id).collect();
-        Some(InstallationEvent::CodeReplayed(CodeReplayed { grant_id, token_ids }))
+        let tokens: Vec<_> = installed.tokens_of(grant_id).map(LiveToken::as_ended).collect();
+        Some(InstallationEvent::CodeReplayed(CodeReplayed {
+            grant_id,
+            client_id: installed.client_id,
+            account_id: installed.account_id.clone(),
+            user_id: tokens.first()?.user_id.clone(),
+            tokens,
+        }))
     }
 
     fn revoke(&self, installed: &InstalledApp) -> Option<InstallationEvent> {
-        let token_id = picked(installed.tokens.iter(), self.pick)?.token_id;
-        let reason = RevocationReason::Operator;
-        Some(InstallationEvent::TokenRevoked(TokenRevoked { token_id, reason, note: None }))
+        let token = picked(installed.tokens.iter(), self.pick)?;
+        let (client, account) = (installed.client_id, &installed.account_id);
+        Some(revoked(token.token_id, client, account, &token.user_id, RevocationReason::Operator))
     }
 
     fn on_key(&self, history: &mut History, n: u64, at: Timestamp) {

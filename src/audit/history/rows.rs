@@ -1,24 +1,21 @@
 //! Rows on their way into a file, and back. Knows: columns. Must not know: which file, or who asks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use grantbook_events::{
-    AccountId, Actor, ActorKind, ClientId, Event, EventId, InstallationEvent, InstallationId, Position,
-    Recorded, Revision, Timestamp, TokenId, UserId,
+    Actor, ActorKind, ClientId, Event, EventId, InstallationEvent, InstallationId, Position, Recorded,
+    Revision, Timestamp, TokenId, UserId,
 };
-use grantbook_projections::history::{Bare, Earlier, HistoryRow};
+use grantbook_projections::history::{Bare, HistoryRow};
 use grantbook_projections::live::StateDigest;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
 use super::HistoryError;
 use super::leads::{KeptToken, Leads};
 use crate::ledger::{self, UnreadableError};
 use crate::store::Record;
-
-/// Installations whose app and account are remembered, so that an exchange soon after its grant looks nothing up.
-const REMEMBERED: usize = 65_536;
 
 /// Every column of a row, in the order of [`read`].
 pub(super) const COLUMNS: &str = "position, recorded_at, event_id, stream, revision, type, client_id, account_id, \
@@ -30,13 +27,6 @@ const CRC: usize = 17;
 const INSERT_TOKEN: &str =
     "INSERT INTO event_tokens (token_id, position, user_id, expires_at) VALUES (?1, ?2, ?3, ?4)";
 const INSERT_USER: &str = "INSERT OR IGNORE INTO event_users (user_id, position) VALUES (?1, ?2)";
-const ACCOUNT_OF: &str = "SELECT client_id, account_id FROM events WHERE installation_id = ?1 \
-                          AND account_id IS NOT NULL ORDER BY position LIMIT 1";
-const USER_OF: &str = "SELECT t.user_id FROM event_tokens t JOIN events e ON e.position = t.position \
-                       WHERE t.token_id = ?1 AND t.user_id IS NOT NULL AND e.installation_id = ?2 \
-                       AND (t.expires_at IS NULL OR t.expires_at > ?3) AND NOT EXISTS (SELECT 1 FROM event_tokens ended \
-                       WHERE ended.token_id = ?1 AND ended.position > t.position AND ended.user_id IS NULL) LIMIT 1";
-
 /// The connection that writes, and where its rows end.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -45,7 +35,6 @@ pub(super) struct Writer {
     latest_at: i64,
     digest: StateDigest,
     leads: Leads,
-    places: HashMap<InstallationId, (ClientId, AccountId)>,
 }
 
 impl Writer {
@@ -59,7 +48,6 @@ impl Writer {
             latest_at,
             digest: StateDigest::from_bytes(digest),
             leads: Leads::from_digest(StateDigest::from_bytes(leads)),
-            places: HashMap::new(),
         })
     }
 
@@ -86,18 +74,14 @@ impl Writer {
         &mut self,
         records: impl IntoIterator<Item = &'a Record>,
     ) -> Result<(), HistoryError> {
-        let Self { conn, position, latest_at, digest, leads, places } = self;
+        let Self { conn, position, latest_at, digest, leads } = self;
         let new: Vec<&Record> =
             records.into_iter().skip_while(|record| record.position <= *position).collect();
         let Some(last) = new.last() else { return Ok(()) };
-        if places.len() > REMEMBERED {
-            places.clear();
-        }
         let transaction = conn.transaction()?;
         let (mut latest, mut sum, mut led) = (*latest_at, *digest, *leads);
         for record in &new {
-            let earlier = &mut LookedUp { conn: &transaction, places };
-            let (row, tokens) = row_and_tokens(record, &ledger::read(record), earlier)?;
+            let (row, tokens) = row_and_tokens(record, &ledger::read(record));
             latest = latest.max(row.recorded_at.as_micros());
             row.digest(&mut sum);
             write(&transaction, &row, latest)?;
@@ -127,19 +111,15 @@ impl Writer {
 }
 
 /// The row of a record, whether it can be read or not, and what is kept of its tokens.
-///
-/// # Errors
-/// If it cannot be told what earlier events said.
-pub fn row_and_tokens<E: Earlier>(
+pub fn row_and_tokens(
     record: &Record,
     event: &Result<Recorded, UnreadableError>,
-    earlier: &mut E,
-) -> Result<(HistoryRow, Vec<KeptToken>), E::Error> {
+) -> (HistoryRow, Vec<KeptToken>) {
     match event {
         Ok(recorded) => {
-            let row = HistoryRow::of(recorded, earlier)?;
+            let row = HistoryRow::of(recorded);
             let tokens = tokens_of(&row, &recorded.event);
-            Ok((row, tokens))
+            (row, tokens)
         }
         Err(error) => {
             let known = Bare {
@@ -151,7 +131,7 @@ pub fn row_and_tokens<E: Earlier>(
                 event_type: &record.type_name,
             };
             let why = format!("cannot be read: {}", error.source);
-            Ok((HistoryRow::unreadable(known, why, earlier)?, Vec::new()))
+            (HistoryRow::unreadable(known, why), Vec::new())
         }
     }
 }
@@ -250,41 +230,6 @@ fn write_beside(conn: &Connection, row: &HistoryRow, tokens: &[KeptToken]) -> Re
         conn.prepare_cached(INSERT_USER)?.execute((user.as_str(), position))?;
     }
     Ok(())
-}
-
-/// Looks up in the file what earlier events said.
-struct LookedUp<'a> {
-    conn: &'a Transaction<'a>,
-    places: &'a mut HashMap<InstallationId, (ClientId, AccountId)>,
-}
-
-impl Earlier for LookedUp<'_> {
-    type Error = HistoryError;
-
-    fn installation(&mut self, id: InstallationId) -> Result<Option<(ClientId, AccountId)>, HistoryError> {
-        if let Some(place) = self.places.get(&id) {
-            return Ok(Some(place.clone()));
-        }
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let found: Option<([u8; 16], String)> =
-            self.conn.prepare_cached(ACCOUNT_OF)?.query_row([id.as_uuid().as_bytes()], read).optional()?;
-        let Some((client_id, account_id)) = found else { return Ok(None) };
-        let place = (ClientId::new(Uuid::from_bytes(client_id)), opaque(account_id)?);
-        self.places.insert(id, place.clone());
-        Ok(Some(place))
-    }
-
-    fn user_of(
-        &mut self,
-        id: InstallationId,
-        token: TokenId,
-        at: Timestamp,
-    ) -> Result<Option<UserId>, HistoryError> {
-        let asked = (token.as_uuid().as_bytes(), id.as_uuid().as_bytes(), at.as_micros());
-        let found: Option<String> =
-            self.conn.prepare_cached(USER_OF)?.query_row(asked, |row| row.get(0)).optional()?;
-        found.map(opaque).transpose()
-    }
 }
 
 /// Reads a row back, if it is what was written.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::HistoryError;
 
 /// What is in a file: another number for every release that writes other rows.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// No grantbook will come to this: what says so is damaged.
 const VERSION_BEYOND: u32 = 10_000;

@@ -1,8 +1,8 @@
 //! Values that a filter may name: a slip in one must not look like an answer of nothing. Knows: the types and
 //! reasons that grantbook gives. Must not know: who asks.
 
+use grantbook_events::RevocationReason;
 use grantbook_events::codec::STORED_TYPES;
-use grantbook_projections::history::REASONS;
 
 use crate::audit::{Filter, History, Order};
 use crate::http::problem::Problem;
@@ -20,12 +20,12 @@ pub(super) async fn must_be(history: &History, filter: &Filter) -> Result<(), Pr
         return Err(Problem::bad_request(format!("type {name:?} is unknown: it takes one of {names}")));
     }
     if let Some(reason) = &filter.reason
-        && !REASONS.contains(&reason.as_str())
+        && !RevocationReason::ALL.iter().any(|known| known.as_str() == reason)
         && !is_in(history, Filter { reason: Some(reason.clone()), ..Filter::default() }).await?
     {
-        let given = REASONS.join(", ");
+        let known = RevocationReason::ALL.map(RevocationReason::as_str).join(", ");
         let detail = format!(
-            "reason {reason:?} is unknown: it takes one of {given}, or the words of an operator that an event has"
+            "reason {reason:?} is unknown: it takes one of {known}, or the words of an operator that an event has"
         );
         return Err(Problem::bad_request(detail));
     }

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use grantbook_events::{
-    AppUninstalled, CodeExchanged, Event, InstallationEvent, Recorded, Revision, StreamName, UninstallReason,
+    AppUninstalled, ClientId, CodeExchanged, Event, InstallationEvent, Recorded, Revision, StreamName,
+    UninstallReason,
 };
 use tokio::sync::mpsc;
 
@@ -303,7 +304,14 @@ async fn a_code_that_was_exchanged_for_something_else_or_too_late_is_found() {
     let day = 24 * HOUR;
     let late = |it: &mut Recorded| it.envelope.recorded_at = it.envelope.recorded_at.plus(day);
     assert!(exchange_refused(late, None).await.unwrap().contains("is exchanged after its end at"));
-    let ended = AppUninstalled { reason: UninstallReason::User, token_ids: Vec::new(), epoch: 0, note: None };
+    let ended = AppUninstalled {
+        client_id: ClientId::new(Uuid::from_u128(1)),
+        account_id: "acme".parse().unwrap(),
+        reason: UninstallReason::User,
+        tokens: Vec::new(),
+        epoch: 0,
+        note: None,
+    };
     let uninstalled = Some(InstallationEvent::Uninstalled(ended));
     let said = exchange_refused(|_| {}, uninstalled).await.unwrap();
     assert!(said.contains("is exchanged after an uninstall has ended it"), "{said}");

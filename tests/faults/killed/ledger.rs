@@ -54,8 +54,8 @@ impl Told {
                     assert!(live.remove(&text(data, "token_id")), "{event}");
                 }
                 "code-replayed" | "app-uninstalled" => {
-                    for token in data["token_ids"].as_array().unwrap() {
-                        assert!(live.remove(token.as_str().unwrap()), "{event}");
+                    for token in data["tokens"].as_array().unwrap() {
+                        assert!(live.remove(&text(token, "token_id")), "{event}");
                     }
                 }
                 other => panic!("nobody asked for {other}: {event}"),
