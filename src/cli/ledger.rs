@@ -125,8 +125,8 @@ impl Place {
             return Ok(Self::Directory(text.into()));
         }
         // Not repeated: it may hold a password.
-        let target = EventStoreTarget::parse(text)
-            .map_err(|error| Failure::Usage(format!("{flag} is no connection string: {error}")))?;
+        let target =
+            EventStoreTarget::parse(text).map_err(|error| Failure::Usage(format!("{flag} {error}")))?;
         Ok(Self::Cluster(Arc::new(target)))
     }
 

@@ -89,7 +89,8 @@ pub(super) fn in_cluster(
     serve: Option<Uuid>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let options = EventStoreOptions::new(serve, Arc::new(SystemClock));
-    Ok(EventStore::open(Arc::clone(target), options)?)
+    let store: Arc<dyn Store> = EventStore::open(Arc::clone(target), options)?;
+    Ok(store)
 }
 
 /// Opens the ledger in a directory, and makes it with an identity if there is none.

@@ -17,7 +17,7 @@ use super::values::{self, Why};
 use super::{Handoff, Limits, Log, LogFormat, SignIn, key_file};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::identity::handoff::{HandoffAlgorithm, HandoffKey};
-use crate::store::{EventStoreTarget, without_password};
+use crate::store::EventStoreTarget;
 
 /// All sources, and what was found wrong with them so far.
 #[derive(Debug)]
@@ -102,14 +102,13 @@ impl<'a> Reading<'a> {
         let given = self.layers.get(&settings::STORE_URL).cloned()?;
         match EventStoreTarget::parse(&given.text) {
             Ok(target) => {
-                self.layers.set(&settings::STORE_URL, without_password(&given.text), given.place);
+                self.layers.set(&settings::STORE_URL, target.without_password(), given.place);
                 Some(Arc::new(target))
             }
             Err(error) => {
                 // Not quoted: it may hold a password.
                 let Setting { key, takes, .. } = settings::STORE_URL;
-                let what = error.what();
-                self.note(given.place, format!("{key} is no connection string: {what}; it takes {takes}"));
+                self.note(given.place, format!("{key} {}; it takes {takes}", error.what()));
                 None
             }
         }

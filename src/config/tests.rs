@@ -95,7 +95,7 @@ fn every_flag_reaches_its_key() {
         data: Some("/srv/grantbook".into()),
         dev: true,
         strict: true,
-        store: Some("esdb://node:2113?tls=false".into()),
+        store: cfg!(feature = "eventstore").then(|| "esdb://node:2113?tls=false".into()),
         log_format: Some("json".into()),
     };
     let config = Setup::new("").flags(given).load();
@@ -104,10 +104,12 @@ fn every_flag_reaches_its_key() {
     assert_eq!(config.data_dir, Path::new("/srv/grantbook"));
     assert!(matches!(config.sign_in, SignIn::Dev));
     assert!(config.strict && !Setup::new("").load().strict);
-    assert!(config.store.is_some() && Setup::new("").load().store.is_none());
+    assert_eq!(config.store.is_some(), cfg!(feature = "eventstore"));
+    assert!(Setup::new("").load().store.is_none());
     assert_eq!(config.log.format, LogFormat::Json);
 }
 
+#[cfg(feature = "eventstore")]
 #[test]
 fn the_password_of_a_cluster_is_never_shown() {
     let file = "[store]\nurl = 'esdb://admin:hunter2@node:2113?tls=false'\nmax_staleness = '10s'\n";
@@ -519,4 +521,12 @@ fn row(setting: &Setting) -> String {
         other => other.to_string().replace('"', "`"),
     };
     format!("| `{}` | `{}` | {flag} | {default} | {takes} |", setting.key, setting.variable())
+}
+
+#[cfg(not(feature = "eventstore"))]
+#[test]
+fn a_cluster_needs_a_build_with_the_feature_eventstore() {
+    let said = mistake("[store]\nurl = 'esdb://u:hunter2@node:2113?tls=false'\n");
+    assert!(said.starts_with("grantbook.toml:2:7: store.url is not supported"), "{said}");
+    assert!(said.contains("cargo feature `eventstore`") && !said.contains("hunter2"), "{said}");
 }

@@ -22,7 +22,11 @@ use crate::tasks::Tasks;
 #[cfg(test)]
 pub(crate) mod contract;
 mod copy;
+#[cfg(feature = "eventstore")]
 pub(crate) mod eventstore;
+#[cfg(not(feature = "eventstore"))]
+#[path = "no_eventstore.rs"]
+mod eventstore;
 mod evidence;
 mod follow;
 #[cfg(test)]
@@ -38,7 +42,7 @@ mod sqlite;
 mod still;
 
 pub use self::eventstore::{
-    EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError, without_password,
+    EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError,
 };
 pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
 pub use evidence::{Seen, SeenMark};

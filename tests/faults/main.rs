@@ -23,6 +23,7 @@ mod wanted;
 
 mod access;
 mod clock;
+#[cfg(feature = "eventstore")]
 mod cluster;
 mod connections;
 mod crowding;

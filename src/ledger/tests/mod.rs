@@ -1,6 +1,7 @@
 //! What the ledger promises, over stores that behave and stores that lie. Knows: commands, to have
 //! something to settle. Must not know: how the ledger keeps its promises.
 
+#[cfg(feature = "eventstore")]
 mod cluster;
 pub(crate) mod poison;
 mod settle;

@@ -42,7 +42,7 @@ use self::clients::{CALL_WITHIN, Clients};
 use self::failure::Failure;
 use self::heads::StreamHeads;
 use self::heartbeat::Heartbeats;
-pub use self::target::{Target, TargetError, without_password};
+pub use self::target::{Target, TargetError};
 use self::tls::Tls;
 use super::{
     Append, ChainDigest, Expected, Head, NewRecord, Record, Store, StoreCounts, StoreError, Subscription,

@@ -1,12 +1,13 @@
 //! Where a cluster is: the connection string. Knows: its parts, and what each may be. Must not know: how
 //! anything is asked there.
 //!
-//! The client crate parses connection strings too, but what it says of a wrong one holds the whole string,
-//! password included; it leaves escaped passwords escaped; and it lets unknown parameters pass. So the string
-//! is read here, and the crate is given one that is right ([`Target::crate_url`]).
+//! The client crate parses connection strings too. But its errors contain the whole string, with the password; it
+//! sends escaped passwords escaped; and it accepts unknown parameters. So the string is parsed here, and the crate
+//! gets one that is right ([`Target::crate_url`]).
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -16,41 +17,32 @@ use crate::secrets::PlainSecret;
 
 /// The port of EventStoreDB and KurrentDB.
 const DEFAULT_PORT: u16 = 2113;
-/// The form of a connection string, for whoever got it wrong.
 const FORM: &str = "it takes esdb://host:2113?tls=false, esdb://host1:2113,host2:2113,host3:2113, or \
                     esdb+discover://cluster.example:2113, with user:password@ before the hosts if need be";
-/// The parameters that are read here, and those that only the crate reads.
-const OURS: [&str; 7] =
-    ["tls", "tlsVerifyCert", "tlsCaFile", "userCertFile", "userKeyFile", "gossipTimeout", "connectionName"];
-const PASSED_ON: [&str; 5] =
-    ["nodePreference", "maxDiscoverAttempts", "discoveryInterval", "keepAliveInterval", "keepAliveTimeout"];
-/// Parameters of other clients that mean nothing here and harm nobody.
-const WITHOUT_MEANING: [&str; 2] = ["throwOnAppendFailure", "defaultDeadline"];
-/// How long a node may take to say who is in the cluster, if the connection string does not say.
+const PARAMETERS: &str = "tls, tlsVerifyCert, tlsCaFile, userCertFile, userKeyFile, gossipTimeout, connectionName, \
+                          nodePreference, maxDiscoverAttempts, discoveryInterval, keepAliveInterval and \
+                          keepAliveTimeout";
+/// How long a node may take to name the cluster's nodes, if the connection string does not say.
 const GOSSIP_WITHIN: Duration = Duration::from_secs(3);
 
 /// A connection string that does not say where a cluster is. Its text never holds the password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}; {FORM}")]
-pub struct TargetError {
-    what: String,
-}
+#[error("{0}; {FORM}")]
+pub struct TargetError(String);
 
 impl TargetError {
     /// What is wrong, without what would be right.
     pub fn what(&self) -> &str {
-        &self.what
+        &self.0
     }
 }
 
-/// One node, as it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub host: String,
     pub port: u16,
 }
 
-/// Who asks.
 pub(super) struct Login {
     pub user: String,
     pub password: PlainSecret,
@@ -64,22 +56,23 @@ pub struct Target {
     pub(super) tls: Option<TlsChoices>,
     pub(super) gossip_within: Duration,
     pub(super) connection_name: String,
-    passed_on: Vec<(&'static str, String)>,
+    /// Parameters that only the crate reads.
+    passed_on: Vec<(String, String)>,
+    without_password: String,
 }
 
 /// How a node proves who it is, and how we do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TlsChoices {
-    /// Whom to believe, in PEM; whom the system believes if there is none.
+    /// The authorities to trust, in PEM; those of the system if there is none.
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its key, in PEM.
     pub user_files: Option<(PathBuf, PathBuf)>,
-    /// Whether certificates are looked at.
     pub verify: bool,
 }
 
 impl Target {
-    /// Reads a connection string.
+    /// Parses a connection string.
     ///
     /// # Errors
     /// What is wrong with it, and what would be right.
@@ -91,12 +84,16 @@ impl Target {
             _ => return Err(wrong("its scheme is not one of EventStoreDB or KurrentDB")),
         };
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (login, hosts) = match authority.rsplit_once('@') {
-            Some((login, hosts)) => (Some(read_login(login)?), hosts),
-            None => (None, authority),
+        let (login, hosts, without_password) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => {
+                let (user, _) = login.split_once(':').ok_or_else(|| wrong("its user has no password"))?;
+                let shown = format!("{scheme}://{user}:…{}", &rest[login.len()..]);
+                (Some(login.parse()?), hosts, shown)
+            }
+            None => (None, authority, text.to_owned()),
         };
-        let endpoints = hosts.split(',').map(read_endpoint).collect::<Result<Vec<_>, _>>()?;
+        let hosts = hosts.strip_suffix('/').unwrap_or(hosts);
+        let endpoints = hosts.split(',').map(str::parse).collect::<Result<Vec<Endpoint>, _>>()?;
         if endpoints.len() > 1 && endpoints.iter().any(|endpoint| endpoint.host.contains(':')) {
             return Err(wrong("several nodes cannot be named by IPv6 addresses: give them names"));
         }
@@ -107,10 +104,11 @@ impl Target {
             endpoints,
             discover,
             login,
-            tls: Some(TlsChoices { ca_file: None, user_files: None, verify: true }),
+            tls: None,
             gossip_within: GOSSIP_WITHIN,
             connection_name: "grantbook".to_owned(),
             passed_on: Vec::new(),
+            without_password,
         };
         target.read_parameters(query)?;
         Ok(target)
@@ -119,44 +117,35 @@ impl Target {
     fn read_parameters(&mut self, query: &str) -> Result<(), TargetError> {
         let (mut tls, mut verify, mut ca_file, mut cert, mut key) = (true, true, None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let known = OURS.iter().chain(&PASSED_ON).chain(&WITHOUT_MEANING);
-            let known = known.copied().find(|known| known.eq_ignore_ascii_case(&name)).ok_or_else(|| {
-                wrong(&format!(
-                    "it has no parameter {name:?}, but {} and {}",
-                    OURS.join(", "),
-                    PASSED_ON.join(", ")
-                ))
-            })?;
-            let path = || Some(PathBuf::from(value.as_ref()));
-            match known {
-                "tls" => tls = read(known, &value, "true or false")?,
-                "tlsVerifyCert" => verify = read(known, &value, "true or false")?,
-                "tlsCaFile" => ca_file = path(),
-                "userCertFile" => cert = path(),
-                "userKeyFile" => key = path(),
-                "gossipTimeout" => {
-                    self.gossip_within =
-                        Duration::from_millis(read(known, &value, "a number of milliseconds")?);
+            let (name, value) = (name.as_ref(), value.as_ref());
+            match name.to_ascii_lowercase().as_str() {
+                "tls" => tls = read(name, value, "true or false")?,
+                "tlsverifycert" => verify = read(name, value, "true or false")?,
+                "tlscafile" => ca_file = Some(value.into()),
+                "usercertfile" => cert = Some(value.into()),
+                "userkeyfile" => key = Some(value.into()),
+                "gossiptimeout" => {
+                    let millis = read(name, value, "a number of milliseconds")?;
+                    self.gossip_within = Duration::from_millis(millis);
                 }
-                "connectionName" if value.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                    value.as_ref().clone_into(&mut self.connection_name);
+                "connectionname" if value.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                    value.clone_into(&mut self.connection_name);
                 }
-                "connectionName" => return Err(wrong("connectionName takes visible ASCII characters")),
-                "nodePreference" => match value.to_ascii_lowercase().as_str() {
-                    "leader" | "follower" | "random" | "readonlyreplica" => {
-                        self.passed_on.push((known, value.into()));
-                    }
+                "connectionname" => return Err(wrong("connectionName takes visible ASCII characters")),
+                "nodepreference" => match value.to_ascii_lowercase().as_str() {
+                    "leader" | "follower" | "random" | "readonlyreplica" => self.pass_on(name, value),
                     _ => {
-                        return Err(wrong(
-                            "nodePreference takes leader, follower, random or readOnlyReplica",
-                        ));
+                        let takes = "nodePreference takes leader, follower, random or readOnlyReplica";
+                        return Err(wrong(takes));
                     }
                 },
-                _ if WITHOUT_MEANING.contains(&known) => {}
-                _ => {
-                    read::<u64>(known, &value, "a number")?;
-                    self.passed_on.push((known, value.into()));
+                "maxdiscoverattempts" | "discoveryinterval" | "keepaliveinterval" | "keepalivetimeout" => {
+                    read::<u64>(name, value, "a number")?;
+                    self.pass_on(name, value);
                 }
+                // Of other clients: they mean nothing here and do no harm.
+                "throwonappendfailure" | "defaultdeadline" => {}
+                _ => return Err(wrong(&format!("it has no parameter {name:?}, but {PARAMETERS}"))),
             }
         }
         let user_files = match (cert, key) {
@@ -164,12 +153,20 @@ impl Target {
             (Some(cert), Some(key)) => Some((cert, key)),
             _ => return Err(wrong("userCertFile and userKeyFile go together")),
         };
-        let says_how = !verify || ca_file.is_some() || user_files.is_some();
-        if !tls && says_how {
+        if !tls && (!verify || ca_file.is_some() || user_files.is_some()) {
             return Err(wrong("it switches TLS off and says how TLS is done"));
         }
         self.tls = tls.then_some(TlsChoices { ca_file, user_files, verify });
         Ok(())
+    }
+
+    fn pass_on(&mut self, name: &str, value: &str) {
+        self.passed_on.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The connection string, to be shown.
+    pub fn without_password(&self) -> &str {
+        &self.without_password
     }
 
     /// Whether the cluster has to be asked which nodes it has.
@@ -177,27 +174,25 @@ impl Target {
         self.discover || self.endpoints.len() > 1
     }
 
-    /// The connection string for the client crate, which is told what to believe by one file of
-    /// certificates.
+    /// The connection string for the client crate, which is to trust the certificates in one file.
     pub(super) fn crate_url(&self, certificates: &str) -> String {
         let scheme = if self.discover { "esdb+discover" } else { "esdb" };
         let hosts: Vec<_> = self.endpoints.iter().map(Endpoint::authority).collect();
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("tls", if self.tls.is_some() { "true" } else { "false" });
-        query.append_pair("gossipTimeout", &self.gossip_within.as_millis().to_string());
-        query.append_pair("connectionName", &self.connection_name);
-        // Without TLS, too: else the crate looks at the system's certificates and panics over a bad one.
-        query.append_pair("tlsCaFile", certificates);
+        query
+            .append_pair("tls", &self.tls.is_some().to_string())
+            .append_pair("gossipTimeout", &self.gossip_within.as_millis().to_string())
+            .append_pair("connectionName", &self.connection_name)
+            // Without TLS, too: else the crate looks at the system's certificates and panics over a bad one.
+            .append_pair("tlsCaFile", certificates);
         if let Some(tls) = &self.tls {
-            query.append_pair("tlsVerifyCert", if tls.verify { "true" } else { "false" });
+            query.append_pair("tlsVerifyCert", &tls.verify.to_string());
             if let Some((cert, key)) = &tls.user_files {
                 query.append_pair("userCertFile", &cert.to_string_lossy());
                 query.append_pair("userKeyFile", &key.to_string_lossy());
             }
         }
-        for (name, value) in &self.passed_on {
-            query.append_pair(name, value);
-        }
+        query.extend_pairs(&self.passed_on);
         format!("{scheme}://{}{}?{}", self.crate_login(), hosts.join(","), query.finish())
     }
 
@@ -205,12 +200,10 @@ impl Target {
     /// the cluster is asked for its nodes without.
     fn crate_login(&self) -> String {
         let Some(login) = &self.login else { return String::new() };
-        let (user, password) = (login.user.as_str(), login.password.expose());
-        let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        if escape(user) == user && escape(password) == password {
-            format!("{user}:{password}@")
-        } else {
-            String::new()
+        let plain = format!("{}{}", login.user, login.password.expose());
+        match utf8_percent_encode(&plain, NON_ALPHANUMERIC).to_string() == plain {
+            true => format!("{}:{}@", login.user, login.password.expose()),
+            false => String::new(),
         }
     }
 }
@@ -226,20 +219,6 @@ impl fmt::Debug for Target {
     }
 }
 
-/// The connection string without the password, to be shown.
-pub fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let end = rest.find('?').unwrap_or(rest.len());
-    let (authority, query) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((login, hosts)) => {
-            let user = login.split_once(':').map_or(login, |(user, _)| user);
-            format!("{scheme}://{user}:…@{hosts}{query}")
-        }
-        None => text.to_owned(),
-    }
-}
-
 impl Endpoint {
     /// As it stands in a URL.
     pub(super) fn authority(&self) -> String {
@@ -251,48 +230,55 @@ impl Endpoint {
 }
 
 fn wrong(what: &str) -> TargetError {
-    TargetError { what: what.to_owned() }
+    TargetError(format!("is no connection string: {what}"))
 }
 
-fn read<T: std::str::FromStr>(name: &str, value: &str, takes: &str) -> Result<T, TargetError> {
+fn read<T: FromStr>(name: &str, value: &str, takes: &str) -> Result<T, TargetError> {
     value.to_ascii_lowercase().parse().map_err(|_| wrong(&format!("{name} takes {takes}")))
 }
 
-fn read_login(text: &str) -> Result<Login, TargetError> {
-    let (user, password) = text.split_once(':').ok_or_else(|| wrong("its user has no password"))?;
-    let decode = |text: &str| {
-        let decoded = percent_decode_str(text).decode_utf8();
-        decoded.map(std::borrow::Cow::into_owned).map_err(|_| wrong("its user or password is not UTF-8"))
-    };
-    let (user, password) = (decode(user)?, decode(password)?);
-    match user.is_empty() || password.is_empty() {
-        true => Err(wrong("its user or password is empty")),
-        false => Ok(Login { user, password: PlainSecret::presented(password) }),
+impl FromStr for Login {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let (user, password) = text.split_once(':').unwrap_or((text, ""));
+        let decode = |text| {
+            let decoded = percent_decode_str(text).decode_utf8();
+            decoded.map(|text| text.into_owned()).map_err(|_| wrong("its user or password is not UTF-8"))
+        };
+        match (decode(user)?, decode(password)?) {
+            (user, password) if user.is_empty() || password.is_empty() => {
+                Err(wrong("its user or password is empty"))
+            }
+            (user, password) => Ok(Self { user, password: PlainSecret::presented(password) }),
+        }
     }
 }
 
-fn read_endpoint(text: &str) -> Result<Endpoint, TargetError> {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or_else(|| wrong("a port is missing"))?)),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let port = match port {
-        None => DEFAULT_PORT,
-        Some(port) => port.parse().map_err(|_| wrong("a port is not a number up to 65535"))?,
-    };
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let is_host = match text.starts_with('[') {
-        true => host.parse::<std::net::Ipv6Addr>().is_ok(),
-        false => !host.is_empty() && host.bytes().all(is_name),
-    };
-    if !is_host {
-        return Err(wrong("a host is missing or is no name or address"));
+impl FromStr for Endpoint {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, rest)) => {
+                (host, Some(rest.strip_prefix(':').ok_or_else(|| wrong("a port is missing"))?))
+            }
+            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port
+            .map_or(Ok(DEFAULT_PORT), str::parse)
+            .map_err(|_| wrong("a port is not a number up to 65535"))?;
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let is_host = match text.starts_with('[') {
+            true => host.parse::<std::net::Ipv6Addr>().is_ok(),
+            false => !host.is_empty() && host.bytes().all(is_name),
+        };
+        match is_host {
+            true => Ok(Self { host: host.to_owned(), port }),
+            false => Err(wrong("a host is missing or is no name or address")),
+        }
     }
-    Ok(Endpoint { host: host.to_owned(), port })
 }
 
 #[cfg(test)]
@@ -336,8 +322,9 @@ mod tests {
         }
         let target = Target::parse("esdb://admin:hunter2@host").unwrap();
         assert!(!format!("{target:?}").contains("hunter2"));
-        assert_eq!(without_password("esdb://admin:hunter2@host?tls=false"), "esdb://admin:…@host?tls=false");
-        assert_eq!(without_password("esdb://host?a=b@c"), "esdb://host?a=b@c");
+        let shown = |text| Target::parse(text).unwrap().without_password().to_owned();
+        assert_eq!(shown("esdb://admin:hunter2@host?tls=false"), "esdb://admin:…@host?tls=false");
+        assert_eq!(shown("esdb://host?tlsCaFile=b@c"), "esdb://host?tlsCaFile=b@c");
     }
 
     #[test]

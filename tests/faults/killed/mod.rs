@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
+#[cfg(feature = "eventstore")]
 use crate::cluster::Cluster;
 use crate::process::{PATIENCE, Serving};
 use crate::site::Site;
@@ -44,6 +45,7 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
 }
 
 /// The same with the ledger in a cluster, where what is killed is a node.
+#[cfg(feature = "eventstore")]
 #[test]
 fn what_was_acknowledged_survives_a_kill_of_a_node() {
     let cluster = Cluster::double(1);
@@ -56,6 +58,7 @@ fn what_was_acknowledged_survives_a_kill_of_a_node() {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     Directory,
+    #[cfg_attr(not(feature = "eventstore"), expect(dead_code, reason = "there is no store for it"))]
     Cluster,
 }
 

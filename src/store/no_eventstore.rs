@@ -1,0 +1,56 @@
+//! What stands for the store of a cluster in a build without the cargo feature `eventstore`. Knows: that no connection
+//! string is accepted. Must not know: what one looks like.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::clock::Clock;
+
+#[derive(Debug, Clone)]
+pub struct Options;
+
+impl Options {
+    pub fn new(_serve: Option<Uuid>, _clock: Arc<dyn Clock>) -> Self {
+        Self
+    }
+}
+
+/// There is none, because none can be parsed.
+#[derive(Debug)]
+pub enum Target {}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.what())]
+pub struct TargetError;
+
+impl TargetError {
+    pub fn what(&self) -> &'static str {
+        "is not supported by this grantbook, which was built without the cargo feature `eventstore`: leave it out, or build \
+         grantbook with its default features"
+    }
+}
+
+impl Target {
+    /// # Errors
+    /// Always.
+    pub fn parse(_text: &str) -> Result<Self, TargetError> {
+        Err(TargetError)
+    }
+
+    pub fn without_password(&self) -> &str {
+        match *self {}
+    }
+}
+
+#[derive(Debug)]
+pub enum EventStore {}
+
+impl EventStore {
+    /// # Errors
+    /// Never, because there is no target.
+    pub fn open(target: Arc<Target>, _options: Options) -> Result<Arc<dyn Store>, StoreError> {
+        match *target {}
+    }
+}
