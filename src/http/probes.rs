@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::problem::Problem;
 use super::reason::Reason;
 use super::service::Service;
-use crate::ledger::PROJECTOR;
+use crate::ledger::LIVE;
 use crate::telemetry::{self, Metrics, Readings, TextFormat};
 
 /// Whether the server can answer.
@@ -54,7 +54,7 @@ pub async fn readyz(service: web::Data<Service>) -> HttpResponse {
     let progress = service.ledger.progress();
     let position = progress.position.as_u64();
     // Of the projector, what it leaves behind says so.
-    let ended = service.tasks().into_iter().filter(|(name, runs)| !runs && *name != PROJECTOR);
+    let ended = service.tasks().into_iter().filter(|(name, runs)| !runs && *name != LIVE);
     let ended = ended.map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     // What stopped the folding names streams; that is for the log.
     let reason = if !ended.is_empty() {

@@ -5,8 +5,8 @@
 //! live projection. Outcomes that are not known are found out before anything is answered.
 
 mod aside;
-mod folder;
-mod projector;
+mod follow;
+mod live;
 mod recorded;
 mod snapshots;
 mod states;
@@ -17,6 +17,7 @@ pub(crate) mod tests;
 mod time;
 mod until;
 mod when;
+mod written;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,18 +34,18 @@ use crate::decisions::{Command, Refusal};
 use crate::store::{Append, Expected, NewRecord, Store, StoreError};
 use crate::tasks::Tasks;
 pub use aside::aside;
-use folder::Folder;
-pub use folder::Progress;
-pub use projector::PROJECTOR;
-use projector::Projector;
+pub use follow::{Batch, FollowError, Follower, Progress, Subscriber};
+pub use live::LIVE;
+use live::LiveProjection;
 pub use recorded::{UnreadableError, fold, read};
-use snapshots::Keeper;
+use snapshots::SnapshotWriter;
 pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
 use states::States;
 use strong::Strong;
 pub use strong::{Beyond, Freshness, StrongCounts};
 pub use until::{NotYet, Until};
 pub use when::{TIME_FORMS, When, WhenError, WrittenTime};
+use written::Written;
 
 /// How often a command is decided again because its stream moved on meanwhile.
 const MAX_CONFLICTS: usize = 64;
@@ -145,8 +146,9 @@ pub struct Ledger {
     steady: SteadyTime,
     /// What was recorded up to here is later than the clock was when the ledger was opened.
     ahead: Option<Timestamp>,
-    folder: Arc<Folder>,
-    projector: Projector,
+    written: Arc<Written>,
+    live: Arc<LiveProjection>,
+    follower: Follower,
     states: States,
     strong: Strong,
 }
@@ -182,17 +184,28 @@ impl Ledger {
     /// Starts folding a store into the live projection, from the newest snapshot that can be used. Must be
     /// called within a Tokio runtime.
     pub fn open_with(store: Arc<dyn Store>, clock: Arc<dyn Clock>, options: LedgerOptions) -> Arc<Self> {
-        let keeper = options.snapshots.map(|options| Keeper::new(options, Arc::clone(&clock)));
-        let folder = Arc::new(Folder::new(options.strict, keeper));
-        let projector = Projector::start(Arc::clone(&store), Arc::clone(&folder));
+        let writer = options.snapshots.map(|options| SnapshotWriter::new(options, Arc::clone(&clock)));
+        let live = Arc::new(LiveProjection::new(options.strict, writer));
+        let written = Arc::new(Written::default());
+        let follower = Follower::start(Arc::clone(&store), Arc::clone(&written), Arc::clone(&live) as _);
         let strong = Strong::new(options.freshness);
         let (steady, ahead) = (SteadyTime::begin(&*clock), time::ahead(&*store, clock.now()));
-        Arc::new(Self { store, clock, steady, ahead, folder, projector, states: States::default(), strong })
+        Arc::new(Self {
+            store,
+            clock,
+            steady,
+            ahead,
+            written,
+            live,
+            follower,
+            states: States::default(),
+            strong,
+        })
     }
 
     /// What is true now, as far as this node has folded. Not to be kept: a rebuilt copy may take its place.
     pub fn live(&self) -> Guard<Arc<Live>> {
-        self.folder.live()
+        self.live.get()
     }
 
     /// Takes another copy of the live projection in the place of this one, and gives the old one.
@@ -200,17 +213,24 @@ impl Ledger {
     /// # Errors
     /// The copy, if it is behind.
     pub fn adopt(&self, live: Arc<Live>) -> Result<Arc<Live>, Arc<Live>> {
-        self.folder.adopt(live)
+        let old = self.live.adopt(live)?;
+        self.follower.moved_to(self.live.get().position());
+        Ok(old)
     }
 
     /// Waits until a position, which is in the store, is folded; `false` if it never will be.
     pub async fn reached(&self, position: Position) -> bool {
-        self.projector.reached(position).await
+        self.live().position() >= position || self.follower.reached(position).await
+    }
+
+    /// Runs something else that follows the ledger. Must be called within a Tokio runtime.
+    pub fn follow(&self, subscriber: Arc<dyn Subscriber>) -> Follower {
+        Follower::start(Arc::clone(&self.store), Arc::clone(&self.written), subscriber)
     }
 
     /// The tasks that it needs, beside those of its store.
     pub fn tasks(&self) -> &Tasks {
-        self.projector.tasks()
+        self.follower.tasks()
     }
 
     /// Where the records rest.
@@ -224,7 +244,7 @@ impl Ledger {
     /// # Errors
     /// If it cannot be written.
     pub async fn take_snapshot(&self) -> Result<Option<Position>, SnapshotError> {
-        self.folder.take_snapshot().await
+        self.live.take_snapshot().await
     }
 
     /// Writes the live projection where it is neither kept nor loaded, only to be compared; otherwise as
@@ -233,32 +253,32 @@ impl Ledger {
     /// # Errors
     /// If it cannot be written.
     pub async fn take_snapshot_apart(&self) -> Result<Option<Position>, SnapshotError> {
-        self.folder.take_snapshot_apart().await
+        self.live.take_snapshot_apart().await
     }
 
     /// Where snapshots are kept, if they are.
     pub fn snapshots(&self) -> Option<&Snapshots> {
-        self.folder.snapshots()
+        self.live.snapshots()
     }
 
     /// How far this node has folded.
     pub fn progress(&self) -> Progress {
-        self.projector.progress()
+        self.follower.progress()
     }
 
     /// Whether everything that was in the store at the start is folded, and folding goes on.
     pub fn is_ready(&self) -> bool {
-        self.projector.is_ready()
+        self.follower.is_ready()
     }
 
     /// Whether an event that cannot be folded ends the folding.
     pub fn is_strict(&self) -> bool {
-        self.folder.is_strict()
+        self.live.is_strict()
     }
 
     /// Waits until everything that was in the store at the start is folded, or folding fails.
     pub async fn caught_up(&self) -> Result<(), Progress> {
-        self.projector.caught_up().await
+        self.follower.caught_up().await
     }
 
     /// The last position in the store.
@@ -268,8 +288,11 @@ impl Ledger {
 
     /// Writes a snapshot if that is worth it, and closes the store once what is queued is durable.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.projector.stop();
-        self.folder.finish().await;
+        let is_whole = self.follower.progress().stopped.is_none();
+        self.follower.stop();
+        if is_whole {
+            self.live.finish().await;
+        }
         self.store.close().await
     }
 
@@ -301,7 +324,7 @@ impl Ledger {
                 return Ok(decision.answer);
             }
             if !decision.events.is_empty() {
-                let records = encode(&decision.events, origin, now)?;
+                let records = encode(&decision.events, origin, now, &self.written)?;
                 let ids: Vec<EventId> = records.iter().map(|record| record.event_id).collect();
                 let expected = Expected::after(loaded.revision);
                 if let Some((position, at)) = self.append(&stream, expected, records).await? {
@@ -364,7 +387,7 @@ impl Ledger {
         // Once this node is too stale, nothing passes by what is folded here: then there is nothing to wait for.
         let is_shared = self.store.is_shared();
         let within = if is_shared { self.strong.freshness().max_staleness } else { VISIBLE_WITHIN };
-        match tokio::time::timeout(within, self.projector.reached(position)).await {
+        match tokio::time::timeout(within, self.follower.reached(position)).await {
             Ok(true) => Ok(()),
             Err(_) if is_shared => Ok(()),
             Ok(false) | Err(_) => Err(LedgerError::NotVisible(position)),
@@ -372,7 +395,12 @@ impl Ledger {
     }
 }
 
-fn encode(events: &[Event], origin: &Origin, now: Timestamp) -> Result<Vec<NewRecord>, EncodeError> {
+fn encode(
+    events: &[Event],
+    origin: &Origin,
+    now: Timestamp,
+    written: &Written,
+) -> Result<Vec<NewRecord>, EncodeError> {
     let mut first = None;
     let mut records = Vec::with_capacity(events.len());
     for event in events {
@@ -382,6 +410,7 @@ fn encode(events: &[Event], origin: &Origin, now: Timestamp) -> Result<Vec<NewRe
             Metadata { actor: origin.actor.clone(), request_id: origin.request_id.clone(), caused_by: first };
         first.get_or_insert(event_id);
         records.push(recorded::write(event_id, event, &metadata, now)?);
+        written.keep(event_id, event.clone(), metadata);
     }
     Ok(records)
 }

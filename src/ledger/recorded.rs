@@ -30,6 +30,11 @@ pub fn read(record: &Record) -> Result<Recorded, UnreadableError> {
         let type_name = codec::type_name(&event);
         wrong(DecodeError::Payload { type_name, version: record.version, source })
     })?;
+    Ok(placed(record, event, metadata))
+}
+
+/// An event in the place of its record.
+pub(super) fn placed(record: &Record, event: Event, metadata: Metadata) -> Recorded {
     let envelope = Envelope {
         event_id: record.event_id,
         stream: record.stream.clone(),
@@ -40,20 +45,26 @@ pub fn read(record: &Record) -> Result<Recorded, UnreadableError> {
         request_id: metadata.request_id,
         caused_by: metadata.caused_by,
     };
-    Ok(Recorded { envelope, event })
+    Recorded { envelope, event }
 }
 
 /// Folds a record into a live projection. The stream of one that cannot be read or folded is put in
-/// quarantine, and folding goes on behind it.
+/// quarantine, and folding goes on after it.
 ///
 /// # Errors
 /// What is wrong with the record.
 pub fn fold(live: &Live, record: &Record) -> Result<Recorded, Box<Poison>> {
-    try_fold(live, record).inspect_err(|poison| live.quarantine(Poison::clone(poison)))
+    fold_event(live, record, read(record), false)
 }
 
-/// Folds a record into a live projection, if it can be read and folded.
-pub(super) fn try_fold(live: &Live, record: &Record) -> Result<Recorded, Box<Poison>> {
+/// Folds the event of a record into a live projection. One that cannot be read or folded quarantines its stream, unless
+/// it is to be refused (`strict`).
+pub(super) fn fold_event(
+    live: &Live,
+    record: &Record,
+    event: Result<Recorded, UnreadableError>,
+    strict: bool,
+) -> Result<Recorded, Box<Poison>> {
     let poison = |reason| {
         Box::new(Poison {
             position: record.position,
@@ -63,9 +74,15 @@ pub(super) fn try_fold(live: &Live, record: &Record) -> Result<Recorded, Box<Poi
             reason,
         })
     };
-    let recorded = read(record).map_err(|error| poison(with_sources(&error)))?;
-    live.apply(&recorded).map_err(|error| poison(error.to_string()))?;
-    Ok(recorded)
+    let folded = event.map_err(|error| poison(with_sources(&error))).and_then(|recorded| {
+        live.apply(&recorded).map_err(|error| poison(error.to_string()))?;
+        Ok(recorded)
+    });
+    folded.inspect_err(|poison| {
+        if !strict {
+            live.quarantine(Poison::clone(poison));
+        }
+    })
 }
 
 /// An error and what it comes from, in one line.

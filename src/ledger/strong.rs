@@ -168,7 +168,7 @@ impl Ledger {
         if !self.store.is_shared() {
             return None;
         }
-        let behind = self.clock.now().as_micros().saturating_sub(self.folder.is_up_to().as_micros());
+        let behind = self.clock.now().as_micros().saturating_sub(self.follower.is_up_to().as_micros());
         Some(Duration::from_micros(u64::try_from(behind).unwrap_or(0)))
     }
 

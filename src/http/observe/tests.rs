@@ -143,7 +143,7 @@ async fn requests_are_counted_by_route_pattern_and_class_of_status() {
         "grantbook_position 3",
         "grantbook_caught_up 1",
         "process_start_time_seconds 1767323045.0",
-        r#"grantbook_task_running{task="projector"} 1"#,
+        r#"grantbook_task_running{task="live"} 1"#,
         r#"grantbook_task_running{task="history"} 1"#,
     ] {
         assert!(answer.text.lines().any(|found| found == line), "{line} is missing from\n{}", answer.text);

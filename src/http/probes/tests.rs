@@ -161,7 +161,7 @@ async fn it_is_not_ready_when_a_thread_that_it_needs_has_ended_and_says_which() 
         tokio::task::yield_now().await;
     }
     let metrics = given.send(TestRequest::get().uri("/metrics")).await.text;
-    for ended in ["ledger-writer", "projector"] {
+    for ended in ["ledger-writer", "live"] {
         assert!(metrics.contains(&format!("\ngrantbook_task_running{{task=\"{ended}\"}} 0\n")), "{metrics}");
     }
 }

@@ -228,7 +228,7 @@ async fn read(path: PathBuf, store: &dyn Store) -> Result<(SnapshotHeader, Live)
 
 /// Decides when a snapshot is taken, and takes it beside the folding.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct SnapshotWriter {
     snapshots: Snapshots,
     every: u64,
     clock: Arc<dyn Clock>,
@@ -243,7 +243,7 @@ pub(super) struct Keeper {
     writing: Mutex<Position>,
 }
 
-impl Keeper {
+impl SnapshotWriter {
     pub(super) fn new(options: SnapshotOptions, clock: Arc<dyn Clock>) -> Self {
         Self {
             snapshots: Snapshots::new(options.dir),
@@ -267,7 +267,7 @@ impl Keeper {
     }
 
     /// Nothing is written yet: what is unfinished was left by a process that was killed.
-    pub(super) fn tidy(&self) {
+    pub(super) fn clear_unfinished(&self) {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         for snapshots in [self.snapshots.clone(), self.snapshots.apart()] {
             if let Err(error) = snapshots.clear_unfinished() {
@@ -309,8 +309,8 @@ impl Keeper {
 
     /// Takes a snapshot and says of which position; `None` before the first event, or with streams in quarantine.
     pub(super) async fn take(self: &Arc<Self>, live: Arc<Live>) -> Result<Option<Position>, SnapshotError> {
-        let keeper = Arc::clone(self);
-        let taking = tokio::task::spawn_blocking(move || keeper.write(&live));
+        let writer = Arc::clone(self);
+        let taking = tokio::task::spawn_blocking(move || writer.write(&live));
         taking.await.map_err(|error| SnapshotError::Io(io::Error::other(error)))?
     }
 
@@ -319,14 +319,14 @@ impl Keeper {
         self: &Arc<Self>,
         live: Arc<Live>,
     ) -> Result<Option<Position>, SnapshotError> {
-        let keeper = Arc::clone(self);
+        let writer = Arc::clone(self);
         let taking = tokio::task::spawn_blocking(move || {
-            let _one = keeper.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let identity = *keeper.identity.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one = writer.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let identity = *writer.identity.lock().unwrap_or_else(PoisonError::into_inner);
             let (Some(identity), Some(image)) = (identity, live.image()) else { return Ok(None) };
-            let (position, apart) = (image.mark().position, keeper.snapshots.apart());
+            let (position, apart) = (image.mark().position, writer.snapshots.apart());
             apart.clear()?;
-            file::write(&apart.dir, &image, identity, keeper.clock.now())?;
+            file::write(&apart.dir, &image, identity, writer.clock.now())?;
             Ok(Some(position))
         });
         taking.await.map_err(|error| SnapshotError::Io(io::Error::other(error)))?
@@ -359,7 +359,7 @@ impl Keeper {
 }
 
 /// A snapshot is being taken beside the folding; the next can be once this goes, also by a panic.
-struct Taking(Arc<Keeper>);
+struct Taking(Arc<SnapshotWriter>);
 
 impl Drop for Taking {
     fn drop(&mut self) {

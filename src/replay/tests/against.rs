@@ -58,7 +58,7 @@ async fn what_is_the_same_is_said_to_be_the_same() {
 
 #[tokio::test]
 async fn a_live_projection_that_differs_is_found_and_its_snapshot_says_where() {
-    let (_, store) = history(32).await;
+    let (_, store) = history(36).await;
     let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
     let wrong = folded(&records, widened);
     let against = Against { live: claim(&wrong), snapshots: None, history: None };

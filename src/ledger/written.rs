@@ -1,0 +1,51 @@
+//! Events that this node wrote lately, so that what follows the ledger here need not decode them. Knows: event ids.
+//! Must not know: who follows.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use grantbook_events::codec::Metadata;
+use grantbook_events::{Event, EventId, Recorded};
+
+use super::recorded::{self, UnreadableError};
+use crate::store::Record;
+
+/// How many events are kept. What is older is decoded from its record.
+const MAX_EVENTS: usize = 2048;
+
+#[derive(Debug, Default)]
+pub(super) struct Written(Mutex<Recent>);
+
+#[derive(Debug, Default)]
+struct Recent {
+    events: HashMap<EventId, (Event, Metadata)>,
+    /// Oldest first.
+    order: VecDeque<EventId>,
+}
+
+impl Written {
+    /// Keeps an event that is about to be appended.
+    pub(super) fn keep(&self, event_id: EventId, event: Event, metadata: Metadata) {
+        let mut recent = self.lock();
+        if recent.order.len() >= MAX_EVENTS
+            && let Some(oldest) = recent.order.pop_front()
+        {
+            recent.events.remove(&oldest);
+        }
+        recent.order.push_back(event_id);
+        recent.events.insert(event_id, (event, metadata));
+    }
+
+    /// The event of a record: the one that was written, or decoded.
+    pub(super) fn read(&self, record: &Record) -> Result<Recorded, UnreadableError> {
+        let kept = self.lock().events.get(&record.event_id).cloned();
+        match kept {
+            Some((event, metadata)) => Ok(recorded::placed(record, event, metadata)),
+            None => recorded::read(record),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
