@@ -109,7 +109,7 @@ async fn until_it_fails(
     if let Some(key) = sample_key {
         match begin_here(config, running, key).await {
             Ok(app) => {
-                tell(app.url(), "install the sample app", running);
+                tell(&app.url, "install the sample app", running);
                 *sample = Some(app);
             }
             Err(why @ SampleError::NotMine(_)) => {

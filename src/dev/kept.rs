@@ -1,207 +1,156 @@
-//! What the sample app keeps between runs: its client credentials and its tokens, in one file of its own.
-//! Knows: that file. Must not know: grantbook.
+//! What the sample app keeps between runs: its client credentials and its tokens. Knows: one file. Must not
+//! know: grantbook, pages.
 //!
-//! An app has to keep its secrets in plain form, because it must present them. That is the app's side of
-//! the border: grantbook itself keeps digests.
+//! An app must present its secrets, so it has to keep them in plain form, in a place that only it can read.
+//! (grantbook keeps digests.) What holds a secret here has no Debug, so that it cannot reach a log.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::{fmt, mem};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use tempfile::NamedTempFile;
 
-/// The most tokens that are kept; the oldest goes first.
+use super::client::Credentials;
+
+/// The oldest tokens are forgotten first.
 const MAX_TOKENS: usize = 200;
 
-/// A secret that its owner must be able to write down. Its Debug is opaque.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Hidden(String);
-
-impl Hidden {
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden(…)")
-    }
-}
-
-/// What an app proves itself with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Credentials {
-    pub client_id: String,
-    pub client_secret: Hidden,
-}
-
-/// A token that was handed over once, and what it is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct KeptToken {
-    pub token_id: String,
-    pub installation_id: String,
-    pub account: String,
-    pub user: String,
-    pub access_token: Hidden,
-    /// The rest of the reply it came in.
-    pub reply: Map<String, Value>,
+    /// The token reply as it came, with the access token in it.
+    pub reply: Value,
+    /// What introspection said about the token when it was new.
+    pub facts: Value,
 }
 
-/// All that is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
-    credentials: Credentials,
-    /// Oldest first.
-    tokens: Vec<KeptToken>,
-}
-
-/// The file, and what is in it.
-#[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct Kept {
+    #[serde(skip)]
     path: PathBuf,
-    kept: Mutex<Kept>,
+    pub credentials: Credentials,
+    /// Oldest first.
+    tokens: Mutex<Vec<KeptToken>>,
 }
 
-impl Keeper {
+impl KeptToken {
+    pub(super) fn access_token(&self) -> &str {
+        self.reply["access_token"].as_str().unwrap_or_default()
+    }
+
+    pub(super) fn token_id(&self) -> &str {
+        self.fact("jti")
+    }
+
+    pub(super) fn fact(&self, name: &str) -> &str {
+        self.facts[name].as_str().unwrap_or_default()
+    }
+}
+
+impl Kept {
     /// Reads the file; `None` if there is none.
-    ///
-    /// # Errors
-    /// If there is something that cannot be read as what is kept.
     pub(super) fn load(path: &Path) -> io::Result<Option<Self>> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let kept: Kept = serde_json::from_slice(&bytes)?;
-        Ok(Some(Self { path: path.into(), kept: Mutex::new(kept) }))
+        Ok(Some(Self { path: path.into(), ..serde_json::from_slice(&bytes)? }))
     }
 
-    /// Starts a new file, in place of any other.
+    /// Writes a new file, in place of any other.
     pub(super) fn create(path: &Path, credentials: Credentials) -> io::Result<Self> {
-        let kept = Kept { credentials, tokens: Vec::new() };
-        write(path, &kept)?;
-        Ok(Self { path: path.into(), kept: Mutex::new(kept) })
+        let kept = Self { path: path.into(), credentials, tokens: Mutex::default() };
+        kept.write()?;
+        Ok(kept)
     }
 
-    pub(super) fn credentials(&self) -> Credentials {
-        self.read(|kept| kept.credentials.clone())
-    }
-
-    /// The tokens, newest first.
+    /// Newest first.
     pub(super) fn tokens(&self) -> Vec<KeptToken> {
-        self.read(|kept| kept.tokens.iter().rev().cloned().collect())
+        self.lock().iter().rev().cloned().collect()
     }
 
-    /// Keeps one more token.
+    pub(super) fn token(&self, token_id: &str) -> Option<KeptToken> {
+        self.lock().iter().find(|token| token.token_id() == token_id).cloned()
+    }
+
+    /// Keeps one more token: until the process ends, if the file cannot be written.
     pub(super) fn add(&self, token: KeptToken) -> io::Result<()> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = kept.clone();
-        next.tokens.push(token);
-        let excess = next.tokens.len().saturating_sub(MAX_TOKENS);
-        next.tokens.drain(..excess);
-        let written = write(&self.path, &next);
-        // A token that could not be written down still works until the process ends.
-        drop(mem::replace(&mut *kept, next));
-        written
+        let mut tokens = self.lock();
+        tokens.push(token);
+        let excess = tokens.len().saturating_sub(MAX_TOKENS);
+        tokens.drain(..excess);
+        drop(tokens);
+        self.write()
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Kept) -> T) -> T {
-        look(&self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Writes the whole file or nothing, readable by this user only.
+    fn write(&self) -> io::Result<()> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let mut draft = NamedTempFile::new_in(directory)?;
+        draft.write_all(&serde_json::to_vec_pretty(self)?)?;
+        draft.as_file().sync_all()?;
+        draft.persist(&self.path)?;
+        File::open(directory)?.sync_all()
     }
-}
 
-/// Writes the file whole or not at all, for this user alone.
-fn write(path: &Path, kept: &Kept) -> io::Result<()> {
-    let draft = path.with_extension("json.draft");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+    fn lock(&self) -> MutexGuard<'_, Vec<KeptToken>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft)?;
-    file.write_all(&serde_json::to_vec_pretty(kept)?)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    sync_folder_of(path)
-}
-
-#[cfg(unix)]
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
-}
-
-#[cfg(not(unix))]
-fn sync_folder_of(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn credentials() -> Credentials {
-        Credentials { client_id: "c".into(), client_secret: Hidden("hush".into()) }
+    fn create(path: &Path) -> Kept {
+        let credentials = Credentials { client_id: "c".into(), client_secret: "hush".into() };
+        Kept::create(path, credentials).unwrap()
     }
 
     fn token(number: usize) -> KeptToken {
-        KeptToken {
-            token_id: number.to_string(),
-            installation_id: "i".into(),
-            account: "acme".into(),
-            user: "ana".into(),
-            access_token: Hidden(format!("hush{number}")),
-            reply: Map::new(),
-        }
+        let reply = json!({ "access_token": format!("hush{number}") });
+        KeptToken { reply, facts: json!({ "jti": number.to_string() }) }
     }
 
     #[test]
     fn what_is_kept_is_there_after_a_restart_and_the_newest_comes_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sample-app.json");
-        assert!(Keeper::load(&path).unwrap().is_none());
-        let keeper = Keeper::create(&path, credentials()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sample-app.json");
+        assert!(Kept::load(&path).unwrap().is_none());
+        let kept = create(&path);
         for number in 0..=MAX_TOKENS {
-            keeper.add(token(number)).unwrap();
+            kept.add(token(number)).unwrap();
         }
-        let again = Keeper::load(&path).unwrap().unwrap();
-        assert_eq!(again.credentials(), credentials());
-        assert_eq!(again.tokens(), keeper.tokens());
-        assert_eq!(again.tokens().len(), MAX_TOKENS);
-        assert_eq!(again.tokens().first(), Some(&token(MAX_TOKENS)));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft stays behind");
+        let again = Kept::load(&path).unwrap().unwrap();
+        assert_eq!(again.credentials.client_secret, "hush");
+        let ids: Vec<_> = again.tokens().into_iter().map(|token| token.token_id().to_owned()).collect();
+        let expected: Vec<_> = (1..=MAX_TOKENS).rev().map(|number| number.to_string()).collect();
+        assert_eq!(ids, expected);
+        assert_eq!(again.token("7").unwrap().access_token(), "hush7");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no draft is left");
     }
 
     #[cfg(unix)]
     #[test]
-    fn the_file_is_for_this_user_alone_and_debug_shows_no_secret() {
+    fn the_file_is_for_this_user_alone() {
         use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sample-app.json");
-        fs::write(path.with_extension("json.draft"), "left behind, for everybody").unwrap();
-        let keeper = Keeper::create(&path, credentials()).unwrap();
-        keeper.add(token(1)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sample-app.json");
+        create(&path).add(token(1)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!format!("{keeper:?}").contains("hush"));
     }
 
     #[test]
     fn a_file_that_is_something_else_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sample-app.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sample-app.json");
         fs::write(&path, "{}").unwrap();
-        Keeper::load(&path).unwrap_err();
+        assert!(Kept::load(&path).is_err());
     }
 }

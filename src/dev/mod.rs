@@ -1,52 +1,56 @@
-//! The sample app of `grantbook serve --dev`: somebody else's app, as its developer would write it. Knows:
+//! The sample app of `grantbook serve --dev`: a third-party app, as its developer would write it. Knows:
 //! grantbook's URLs, a file of its own, and the browser in front of it. Must not know: anything inside
 //! grantbook; all it learns comes over HTTP.
 //!
-//! It is the client of the flow: it keeps a client secret, sends people to the authorization endpoint with
-//! `state` and PKCE, and exchanges the code they come back with. Beside that it looks at itself with an
-//! operator key, to show what grantbook knows of it.
+//! Read `client` first: it is the part that every app has. It sends the person to the authorization endpoint
+//! with `state` and PKCE, checks the answer, exchanges the code and, at the end, revokes the token. A real app
+//! gets its client id and secret from the operator of grantbook. This one plays the operator too: it registers
+//! itself, introspects its tokens as an API would, and shows what grantbook knows about its installations.
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `grantbook` | what the app and its operator ask grantbook |
-//! | `kept`, `visits` | what outlives a restart, and what does not |
-//! | `sample` | what the app does |
-//! | `web`, `pages`, `refused` | what browsers ask and see |
+//! | `client` | what every app does: authorize, exchange, revoke |
+//! | `operator` | what operators and APIs do: register, introspect, read, uninstall |
+//! | `calls` | requests to grantbook and its error replies |
+//! | `session` | who is in front of the app, and which `state` they left with |
+//! | `kept` | the file with the client secret and the tokens |
+//! | `web`, `refused` | the app's URLs and what they show |
 
-mod grantbook;
+mod calls;
+mod client;
 mod kept;
-mod pages;
+mod operator;
 mod refused;
-mod sample;
-mod visits;
+mod session;
 mod web;
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use actix_web::dev::ServerHandle;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
-pub use grantbook::CallError;
+pub use calls::CallError;
 
 use crate::secrets::PlainSecret;
-use grantbook::Grantbook;
-use kept::Keeper;
-use sample::{Places, Sample};
+use calls::Server;
+use client::Client;
+use kept::Kept;
+use operator::Operator;
+use session::Pending;
+use web::Sample;
 
-/// What the app is called.
 const NAME: &str = "Sample App";
-/// Who answers for it.
 const OWNER: &str = "grantbook";
-/// What it keeps, in grantbook's data directory because that is where a developer looks.
+/// In grantbook's data directory, because that is where a developer looks.
 const FILE: &str = "sample-app.json";
-/// Where people come back to.
 const CALLBACK: &str = "/callback";
-/// The same as it is registered. The port may be another one each time (RFC 8252 section 7.3).
+/// The redirect URI as it is registered: the port of a loopback address may differ (RFC 8252 section 7.3).
 const REGISTERED_CALLBACK: &str = "http://127.0.0.1/callback";
 
-/// What the sample app is started with.
 #[derive(Debug)]
 pub struct SampleOptions {
     /// Where this machine reaches grantbook, without a trailing slash.
@@ -55,77 +59,52 @@ pub struct SampleOptions {
     pub issuer: String,
     /// An operator key of role `admin`.
     pub key: PlainSecret,
-    /// Where the app keeps its file.
     pub data_dir: PathBuf,
-    /// Every scope that there is.
+    /// The whole catalogue of scopes; the app asks for all of them.
     pub scopes: Vec<String>,
-    /// The port to listen on, so that the address is the same after a restart; any other if it is taken.
+    /// The port to listen on, so that the address is the same after a restart. If it is taken, any other.
     pub port: u16,
 }
 
 /// Why there is no sample app.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
-    /// The ledger is somebody's, and the app is not in it.
     #[error(
         "no sample app: the ledger holds apps, and {0} names none of them; to see the sample app, start on an \
          empty directory, as in --data DIR"
     )]
     NotMine(PathBuf),
-    /// Its file cannot be used.
     #[error("the sample app keeps its client secret in {path}: {source}; repair it or move it away")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: io::Error,
-    },
-    /// grantbook did not answer as it should.
+    File { path: PathBuf, source: io::Error },
     #[error("the sample app cannot start: {0}")]
     Call(#[from] CallError),
-    /// It cannot be served.
     #[error("the sample app cannot be served on loopback: {0}")]
-    Serve(io::Error),
+    Serve(#[from] io::Error),
 }
 
 /// A sample app that is running.
 #[derive(Debug)]
 pub struct SampleApp {
-    url: String,
+    /// Its first page.
+    pub url: String,
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
 }
 
 impl SampleApp {
-    /// Registers the app if the ledger is empty, and serves it. Must be called within a Tokio runtime, when
-    /// grantbook answers.
-    ///
-    /// # Errors
-    /// If there is no sample app for this ledger, or it cannot be served.
+    /// Registers the app if the ledger is empty, and serves it. Call it within a Tokio runtime, once grantbook
+    /// answers.
     pub async fn start(options: SampleOptions) -> Result<Self, SampleError> {
-        let SampleOptions { grantbook: at, issuer, key, data_dir, scopes, port } = options;
-        let client = Grantbook::new(at.clone(), key);
-        let asked = scopes.join(" ");
-        let opening = tokio::task::spawn_blocking(move || {
-            let keeper = keeper(&client, &data_dir.join(FILE), &scopes)?;
-            Ok::<_, SampleError>((client, keeper))
-        });
-        let (client, keeper) = opening.await.map_err(|broke| SampleError::Serve(broke.into()))??;
-        let listener = listen(port).map_err(SampleError::Serve)?;
-        let address = listener.local_addr().map_err(SampleError::Serve)?;
-        let places = Places { grantbook: at, issuer, app: format!("http://{address}") };
-        let url = places.app.clone();
-        let server = web::serve(Sample::new(client, keeper, places, asked), listener);
-        let server = server.map_err(SampleError::Serve)?;
+        let listener = listen(options.port)?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let app = url.clone();
+        let opening = tokio::task::spawn_blocking(move || open(options, app));
+        let sample = opening.await.map_err(io::Error::from)??;
+        let server = web::serve(sample, listener)?;
         Ok(Self { url, handle: server.handle(), task: tokio::spawn(server) })
     }
 
-    /// Its first page.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Stops serving; requests under way finish, so that no token is lost between its issue and the file.
+    /// Stops serving. Requests in progress finish, so that no token is lost between its issue and the file.
     pub async fn stop(self) {
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.task.await {
@@ -134,36 +113,56 @@ impl SampleApp {
     }
 }
 
-/// Loopback, whatever grantbook listens on: nobody else has any business here.
+/// Always on loopback, also if grantbook listens elsewhere: the app is for this machine.
 fn listen(port: u16) -> io::Result<TcpListener> {
-    let at = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    at(port).or_else(|error| {
-        tracing::info!(port, %error, "the sample app's own port cannot be had, so it is at another");
-        at(0)
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).or_else(|error| {
+        tracing::info!(port, %error, "the sample app cannot have its usual port, so it takes another");
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
     })
 }
 
-/// What the app kept, if grantbook still knows it; a new registration if grantbook knows no app at all.
-fn keeper(grantbook: &Grantbook, path: &Path, scopes: &[String]) -> Result<Keeper, SampleError> {
+fn open(options: SampleOptions, url: String) -> Result<Sample, SampleError> {
+    let SampleOptions { grantbook, issuer, key, data_dir, scopes, .. } = options;
+    let operator = Operator(Server::new(&grantbook, format!("Bearer {}", key.expose())));
+    let kept = kept(&operator, &data_dir.join(FILE), &scopes)?;
+    let client = Client {
+        server: Server::new(&grantbook, kept.credentials.basic()),
+        client_id: kept.credentials.client_id.clone(),
+        redirect_uri: format!("{url}{CALLBACK}"),
+        scope: scopes.join(" "),
+        issuer,
+    };
+    Ok(Sample { url, grantbook, client, operator, kept, pending: Pending::default() })
+}
+
+/// What the app kept, if grantbook still knows the app. If grantbook knows no app at all, the app is
+/// registered and starts with a new file.
+fn kept(operator: &Operator, path: &Path, scopes: &[String]) -> Result<Kept, SampleError> {
     let file = |source| SampleError::File { path: path.into(), source };
-    if let Some(keeper) = Keeper::load(path).map_err(file)? {
-        let client_id = keeper.credentials().client_id;
-        match grantbook.app(&client_id) {
+    if let Some(kept) = Kept::load(path).map_err(file)? {
+        let client_id = &kept.credentials.client_id;
+        match operator.app(client_id) {
             Ok(app) => {
-                // The catalogue may be another one since; an app may ask only for what is in it.
-                if app.is_active() && !app.may_ask_for(scopes) {
-                    grantbook.change_scopes(&client_id, scopes)?;
+                // The catalogue may have changed, and an app may ask only for scopes it is registered for.
+                if app["status"]["state"] == "active" && !has_scopes(&app, scopes) {
+                    operator.change_scopes(client_id, scopes)?;
                 }
-                return Ok(keeper);
+                return Ok(kept);
             }
-            Err(error) if error.is_not_found() => {}
+            Err(CallError::Refused { status: 404, .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    if grantbook.has_apps()? {
+    if operator.has_apps()? {
         return Err(SampleError::NotMine(path.into()));
     }
-    let credentials = grantbook.register(&[REGISTERED_CALLBACK], scopes)?;
+    let credentials = operator.register(scopes)?;
     tracing::info!(client_id = %credentials.client_id, "the sample app is registered");
-    Keeper::create(path, credentials).map_err(file)
+    Kept::create(path, credentials).map_err(file)
+}
+
+/// Whether the app is registered for exactly these scopes.
+fn has_scopes(app: &Value, scopes: &[String]) -> bool {
+    let registered = app["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    registered.collect::<BTreeSet<_>>() == scopes.iter().map(String::as_str).collect()
 }

@@ -1,189 +1,192 @@
-//! What the sample app answers to a browser. Knows: its URLs, cookies and forms. Must not know: how
-//! grantbook is asked, or how anything is kept.
+//! What the sample app answers to a browser. Knows: its URLs, forms and pages. Must not know: how grantbook is
+//! asked, or how anything is kept.
+//!
+//! A handler waits for grantbook where it stands: the app has its own threads and serves one person.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
-use actix_web::body::MessageBody;
-use actix_web::cookie::{Cookie, SameSite};
-use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::dev::Server;
 use actix_web::http::{KeepAlive, Method, StatusCode, header};
-use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
+use actix_web::web::{Data, Form, Path, Query, ServiceConfig, get, post, scope, to};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, guard};
 use askama::Template;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::CALLBACK;
-use super::kept::KeptToken;
-use super::pages::{HomePage, InstalledPage};
-use super::refused::Refused;
-use super::sample::{Answer, Sample};
-use super::visits::Visitor;
-use crate::identity::cookies::only;
+use super::client::{Attempt, Callback, Client};
+use super::kept::{Kept, KeptToken};
+use super::operator::Operator;
+use super::refused::{Refused, page};
+use super::session::{Browser, Pending};
 use crate::identity::dev::names_loopback;
-use crate::pages::{Forms, STYLESHEET, STYLESHEET_PATH, security_headers};
+use crate::pages::{STYLESHEET, STYLESHEET_PATH, filters};
 
-/// Names the browser, so that an answer is only taken from the one that asked.
-const COOKIE: &str = "sample-app";
+const WORKERS: usize = 2;
 /// The most connections at once: they take descriptors that grantbook needs in the same process.
-const CONNECTIONS: usize = 64;
-/// Seconds that stopping waits for requests under way.
+const MAX_CONNECTIONS: usize = 64;
 const SHUTDOWN_SECONDS: u64 = 5;
 
-/// Serves the app.
+type Reply = Result<HttpResponse, Refused>;
+
+pub(super) struct Sample {
+    /// Where the app is, without a trailing slash.
+    pub url: String,
+    pub grantbook: String,
+    pub client: Client,
+    pub operator: Operator,
+    pub kept: Kept,
+    pub pending: Pending,
+}
+
+#[derive(Template)]
+#[template(path = "sample-home.html", config = ".askama.toml")]
+struct HomePage<'a> {
+    sample: &'a Sample,
+    /// The app, as operators see it.
+    app: Value,
+}
+
+/// One token, and all that grantbook says about it.
+#[derive(Template)]
+#[template(path = "sample-installed.html", config = ".askama.toml")]
+struct InstalledPage<'a> {
+    sample: &'a Sample,
+    token: KeptToken,
+    /// Whether any token of the app on this account is valid.
+    installed: bool,
+    /// Whether this token is.
+    active: bool,
+    introspection: Value,
+    installation: Value,
+    /// Oldest first.
+    events: Vec<Value>,
+    /// Proves that the forms were made for this browser.
+    csrf: String,
+}
+
+#[derive(Deserialize)]
+struct Posted {
+    csrf: String,
+}
+
 pub(super) fn serve(sample: Sample, listener: TcpListener) -> io::Result<Server> {
-    let sample = web::Data::new(sample);
-    let app = move || App::new().app_data(sample.clone()).wrap(from_fn(by_its_name)).configure(routes);
-    let server = HttpServer::new(app)
-        .workers(1)
-        .max_connections(CONNECTIONS)
-        // A browser's idle connection would hold up the end of the process.
+    let sample = Data::new(sample);
+    let server = HttpServer::new(move || App::new().app_data(sample.clone()).configure(routes))
+        .workers(WORKERS)
+        .max_connections(MAX_CONNECTIONS)
+        // A browser's idle connection would delay the end of the process.
         .keep_alive(KeepAlive::Disabled)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals();
     Ok(server.listen(listener)?.run())
 }
 
-fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/", web::get().to(home))
-        .route("/install", web::get().to(install))
-        .route(CALLBACK, web::get().to(callback))
-        .route("/installed/{token_id}", web::get().to(installed))
-        .route("/installed/{token_id}/revoke", web::post().to(revoke))
-        .route("/installed/{token_id}/uninstall", web::post().to(uninstall))
-        .route(STYLESHEET_PATH, web::get().to(stylesheet))
-        .default_service(web::to(|| async { Refused::no_such_page().error_response() }));
+fn routes(config: &mut ServiceConfig) {
+    let app = scope("")
+        .guard(guard::Host(Ipv4Addr::LOCALHOST.to_string()))
+        .route("/", get().to(home))
+        .route("/install", get().to(install))
+        .route(super::CALLBACK, get().to(callback))
+        .route("/installed/{token_id}", get().to(installed))
+        .route("/installed/{token_id}/{action:revoke|uninstall}", post().to(end))
+        .route(STYLESHEET_PATH, get().to(stylesheet))
+        .default_service(to(async || Reply::Err(Refused::NoSuchPage)));
+    config.service(app).default_service(to(other_host));
 }
 
-/// Answers only to the app's own name. Other names of this machine lead there: the cookie must be where
-/// grantbook sends the browser back to. Every other name was made up by somebody elsewhere.
-async fn by_its_name(
-    sample: web::Data<Sample>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if sample.places.app.strip_prefix("http://") == Some(host) {
-        return Ok(next.call(request).await?.map_into_left_body());
+async fn home(sample: Data<Sample>) -> Reply {
+    let app = sample.operator.app(&sample.client.client_id)?;
+    Ok(page(StatusCode::OK, &HomePage { sample: &sample, app }))
+}
+
+/// Sends the person to grantbook.
+async fn install(request: HttpRequest, sample: Data<Sample>) -> Reply {
+    let (browser, attempt) = (Browser::of(&request), Attempt::new());
+    let mut reply = see_other(&sample.client.authorization_url(&attempt));
+    browser.set_cookie(&mut reply);
+    sample.pending.add(browser, attempt);
+    Ok(reply)
+}
+
+/// The person is back: checks the answer, exchanges the code and keeps the token.
+async fn callback(request: HttpRequest, sample: Data<Sample>, query: Option<Query<Callback>>) -> Reply {
+    let callback = query.map(Query::into_inner).unwrap_or_default();
+    let attempt = sample.pending.take(&Browser::of(&request), &callback.state).ok_or(Refused::NotAsked)?;
+    let code = sample.client.code(callback)?;
+    let reply: Value = sample.client.exchange(&code, &attempt.code_verifier)?;
+    let facts = sample.operator.introspect(text(&reply, "/access_token"))?;
+    let token = KeptToken { reply, facts };
+    let next = see_token(token.token_id());
+    if let Err(error) = sample.kept.add(token) {
+        tracing::warn!(%error, "the sample app cannot write its file and forgets this token when it stops");
     }
-    let reply = if names_loopback(host) && request.method() == Method::GET {
-        let onward = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        see_other(&format!("{}{onward}", sample.places.app))
-    } else {
-        Refused::elsewhere().error_response()
+    Ok(next)
+}
+
+async fn installed(request: HttpRequest, sample: Data<Sample>, token_id: Path<String>) -> Reply {
+    let token = sample.kept.token(&token_id).ok_or(Refused::NoSuchPage)?;
+    let browser = Browser::of(&request);
+    let introspection = sample.operator.introspect(token.access_token())?;
+    let installation = sample.operator.installation(token.fact("installation_id"))?;
+    let shown = InstalledPage {
+        sample: &sample,
+        installed: installation["installed"] == true,
+        active: introspection["active"] == true,
+        introspection,
+        installation,
+        events: sample.operator.events(token.fact("installation_id"))?,
+        csrf: browser.form_token(),
+        token,
     };
-    Ok(request.into_response(reply).map_into_right_body())
+    let mut reply = page(StatusCode::OK, &shown);
+    browser.set_cookie(&mut reply);
+    Ok(reply)
 }
 
-async fn home(sample: web::Data<Sample>) -> Result<HttpResponse, Refused> {
-    let shown = blocking(move || {
-        let state = sample.state()?;
-        Ok(HomePage::new(&sample.credentials().client_id, &state, &sample.places.grantbook, sample.tokens()))
-    });
-    page(StatusCode::OK, &shown.await?)
-}
-
-async fn install(request: HttpRequest, sample: web::Data<Sample>) -> Result<HttpResponse, Refused> {
-    let visitor = visitor(&request).unwrap_or_else(Visitor::new);
-    remembered(see_other(&sample.depart(&visitor)), &visitor)
-}
-
-async fn callback(request: HttpRequest, sample: web::Data<Sample>) -> Result<HttpResponse, Refused> {
-    let answer = Answer::of_query(request.query_string());
-    // A browser that was never here was not sent away either.
-    let visitor = visitor(&request).unwrap_or_else(Visitor::new);
-    let token_id = blocking(move || Ok(sample.arrive(&visitor, answer)?)).await?;
-    Ok(see_other(&format!("/installed/{token_id}")))
-}
-
-async fn installed(
+/// Ends a token, as the app, or its installation, as an operator. A form can name only tokens that the app was
+/// issued, although the operator key could end any.
+async fn end(
     request: HttpRequest,
-    sample: web::Data<Sample>,
-    token_id: web::Path<String>,
-) -> Result<HttpResponse, Refused> {
-    let token = sample.token(&token_id).ok_or_else(Refused::no_such_page)?;
-    let visitor = visitor(&request).unwrap_or_else(Visitor::new);
-    let csrf = visitor.form_token();
-    let shown = blocking(move || Ok(InstalledPage::new(sample.look(token)?, csrf, &sample.places.grantbook)));
-    remembered(page(StatusCode::OK, &shown.await?)?, &visitor)
-}
-
-async fn revoke(
-    request: HttpRequest,
-    sample: web::Data<Sample>,
-    token_id: web::Path<String>,
-    posted: Result<web::Form<Posted>, actix_web::Error>,
-) -> Result<HttpResponse, Refused> {
-    let token = posted_for(&request, &sample, &token_id, posted)?;
-    blocking(move || Ok(sample.revoke(&token)?)).await?;
-    Ok(see_other(&format!("/installed/{token_id}")))
-}
-
-async fn uninstall(
-    request: HttpRequest,
-    sample: web::Data<Sample>,
-    token_id: web::Path<String>,
-    posted: Result<web::Form<Posted>, actix_web::Error>,
-) -> Result<HttpResponse, Refused> {
-    let token = posted_for(&request, &sample, &token_id, posted)?;
-    blocking(move || Ok(sample.uninstall(&token)?)).await?;
-    Ok(see_other(&format!("/installed/{token_id}")))
+    sample: Data<Sample>,
+    path: Path<(String, String)>,
+    form: Option<Form<Posted>>,
+) -> Reply {
+    let (token_id, action) = path.into_inner();
+    if !form.is_some_and(|form| Browser::of(&request).has_form_token(&form.csrf)) {
+        return Err(Refused::StaleForm);
+    }
+    let token = sample.kept.token(&token_id).ok_or(Refused::NoSuchPage)?;
+    match action.as_str() {
+        "revoke" => sample.client.revoke(token.access_token())?,
+        _ => sample.operator.uninstall(token.fact("installation_id"))?,
+    }
+    Ok(see_token(&token_id))
 }
 
 async fn stylesheet() -> HttpResponse {
     HttpResponse::Ok().content_type("text/css; charset=utf-8").body(STYLESHEET)
 }
 
-/// A form of this app.
-#[derive(Debug, Deserialize)]
-struct Posted {
-    csrf: String,
-}
-
-/// The token that a form is about, if the form was made for the browser that sent it. Only what the app was
-/// given can be named: its operator key reaches further.
-fn posted_for(
-    request: &HttpRequest,
-    sample: &Sample,
-    token_id: &str,
-    posted: Result<web::Form<Posted>, actix_web::Error>,
-) -> Result<KeptToken, Refused> {
-    let csrf = posted.map(|posted| posted.into_inner().csrf).unwrap_or_default();
-    match visitor(request) {
-        Some(visitor) if visitor.made(&csrf) => sample.token(token_id).ok_or_else(Refused::no_such_page),
-        Some(_) | None => Err(Refused::stale_form()),
+/// Another loopback name is redirected to the app's own name, because grantbook sends the browser back to that
+/// name and the cookie must be there. Any other name may be a site that points its own name at this machine
+/// (DNS rebinding).
+async fn other_host(request: HttpRequest, sample: Data<Sample>) -> Reply {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if request.method() != Method::GET || !names_loopback(host) {
+        return Err(Refused::WrongHost);
     }
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    Ok(see_other(&format!("{}{target}", sample.url)))
 }
 
-fn visitor(request: &HttpRequest) -> Option<Visitor> {
-    Visitor::of_cookie(only(request.headers(), COOKIE)?)
+/// A text in some JSON; empty if it is not there.
+fn text<'a>(json: &'a Value, pointer: &str) -> &'a str {
+    json.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A reply that tells the browser who it is.
-fn remembered(mut reply: HttpResponse, visitor: &Visitor) -> Result<HttpResponse, Refused> {
-    let cookie = Cookie::build(COOKIE, visitor.cookie().to_owned());
-    // Lax: the browser comes back from grantbook, which may be another site.
-    let cookie = cookie.http_only(true).same_site(SameSite::Lax).path("/").finish();
-    reply.add_cookie(&cookie).map_err(Refused::broken)?;
-    Ok(reply)
-}
-
-/// Asks grantbook off the threads that serve browsers.
-async fn blocking<T: Send + 'static>(
-    ask: impl FnOnce() -> Result<T, Refused> + Send + 'static,
-) -> Result<T, Refused> {
-    web::block(ask).await.map_err(Refused::broken)?
-}
-
-/// A page with the headers that protect it.
-pub(super) fn page(status: StatusCode, page: &impl Template) -> Result<HttpResponse, Refused> {
-    let html = page.render().map_err(Refused::broken)?;
-    let mut response = HttpResponse::build(status);
-    for header in security_headers(Forms::Here) {
-        response.insert_header(header);
-    }
-    Ok(response.content_type("text/html; charset=utf-8").body(html))
+fn see_token(token_id: &str) -> HttpResponse {
+    see_other(&format!("/installed/{token_id}"))
 }
 
 fn see_other(location: &str) -> HttpResponse {
@@ -192,4 +195,88 @@ fn see_other(location: &str) -> HttpResponse {
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dev::calls::Server as Grantbook;
+
+    const HOSTILE: &str = "\"><script>alert(1)</script>";
+
+    fn sample(tokens: &[KeptToken]) -> Sample {
+        let server = || Grantbook::new("http://127.0.0.1:1", String::new());
+        let kept = json!({ "credentials": { "client_id": "c", "client_secret": "s" }, "tokens": tokens });
+        Sample {
+            url: "http://127.0.0.1:2".into(),
+            grantbook: "http://127.0.0.1:1".into(),
+            client: Client {
+                server: server(),
+                client_id: "c".into(),
+                redirect_uri: "http://127.0.0.1:2/callback".into(),
+                scope: "faqs".into(),
+                issuer: "https://auth.example".into(),
+            },
+            operator: Operator(server()),
+            kept: serde_json::from_value(kept).unwrap(),
+            pending: Pending::default(),
+        }
+    }
+
+    fn token() -> KeptToken {
+        let reply = json!({ "access_token": "gbt_1", "scope": HOSTILE });
+        let facts =
+            json!({ "jti": HOSTILE, "installation_id": HOSTILE, "account_id": HOSTILE, "sub": HOSTILE });
+        KeptToken { reply, facts }
+    }
+
+    fn home(state: &str) -> String {
+        let app = json!({ "status": { "state": state } });
+        HomePage { sample: &sample(&[token()]), app }.render().unwrap()
+    }
+
+    fn installed(active: bool, installed: bool) -> String {
+        let page = InstalledPage {
+            sample: &sample(&[]),
+            token: token(),
+            installed,
+            active,
+            introspection: json!({ "active": active, "sub": HOSTILE }),
+            installation: json!({ "installed": installed }),
+            events: vec![json!({ "type": "code-exchanged", "actor": { "kind": "user", "id": HOSTILE } })],
+            csrf: "csrf".into(),
+        };
+        page.render().unwrap()
+    }
+
+    #[test]
+    fn what_strangers_wrote_stays_text() {
+        let refused = Refused::Error { error: HOSTILE.into(), description: HOSTILE.into() }.render().unwrap();
+        for html in [installed(true, true), refused, home(HOSTILE)] {
+            assert!(!html.contains("<script"), "{html}");
+            assert!(html.contains("&#60;script&#62;"), "it is shown at all: {html}");
+        }
+    }
+
+    #[test]
+    fn the_page_offers_what_can_be_done() {
+        let offers = |html: &str| {
+            [r#"/revoke""#, r#"/uninstall""#, r#"href="/install""#].map(|action| html.contains(action))
+        };
+        assert_eq!(offers(&installed(true, true)), [true, true, false]);
+        assert_eq!(offers(&installed(false, true)), [false, true, false]);
+        assert_eq!(offers(&installed(false, false)), [false, false, true]);
+        assert_eq!(offers(&home("active")), [false, false, true]);
+        assert_eq!(offers(&home("deleted")), [false, false, false]);
+    }
+
+    #[test]
+    fn the_token_is_on_the_page_and_every_event_has_its_line() {
+        let html = installed(true, true);
+        for shown in ["gbt_1", "code-exchanged", "by user"] {
+            assert!(html.contains(shown), "{shown}");
+        }
+    }
 }
