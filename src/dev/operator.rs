@@ -35,7 +35,7 @@ impl Operator {
 
     pub(super) fn change_scopes(&self, client_id: &str, scopes: &[String]) -> Result<(), CallError> {
         let request = self.0.patch(&format!("/apps/{client_id}"));
-        self.0.reply("change the app", request.send_json(json!({ "scopes": scopes })))
+        self.0.reply("change the app", request.send_json(json!({ "scopes": scopes }))).map(|_: Value| ())
     }
 
     /// What the platform's API does with each token it receives (RFC 7662). A key of role `resource` is enough.
@@ -65,7 +65,7 @@ impl Operator {
 
     pub(super) fn uninstall(&self, installation_id: &str) -> Result<(), CallError> {
         let request = self.0.delete(&format!("/installations/{installation_id}"));
-        self.0.reply("uninstall the app", request.call())
+        self.0.reply("uninstall the app", request.call()).map(|_: Value| ())
     }
 
     fn get(&self, what: &'static str, path: &str) -> Result<Value, CallError> {
