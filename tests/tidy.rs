@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/checks.rs"]
+mod checks;
 #[path = "tidy/planted.rs"]
 mod planted;
 #[path = "tidy/source.rs"]

@@ -89,12 +89,14 @@ impl Kept {
 
     /// Writes the whole file or nothing, readable by this user only.
     fn write(&self) -> io::Result<()> {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new("."));
         let mut draft = NamedTempFile::new_in(directory)?;
         draft.write_all(&serde_json::to_vec_pretty(self)?)?;
         draft.as_file().sync_all()?;
         draft.persist(&self.path)?;
-        File::open(directory)?.sync_all()
+        // On Unix, the new name is durable once the directory is.
+        if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<KeptToken>> {

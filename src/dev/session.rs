@@ -8,6 +8,7 @@ use actix_web::cookie::{Cookie, SameSite};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::client::Attempt;
+use crate::identity::cookies::only;
 use crate::secrets;
 
 const COOKIE: &str = "sample-app";
@@ -21,7 +22,7 @@ pub(super) struct Browser(String);
 impl Browser {
     /// The browser of a request; a new one if it brings no cookie.
     pub(super) fn of(request: &HttpRequest) -> Self {
-        Self(request.cookie(COOKIE).map_or_else(secrets::random_text, |cookie| cookie.value().to_owned()))
+        Self(only(request.headers(), COOKIE).map_or_else(secrets::random_text, str::to_owned))
     }
 
     /// Lax, because the browser comes back from grantbook, which may be another site.

@@ -1,7 +1,7 @@
 //! What the sample app answers to a browser. Knows: its URLs, forms and pages. Must not know: how grantbook is
 //! asked, or how anything is kept.
 //!
-//! A handler waits for grantbook where it stands: the app has its own threads and serves one person.
+//! A handler blocks while it waits for grantbook: the app has a thread of its own and serves one person.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -22,7 +22,6 @@ use super::session::{Browser, Pending};
 use crate::identity::dev::names_loopback;
 use crate::pages::{STYLESHEET, STYLESHEET_PATH, filters};
 
-const WORKERS: usize = 2;
 /// The most connections at once: they take descriptors that grantbook needs in the same process.
 const MAX_CONNECTIONS: usize = 64;
 const SHUTDOWN_SECONDS: u64 = 5;
@@ -73,7 +72,8 @@ struct Posted {
 pub(super) fn serve(sample: Sample, listener: TcpListener) -> io::Result<Server> {
     let sample = Data::new(sample);
     let server = HttpServer::new(move || App::new().app_data(sample.clone()).configure(routes))
-        .workers(WORKERS)
+        // One thread, so that requests come one after another and no token is lost between two writes of the file.
+        .workers(1)
         .max_connections(MAX_CONNECTIONS)
         // A browser's idle connection would delay the end of the process.
         .keep_alive(KeepAlive::Disabled)
