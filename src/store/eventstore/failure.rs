@@ -1,5 +1,7 @@
-//! What the client crate's errors and gRPC's statuses mean to us. Knows: which say that nothing was done, and
-//! which leave it open. Must not know: what was tried.
+//! What the client crate's errors and gRPC's statuses mean to us, and when a call is made again. Knows: which say that
+//! nothing was done, and which leave it open. Must not know: what was tried.
+
+use std::time::Duration;
 
 use eventstore::{CurrentRevision, Error};
 use grantbook_events::Revision;
@@ -7,44 +9,72 @@ use tonic::{Code, Status};
 
 use crate::store::StoreError;
 
+/// How often a call is made that surely did nothing, or may be done twice.
+const MAX_TRIES: u32 = 4;
+/// The pause before a second try, and before a broken connection is made again. It grows from there.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause before a broken connection is made again.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What to do when the cluster does not let us.
+const DENIED: &str = "the cluster denies access: the user in store.url must be in its group $admins, or be \
+                      allowed to read $all and to write streams";
+
 /// Why a call did not do what it was to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The stream is elsewhere; `None`: it does not exist.
+    /// The stream ends at another revision; `None`: it does not exist.
     Conflict(Option<Revision>),
     /// The node is not the leader, and did nothing.
     NotLeader,
-    /// The client is of no more use. Nothing was sent.
+    /// The client has ended. Nothing was sent.
     Dead(String),
     /// The connection or the node broke off, perhaps after doing it.
     Broken(String),
     /// The node does not do it, however often it is asked.
     Refused(String),
-    /// There is no such stream.
-    NotFound,
     /// The stream was deleted.
     Deleted,
 }
 
 impl Failure {
-    /// Whether another client, or another node, may do better.
-    pub(super) fn is_of_transport(&self) -> bool {
+    pub(super) fn broken(why: &str) -> Self {
+        Self::Broken(why.to_owned())
+    }
+
+    /// Whether the same call may succeed with another client, or at another node.
+    pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Dead(_) | Self::Broken(_) => true,
-            Self::Conflict(_) | Self::NotLeader | Self::Refused(_) | Self::NotFound | Self::Deleted => false,
+            Self::NotLeader | Self::Dead(_) | Self::Broken(_) => true,
+            Self::Conflict(_) | Self::Refused(_) | Self::Deleted => false,
         }
     }
 
     /// As an error of a store that could not be asked.
     pub(super) fn into_error(self) -> StoreError {
-        let text = match self {
+        StoreError::Unavailable(match self {
             Self::Refused(text) | Self::Dead(text) | Self::Broken(text) => text,
             Self::NotLeader => "the cluster is choosing a leader".to_owned(),
             Self::Deleted => "a stream of the ledger was deleted from the cluster".to_owned(),
-            Self::NotFound => "a stream is missing".to_owned(),
-            Self::Conflict(_) => "a stream is elsewhere".to_owned(),
-        };
-        StoreError::Unavailable(text)
+            Self::Conflict(_) => "a stream ends at another revision".to_owned(),
+        })
+    }
+}
+
+/// Makes a call, and makes it again while it fails in such a way, a few times at most.
+pub(super) async fn retry<T, F>(again: impl Fn(&Failure) -> bool, call: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut tries = 1;
+    loop {
+        match call().await {
+            Err(failure) if tries < MAX_TRIES && again(&failure) => {
+                tokio::time::sleep(FIRST_PAUSE * tries).await;
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
     }
 }
 
@@ -56,7 +86,6 @@ impl From<Error> for Failure {
                 CurrentRevision::NoStream => None,
             }),
             Error::NotLeaderException(_) => Self::NotLeader,
-            Error::ResourceNotFound => Self::NotFound,
             Error::ResourceDeleted => Self::Deleted,
             Error::ConnectionClosed => Self::Dead("the client of the cluster has ended".to_owned()),
             Error::GrpcConnectionError(error) => Self::Dead(error.to_string()),
@@ -69,23 +98,16 @@ impl From<Error> for Failure {
             | Error::DeadlineExceeded
             | Error::InternalParsingError(_)
             | Error::ResourceAlreadyExists
+            | Error::ResourceNotFound
             | Error::InternalClientError
             | Error::IllegalStateError(_)) => Self::Broken(error.to_string()),
         }
     }
 }
 
-/// What to do when the cluster does not let us.
-const DENIED: &str = "the cluster denies access: the user in store.url must be in its group $admins, or be \
-                      allowed to read $all and to write streams";
-
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        match Self::from(Error::from_grpc(status)) {
-            // Whatever a reading call could not find, it can look for again.
-            Self::NotFound => Self::Broken("the node does not have this yet".to_owned()),
-            failure => failure,
-        }
+        Error::from_grpc(status).into()
     }
 }
 
@@ -95,7 +117,7 @@ mod tests {
 
     #[test]
     fn only_what_surely_was_not_done_is_said_not_to_be() {
-        let of = |code| Failure::from(Error::from_grpc(Status::new(code, "x")));
+        let of = |code| Failure::from(Status::new(code, "x"));
         for open in
             [Code::Unavailable, Code::Unknown, Code::Internal, Code::DeadlineExceeded, Code::Cancelled]
         {

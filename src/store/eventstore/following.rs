@@ -1,37 +1,30 @@
-//! A subscription to the ledger, kept up for as long as somebody listens. Knows: history, checkpoints,
-//! heartbeats, and how to go on after a break. Must not know: what the records mean.
+//! A subscription to the ledger, kept up until its reader drops it. Knows: history, checkpoints, heartbeats, and how
+//! to go on after a break. Must not know: what the records mean.
 //!
-//! History is read in pages, so that "caught up" is known on every version of the server, and heartbeats of
-//! long ago are not read. Then the cluster pushes what is new. After a break the subscription goes on behind the
-//! last event or checkpoint that came, whichever is later.
+//! History is read in pages, so that "caught up" is known on every version of the server, and old heartbeats are not
+//! read. Then the cluster pushes what is new. After a break the subscription goes on after the last event or
+//! checkpoint that came, whichever is later.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use grantbook_events::{Position, Timestamp};
-use tokio::sync::{mpsc, watch};
-use tonic::Streaming;
+use tokio::sync::mpsc;
+use tonic::Status;
 
-use super::Shared;
-use super::clients::FIRST_PAUSE;
-use super::failure::Failure;
-use super::heartbeat;
-use super::record;
+use super::failure::{FIRST_PAUSE, Failure, LONGEST_PAUSE};
 use super::wire::{Content, ReadResp, RecordedEvent};
+use super::{Shared, heartbeat, record};
 use crate::store::{MAX_PAGE, Record, Signal, StoreError, Subscription};
 
 /// How many batches a subscription may be ahead of its reader.
 const BATCHES_AHEAD: usize = 4;
-/// The most records of one batch.
+/// The most messages of the cluster in one batch.
 const BATCH: usize = 1024;
-/// How far ahead another node's clock may be before it is worth a word.
+/// How far ahead another node's clock may be before a warning.
 const MAX_SKEW: Duration = Duration::from_secs(1);
-/// The longest pause before a subscription is taken up again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Starts a subscription on the current runtime.
 ///
@@ -39,17 +32,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// `Unavailable` if the cluster cannot be asked where it ends.
 pub(super) async fn follow(shared: Arc<Shared>, after: Position) -> Result<Subscription, StoreError> {
     let began = shared.clock.now();
-    let end = shared.all.end().await?;
+    let end = shared.reads.end().await?;
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let listener = sender.clone();
     tokio::spawn(async move {
-        let closing = shared.closing.subscribe();
-        let mut follower = Follower { shared, closing, sender, at: after, pause: FIRST_PAUSE };
+        let mut follower = Follower { shared, sender, at: after, pause: FIRST_PAUSE };
         let over = tokio::select! {
             over = follower.run(began, end) => over,
             () = listener.closed() => return,
         };
-        // Nobody listens any more if this fails, and then nothing is owed.
+        // If this fails, the reader is gone and needs no reason.
         let _ = listener.send(Signal::Lost(over)).await;
     });
     Ok(Subscription::new(receiver))
@@ -57,7 +49,6 @@ pub(super) async fn follow(shared: Arc<Shared>, after: Position) -> Result<Subsc
 
 struct Follower {
     shared: Arc<Shared>,
-    closing: watch::Receiver<bool>,
     sender: mpsc::Sender<Signal>,
     /// Everything up to here was handed over.
     at: Position,
@@ -88,77 +79,17 @@ impl From<StoreError> for Stop {
 }
 
 impl Follower {
-    /// Runs until the subscription is over, and says why.
+    /// Runs until the subscription is over, and returns why.
     async fn run(&mut self, began: Timestamp, end: Position) -> StoreError {
         if let Err(error) = self.history(began, end).await {
             return error;
         }
-        loop {
-            match self.live().await {
-                Stop::Over(error) => return error,
-                Stop::Broken(failure) => {
-                    let why = failure.into_error();
-                    tracing::warn!(%why, again_in = ?self.pause, "the cluster stopped pushing events");
-                }
-            }
-            self.shared.resubscribed.fetch_add(1, Ordering::Relaxed);
-            tokio::select! {
-                () = tokio::time::sleep(self.pause) => {}
-                _ = self.closing.wait_for(|is_closing| *is_closing) => {}
-            }
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        let mut closing = self.shared.closing.subscribe();
+        tokio::select! {
+            error = self.live() => return error,
+            _ = closing.wait_for(|is_closing| *is_closing) => {}
         }
-    }
-
-    /// Hands over what was there when this began.
-    async fn history(&mut self, began: Timestamp, end: Position) -> Result<(), StoreError> {
-        while self.at < end && self.page(end).await? {}
-        self.at = self.at.max(end);
-        self.tell(Signal::CaughtUp).await?;
-        self.tell(Signal::UpTo(began)).await
-    }
-
-    /// Hands over the next records up to a position; says whether there were any.
-    async fn page(&mut self, end: Position) -> Result<bool, StoreError> {
-        let mut records = self.shared.all.after(self.at, MAX_PAGE).await?;
-        records.truncate(records.partition_point(|record| record.position <= end));
-        let Some(last) = records.last() else { return Ok(false) };
-        let last = last.position;
-        self.hand_over(records).await?;
-        self.at = last;
-        Ok(true)
-    }
-
-    /// Hands over what the cluster pushes, until it stops.
-    async fn live(&mut self) -> Stop {
-        if *self.closing.borrow() {
-            return Stop::Over(self.last_pages().await);
-        }
-        let shared = Arc::clone(&self.shared);
-        let mut replies = match shared.all.subscribe(self.at, heartbeat::STREAM).await {
-            Ok(replies) => replies,
-            Err(failure) => return failure.into(),
-        };
-        loop {
-            let first = tokio::select! {
-                reply = shared.all.nodes().next(&mut replies, shared.silent_for) => Some(reply),
-                _ = self.closing.wait_for(|is_closing| *is_closing) => None,
-            };
-            let stop = match first {
-                Some(Ok(Some(reply))) => self.take(reply, &mut replies).await.err(),
-                Some(Ok(None)) => Some(ended()),
-                Some(Err(failure)) => Some(failure.into()),
-                None => Some(Stop::Over(self.last_pages().await)),
-            };
-            if let Some(stop) = stop {
-                shared.all.nodes().forget();
-                return stop;
-            }
-        }
-    }
-
-    /// What was appended before the end is handed over.
-    async fn last_pages(&mut self) -> StoreError {
+        // What was appended before the store was closed is handed over.
         loop {
             match self.page(Position::new(u64::MAX)).await {
                 Ok(true) => {}
@@ -168,34 +99,81 @@ impl Follower {
         }
     }
 
-    /// Hands over a reply and those that are at hand behind it.
-    async fn take(&mut self, first: ReadResp, replies: &mut Streaming<ReadResp>) -> Result<(), Stop> {
-        let mut batch = Batch { records: Vec::new(), up_to: None, at: self.at };
-        let mut reply = Some(Ok(Some(first)));
-        let mut stop = None;
-        while let Some(now) = reply.take() {
-            match now {
-                Ok(Some(reply)) => stop = self.look_at(reply, &mut batch).err(),
-                Ok(None) => stop = Some(ended()),
-                Err(status) => stop = Some(Failure::from(status).into()),
-            }
-            if stop.is_none() && batch.records.len() < BATCH {
-                reply = at_hand(replies.message()).await;
+    /// Hands over what was there when this began.
+    async fn history(&mut self, began: Timestamp, end: Position) -> Result<(), StoreError> {
+        while self.at < end && self.page(end).await? {}
+        self.at = self.at.max(end);
+        self.send(Signal::CaughtUp).await?;
+        self.send(Signal::UpTo(began)).await
+    }
+
+    /// Hands over the next records up to a position; returns whether there were any.
+    async fn page(&mut self, end: Position) -> Result<bool, StoreError> {
+        let mut records = self.shared.reads.after(self.at, MAX_PAGE).await?;
+        records.truncate(records.partition_point(|record| record.position <= end));
+        let Some(last) = records.last() else { return Ok(false) };
+        let last = last.position;
+        self.send(Signal::Records(Arc::new(records))).await?;
+        self.at = last;
+        Ok(true)
+    }
+
+    /// Hands over what the cluster pushes, and goes on after each break.
+    async fn live(&mut self) -> StoreError {
+        loop {
+            let failure = match self.pushed().await {
+                Stop::Over(error) => return error,
+                Stop::Broken(failure) => failure,
+            };
+            let why = failure.into_error();
+            tracing::warn!(%why, again_in = ?self.pause, "the cluster stopped pushing events");
+            self.shared.reads.failed();
+            self.shared.resubscribed.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Hands over what the cluster pushes, until it stops.
+    async fn pushed(&mut self) -> Stop {
+        let silent_for = self.shared.silent_for;
+        let mut replies = match self.shared.reads.subscribe(self.at).await {
+            Ok(replies) => replies.ready_chunks(BATCH),
+            Err(failure) => return failure.into(),
+        };
+        loop {
+            let handed_over = match tokio::time::timeout(silent_for, replies.next()).await {
+                Ok(Some(replies)) => self.take(replies).await,
+                Ok(None) => Err(Failure::broken("the node ended the subscription").into()),
+                Err(_) => {
+                    let silent = format!("the node was silent for {} s", silent_for.as_secs());
+                    Err(Failure::Broken(silent).into())
+                }
+            };
+            if let Err(stop) = handed_over {
+                return stop;
             }
         }
+    }
+
+    /// Hands over what came at once.
+    async fn take(&mut self, replies: Vec<Result<ReadResp, Status>>) -> Result<(), Stop> {
+        let mut batch = Batch { records: Vec::new(), up_to: None, at: self.at };
+        let looked_at = replies.into_iter().try_for_each(|reply| self.look_at(reply, &mut batch));
         if !batch.records.is_empty() {
-            self.hand_over(batch.records).await?;
+            self.send(Signal::Records(Arc::new(batch.records))).await?;
         }
         self.at = batch.at;
         if let Some(time) = batch.up_to {
-            self.tell(Signal::UpTo(time)).await?;
+            self.send(Signal::UpTo(time)).await?;
         }
-        stop.map_or(Ok(()), Err)
+        looked_at
     }
 
-    fn look_at(&mut self, reply: ReadResp, batch: &mut Batch) -> Result<(), Stop> {
+    fn look_at(&mut self, reply: Result<ReadResp, Status>, batch: &mut Batch) -> Result<(), Stop> {
+        let content = reply.map_err(Failure::from)?.content;
         self.pause = FIRST_PAUSE;
-        match reply.content {
+        match content {
             Some(Content::Event(event)) => {
                 let Some(event) = event.event else { return Ok(()) };
                 let position = Position::new(event.commit_position);
@@ -207,21 +185,15 @@ impl Follower {
             Some(Content::Checkpoint(position)) => {
                 batch.at = batch.at.max(Position::new(position.commit_position));
             }
-            Some(
-                Content::Confirmation(_)
-                | Content::StreamNotFound(_)
-                | Content::CaughtUp(_)
-                | Content::FellBehind(_),
-            )
-            | None => {}
+            None => {}
         }
         Ok(())
     }
 
-    fn look_at_event(&mut self, event: &RecordedEvent, batch: &mut Batch) -> Result<(), StoreError> {
-        if record::stream_of(event) == Some(heartbeat::STREAM) {
+    fn look_at_event(&self, event: &RecordedEvent, batch: &mut Batch) -> Result<(), StoreError> {
+        if record::stream_text(event) == Some(heartbeat::STREAM) {
             if let Some(time) = heartbeat::time_of(&event.data) {
-                // By a clock that is ahead nobody is more up to date than now.
+                // A clock that is ahead makes nothing more up to date than now.
                 let now = self.shared.clock.now();
                 if time > now.plus(MAX_SKEW) {
                     tracing::warn!(%time, "a heartbeat is of the future: the clocks of the nodes do not agree");
@@ -229,19 +201,15 @@ impl Follower {
                 batch.up_to = batch.up_to.max(Some(time.min(now)));
             }
             self.shared.heartbeats.saw(event.stream_revision);
-        } else if let Some(record) = record::from_wire(event)? {
+        } else if let Some(record) = record::from_event(event)? {
             self.shared.heads.remember(&record);
             batch.records.push(record);
         }
         Ok(())
     }
 
-    async fn hand_over(&self, records: Vec<Record>) -> Result<(), StoreError> {
-        self.tell(Signal::Records(Arc::new(records))).await
-    }
-
-    async fn tell(&self, signal: Signal) -> Result<(), StoreError> {
-        // If nobody listens, nobody hears this error either.
+    async fn send(&self, signal: Signal) -> Result<(), StoreError> {
+        // It fails only without a reader, and then the error is not read either.
         self.sender.send(signal).await.map_err(|_| StoreError::Closed)
     }
 }
@@ -253,20 +221,4 @@ struct Batch {
     up_to: Option<Timestamp>,
     /// The last position that was passed.
     at: Position,
-}
-
-fn ended() -> Stop {
-    Stop::Broken(Failure::Broken("the node ended the subscription".to_owned()))
-}
-
-/// What a future gives if it does not have to wait.
-async fn at_hand<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        Poll::Ready(match future.as_mut().poll(context) {
-            Poll::Ready(given) => Some(given),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }

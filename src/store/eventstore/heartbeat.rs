@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{AppendToStreamOptions, EventData, ExpectedRevision, StreamMetadataBuilder};
+use eventstore::{EventData, ExpectedRevision, StreamMetadataBuilder};
 use grantbook_events::{Revision, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -86,9 +86,10 @@ pub(super) async fn beat(shared: Arc<Shared>) {
         }
         due = Instant::now() + EVERY;
         if !is_bounded {
-            is_bounded = bound(&shared).await;
+            is_bounded = bound(&shared).await.is_ok();
         }
-        match write(&shared, last).await {
+        let heartbeat = Heartbeat { at: shared.clock.now() };
+        match append(&shared, STREAM, TYPE, &heartbeat, last).await {
             Ok(revision) => last = Some(revision),
             Err(Failure::Conflict(actual)) => {
                 last = actual.map(Revision::as_u64);
@@ -102,25 +103,24 @@ pub(super) async fn beat(shared: Arc<Shared>) {
     }
 }
 
-/// Lets the cluster drop old heartbeats, unless somebody has said what it is to keep.
-async fn bound(shared: &Shared) -> bool {
+/// Lets the cluster drop old heartbeats, unless it was already set what it keeps.
+async fn bound(shared: &Shared) -> Result<(), Failure> {
     let metadata = StreamMetadataBuilder::new().max_count(KEPT).build();
-    let options = shared.append_options(ExpectedRevision::NoStream);
-    let outcome = shared.clients.call(move |lease| async move {
-        lease.client.set_stream_metadata(STREAM, &options, &metadata).await
-    });
-    matches!(outcome.await, Ok(_) | Err(Failure::Conflict(_)))
+    match append(shared, &format!("$${STREAM}"), "$metadata", &metadata, None).await {
+        Ok(_) | Err(Failure::Conflict(_)) => Ok(()),
+        Err(failure) => Err(failure),
+    }
 }
 
-async fn write(shared: &Shared, last: Option<u64>) -> Result<u64, Failure> {
-    let heartbeat = Heartbeat { at: shared.clock.now() };
-    let event = EventData::json(TYPE, &heartbeat).map_err(|error| Failure::Refused(error.to_string()))?;
+async fn append(
+    shared: &Shared,
+    stream: &str,
+    type_name: &str,
+    data: &impl Serialize,
+    last: Option<u64>,
+) -> Result<u64, Failure> {
+    let event = EventData::json(type_name, data).map_err(|error| Failure::Refused(error.to_string()))?;
     let event = event.id(*crate::secrets::new_event_id().as_uuid());
     let expected = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
-    let options: AppendToStreamOptions = shared.append_options(expected);
-    let written = shared
-        .clients
-        .call(move |lease| async move { lease.client.append_to_stream(STREAM, &options, event).await })
-        .await?;
-    Ok(written.next_expected_version)
+    Ok(shared.client.append(stream, expected, vec![event]).await?.next_expected_version)
 }

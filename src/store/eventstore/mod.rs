@@ -7,18 +7,18 @@
 //! | `grantbook-ledger` | one event: which ledger this is |
 //! | `grantbook-heartbeat` | an event each second, of which the last few are kept |
 //!
-//! Positions are those of `$all`. Appends, and reads of one stream, go through the client crate, which is
-//! supervised ([`clients`]); `$all` is read by calls of our own ([`nodes`] says why).
+//! Positions are those of `$all`. Appends go through the client crate, which is supervised ([`client`]); reads are
+//! calls of our own ([`nodes`] says why).
 
-mod all;
 mod appending;
-mod clients;
+mod client;
 mod failure;
 mod following;
 mod heads;
 mod heartbeat;
 mod identity;
 mod nodes;
+mod reads;
 mod record;
 mod target;
 #[cfg(test)]
@@ -31,30 +31,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eventstore::{AppendToStreamOptions, ExpectedRevision, ReadStreamOptions, StreamPosition};
 use grantbook_events::{Position, Revision, StreamName};
 use tokio::sync::{OnceCell, RwLock, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use self::all::All;
-use self::clients::{CALL_WITHIN, Clients};
-use self::failure::Failure;
+use self::client::Client;
 use self::heads::StreamHeads;
 use self::heartbeat::Heartbeats;
+use self::reads::Reads;
 pub use self::target::{Target, TargetError};
 use self::tls::Tls;
 use super::{
-    Append, ChainDigest, Expected, Head, NewRecord, Record, Store, StoreCounts, StoreError, Subscription,
-    check_limits,
+    Append, Expected, Head, NewRecord, Record, Store, StoreCounts, StoreError, Subscription, check_limits,
 };
 use crate::clock::Clock;
 use crate::tasks::Tasks;
 
 /// How long a subscription may usually be silent.
 const SILENT_FOR: Duration = Duration::from_secs(10);
-/// The largest revision a stream can have: the cluster counts with a sign.
-const LAST_REVISION: u64 = i64::MAX as u64;
 
 /// What a ledger in a cluster is opened for.
 #[derive(Debug, Clone)]
@@ -88,8 +83,8 @@ pub struct EventStore {
 
 #[derive(Debug)]
 struct Shared {
-    clients: Arc<Clients>,
-    all: All,
+    reads: Reads,
+    client: Client,
     heads: StreamHeads,
     heartbeats: Heartbeats,
     clock: Arc<dyn Clock>,
@@ -107,10 +102,9 @@ impl EventStore {
     /// `Unavailable` if a file that the target names cannot be used.
     pub fn open(target: Arc<Target>, options: Options) -> Result<Arc<Self>, StoreError> {
         let tls = Tls::load(target.tls.as_ref())?;
-        let clients = Arc::new(Clients::new(target, tls));
         let shared = Arc::new(Shared {
-            all: All::new(Arc::clone(&clients)),
-            clients,
+            reads: Reads::new(Arc::clone(&target), tls.config),
+            client: Client::new(target, tls.bundle),
             heads: StreamHeads::default(),
             heartbeats: Heartbeats::default(),
             clock: options.clock,
@@ -152,92 +146,23 @@ impl EventStore {
 impl Drop for EventStore {
     fn drop(&mut self) {
         self.stop_beating();
-        self.shared.clients.close();
     }
 }
 
 impl Shared {
-    fn append_options(&self, expected: ExpectedRevision) -> AppendToStreamOptions {
-        let options = AppendToStreamOptions::default()
-            .expected_revision(expected)
-            .requires_leader(true)
-            .deadline(CALL_WITHIN);
-        self.clients.signed(options, AppendToStreamOptions::authenticated)
-    }
-
-    /// Events of one stream from a revision on, as the leader has them.
-    async fn read_events(
-        &self,
-        stream: &str,
-        from: u64,
-        count: usize,
-    ) -> Result<Vec<eventstore::RecordedEvent>, Failure> {
-        let options = ReadStreamOptions::default()
-            .position(StreamPosition::Position(from))
-            .forwards()
-            .max_count(count)
-            .requires_leader(true)
-            .deadline(CALL_WITHIN);
-        let options = self.clients.signed(options, ReadStreamOptions::authenticated);
-        self.clients
-            .call_again(|lease| {
-                let (stream, options) = (stream.to_owned(), options.clone());
-                async move {
-                    let mut events = lease.client.read_stream(stream, &options).await?;
-                    let mut read = Vec::new();
-                    while let Some(event) = events.next().await? {
-                        read.extend(event.event);
-                    }
-                    Ok(read)
-                }
-            })
-            .await
-    }
-
-    /// Records of one stream from a revision on: contiguous, intact, and chained.
+    /// Records of one stream from a revision on, the last of which is remembered.
     async fn read_records(
         &self,
         stream: &StreamName,
         from: Revision,
-        count: usize,
+        count: u64,
     ) -> Result<Vec<Record>, StoreError> {
-        if from.as_u64() > LAST_REVISION {
-            return Ok(Vec::new());
-        }
-        let events = match self.read_events(stream.as_str(), from.as_u64(), count).await {
-            Ok(events) => events,
-            Err(Failure::NotFound) => return Ok(Vec::new()),
-            Err(failure) => return Err(failure.into_error()),
-        };
-        let records: Result<Vec<_>, _> =
-            events.iter().filter_map(|event| record::from_crate(event).transpose()).collect();
-        let records = records?;
-        check_chain(from, &records)?;
+        let records = self.reads.records(stream, from, count).await?;
         if let Some(last) = records.last() {
             self.heads.remember(last);
         }
         Ok(records)
     }
-}
-
-/// Nothing is missing between the records of one stream, read from a revision on.
-fn check_chain(from: Revision, records: &[Record]) -> Result<(), StoreError> {
-    let mut next = from;
-    let mut previous = (from == Revision::FIRST).then_some(ChainDigest::NONE);
-    for record in records {
-        let damaged = |what: &str| {
-            let detail = format!("stream {} {what} before revision {}", record.stream, record.revision);
-            Err(StoreError::Damaged { position: record.position, detail })
-        };
-        if record.revision != next {
-            return damaged("has a hole");
-        }
-        if previous.is_some_and(|digest| digest != record.previous_digest) {
-            return damaged("is another than was written");
-        }
-        (next, previous) = (record.revision.next(), Some(record.digest));
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -261,11 +186,11 @@ impl Store for EventStore {
     }
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
-        self.shared.read_records(stream, from, usize::MAX).await
+        self.shared.read_records(stream, from, u64::MAX).await
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.shared.all.after(after, limit).await
+        self.shared.reads.after(after, limit).await
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
@@ -273,7 +198,7 @@ impl Store for EventStore {
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
-        Ok(Head { position: self.shared.all.last().await?, identity: self.identity().await? })
+        Ok(Head { position: self.shared.reads.last().await?, identity: self.identity().await? })
     }
 
     async fn close(&self) -> Result<(), StoreError> {
@@ -290,7 +215,7 @@ impl Store for EventStore {
 
     fn counts(&self) -> StoreCounts {
         StoreCounts {
-            reconnected: self.shared.clients.rebuilt(),
+            reconnected: self.shared.client.replaced(),
             resubscribed: self.shared.resubscribed.load(Ordering::Relaxed),
         }
     }

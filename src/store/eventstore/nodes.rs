@@ -1,10 +1,10 @@
 //! Connections of our own to the cluster's nodes. Knows: which node is asked, and how a reading call is made.
 //! Must not know: what is read.
 //!
-//! `$all` is read here and not by the client crate, for three reasons: the crate cannot filter what it reads of
+//! Reading is done here and not by the client crate, for four reasons: the crate cannot filter what it reads of
 //! `$all` once; it takes a subscription up again where its last event was, and not where its last checkpoint
-//! was; and when a node ends a subscription in order, as nodes do that stop, the crate asks the ended stream
-//! again and again within one poll, for ever: a spin that no timeout and no cancelling ends.
+//! was; when a node ends a subscription in order, as nodes do that stop, the crate asks the ended stream again and
+//! again within one poll, for ever: a spin that no timeout and no cancelling ends; and it leaves Nagle's algorithm on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,11 +25,12 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Status, Streaming};
 use zeroize::Zeroizing;
 
-use super::clients::{CALL_WITHIN, Clients};
 use super::failure::Failure;
 use super::target::{Endpoint, Target};
-use super::wire::{self, ClusterInfo, Empty, NodeState, ReadReq, ReadResp};
+use super::wire::{self, ClusterInfo, Content, Empty, NodeState, ReadReq, ReadResp, RecordedEvent};
 
+/// How long a call may take at a node.
+pub(super) const CALL_WITHIN: Duration = Duration::from_secs(5);
 /// How often a silent connection is asked whether it lives, and how long it may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long connecting may take.
@@ -37,9 +38,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 type HttpClient = Client<HttpsConnector<HttpConnector>, BoxBody>;
 
-/// Connections to the cluster's nodes.
 pub(super) struct Nodes {
-    clients: Arc<Clients>,
+    target: Arc<Target>,
     http: HttpClient,
     authorization: Option<AsciiMetadataValue>,
     /// The node that is asked, until it fails.
@@ -57,13 +57,13 @@ impl std::fmt::Debug for Nodes {
 }
 
 impl Nodes {
-    pub(super) fn new(clients: Arc<Clients>) -> Self {
+    pub(super) fn new(target: Arc<Target>, tls: rustls::ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_WITHIN));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(clients.tls().config.clone())
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http2()
             .wrap_connector(tcp);
@@ -74,9 +74,9 @@ impl Nodes {
             .http2_keep_alive_timeout(PING_EVERY)
             .http2_keep_alive_while_idle(true)
             .build(connector);
-        let authorization = authorization(clients.target());
+        let authorization = authorization(&target);
         Self {
-            clients,
+            target,
             http,
             authorization,
             chosen: Mutex::default(),
@@ -85,39 +85,38 @@ impl Nodes {
         }
     }
 
-    /// Starts a reading call. A node that fails is not asked again before the cluster was.
+    /// Everything that one read of the leader gives.
+    pub(super) async fn read_all(&self, options: wire::Options) -> Result<Vec<RecordedEvent>, Failure> {
+        let mut replies = self.read(options, true).await?;
+        let mut events = Vec::new();
+        while let Some(reply) = self.in_time(async { Ok(replies.message().await?) }).await? {
+            if let Some(Content::Event(event)) = reply.content {
+                events.extend(event.event);
+            }
+        }
+        Ok(events)
+    }
+
+    /// Starts a read.
     pub(super) async fn read(
         &self,
         options: wire::Options,
         requires_leader: bool,
     ) -> Result<Streaming<ReadResp>, Failure> {
-        let started = tokio::time::timeout(CALL_WITHIN, self.start(options, requires_leader)).await;
-        started.unwrap_or_else(|_| {
+        self.in_time(self.start(options, requires_leader)).await
+    }
+
+    /// A node that fails, or is too slow, is not asked again before the cluster was.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let outcome = tokio::time::timeout(CALL_WITHIN, call).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Failure::broken("the node did not answer in time")));
+        if outcome.as_ref().is_err_and(|failure| *failure != Failure::NotLeader) {
             self.forget();
-            Err(Failure::Broken("the node did not answer in time".to_owned()))
-        })
-    }
-
-    /// The next message of a reading call, if it comes within a time; `None` if the node ended it in order.
-    pub(super) async fn next(
-        &self,
-        replies: &mut Streaming<ReadResp>,
-        within: Duration,
-    ) -> Result<Option<ReadResp>, Failure> {
-        match tokio::time::timeout(within, replies.message()).await {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(status)) => {
-                self.forget();
-                Err(status.into())
-            }
-            Err(_) => {
-                self.forget();
-                Err(Failure::Broken(format!("the node was silent for {} s", within.as_secs())))
-            }
         }
+        outcome
     }
 
-    /// Asks the cluster anew which node to ask.
+    /// From here on the cluster is asked again which node to ask.
     pub(super) fn forget(&self) {
         *lock(&self.chosen) = None;
         *lock(&self.leader) = None;
@@ -146,20 +145,20 @@ impl Nodes {
         match read.await {
             Ok(reply) => Ok(reply.into_inner()),
             Err(status) => {
-                self.forget();
-                if let eventstore::Error::NotLeaderException(leader) =
-                    eventstore::Error::from_grpc(status.clone())
+                let error = eventstore::Error::from_grpc(status);
+                if let eventstore::Error::NotLeaderException(leader) = &error
                     && let Ok(port) = u16::try_from(leader.port)
                 {
-                    *lock(&self.leader) = Some(Endpoint { host: leader.host, port });
+                    self.forget();
+                    *lock(&self.leader) = Some(Endpoint { host: leader.host.clone(), port });
                 }
-                Err(status.into())
+                Err(error.into())
             }
         }
     }
 
     async fn choose(&self) -> Result<Endpoint, Failure> {
-        let target = self.clients.target();
+        let target = &self.target;
         let chosen = lock(&self.chosen).clone();
         if let Some(endpoint) = chosen {
             return Ok(endpoint);
@@ -174,7 +173,7 @@ impl Nodes {
 
     /// The best node of those that the first one to answer names.
     async fn discover(&self) -> Result<Endpoint, Failure> {
-        let target = self.clients.target();
+        let target = &self.target;
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let seeds = target.endpoints.iter().cycle().skip(first % target.endpoints.len().max(1));
         let mut failure = no_node();
@@ -201,7 +200,7 @@ impl Nodes {
     }
 
     fn grpc(&self, endpoint: &Endpoint) -> Result<Grpc<HttpClient>, Failure> {
-        let scheme = if self.clients.target().tls.is_some() { "https" } else { "http" };
+        let scheme = if self.target.tls.is_some() { "https" } else { "http" };
         let origin: Uri = format!("{scheme}://{}", endpoint.authority())
             .parse()
             .map_err(|_| Failure::Broken(format!("{} is no address", endpoint.authority())))?;
@@ -214,7 +213,7 @@ impl Nodes {
         if let Some(authorization) = &self.authorization {
             metadata.insert("authorization", authorization.clone());
         }
-        if let Ok(name) = AsciiMetadataValue::try_from(self.clients.target().connection_name.as_str()) {
+        if let Ok(name) = AsciiMetadataValue::try_from(self.target.connection_name.as_str()) {
             metadata.insert("connection-name", name);
         }
         request

@@ -9,8 +9,6 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -20,9 +18,6 @@ use tempfile::NamedTempFile;
 
 use super::target::TlsChoices;
 use crate::store::StoreError;
-
-/// Characters of a line of PEM (RFC 7468 section 2).
-const PEM_LINE: usize = 64;
 
 /// What connections are made with.
 #[derive(Debug)]
@@ -70,7 +65,7 @@ impl Tls {
             }
         };
         if choices.is_some_and(|choices| !choices.verify) {
-            config.dangerous().set_certificate_verifier(Arc::new(Anybody(provider)));
+            config.dangerous().set_certificate_verifier(Arc::new(NoVerification(provider)));
         }
         Ok(Self { config, bundle: bundle(&roots)? })
     }
@@ -126,25 +121,16 @@ fn unusable(path: &Path, why: &str) -> StoreError {
 fn bundle(roots: &[CertificateDer<'_>]) -> Result<NamedTempFile, StoreError> {
     let failed = |error| StoreError::Unavailable(format!("no file for certificates: {error}"));
     let mut file = tempfile::Builder::new().prefix("grantbook-").suffix(".pem").tempfile().map_err(failed)?;
-    let mut text = String::new();
-    for root in roots {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        let encoded = STANDARD.encode(root);
-        for line in encoded.as_bytes().chunks(PEM_LINE) {
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
-        }
-        text.push_str("-----END CERTIFICATE-----\n");
-    }
-    file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(failed)?;
+    let roots: Vec<_> = roots.iter().map(|root| pem::Pem::new("CERTIFICATE", root.as_ref())).collect();
+    file.write_all(pem::encode_many(&roots).as_bytes()).and_then(|()| file.flush()).map_err(failed)?;
     Ok(file)
 }
 
 /// `tlsVerifyCert=false`: whoever answers is believed, if the handshake is sound.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct NoVerification(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -1,7 +1,8 @@
 //! The messages of `Streams.Read` and `Gossip.Read` that are used here. Knows: their fields and numbers, from
 //! the published protocol of EventStoreDB. Must not know: why they are sent.
 //!
-//! Names and numbers are the protocol's; what is never sent or looked at is left out.
+//! Names and numbers are the protocol's; what is never sent or looked at is left out, such as the messages of a read that say
+//! "no such stream", "caught up" or "confirmed".
 
 use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
@@ -22,16 +23,18 @@ pub(super) struct ReadReq {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Options {
+    #[prost(message, optional, tag = "1")]
+    pub stream: Option<StreamOptions>,
     #[prost(message, optional, tag = "2")]
     pub all: Option<AllOptions>,
     #[prost(enumeration = "Direction", tag = "3")]
     pub read_direction: i32,
-    #[prost(bool, tag = "4")]
-    pub resolve_links: bool,
     #[prost(oneof = "Count", tags = "5, 6")]
     pub count: Option<Count>,
     #[prost(message, optional, tag = "7")]
     pub filter: Option<FilterOptions>,
+    #[prost(message, optional, tag = "8")]
+    pub no_filter: Option<Empty>,
     #[prost(message, optional, tag = "9")]
     pub uuid_option: Option<UuidOption>,
 }
@@ -41,6 +44,14 @@ pub(super) struct Options {
 pub(super) enum Direction {
     Forwards = 0,
     Backwards = 1,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StreamOptions {
+    #[prost(message, optional, tag = "1")]
+    pub stream_identifier: Option<StreamIdentifier>,
+    #[prost(uint64, optional, tag = "2")]
+    pub revision: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -99,7 +110,7 @@ pub(super) struct UuidOption {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ReadResp {
-    #[prost(oneof = "Content", tags = "1, 2, 3, 4, 8, 9")]
+    #[prost(oneof = "Content", tags = "1, 3")]
     pub content: Option<Content>,
 }
 
@@ -107,16 +118,8 @@ pub(super) struct ReadResp {
 pub(super) enum Content {
     #[prost(message, tag = "1")]
     Event(ReadEvent),
-    #[prost(message, tag = "2")]
-    Confirmation(Empty),
     #[prost(message, tag = "3")]
     Checkpoint(WirePosition),
-    #[prost(message, tag = "4")]
-    StreamNotFound(Empty),
-    #[prost(message, tag = "8")]
-    CaughtUp(Empty),
-    #[prost(message, tag = "9")]
-    FellBehind(Empty),
 }
 
 #[derive(Clone, PartialEq, Message)]
