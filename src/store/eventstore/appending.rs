@@ -36,7 +36,7 @@ impl Shared {
         };
         // Only a node that says it did nothing is asked again: any other failure may have appended.
         let sent = retry(
-            |failure| *failure == Failure::NotLeader,
+            |failure| matches!(failure, Failure::NotLeader(_)),
             || self.client.append(stream.as_str(), at(), events.clone()),
         );
         match sent.await {
@@ -44,9 +44,10 @@ impl Shared {
             Err(Failure::Conflict(actual)) => Ok(Append::Conflict { actual }),
             Err(Failure::Broken(reason)) => Ok(Append::Unknown { reason }),
             Err(Failure::Refused(why)) => Err(StoreError::CannotWrite(why)),
-            Err(failure @ (Failure::NotLeader | Failure::Dead(_) | Failure::Deleted)) => {
-                Err(failure.into_error())
-            }
+            Err(
+                failure
+                @ (Failure::NotLeader(_) | Failure::Dead(_) | Failure::Deleted | Failure::Unusable(_)),
+            ) => Err(failure.into_error()),
         }
     }
 

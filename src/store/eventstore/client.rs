@@ -33,7 +33,6 @@ const WAY: Duration = Duration::from_millis(500);
 const MAX_BROKEN: u32 = 3;
 
 /// Appends by a client that is replaced when it fails.
-#[derive(Debug)]
 pub(super) struct Client {
     target: Arc<Target>,
     /// The certificates that the crate is to trust.
@@ -41,7 +40,6 @@ pub(super) struct Client {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
 struct State {
     current: Option<Arc<Running>>,
     made: u64,
@@ -54,12 +52,6 @@ struct State {
 struct Running {
     client: eventstore::Client,
     runtime: Option<Runtime>,
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").finish_non_exhaustive()
-    }
 }
 
 impl Drop for Running {
@@ -172,7 +164,7 @@ impl Client {
                 state.broken = 0;
                 state.pause = FIRST_PAUSE;
             }
-            Some(Failure::NotLeader | Failure::Refused(_)) => {}
+            Some(Failure::NotLeader(_) | Failure::Refused(_) | Failure::Unusable(_)) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use eventstore::{CurrentRevision, Error};
+use eventstore::{CurrentRevision, Endpoint, Error};
 use grantbook_events::Revision;
 use tonic::{Code, Status};
 
@@ -21,12 +21,12 @@ const DENIED: &str = "the cluster denies access: the user in store.url must be i
                       allowed to read $all and to write streams";
 
 /// Why a call did not do what it was to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Failure {
     /// The stream ends at another revision; `None`: it does not exist.
     Conflict(Option<Revision>),
-    /// The node is not the leader, and did nothing.
-    NotLeader,
+    /// The node did nothing, because this one is the leader.
+    NotLeader(Endpoint),
     /// The client has ended. Nothing was sent.
     Dead(String),
     /// The connection or the node broke off, perhaps after doing it.
@@ -35,6 +35,8 @@ pub(super) enum Failure {
     Refused(String),
     /// The stream was deleted.
     Deleted,
+    /// The cluster did what it was asked, and it cannot be used here.
+    Unusable(StoreError),
 }
 
 impl Failure {
@@ -45,19 +47,21 @@ impl Failure {
     /// Whether the same call may succeed with another client, or at another node.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::NotLeader | Self::Dead(_) | Self::Broken(_) => true,
-            Self::Conflict(_) | Self::Refused(_) | Self::Deleted => false,
+            Self::NotLeader(_) | Self::Dead(_) | Self::Broken(_) => true,
+            Self::Conflict(_) | Self::Refused(_) | Self::Deleted | Self::Unusable(_) => false,
         }
     }
 
     /// As an error of a store that could not be asked.
     pub(super) fn into_error(self) -> StoreError {
-        StoreError::Unavailable(match self {
-            Self::Refused(text) | Self::Dead(text) | Self::Broken(text) => text,
-            Self::NotLeader => "the cluster is choosing a leader".to_owned(),
-            Self::Deleted => "a stream of the ledger was deleted from the cluster".to_owned(),
-            Self::Conflict(_) => "a stream ends at another revision".to_owned(),
-        })
+        let unavailable = |text: &str| StoreError::Unavailable(text.to_owned());
+        match self {
+            Self::Unusable(error) => error,
+            Self::Refused(text) | Self::Dead(text) | Self::Broken(text) => StoreError::Unavailable(text),
+            Self::NotLeader(_) => unavailable("the cluster is choosing a leader"),
+            Self::Deleted => unavailable("a stream of the ledger was deleted from the cluster"),
+            Self::Conflict(_) => unavailable("a stream ends at another revision"),
+        }
     }
 }
 
@@ -85,7 +89,7 @@ impl From<Error> for Failure {
                 CurrentRevision::Current(revision) => Some(Revision::new(revision)),
                 CurrentRevision::NoStream => None,
             }),
-            Error::NotLeaderException(_) => Self::NotLeader,
+            Error::NotLeaderException(leader) => Self::NotLeader(leader),
             Error::ResourceDeleted => Self::Deleted,
             Error::ConnectionClosed => Self::Dead("the client of the cluster has ended".to_owned()),
             Error::GrpcConnectionError(error) => Self::Dead(error.to_string()),
@@ -102,6 +106,12 @@ impl From<Error> for Failure {
             | Error::InternalClientError
             | Error::IllegalStateError(_)) => Self::Broken(error.to_string()),
         }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Unusable(error)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::failure::{FIRST_PAUSE, Failure, LONGEST_PAUSE};
-use super::wire::{Content, ReadResp, RecordedEvent};
+use super::wire::{ReadResp, RecordedEvent};
 use super::{Shared, heartbeat, record};
 use crate::store::{MAX_PAGE, Record, Signal, StoreError, Subscription};
 
@@ -32,7 +32,7 @@ const MAX_SKEW: Duration = Duration::from_secs(1);
 /// `Unavailable` if the cluster cannot be asked where it ends.
 pub(super) async fn follow(shared: Arc<Shared>, after: Position) -> Result<Subscription, StoreError> {
     let began = shared.clock.now();
-    let end = shared.reads.end().await?;
+    let end = shared.nodes.end().await?;
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let listener = sender.clone();
     tokio::spawn(async move {
@@ -53,29 +53,6 @@ struct Follower {
     /// Everything up to here was handed over.
     at: Position,
     pause: Duration,
-}
-
-/// Why the cluster pushes no more.
-enum Stop {
-    /// It can be asked to go on.
-    Broken(Failure),
-    /// The subscription is over.
-    Over(StoreError),
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(_) => Self::Over(failure.into_error()),
-            _ => Self::Broken(failure),
-        }
-    }
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Over(error)
-    }
 }
 
 impl Follower {
@@ -109,7 +86,7 @@ impl Follower {
 
     /// Hands over the next records up to a position; returns whether there were any.
     async fn page(&mut self, end: Position) -> Result<bool, StoreError> {
-        let mut records = self.shared.reads.after(self.at, MAX_PAGE).await?;
+        let mut records = self.shared.nodes.after(self.at, MAX_PAGE).await?;
         records.truncate(records.partition_point(|record| record.position <= end));
         let Some(last) = records.last() else { return Ok(false) };
         let last = last.position;
@@ -121,43 +98,43 @@ impl Follower {
     /// Hands over what the cluster pushes, and goes on after each break.
     async fn live(&mut self) -> StoreError {
         loop {
-            let failure = match self.pushed().await {
-                Stop::Over(error) => return error,
-                Stop::Broken(failure) => failure,
-            };
+            let failure = self.pushed().await;
+            if !failure.is_transient() {
+                return failure.into_error();
+            }
             let why = failure.into_error();
             tracing::warn!(%why, again_in = ?self.pause, "the cluster stopped pushing events");
-            self.shared.reads.failed();
+            self.shared.nodes.forget();
             self.shared.resubscribed.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(self.pause).await;
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Hands over what the cluster pushes, until it stops.
-    async fn pushed(&mut self) -> Stop {
+    /// Hands over what the cluster pushes, until it stops, and returns why.
+    async fn pushed(&mut self) -> Failure {
         let silent_for = self.shared.silent_for;
-        let mut replies = match self.shared.reads.subscribe(self.at).await {
+        let mut replies = match self.shared.nodes.subscribe(self.at).await {
             Ok(replies) => replies.ready_chunks(BATCH),
-            Err(failure) => return failure.into(),
+            Err(failure) => return failure,
         };
         loop {
-            let handed_over = match tokio::time::timeout(silent_for, replies.next()).await {
-                Ok(Some(replies)) => self.take(replies).await,
-                Ok(None) => Err(Failure::broken("the node ended the subscription").into()),
-                Err(_) => {
-                    let silent = format!("the node was silent for {} s", silent_for.as_secs());
-                    Err(Failure::Broken(silent).into())
+            match tokio::time::timeout(silent_for, replies.next()).await {
+                Ok(Some(replies)) => {
+                    if let Err(failure) = self.take(replies).await {
+                        return failure;
+                    }
                 }
-            };
-            if let Err(stop) = handed_over {
-                return stop;
+                Ok(None) => return Failure::broken("the node ended the subscription"),
+                Err(_) => {
+                    return Failure::Broken(format!("the node was silent for {} s", silent_for.as_secs()));
+                }
             }
         }
     }
 
     /// Hands over what came at once.
-    async fn take(&mut self, replies: Vec<Result<ReadResp, Status>>) -> Result<(), Stop> {
+    async fn take(&mut self, replies: Vec<Result<ReadResp, Status>>) -> Result<(), Failure> {
         let mut batch = Batch { records: Vec::new(), up_to: None, at: self.at };
         let looked_at = replies.into_iter().try_for_each(|reply| self.look_at(reply, &mut batch));
         if !batch.records.is_empty() {
@@ -170,22 +147,18 @@ impl Follower {
         looked_at
     }
 
-    fn look_at(&mut self, reply: Result<ReadResp, Status>, batch: &mut Batch) -> Result<(), Stop> {
-        let content = reply.map_err(Failure::from)?.content;
+    fn look_at(&mut self, reply: Result<ReadResp, Status>, batch: &mut Batch) -> Result<(), Failure> {
+        let ReadResp { event, checkpoint } = reply?;
         self.pause = FIRST_PAUSE;
-        match content {
-            Some(Content::Event(event)) => {
-                let Some(event) = event.event else { return Ok(()) };
-                let position = Position::new(event.commit_position);
-                if position > batch.at {
-                    self.look_at_event(&event, batch)?;
-                    batch.at = position;
-                }
+        if let Some(event) = event.and_then(|event| event.event) {
+            let position = Position::new(event.commit_position);
+            if position > batch.at {
+                self.look_at_event(&event, batch)?;
+                batch.at = position;
             }
-            Some(Content::Checkpoint(position)) => {
-                batch.at = batch.at.max(Position::new(position.commit_position));
-            }
-            None => {}
+        }
+        if let Some(checkpoint) = checkpoint {
+            batch.at = batch.at.max(Position::new(checkpoint.commit_position));
         }
         Ok(())
     }
@@ -200,7 +173,8 @@ impl Follower {
                 }
                 batch.up_to = batch.up_to.max(Some(time.min(now)));
             }
-            self.shared.heartbeats.saw(event.stream_revision);
+            let revision = Some(event.stream_revision);
+            self.shared.heartbeat_seen.send_modify(|seen| *seen = revision.max(*seen));
         } else if let Some(record) = record::from_event(event)? {
             self.shared.heads.remember(&record);
             batch.records.push(record);

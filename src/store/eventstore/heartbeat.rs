@@ -6,13 +6,11 @@
 //! enough: each writes when none has been seen for a while, at the revision it saw last, so that of those
 //! who try at once one succeeds. The stream keeps the last few ([`KEPT`]); the cluster's scavenging removes the rest.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{EventData, ExpectedRevision, StreamMetadataBuilder};
 use grantbook_events::{Revision, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -39,32 +37,9 @@ pub(super) fn time_of(data: &[u8]) -> Option<Timestamp> {
     Some(serde_json::from_slice::<Heartbeat>(data).ok()?.at)
 }
 
-/// The last heartbeat that came here.
-#[derive(Debug)]
-pub(super) struct Heartbeats(watch::Sender<Option<u64>>);
-
-impl Default for Heartbeats {
-    fn default() -> Self {
-        Self(watch::Sender::new(None))
-    }
-}
-
-impl Heartbeats {
-    /// A heartbeat of this revision came.
-    pub(super) fn saw(&self, revision: u64) {
-        self.0.send_if_modified(|seen| match seen {
-            Some(last) if *last >= revision => false,
-            _ => {
-                *seen = Some(revision);
-                true
-            }
-        });
-    }
-}
-
 /// Writes heartbeats for as long as it is let, when nobody else does.
-pub(super) async fn beat(shared: Arc<Shared>) {
-    let mut seen = shared.heartbeats.0.subscribe();
+pub(super) async fn beat(shared: &Shared) {
+    let mut seen = shared.heartbeat_seen.subscribe();
     let mut is_bounded = false;
     let mut last = None;
     let mut due = Instant::now();
@@ -86,10 +61,10 @@ pub(super) async fn beat(shared: Arc<Shared>) {
         }
         due = Instant::now() + EVERY;
         if !is_bounded {
-            is_bounded = bound(&shared).await.is_ok();
+            is_bounded = bound(shared).await.is_ok();
         }
         let heartbeat = Heartbeat { at: shared.clock.now() };
-        match append(&shared, STREAM, TYPE, &heartbeat, last).await {
+        match append(shared, STREAM, TYPE, &heartbeat, last).await {
             Ok(revision) => last = Some(revision),
             Err(Failure::Conflict(actual)) => {
                 last = actual.map(Revision::as_u64);

@@ -18,17 +18,17 @@ struct Made {
     identity: Uuid,
 }
 
-/// The ledger's identity. A ledger without one gets `minted`, if there is one.
+/// The ledger's identity. A ledger without one gets it, if this store was opened to serve.
 ///
 /// # Errors
 /// `Unavailable` if it cannot be read, or there is no ledger.
-pub(super) async fn find_or_make(shared: &Shared, minted: Option<Uuid>) -> Result<Uuid, StoreError> {
+pub(super) async fn find_or_make(shared: &Shared) -> Result<Uuid, StoreError> {
     let unavailable = |why: &str| StoreError::Unavailable(why.to_owned());
     if let Some(found) = find(shared).await? {
         return Ok(found);
     }
-    let minted =
-        minted.ok_or_else(|| unavailable("there is no ledger in this cluster: grantbook serve makes one"))?;
+    let none = || unavailable("there is no ledger in this cluster: grantbook serve makes one");
+    let minted = shared.minted.ok_or_else(none)?;
     let event = EventData::json(TYPE, &Made { identity: minted })
         .map_err(|error| unavailable(&error.to_string()))?
         .id(*crate::secrets::new_event_id().as_uuid());
@@ -45,7 +45,7 @@ pub(super) async fn find_or_make(shared: &Shared, minted: Option<Uuid>) -> Resul
 }
 
 async fn find(shared: &Shared) -> Result<Option<Uuid>, StoreError> {
-    let events = shared.reads.events(STREAM, 0, 1).await?;
+    let events = shared.nodes.events(STREAM, 0, 1).await?;
     let made = events.first().map(|event| serde_json::from_slice::<Made>(&event.data)).transpose();
     made.map(|made| made.map(|made| made.identity)).map_err(|error| {
         StoreError::Unavailable(format!(

@@ -26,20 +26,19 @@ pub(crate) mod tests;
 mod tls;
 mod wire;
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName};
 use tokio::sync::{OnceCell, RwLock, watch};
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use self::client::Client;
 use self::heads::StreamHeads;
-use self::heartbeat::Heartbeats;
-use self::reads::Reads;
+use self::nodes::Nodes;
 pub use self::target::{Target, TargetError};
 use self::tls::Tls;
 use super::{
@@ -71,85 +70,83 @@ impl Options {
 }
 
 /// The ledger in a cluster.
-#[derive(Debug)]
-pub struct EventStore {
-    shared: Arc<Shared>,
-    minted: Option<Uuid>,
-    /// Whether appends are taken. Held by each that is under way.
-    is_open: RwLock<bool>,
-    tasks: Arc<Tasks>,
-    beating: Mutex<Option<JoinHandle<()>>>,
-}
+pub struct EventStore(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
-    reads: Reads,
+    nodes: Nodes,
     client: Client,
     heads: StreamHeads,
-    heartbeats: Heartbeats,
+    /// The revision of the last heartbeat that came here.
+    heartbeat_seen: watch::Sender<Option<u64>>,
     clock: Arc<dyn Clock>,
+    /// The identity that a ledger without one gets.
+    minted: Option<Uuid>,
     identity: OnceCell<Uuid>,
+    /// Whether appends are taken. Held by each that is under way.
+    is_open: RwLock<bool>,
     closing: watch::Sender<bool>,
+    tasks: Arc<Tasks>,
     silent_for: Duration,
     resubscribed: AtomicU64,
 }
 
 impl EventStore {
-    /// Gets ready to ask a cluster. Nothing is asked yet, so a cluster that cannot be reached is found out
-    /// later. Must be called within a Tokio runtime.
+    /// Prepares to use a cluster. Nothing is asked yet, so a cluster that cannot be reached is noticed later. Must be
+    /// called within a Tokio runtime.
     ///
     /// # Errors
     /// `Unavailable` if a file that the target names cannot be used.
     pub fn open(target: Arc<Target>, options: Options) -> Result<Arc<Self>, StoreError> {
         let tls = Tls::load(target.tls.as_ref())?;
         let shared = Arc::new(Shared {
-            reads: Reads::new(Arc::clone(&target), tls.config),
+            nodes: Nodes::new(Arc::clone(&target), tls.config),
             client: Client::new(target, tls.bundle),
             heads: StreamHeads::default(),
-            heartbeats: Heartbeats::default(),
+            heartbeat_seen: watch::Sender::new(None),
             clock: options.clock,
+            minted: options.serve,
             identity: OnceCell::new(),
+            is_open: RwLock::new(true),
             closing: watch::Sender::new(false),
+            tasks: Arc::default(),
             silent_for: options.silent_for,
             resubscribed: AtomicU64::new(0),
         });
-        let tasks = Arc::new(Tasks::default());
-        let beating = options.serve.map(|_| {
-            let (running, shared) = (tasks.begin("store-heartbeat"), Arc::clone(&shared));
+        if options.serve.is_some() {
+            let (running, shared) = (shared.tasks.begin("store-heartbeat"), Arc::clone(&shared));
             tokio::spawn(async move {
                 let _running = running;
-                heartbeat::beat(shared).await;
-            })
-        });
-        Ok(Arc::new(Self {
-            shared,
-            tasks,
-            minted: options.serve,
-            is_open: RwLock::new(true),
-            beating: Mutex::new(beating),
-        }))
-    }
-
-    async fn identity(&self) -> Result<Uuid, StoreError> {
-        let shared = &self.shared;
-        shared.identity.get_or_try_init(|| identity::find_or_make(shared, self.minted)).await.copied()
-    }
-
-    fn stop_beating(&self) {
-        self.tasks.stop();
-        if let Some(beating) = self.beating.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            beating.abort();
+                let mut closing = shared.closing.subscribe();
+                tokio::select! {
+                    () = heartbeat::beat(&shared) => {}
+                    _ = closing.wait_for(|is_closing| *is_closing) => {}
+                }
+            });
         }
+        Ok(Arc::new(Self(shared)))
+    }
+}
+
+/// Shows nothing of the login.
+impl fmt::Debug for EventStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStore").finish_non_exhaustive()
     }
 }
 
 impl Drop for EventStore {
     fn drop(&mut self) {
-        self.stop_beating();
+        self.0.stop();
     }
 }
 
 impl Shared {
+    /// Ends the heartbeats and the subscriptions.
+    fn stop(&self) {
+        self.tasks.stop();
+        self.closing.send_replace(true);
+    }
+
     /// Records of one stream from a revision on, the last of which is remembered.
     async fn read_records(
         &self,
@@ -157,7 +154,7 @@ impl Shared {
         from: Revision,
         count: u64,
     ) -> Result<Vec<Record>, StoreError> {
-        let records = self.reads.records(stream, from, count).await?;
+        let records = self.nodes.records(stream, from, count).await?;
         if let Some(last) = records.last() {
             self.heads.remember(last);
         }
@@ -174,38 +171,40 @@ impl Store for EventStore {
         records: Vec<NewRecord>,
     ) -> Result<Append, StoreError> {
         check_limits(&records)?;
-        let is_open = self.is_open.read().await;
+        let is_open = self.0.is_open.read().await;
         match *is_open {
-            true => self.shared.append(stream, expected, records).await,
+            true => self.0.append(stream, expected, records).await,
             false => Err(StoreError::Closed),
         }
     }
 
     fn tasks(&self) -> Option<&Tasks> {
-        Some(&self.tasks)
+        Some(&self.0.tasks)
     }
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
-        self.shared.read_records(stream, from, u64::MAX).await
+        self.0.read_records(stream, from, u64::MAX).await
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.shared.reads.after(after, limit).await
+        self.0.nodes.after(after, limit).await
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
-        following::follow(Arc::clone(&self.shared), after).await
+        following::follow(Arc::clone(&self.0), after).await
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
-        Ok(Head { position: self.shared.reads.last().await?, identity: self.identity().await? })
+        let shared = &self.0;
+        let position = shared.nodes.last().await?;
+        let identity = shared.identity.get_or_try_init(|| identity::find_or_make(shared)).await?;
+        Ok(Head { position, identity: *identity })
     }
 
     async fn close(&self) -> Result<(), StoreError> {
         // Waits for the appends under way.
-        *self.is_open.write().await = false;
-        self.stop_beating();
-        self.shared.closing.send_replace(true);
+        *self.0.is_open.write().await = false;
+        self.0.stop();
         Ok(())
     }
 
@@ -215,8 +214,8 @@ impl Store for EventStore {
 
     fn counts(&self) -> StoreCounts {
         StoreCounts {
-            reconnected: self.shared.client.replaced(),
-            resubscribed: self.shared.resubscribed.load(Ordering::Relaxed),
+            reconnected: self.0.client.replaced(),
+            resubscribed: self.0.resubscribed.load(Ordering::Relaxed),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use eventstore::Endpoint;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,12 +23,12 @@ use tonic::codec::ProstCodec;
 use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::AsciiMetadataValue;
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Streaming};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use super::target::{Endpoint, Target};
-use super::wire::{self, ClusterInfo, Content, Empty, NodeState, ReadReq, ReadResp, RecordedEvent};
+use super::target::{Target, authority};
+use super::wire::{self, ClusterInfo, Empty, ReadReq, ReadResp, RecordedEvent, UuidOption};
 
 /// How long a call may take at a node.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(5);
@@ -42,18 +43,17 @@ pub(super) struct Nodes {
     target: Arc<Target>,
     http: HttpClient,
     authorization: Option<AsciiMetadataValue>,
-    /// The node that is asked, until it fails.
-    chosen: Mutex<Option<Endpoint>>,
-    /// The leader, once another node has named it.
-    leader: Mutex<Option<Endpoint>>,
+    chosen: Mutex<Chosen>,
     /// Which of the named nodes is asked first who is in the cluster.
     turn: AtomicUsize,
 }
 
-impl std::fmt::Debug for Nodes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nodes").field("chosen", &self.chosen).finish_non_exhaustive()
-    }
+/// The nodes that are asked, until one fails.
+#[derive(Default)]
+struct Chosen {
+    any: Option<Endpoint>,
+    /// The leader, once another node has named it.
+    leader: Option<Endpoint>,
 }
 
 impl Nodes {
@@ -75,30 +75,21 @@ impl Nodes {
             .http2_keep_alive_while_idle(true)
             .build(connector);
         let authorization = authorization(&target);
-        Self {
-            target,
-            http,
-            authorization,
-            chosen: Mutex::default(),
-            leader: Mutex::default(),
-            turn: AtomicUsize::default(),
-        }
+        Self { target, http, authorization, chosen: Mutex::default(), turn: AtomicUsize::default() }
     }
 
-    /// Everything that one read of the leader gives.
+    /// Everything that one read of the leader returns.
     pub(super) async fn read_all(&self, options: wire::Options) -> Result<Vec<RecordedEvent>, Failure> {
-        let mut replies = self.read(options, true).await?;
+        let mut replies = self.start_read(options, true).await?;
         let mut events = Vec::new();
         while let Some(reply) = self.in_time(async { Ok(replies.message().await?) }).await? {
-            if let Some(Content::Event(event)) = reply.content {
-                events.extend(event.event);
-            }
+            events.extend(reply.event.and_then(|event| event.event));
         }
         Ok(events)
     }
 
     /// Starts a read.
-    pub(super) async fn read(
+    pub(super) async fn start_read(
         &self,
         options: wire::Options,
         requires_leader: bool,
@@ -106,20 +97,25 @@ impl Nodes {
         self.in_time(self.start(options, requires_leader)).await
     }
 
-    /// A node that fails, or is too slow, is not asked again before the cluster was.
+    /// A node that fails or is too slow is asked again only if the cluster names it.
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let outcome = tokio::time::timeout(CALL_WITHIN, call).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::broken("the node did not answer in time")));
-        if outcome.as_ref().is_err_and(|failure| *failure != Failure::NotLeader) {
-            self.forget();
+        match &outcome {
+            Ok(_) => {}
+            Err(Failure::NotLeader(leader)) => self.chosen().leader = Some(leader.clone()),
+            Err(_) => self.forget(),
         }
         outcome
     }
 
     /// From here on the cluster is asked again which node to ask.
     pub(super) fn forget(&self) {
-        *lock(&self.chosen) = None;
-        *lock(&self.leader) = None;
+        *self.chosen() = Chosen::default();
+    }
+
+    fn chosen(&self) -> MutexGuard<'_, Chosen> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn start(
@@ -127,47 +123,31 @@ impl Nodes {
         options: wire::Options,
         requires_leader: bool,
     ) -> Result<Streaming<ReadResp>, Failure> {
-        let named = lock(&self.leader).clone().filter(|_| requires_leader);
-        let endpoint = match named {
-            Some(leader) => leader,
-            None => self.choose().await?,
-        };
-        let mut request = self.request(ReadReq { options: Some(options) });
+        let mut grpc = self.connect(&self.choose(requires_leader).await?).await?;
+        let uuid_option = Some(UuidOption { string: Some(Empty {}) });
+        let options = Some(wire::Options { uuid_option, ..options });
+        let mut request = self.request(ReadReq { options });
         if requires_leader {
             request.metadata_mut().insert("requires-leader", AsciiMetadataValue::from_static("true"));
         }
-        let mut grpc = self.grpc(&endpoint)?;
         let path = PathAndQuery::from_static(wire::READ);
-        let read = async {
-            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            grpc.server_streaming(request, path, ProstCodec::<ReadReq, ReadResp>::default()).await
-        };
-        match read.await {
-            Ok(reply) => Ok(reply.into_inner()),
-            Err(status) => {
-                let error = eventstore::Error::from_grpc(status);
-                if let eventstore::Error::NotLeaderException(leader) = &error
-                    && let Ok(port) = u16::try_from(leader.port)
-                {
-                    self.forget();
-                    *lock(&self.leader) = Some(Endpoint { host: leader.host.clone(), port });
-                }
-                Err(error.into())
-            }
-        }
+        let codec = ProstCodec::<ReadReq, ReadResp>::default();
+        Ok(grpc.server_streaming(request, path, codec).await?.into_inner())
     }
 
-    async fn choose(&self) -> Result<Endpoint, Failure> {
-        let target = &self.target;
-        let chosen = lock(&self.chosen).clone();
-        if let Some(endpoint) = chosen {
-            return Ok(endpoint);
+    async fn choose(&self, requires_leader: bool) -> Result<Endpoint, Failure> {
+        {
+            let chosen = self.chosen();
+            let leader = chosen.leader.as_ref().filter(|_| requires_leader);
+            if let Some(endpoint) = leader.or(chosen.any.as_ref()) {
+                return Ok(endpoint.clone());
+            }
         }
-        let endpoint = match target.is_cluster() {
+        let endpoint = match self.target.is_cluster() {
             true => self.discover().await?,
-            false => target.endpoints.first().cloned().ok_or_else(no_node)?,
+            false => self.target.endpoints.first().cloned().ok_or_else(no_node)?,
         };
-        *lock(&self.chosen) = Some(endpoint.clone());
+        self.chosen().any = Some(endpoint.clone());
         Ok(endpoint)
     }
 
@@ -184,27 +164,27 @@ impl Nodes {
                     None => failure = no_node(),
                 },
                 Ok(Err(error)) => failure = error,
-                Err(_) => failure = Failure::Broken(format!("{} did not answer", seed.authority())),
+                Err(_) => failure = Failure::Broken(format!("{} did not answer", authority(seed))),
             }
         }
         Err(failure)
     }
 
     async fn gossip(&self, seed: &Endpoint) -> Result<ClusterInfo, Failure> {
-        let mut grpc = self.grpc(seed)?;
-        grpc.ready().await.map_err(|error| Failure::Broken(error.to_string()))?;
         let path = PathAndQuery::from_static(wire::GOSSIP);
-        let request = self.request(Empty {});
-        let reply = grpc.unary(request, path, ProstCodec::<Empty, ClusterInfo>::default()).await;
-        Ok(reply.map_err(Failure::from)?.into_inner())
+        let codec = ProstCodec::<Empty, ClusterInfo>::default();
+        Ok(self.connect(seed).await?.unary(self.request(Empty {}), path, codec).await?.into_inner())
     }
 
-    fn grpc(&self, endpoint: &Endpoint) -> Result<Grpc<HttpClient>, Failure> {
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Grpc<HttpClient>, Failure> {
         let scheme = if self.target.tls.is_some() { "https" } else { "http" };
-        let origin: Uri = format!("{scheme}://{}", endpoint.authority())
+        let authority = authority(endpoint);
+        let origin: Uri = format!("{scheme}://{authority}")
             .parse()
-            .map_err(|_| Failure::Broken(format!("{} is no address", endpoint.authority())))?;
-        Ok(Grpc::with_origin(self.http.clone(), origin))
+            .map_err(|_| Failure::Broken(format!("{authority} is no address")))?;
+        let mut grpc = Grpc::with_origin(self.http.clone(), origin);
+        grpc.ready().await.map_err(|error| Failure::Broken(error.to_string()))?;
+        Ok(grpc)
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -220,12 +200,8 @@ impl Nodes {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn no_node() -> Failure {
-    Failure::Broken("no node of the cluster can be read from".to_owned())
+    Failure::broken("no node of the cluster can be read from")
 }
 
 fn authorization(target: &Target) -> Option<AsciiMetadataValue> {
@@ -237,20 +213,15 @@ fn authorization(target: &Target) -> Option<AsciiMetadataValue> {
     Some(value)
 }
 
-/// The leader, if there is one, else who follows it.
+/// The leader if it lives, or else a node that follows it.
 fn best(info: ClusterInfo) -> Option<Endpoint> {
-    let rank = |state| match state {
-        NodeState::Leader => Some(0),
-        NodeState::Follower => Some(1),
-        NodeState::ReadOnlyReplica => Some(2),
-        NodeState::Initializing => None,
-    };
     let alive = info.members.into_iter().filter(|member| member.is_alive);
     let ranked = alive.filter_map(|member| {
-        let rank = NodeState::try_from(member.state).ok().and_then(rank)?;
+        let rank = [wire::LEADER, wire::FOLLOWER, wire::READ_ONLY_REPLICA]
+            .iter()
+            .position(|state| *state == member.state)?;
         let endpoint = member.http_end_point?;
-        let port = u16::try_from(endpoint.port).ok()?;
-        Some((rank, Endpoint { host: endpoint.address, port }))
+        Some((rank, Endpoint { host: endpoint.address, port: endpoint.port }))
     });
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, endpoint)| endpoint)
 }
@@ -265,7 +236,7 @@ mod tests {
         Member { state, is_alive, http_end_point }
     }
 
-    fn port_of_best(members: Vec<Member>) -> Option<u16> {
+    fn port_of_best(members: Vec<Member>) -> Option<u32> {
         best(ClusterInfo { members }).map(|endpoint| endpoint.port)
     }
 
@@ -276,6 +247,5 @@ mod tests {
         assert_eq!(port_of_best([others(), vec![member(leader, true, 3)]].concat()), Some(3));
         assert_eq!(port_of_best([others(), vec![member(leader, false, 3)]].concat()), Some(2));
         assert_eq!(port_of_best(vec![member(catching_up, true, 1), member(99, true, 4)]), None);
-        assert_eq!(port_of_best(vec![member(leader, true, 70_000)]), None);
     }
 }

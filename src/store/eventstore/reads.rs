@@ -4,8 +4,6 @@
 //! `$all` holds whatever is in the cluster. The cluster leaves out other streams than grantbook's by their prefixes;
 //! what has such a prefix and is not grantbook's is left out here.
 
-use std::sync::Arc;
-
 use grantbook_events::{Position, Revision, StreamName};
 use tonic::Streaming;
 
@@ -13,10 +11,9 @@ use super::failure::{Failure, retry};
 use super::heartbeat;
 use super::nodes::Nodes;
 use super::record;
-use super::target::Target;
 use super::wire::{
-    AllOption, AllOptions, Count, Direction, Empty, Expression, FilterOptions, Options, ReadResp,
-    RecordedEvent, StreamIdentifier, StreamOptions, UuidOption, WirePosition,
+    AllOptions, Empty, Expression, FilterOptions, Options, ReadResp, RecordedEvent, StreamIdentifier,
+    StreamOptions, WirePosition,
 };
 use crate::store::{ChainDigest, MAX_PAGE, Record, StoreError};
 
@@ -25,23 +22,14 @@ const WINDOW: u32 = 256;
 /// The last position and revision that the cluster, which counts with a sign, can have.
 const LAST: u64 = i64::MAX as u64;
 
-#[derive(Debug)]
-pub(super) struct Reads {
-    nodes: Nodes,
-}
-
-impl Reads {
-    pub(super) fn new(target: Arc<Target>, tls: rustls::ClientConfig) -> Self {
-        Self { nodes: Nodes::new(target, tls) }
-    }
-
+impl Nodes {
     /// The next records after a position, at most `limit`; empty only at the end.
     pub(super) async fn after(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
         let limit = limit.min(MAX_PAGE);
         let mut from = after.as_u64();
         while from < LAST && limit > 0 {
             // The event at the position is read, too.
-            let events = self.page(at(from), Direction::Forwards, limit as u64 + 1).await?;
+            let events = self.page(at(from), false, limit as u64 + 1).await?;
             let is_last_page = events.len() <= limit;
             let mut records = Vec::new();
             for event in events.iter().filter(|event| event.commit_position > from) {
@@ -63,9 +51,9 @@ impl Reads {
 
     /// The position of the last record, searched from the end.
     pub(super) async fn last(&self) -> Result<Position, StoreError> {
-        let mut from = AllOption::End(Empty {});
+        let mut from = end();
         loop {
-            let events = self.page(from, Direction::Backwards, 16).await?;
+            let events = self.page(from, true, 16).await?;
             let Some(first) = events.last() else { return Ok(Position::START) };
             if let Some(last) = events.iter().find(|event| record::stream_name(event).is_some()) {
                 return Ok(Position::new(last.commit_position));
@@ -77,9 +65,11 @@ impl Reads {
     /// Where `$all` ends now, whatever is there.
     pub(super) async fn end(&self) -> Result<Position, StoreError> {
         let options = Options {
-            all: Some(AllOptions { at: Some(AllOption::End(Empty {})) }),
+            all: Some(end()),
+            backwards: true,
+            count: Some(1),
             no_filter: Some(Empty {}),
-            ..options(Direction::Backwards, Count::Count(1))
+            ..Options::default()
         };
         Ok(Position::new(self.read(options).await?.first().map_or(0, |event| event.commit_position)))
     }
@@ -95,12 +85,9 @@ impl Reads {
             stream_identifier: Some(StreamIdentifier { stream_name: stream.to_owned().into() }),
             revision: Some(from),
         };
-        self.read(Options {
-            stream: Some(stream),
-            no_filter: Some(Empty {}),
-            ..options(Direction::Forwards, Count::Count(count))
-        })
-        .await
+        let no_filter = Some(Empty {});
+        let options = Options { stream: Some(stream), count: Some(count), no_filter, ..Options::default() };
+        self.read(options).await
     }
 
     /// Records of one stream from a revision on: contiguous, intact, and chained.
@@ -122,55 +109,41 @@ impl Reads {
 
     /// Starts a subscription after a position, to heartbeats, too.
     pub(super) async fn subscribe(&self, after: Position) -> Result<Streaming<ReadResp>, Failure> {
-        let mut options = Options {
-            all: Some(AllOptions { at: Some(at(after.as_u64())) }),
-            ..options(Direction::Forwards, Count::Subscription(Empty {}))
+        let options = Options {
+            all: Some(at(after.as_u64())),
+            subscription: Some(Empty {}),
+            filter: Some(filter([heartbeat::STREAM].into_iter().chain(StreamName::PREFIXES))),
+            ..Options::default()
         };
-        options.filter = Some(filter([heartbeat::STREAM].into_iter().chain(StreamName::PREFIXES)));
-        self.nodes.read(options, false).await
-    }
-
-    /// The node that a subscription is read from failed.
-    pub(super) fn failed(&self) {
-        self.nodes.forget();
+        self.start_read(options, false).await
     }
 
     /// Events with grantbook's prefixes, from a position on, this one included.
     async fn page(
         &self,
-        from: AllOption,
-        direction: Direction,
+        from: AllOptions,
+        backwards: bool,
         count: u64,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        self.read(Options {
-            all: Some(AllOptions { at: Some(from) }),
-            filter: Some(filter(StreamName::PREFIXES)),
-            ..options(direction, Count::Count(count))
-        })
-        .await
+        let (all, filter) = (Some(from), Some(filter(StreamName::PREFIXES)));
+        self.read(Options { all, backwards, count: Some(count), filter, ..Options::default() }).await
     }
 
     async fn read(&self, options: Options) -> Result<Vec<RecordedEvent>, StoreError> {
-        retry(Failure::is_transient, || self.nodes.read_all(options.clone()))
-            .await
-            .map_err(Failure::into_error)
+        retry(Failure::is_transient, || self.read_all(options.clone())).await.map_err(Failure::into_error)
     }
 }
 
-fn at(position: u64) -> AllOption {
+fn at(position: u64) -> AllOptions {
+    let known = WirePosition { commit_position: position, prepare_position: position };
     match position {
-        0 => AllOption::Start(Empty {}),
-        _ => AllOption::Position(WirePosition { commit_position: position, prepare_position: position }),
+        0 => AllOptions { start: Some(Empty {}), ..AllOptions::default() },
+        _ => AllOptions { position: Some(known), ..AllOptions::default() },
     }
 }
 
-fn options(direction: Direction, count: Count) -> Options {
-    Options {
-        read_direction: direction.into(),
-        count: Some(count),
-        uuid_option: Some(UuidOption { string: Some(Empty {}) }),
-        ..Options::default()
-    }
+fn end() -> AllOptions {
+    AllOptions { end: Some(Empty {}), ..AllOptions::default() }
 }
 
 fn filter<'a>(prefixes: impl IntoIterator<Item = &'a str>) -> FilterOptions {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use eventstore::Endpoint;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::form_urlencoded;
 
@@ -35,12 +36,6 @@ impl TargetError {
     pub fn what(&self) -> &str {
         &self.0
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Endpoint {
-    pub host: String,
-    pub port: u16,
 }
 
 pub(super) struct Login {
@@ -88,12 +83,12 @@ impl Target {
             Some((login, hosts)) => {
                 let (user, _) = login.split_once(':').ok_or_else(|| wrong("its user has no password"))?;
                 let shown = format!("{scheme}://{user}:…{}", &rest[login.len()..]);
-                (Some(login.parse()?), hosts, shown)
+                (Some(read_login(login)?), hosts, shown)
             }
             None => (None, authority, text.to_owned()),
         };
         let hosts = hosts.strip_suffix('/').unwrap_or(hosts);
-        let endpoints = hosts.split(',').map(str::parse).collect::<Result<Vec<Endpoint>, _>>()?;
+        let endpoints = hosts.split(',').map(read_endpoint).collect::<Result<Vec<_>, _>>()?;
         if endpoints.len() > 1 && endpoints.iter().any(|endpoint| endpoint.host.contains(':')) {
             return Err(wrong("several nodes cannot be named by IPv6 addresses: give them names"));
         }
@@ -177,7 +172,7 @@ impl Target {
     /// The connection string for the client crate, which is to trust the certificates in one file.
     pub(super) fn crate_url(&self, certificates: &str) -> String {
         let scheme = if self.discover { "esdb+discover" } else { "esdb" };
-        let hosts: Vec<_> = self.endpoints.iter().map(Endpoint::authority).collect();
+        let hosts: Vec<_> = self.endpoints.iter().map(authority).collect();
         let mut query = form_urlencoded::Serializer::new(String::new());
         query
             .append_pair("tls", &self.tls.is_some().to_string())
@@ -219,13 +214,11 @@ impl fmt::Debug for Target {
     }
 }
 
-impl Endpoint {
-    /// As it stands in a URL.
-    pub(super) fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+/// An endpoint as it stands in a URL.
+pub(super) fn authority(endpoint: &Endpoint) -> String {
+    match endpoint.host.contains(':') {
+        true => format!("[{}]:{}", endpoint.host, endpoint.port),
+        false => format!("{}:{}", endpoint.host, endpoint.port),
     }
 }
 
@@ -237,47 +230,35 @@ fn read<T: FromStr>(name: &str, value: &str, takes: &str) -> Result<T, TargetErr
     value.to_ascii_lowercase().parse().map_err(|_| wrong(&format!("{name} takes {takes}")))
 }
 
-impl FromStr for Login {
-    type Err = TargetError;
-
-    fn from_str(text: &str) -> Result<Self, TargetError> {
-        let (user, password) = text.split_once(':').unwrap_or((text, ""));
-        let decode = |text| {
-            let decoded = percent_decode_str(text).decode_utf8();
-            decoded.map(|text| text.into_owned()).map_err(|_| wrong("its user or password is not UTF-8"))
-        };
-        match (decode(user)?, decode(password)?) {
-            (user, password) if user.is_empty() || password.is_empty() => {
-                Err(wrong("its user or password is empty"))
-            }
-            (user, password) => Ok(Self { user, password: PlainSecret::presented(password) }),
-        }
+fn read_login(text: &str) -> Result<Login, TargetError> {
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    let decode = |text| {
+        let decoded = percent_decode_str(text).decode_utf8();
+        decoded.map(|text| text.into_owned()).map_err(|_| wrong("its user or password is not UTF-8"))
+    };
+    let (user, password) = (decode(user)?, decode(password)?);
+    match user.is_empty() || password.is_empty() {
+        true => Err(wrong("its user or password is empty")),
+        false => Ok(Login { user, password: PlainSecret::presented(password) }),
     }
 }
 
-impl FromStr for Endpoint {
-    type Err = TargetError;
-
-    fn from_str(text: &str) -> Result<Self, TargetError> {
-        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, rest)) => {
-                (host, Some(rest.strip_prefix(':').ok_or_else(|| wrong("a port is missing"))?))
-            }
-            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port
-            .map_or(Ok(DEFAULT_PORT), str::parse)
-            .map_err(|_| wrong("a port is not a number up to 65535"))?;
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        let is_host = match text.starts_with('[') {
-            true => host.parse::<std::net::Ipv6Addr>().is_ok(),
-            false => !host.is_empty() && host.bytes().all(is_name),
-        };
-        match is_host {
-            true => Ok(Self { host: host.to_owned(), port }),
-            false => Err(wrong("a host is missing or is no name or address")),
-        }
+fn read_endpoint(text: &str) -> Result<Endpoint, TargetError> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or_else(|| wrong("a port is missing"))?)),
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let port: u16 =
+        port.map_or(Ok(DEFAULT_PORT), str::parse).map_err(|_| wrong("a port is not a number up to 65535"))?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_host = match text.starts_with('[') {
+        true => host.parse::<std::net::Ipv6Addr>().is_ok(),
+        false => !host.is_empty() && host.bytes().all(is_name),
+    };
+    match is_host {
+        true => Ok(Endpoint { host: host.to_owned(), port: port.into() }),
+        false => Err(wrong("a host is missing or is no name or address")),
     }
 }
 
@@ -288,7 +269,7 @@ mod tests {
     use super::*;
 
     fn hosts(text: &str) -> Vec<String> {
-        Target::parse(text).unwrap().endpoints.iter().map(Endpoint::authority).collect()
+        Target::parse(text).unwrap().endpoints.iter().map(authority).collect()
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The messages of `Streams.Read` and `Gossip.Read` that are used here. Knows: their fields and numbers, from
 //! the published protocol of EventStoreDB. Must not know: why they are sent.
 //!
-//! Names and numbers are the protocol's; what is never sent or looked at is left out, such as the messages of a read that say
-//! "no such stream", "caught up" or "confirmed".
+//! Names and numbers are the protocol's. What is never sent or looked at is left out, such as the messages of a read
+//! that say "no such stream", "caught up" or "confirmed". Of a `oneof` one field is set at a time.
 
 use bytes::Bytes;
-use prost::{Enumeration, Message, Oneof};
+use prost::Message;
 
 /// The method that reads streams and `$all`, once or for ever.
 pub(super) const READ: &str = "/event_store.client.streams.Streams/Read";
@@ -27,23 +27,19 @@ pub(super) struct Options {
     pub stream: Option<StreamOptions>,
     #[prost(message, optional, tag = "2")]
     pub all: Option<AllOptions>,
-    #[prost(enumeration = "Direction", tag = "3")]
-    pub read_direction: i32,
-    #[prost(oneof = "Count", tags = "5, 6")]
-    pub count: Option<Count>,
+    /// In the protocol a number: 0 is forwards, 1 backwards.
+    #[prost(bool, tag = "3")]
+    pub backwards: bool,
+    #[prost(uint64, optional, tag = "5")]
+    pub count: Option<u64>,
+    #[prost(message, optional, tag = "6")]
+    pub subscription: Option<Empty>,
     #[prost(message, optional, tag = "7")]
     pub filter: Option<FilterOptions>,
     #[prost(message, optional, tag = "8")]
     pub no_filter: Option<Empty>,
     #[prost(message, optional, tag = "9")]
     pub uuid_option: Option<UuidOption>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
-#[repr(i32)]
-pub(super) enum Direction {
-    Forwards = 0,
-    Backwards = 1,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -56,18 +52,12 @@ pub(super) struct StreamOptions {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AllOptions {
-    #[prost(oneof = "AllOption", tags = "1, 2, 3")]
-    pub at: Option<AllOption>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub(super) enum AllOption {
-    #[prost(message, tag = "1")]
-    Position(WirePosition),
-    #[prost(message, tag = "2")]
-    Start(Empty),
-    #[prost(message, tag = "3")]
-    End(Empty),
+    #[prost(message, optional, tag = "1")]
+    pub position: Option<WirePosition>,
+    #[prost(message, optional, tag = "2")]
+    pub start: Option<Empty>,
+    #[prost(message, optional, tag = "3")]
+    pub end: Option<Empty>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -76,14 +66,6 @@ pub(super) struct WirePosition {
     pub commit_position: u64,
     #[prost(uint64, tag = "2")]
     pub prepare_position: u64,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub(super) enum Count {
-    #[prost(uint64, tag = "5")]
-    Count(u64),
-    #[prost(message, tag = "6")]
-    Subscription(Empty),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -110,16 +92,10 @@ pub(super) struct UuidOption {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ReadResp {
-    #[prost(oneof = "Content", tags = "1, 3")]
-    pub content: Option<Content>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub(super) enum Content {
-    #[prost(message, tag = "1")]
-    Event(ReadEvent),
-    #[prost(message, tag = "3")]
-    Checkpoint(WirePosition),
+    #[prost(message, optional, tag = "1")]
+    pub event: Option<ReadEvent>,
+    #[prost(message, optional, tag = "3")]
+    pub checkpoint: Option<WirePosition>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -164,24 +140,19 @@ pub(super) struct ClusterInfo {
     pub members: Vec<Member>,
 }
 
+pub(super) const FOLLOWER: i32 = 6;
+pub(super) const LEADER: i32 = 8;
+pub(super) const READ_ONLY_REPLICA: i32 = 14;
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Member {
-    #[prost(enumeration = "NodeState", tag = "3")]
+    /// One of [`LEADER`] and so on, or a state in which it cannot be read from.
+    #[prost(int32, tag = "3")]
     pub state: i32,
     #[prost(bool, tag = "4")]
     pub is_alive: bool,
     #[prost(message, optional, tag = "5")]
     pub http_end_point: Option<WireEndpoint>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
-#[repr(i32)]
-pub(super) enum NodeState {
-    /// Any of those that cannot be read from, or not yet.
-    Initializing = 0,
-    Follower = 6,
-    Leader = 8,
-    ReadOnlyReplica = 14,
 }
 
 #[derive(Clone, PartialEq, Message)]
