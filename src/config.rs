@@ -9,16 +9,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer};
+
 use crate::decisions::scopes::ScopeCatalogue;
-use crate::identity::handoff::HandoffKey;
+use crate::identity::SignIn;
 use crate::identity::session::AccountRole;
 use crate::store::EventStoreTarget;
-use reading::Reading;
-use sources::Layers;
+use crate::telemetry::LogFormat;
+use merged::Merged;
 
 mod error;
 mod file;
 mod key_file;
+mod merged;
 mod person;
 mod reading;
 mod remote;
@@ -26,126 +29,103 @@ mod render;
 mod service_links;
 mod settings;
 mod sources;
+mod takes;
 mod terminal;
 #[cfg(test)]
 mod tests;
 mod urls;
-mod values;
 
-pub use error::{ConfigError, Mistake, Place};
+pub use error::{ConfigError, Mistake, Origin};
 pub use person::person;
 pub use remote::{KEY_VARIABLE, Remote, SERVER_VARIABLE};
 pub use sources::{ConfigFile, ConfigFlags, DEFAULT_FILE, Sources};
 pub use terminal::terminal_columns;
-pub use urls::{Issuer, LoginUrl};
+pub use urls::Issuer;
 
-/// The effective configuration.
-#[derive(Debug, Clone)]
+/// The effective configuration. docs/configuration.md says what each setting is for.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Config {
-    /// The address and port to serve on.
     pub listen: SocketAddr,
-    /// The URL that names this server to everyone.
     pub issuer: Issuer,
-    /// The directory the ledger rests in.
     pub data_dir: PathBuf,
-    /// How people sign in.
+    #[serde(skip)]
     pub sign_in: SignIn,
-    /// The browser session.
+    #[serde(flatten)]
     pub session: Session,
-    /// How long an authorization code is good for, from its grant.
+    #[serde(rename = "codes.lifetime")]
     pub code_lifetime: Duration,
-    /// How many live tokens one user may hold per installation, before the oldest is superseded.
+    #[serde(rename = "tokens.max_live_per_user")]
     pub max_live_tokens_per_user: usize,
-    /// How long the old client secret lives after a rotation.
+    #[serde(rename = "secrets.rotation_overlap")]
     pub rotation_overlap: Duration,
     /// Who may uninstall an app for everybody on an account: all of its users, or its admins alone.
+    #[serde(rename = "accounts.uninstall_by")]
     pub uninstall_by: AccountRole,
-    /// The scopes that exist.
+    #[serde(skip)]
     pub scopes: ScopeCatalogue,
     /// Whether a ledger with an event that cannot be read or folded is refused, rather than the event's
     /// stream put in quarantine.
+    #[serde(rename = "ledger.unreadable", deserialize_with = "is_refuse")]
     pub strict: bool,
     /// The cluster that the ledger is in; in the data directory if there is none.
+    #[serde(skip)]
     pub store: Option<Arc<EventStoreTarget>>,
     /// How old what this node has folded may be for answers that let something pass, if others append, too.
+    #[serde(rename = "store.max_staleness")]
     pub max_staleness: Duration,
     /// Whether such answers are refused beyond that, rather than read from the cluster.
+    #[serde(rename = "store.beyond_staleness", deserialize_with = "is_refuse")]
     pub refuse_when_stale: bool,
-    /// What one caller may take of the server.
+    #[serde(flatten)]
     pub limits: Limits,
-    /// What is logged, and how.
+    #[serde(flatten)]
     pub log: Log,
-    layers: Layers,
-}
-
-/// How people sign in.
-#[derive(Debug, Clone)]
-pub enum SignIn {
-    /// Not at all: the operator has not said how.
-    NotConfigured,
-    /// As whoever they like: for development, on loopback only.
-    Dev,
-    /// At the platform, which hands them over with a signed assertion.
-    Handoff(Box<Handoff>),
-}
-
-/// How the platform hands a signed-in person over.
-#[derive(Debug, Clone)]
-pub struct Handoff {
-    /// Where the platform signs people in.
-    pub login_url: LoginUrl,
-    /// The `iss` claim of the platform's assertions.
-    pub issuer: String,
-    /// What checks their signature, and the one algorithm they are signed with.
-    pub key: HandoffKey,
-    /// How old an assertion may be.
-    pub max_age: Duration,
+    #[serde(skip)]
+    merged: Merged,
 }
 
 /// The browser session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Session {
-    /// How long a sign-in lasts.
+    #[serde(rename = "session.lifetime")]
     pub lifetime: Duration,
     /// The file with the key of the cookie; if there is none, the server makes its own.
+    #[serde(rename = "session.key_file")]
     pub key_file: Option<PathBuf>,
 }
 
-/// What one caller may take of the server.
-#[derive(Debug, Clone)]
+/// What one caller may take of the server; sizes are in bytes.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Limits {
-    /// The largest body, in bytes.
+    #[serde(rename = "limits.body")]
     pub body: usize,
-    /// The largest head of a request and the longest URI, in bytes.
+    /// The largest head of a request and the longest URI.
+    #[serde(rename = "limits.head")]
     pub head: usize,
-    /// How long a whole request may take.
+    #[serde(rename = "limits.request_timeout")]
     pub request_timeout: Duration,
-    /// How long a client may take to send the head.
+    #[serde(rename = "limits.client_head_timeout")]
     pub client_head_timeout: Duration,
-    /// How long an idle connection is kept.
+    #[serde(rename = "limits.keep_alive")]
     pub keep_alive: Duration,
-    /// How long requests under way may take to finish when the server stops.
+    #[serde(rename = "limits.shutdown_timeout")]
     pub shutdown_timeout: Duration,
-    /// The most connections at once.
+    #[serde(rename = "limits.max_connections")]
     pub max_connections: usize,
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Log {
-    /// How a line is written.
+    #[serde(rename = "log.format")]
     pub format: LogFormat,
     /// Directives that `tracing_subscriber::EnvFilter` accepts.
+    #[serde(rename = "log.filter")]
     pub filter: String,
 }
 
-/// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
+fn is_refuse<'de, D: Deserializer<'de>>(word: D) -> Result<bool, D::Error> {
+    Ok(String::deserialize(word)? == "refuse")
 }
 
 impl Config {
@@ -155,58 +135,22 @@ impl Config {
     /// Every mistake: where it is, and what would be right.
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
         let mut mistakes = Vec::new();
-        let layers = Layers::read(&sources, &mut mistakes);
-        let config = layers.and_then(|layers| Self::checked(&mut Reading::new(layers, &mut mistakes)));
-        match config {
+        let merged = sources::merge(&sources, &mut mistakes);
+        match merged.and_then(|merged| reading::read(merged, &mut mistakes)) {
             Some(config) if mistakes.is_empty() => Ok(config),
             Some(_) | None => Err(ConfigError::of(mistakes)),
         }
-    }
-
-    /// `None` only if a mistake was noted.
-    fn checked(reading: &mut Reading<'_>) -> Option<Self> {
-        let listen = reading.required(&settings::LISTEN, |text| {
-            text.parse().map_err(|_| "is no IP address with a port".to_owned())
-        })?;
-        // What may not be is asked for last, so that everything else is checked too.
-        let issuer = reading.issuer(listen);
-        let sign_in = reading.sign_in(listen);
-        Some(Self {
-            listen,
-            data_dir: reading.required(&settings::DATA_DIR, values::path)?,
-            session: Session {
-                lifetime: reading.duration(&settings::SESSION_LIFETIME)?,
-                key_file: reading.optional(&settings::SESSION_KEY_FILE, values::path),
-            },
-            code_lifetime: reading.duration(&settings::CODES_LIFETIME)?,
-            max_live_tokens_per_user: reading.count(&settings::TOKENS_MAX_LIVE_PER_USER)?,
-            rotation_overlap: reading.duration(&settings::SECRETS_ROTATION_OVERLAP)?,
-            uninstall_by: match reading.word(&settings::ACCOUNTS_UNINSTALL_BY)? {
-                "admin" => AccountRole::Admin,
-                _ => AccountRole::Member,
-            },
-            scopes: reading.catalogue(),
-            strict: reading.word(&settings::LEDGER_UNREADABLE)? == "refuse",
-            store: reading.store(),
-            max_staleness: reading.duration(&settings::STORE_MAX_STALENESS)?,
-            refuse_when_stale: reading.word(&settings::STORE_BEYOND_STALENESS)? == "refuse",
-            limits: reading.limits()?,
-            log: reading.log()?,
-            issuer: issuer?,
-            sign_in: sign_in?,
-            layers: reading.take_layers(),
-        })
     }
 
     /// The same configuration for a server that was told port 0 and got this address. An issuer that was
     /// derived from the address follows it.
     pub fn bound_to(mut self, address: SocketAddr) -> Self {
         self.listen = address;
-        self.layers.set(&settings::LISTEN, address.to_string(), self.layers.place(&settings::LISTEN));
-        if self.layers.place(&settings::ISSUER) == Place::Default
+        self.merged.set(&settings::LISTEN, address.to_string(), self.merged.origin(&settings::LISTEN));
+        if self.merged.origin(&settings::ISSUER) == Origin::Default
             && let Some(issuer) = Issuer::of_loopback(address)
         {
-            self.layers.set(&settings::ISSUER, issuer.as_str(), Place::Default);
+            self.merged.set(&settings::ISSUER, issuer.as_str(), Origin::Default);
             self.issuer = issuer;
         }
         self
@@ -231,5 +175,6 @@ impl Config {
 /// What is wrong with it, and what would be right.
 pub fn rotation_overlap(text: &str) -> Result<Duration, String> {
     let takes = settings::SECRETS_ROTATION_OVERLAP.takes;
-    values::duration(text, takes).map_err(|why| format!("it {why}; it takes {takes}"))
+    let value = takes.read(text).map_err(|why| format!("it {why}; it takes {takes}"))?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }

@@ -10,22 +10,20 @@ use actix_web::{App, web};
 
 use crate::audit::History;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::connections::{self, Connections};
 use crate::http;
 use crate::http::audit::export::Exports;
-use crate::http::browser::{Browser, SignIn};
+use crate::http::browser::Browser;
 use crate::http::limits::RequestLimits;
 use crate::http::oauth::seldom::Seldom;
 pub use crate::http::operator::PERSON_HEADER;
 pub use crate::http::service::ProcessKey;
 use crate::http::service::Service;
-use crate::identity::dev::{DevSignIn, NotLoopback};
-use crate::identity::handoff::{Handoff, HandoffOptions, HandoffSetupError};
 use crate::identity::pending::SignIns;
 use crate::identity::session::Sessions;
 use crate::identity::tickets::Tickets;
-use crate::identity::{SessionKey, SessionKeyError};
+use crate::identity::{SessionKey, SessionKeyError, SignIn};
 use crate::ledger::{Beyond, Freshness, Ledger, LedgerOptions, SnapshotOptions};
 use crate::pages::Prefix;
 use crate::replay::Rebuilds;
@@ -59,12 +57,6 @@ pub enum StartError {
     /// The session key cannot be used.
     #[error(transparent)]
     SessionKey(#[from] SessionKeyError),
-    /// The dev sign-in is for loopback only.
-    #[error(transparent)]
-    NotLoopback(#[from] NotLoopback),
-    /// The handoff cannot work as configured.
-    #[error(transparent)]
-    Handoff(#[from] HandoffSetupError),
     /// The web server could not be started.
     #[error("the web server could not be started: {0}")]
     Server(std::io::Error),
@@ -134,7 +126,7 @@ impl Server {
             SessionKey::load_or_create(&key_file.unwrap_or_else(|| config.data_dir.join(SESSION_KEY_FILE)))?;
         let https = config.issuer.is_https();
         let browser = web::Data::new(Browser {
-            sign_in: sign_in(config)?,
+            sign_in: config.sign_in.clone(),
             sign_ins: SignIns::new(&session_key, https, parts.clock.now()),
             sessions: Sessions::new(&session_key, https),
             tickets: Tickets::new(&session_key),
@@ -161,7 +153,7 @@ impl Server {
         let request_limits = web::Data::new(RequestLimits {
             head_bytes: limits.head,
             within: limits.request_timeout,
-            loopback_hosts_only: matches!(config.sign_in, config::SignIn::Dev),
+            loopback_hosts_only: matches!(config.sign_in, SignIn::Dev(_)),
         });
         let connections = connections::Limits {
             connections: limits.max_connections,
@@ -220,20 +212,6 @@ impl Server {
         self.history.close().await;
         self.ledger.close().await
     }
-}
-
-fn sign_in(config: &Config) -> Result<SignIn, StartError> {
-    Ok(match &config.sign_in {
-        config::SignIn::NotConfigured => SignIn::NotConfigured,
-        config::SignIn::Dev => SignIn::Dev(DevSignIn::new(config.listen)?),
-        config::SignIn::Handoff(handoff) => SignIn::Handoff(Box::new(Handoff::new(HandoffOptions {
-            login_url: handoff.login_url.as_url().to_string(),
-            host_issuer: handoff.issuer.clone(),
-            our_issuer: config.issuer.as_str().to_owned(),
-            key: handoff.key.clone(),
-            max_age: handoff.max_age,
-        })?)),
-    })
 }
 
 fn service(

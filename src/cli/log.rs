@@ -1,7 +1,7 @@
 //! The log of this process. Knows: what the configuration says of its form. Must not know: what is logged.
 
 use super::failure::Failure;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::telemetry;
 
 /// What is logged by a command that serves the ledger itself for as long as it takes: whoever asks about history
@@ -10,9 +10,5 @@ pub(super) const QUESTIONS: &str = "off,grantbook::audit=info,grantbook::audit::
 
 /// Sends what passes a filter to stderr from here on. To be called once.
 pub(super) fn begin(config: &Config, filter: &str) -> Result<(), Failure> {
-    let format = match config.log.format {
-        config::LogFormat::Text => telemetry::LogFormat::Text,
-        config::LogFormat::Json => telemetry::LogFormat::Json,
-    };
-    telemetry::init(format, filter).map_err(Failure::of)
+    telemetry::init(config.log.format, filter).map_err(Failure::of)
 }

@@ -8,27 +8,20 @@ use serde_json::{Value, json};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// No source said anything.
+pub enum Origin {
     Default,
-    /// A place in a configuration file; line and column count from 1.
+    /// Line and column, in characters, count from 1.
     File {
-        /// The file, as it was named.
         path: PathBuf,
-        /// The line.
         line: usize,
-        /// The column, in characters.
         column: usize,
     },
-    /// A configuration file as a whole.
     WholeFile(PathBuf),
-    /// An environment variable.
     Variable(String),
-    /// A flag of the command line.
     Flag(&'static str),
 }
 
-impl Place {
+impl Origin {
     /// In which order mistakes are read: source by source, and line by line.
     fn order(&self) -> (u8, usize, usize) {
         match self {
@@ -40,7 +33,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -59,20 +52,15 @@ fn one_line(text: impl fmt::Display) -> String {
 
 /// One thing that is wrong with a configuration: where it is, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {message}")]
+#[error("{origin}: {message}")]
 pub struct Mistake {
-    place: Place,
+    origin: Origin,
     message: String,
 }
 
 impl Mistake {
-    pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into() }
-    }
-
-    /// Where it is.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn new(origin: Origin, message: impl Into<String>) -> Self {
+        Self { origin, message: message.into() }
     }
 }
 
@@ -83,7 +71,7 @@ pub struct ConfigError(Vec<Mistake>);
 impl ConfigError {
     /// Refused for these mistakes, of which there is at least one.
     pub(super) fn of(mut mistakes: Vec<Mistake>) -> Self {
-        mistakes.sort_by_key(|mistake| mistake.place.order());
+        mistakes.sort_by_key(|mistake| mistake.origin.order());
         Self(mistakes)
     }
 
@@ -95,7 +83,7 @@ impl ConfigError {
     /// The same for programs: `{"ok": false, "mistakes": [{"place", "message"}]}`.
     pub fn document(&self) -> Value {
         let shown =
-            |mistake: &Mistake| json!({ "place": mistake.place.to_string(), "message": mistake.message });
+            |mistake: &Mistake| json!({ "place": mistake.origin.to_string(), "message": mistake.message });
         json!({ "ok": false, "mistakes": self.0.iter().map(shown).collect::<Vec<_>>() })
     }
 }
@@ -104,15 +92,40 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, mistake) in self.0.iter().enumerate() {
-            write!(f, "{}{mistake}", if at > 0 { "\n" } else { "" })?;
-        }
-        Ok(())
+        let lines: Vec<String> = self.0.iter().map(Mistake::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
 impl From<Mistake> for ConfigError {
     fn from(mistake: Mistake) -> Self {
         Self(vec![mistake])
+    }
+}
+
+/// A text someone wrote, quoted for a message: cut, its control characters escaped, and without the part of a URL
+/// that holds a user name and a password.
+pub(super) fn quoted(text: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    let public = match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => {
+            format!("{}…{}", text.get(..scheme + 3).unwrap_or_default(), text.get(at..).unwrap_or_default())
+        }
+        _ => text.to_owned(),
+    };
+    let cut = if public.chars().nth(MAX_CHARS).is_some() { "…" } else { "" };
+    format!("{:?}", public.chars().take(MAX_CHARS).collect::<String>() + cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_is_short_and_holds_no_password() {
+        assert_eq!(quoted("a\u{1b}[2J\n"), r#""a\u{1b}[2J\n""#);
+        assert_eq!(quoted("https://me:hunter2@example.com/"), "\"https://…@example.com/\"");
+        assert_eq!(quoted("https://me:hun@ter2@example.com/"), "\"https://…@example.com/\"");
+        assert!(quoted(&"x".repeat(5000)).len() < 120);
     }
 }

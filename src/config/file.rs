@@ -1,66 +1,46 @@
 //! The configuration file. Knows: TOML, which keys there are, and at which line and column each stands.
 //! Must not know: what a value means.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Mistake, Place};
+use super::error::{Mistake, Origin, quoted};
+use super::merged::{Merged, Written};
 use super::settings::{ALL, Setting, distance, nearest};
-use super::sources::Given;
-use super::values::quoted;
 use crate::decisions::scopes::ScopeDefinition;
 
 /// The name of the array of tables that describes the scopes.
 const SCOPES: &str = "scopes";
 const SCOPE_KEYS: [&str; 4] = ["name", "aliases", "sentence", "default"];
 
-/// What a file says.
-#[derive(Debug, Default)]
-pub(super) struct Written {
-    pub givens: BTreeMap<&'static str, Given>,
-    pub scopes: Vec<WrittenScope>,
-}
-
-/// A scope as the file describes it, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct WrittenScope {
-    pub definition: ScopeDefinition,
-    pub place: Place,
-}
-
-/// Reads the text of a file, and notes what is wrong with it. Nothing is known of one that is not TOML.
-pub(super) fn parse(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> Option<Written> {
+/// Reads the text of a file into what is there, and notes what is wrong with it. False if it is not TOML.
+pub(super) fn read(path: &Path, text: &str, merged: &mut Merged, mistakes: &mut Vec<Mistake>) -> bool {
     let file = File { path, text };
     let (top, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        mistakes.extend(errors.iter().map(|error| {
-            let message = format!("this is not TOML: {}", error.message());
-            Mistake::new(file.place(error.span().unwrap_or_default()), message)
-        }));
-        return None;
+    for error in &errors {
+        let message = format!("this is not TOML: {}", error.message());
+        mistakes.push(file.error(error.span().unwrap_or_default(), message));
     }
-    let mut written = Written::default();
+    if !errors.is_empty() {
+        return false;
+    }
     for (key, value) in top.get_ref() {
         let name = key.get_ref().as_ref();
         if name == SCOPES {
-            written.scopes = file.scopes(value, mistakes);
-        } else if ALL.iter().any(|setting| setting.section() == name) {
-            let DeValue::Table(section) = value.get_ref() else {
-                mistakes.push(file.error(value.span(), format!("{name} is a section: write it as [{name}]")));
-                continue;
-            };
-            for (key, value) in section {
-                mistakes.extend(file.setting(&mut written, name, key, value).err());
-            }
+            merged.scopes = file.scopes(value, mistakes);
+        } else if !ALL.iter().any(|setting| setting.section() == name) {
+            mistakes.extend(file.setting(merged, "", key, value).err());
+        } else if let DeValue::Table(section) = value.get_ref() {
+            let read = section.iter().map(|(key, value)| file.setting(merged, name, key, value));
+            mistakes.extend(read.filter_map(Result::err));
         } else {
-            mistakes.extend(file.setting(&mut written, "", key, value).err());
+            mistakes.push(file.error(value.span(), format!("{name} is a section: write it as [{name}]")));
         }
     }
-    Some(written)
+    true
 }
 
 struct File<'a> {
@@ -73,36 +53,36 @@ type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
 impl File<'_> {
     fn setting(
         &self,
-        written: &mut Written,
+        merged: &mut Merged,
         section: &str,
         key: &Key<'_>,
         value: &Spanned<DeValue<'_>>,
     ) -> Result<(), Mistake> {
         let name = key.get_ref().as_ref();
-        let known = |setting: &&&Setting| setting.section() == section && setting.name() == name;
+        let known = |setting: &&Setting| setting.section() == section && setting.name() == name;
         let Some(setting) = ALL.iter().find(known) else {
             return Err(self.error(key.span(), unknown_key(section, name)));
         };
         let text = match value.get_ref() {
             DeValue::String(text) => text.to_string(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
-            DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_) => {
-                let kind = value.get_ref().type_str();
-                let message = format!("{} is of the type {kind}; it takes {}", setting.key, setting.takes);
-                return Err(self.error(value.span(), message));
+            other => {
+                let (Setting { key, takes, .. }, kind) = (setting, other.type_str());
+                return Err(
+                    self.error(value.span(), format!("{key} is of the type {kind}; it takes {takes}"))
+                );
             }
         };
-        written.givens.insert(setting.key, Given { text, place: self.place(value.span()) });
+        merged.set(setting, text, self.origin(value.span()));
         Ok(())
     }
 
     /// Those that can be read; what is wrong with the others is noted.
-    fn scopes(&self, value: &Spanned<DeValue<'_>>, mistakes: &mut Vec<Mistake>) -> Vec<WrittenScope> {
+    fn scopes(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Vec<Written<ScopeDefinition>> {
         let shape = "scopes is a list of tables: begin each with the line [[scopes]]";
         let DeValue::Array(entries) = value.get_ref() else {
             mistakes.push(self.error(value.span(), shape));
@@ -121,7 +101,7 @@ impl File<'_> {
         read.filter_map(|scope| scope.map_err(|mistake| mistakes.push(mistake)).ok()).collect()
     }
 
-    fn scope(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<WrittenScope, Mistake> {
+    fn scope(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<Written<ScopeDefinition>, Mistake> {
         let mut definition = ScopeDefinition {
             name: String::new(),
             aliases: Vec::new(),
@@ -149,7 +129,7 @@ impl File<'_> {
                 return Err(self.error(span, message));
             }
         }
-        Ok(WrittenScope { definition, place: self.place(span) })
+        Ok(Written { value: definition, origin: self.origin(span) })
     }
 
     fn text(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<String, Mistake> {
@@ -169,13 +149,13 @@ impl File<'_> {
     }
 
     fn error(&self, span: Range<usize>, message: impl Into<String>) -> Mistake {
-        Mistake::new(self.place(span), message)
+        Mistake::new(self.origin(span), message)
     }
 
-    fn place(&self, span: Range<usize>) -> Place {
+    fn origin(&self, span: Range<usize>) -> Origin {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Place::File {
+        Origin::File {
             path: self.path.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,

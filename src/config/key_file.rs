@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::values::Why;
+use super::takes::Why;
 use crate::identity::handoff::{HandoffAlgorithm, HandoffKey};
 
 /// The largest key file that is read, in bytes.

@@ -1,7 +1,7 @@
 //! Where the command line is told of a server elsewhere. Knows: the two variables that say so. Must not
 //! know: how such a server is asked.
 
-use super::error::{Mistake, Place};
+use super::error::{Mistake, Origin};
 use crate::secrets::PlainSecret;
 
 /// Holds the operator key of the command line. A key in an argument could be read by every user of the machine.
@@ -32,5 +32,5 @@ impl Remote {
 fn variable(name: &str) -> Result<Option<String>, Mistake> {
     let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
     let text = value.into_string();
-    text.map(Some).map_err(|_| Mistake::new(Place::Variable(name.to_owned()), "the value is not UTF-8"))
+    text.map(Some).map_err(|_| Mistake::new(Origin::Variable(name.to_owned()), "the value is not UTF-8"))
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::Config;
-use super::error::Place;
+use super::error::Origin;
 use super::settings::ALL;
 
 pub(super) fn render(config: &Config) -> String {
@@ -14,20 +14,22 @@ pub(super) fn render(config: &Config) -> String {
         "# The effective configuration. What stands later wins: default, file, environment, flags.\n",
     );
     let mut section = "";
-    for setting in ALL {
+    for setting in &ALL {
         if setting.section() != section {
             section = setting.section();
             let _ = writeln!(toml, "\n[{section}]");
         }
         let name = setting.name();
         // Writing to a String cannot fail.
-        let _ = match config.layers.get(setting) {
+        let _ = match config.merged.get(setting) {
             None => writeln!(toml, "# {name} is not set"),
-            Some(given) => writeln!(toml, "{name} = {} # {}", literal(&given.text), origin(&given.place)),
+            Some(written) => {
+                writeln!(toml, "{name} = {} # {}", literal(&written.value), origin(&written.origin))
+            }
         };
     }
     for (index, scope) in config.scopes.definitions().iter().enumerate() {
-        let place = config.layers.scopes.get(index).map_or(Place::Default, |scope| scope.place.clone());
+        let place = config.merged.scopes.get(index).map_or(Origin::Default, |scope| scope.origin.clone());
         let aliases: Vec<String> = scope.aliases.iter().map(|alias| string(alias)).collect();
         let _ = writeln!(toml, "\n[[scopes]] # {}", origin(&place));
         let _ = writeln!(toml, "name = {}", string(&scope.name));
@@ -40,9 +42,9 @@ pub(super) fn render(config: &Config) -> String {
 
 pub(super) fn document(config: &Config) -> Value {
     let settings = ALL.iter().map(|setting| {
-        let given = config.layers.get(setting);
-        let (value, source) = (given.map(|given| &given.text), given.map(|given| given.place.to_string()));
-        json!({ "key": setting.key, "value": value, "source": source })
+        let written = config.merged.get(setting);
+        let source = written.map(|written| written.origin.to_string());
+        json!({ "key": setting.key, "value": written.map(|written| &written.value), "source": source })
     });
     let scopes = config
         .scopes
@@ -64,9 +66,9 @@ fn string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn origin(place: &Place) -> String {
+fn origin(place: &Origin) -> String {
     match place {
-        Place::File { path, line, .. } => Place::WholeFile(path.clone()).to_string() + &format!(":{line}"),
+        Origin::File { path, line, .. } => Origin::WholeFile(path.clone()).to_string() + &format!(":{line}"),
         place => place.to_string(),
     }
 }

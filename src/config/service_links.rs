@@ -56,7 +56,7 @@ mod tests {
         ] {
             assert!(!is_one(name, value), "{name}");
         }
-        for setting in ALL {
+        for setting in &ALL {
             assert!(!is_one(&setting.variable(), "tcp://10.0.0.1:8700"), "{}", setting.key);
         }
     }

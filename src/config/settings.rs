@@ -1,9 +1,11 @@
-//! The table of every key: its name, its default, its flag, what it takes. Knows: nothing but that. Must
+//! The table of every setting: its name, its default, its flag, what it takes. Knows: nothing but that. Must
 //! not know: where a value comes from, or what it is used for.
 //!
 //! `docs/configuration.md` repeats this table for readers; a test compares the two.
 
-use super::values::{show_bytes, show_seconds};
+use super::takes::Takes::{self, Bytes, Count, Duration, Other, Word};
+use super::takes::{address, issuer_claim, log_filter, path};
+use super::urls::{Issuer, web_url};
 
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60;
@@ -12,36 +14,18 @@ const DAY: u64 = 24 * HOUR;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// One key of the configuration.
+/// One setting of the configuration.
 #[derive(Debug)]
 pub(super) struct Setting {
     /// The section and the name, joined by a dot; the name alone at the top level.
     pub key: &'static str,
-    /// What stands when no source says anything; `None` if nothing does.
     pub default: Option<&'static str>,
-    /// The flag that sets it, if one does.
     pub flag: Option<&'static str>,
-    /// What it takes.
     pub takes: Takes,
 }
 
-/// What a key takes, with its bounds.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Takes {
-    /// Seconds at least and at most.
-    Duration(u64, u64),
-    /// Bytes at least and at most.
-    Bytes(u64, u64),
-    /// A number at least and at most.
-    Count(u64, u64),
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// Something else, in words, with an example.
-    Other(&'static str),
-}
-
 impl Setting {
-    /// The section it stands in; empty at the top level.
+    /// Empty at the top level.
     pub fn section(&self) -> &'static str {
         self.key.split_once('.').map_or("", |(section, _)| section)
     }
@@ -55,166 +39,91 @@ impl Setting {
     pub fn variable(&self) -> String {
         format!("GRANTBOOK_{}", self.key.replace('.', "_").to_uppercase())
     }
-}
 
-impl std::fmt::Display for Takes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {
-            Self::Duration(least, most) => {
-                let (least, most) = (show_seconds(least), show_seconds(most));
-                write!(f, "a duration from \"{least}\" to \"{most}\"")
-            }
-            Self::Bytes(least, most) => {
-                let (least, most) = (show_bytes(least), show_bytes(most));
-                write!(f, "a size from \"{least}\" to \"{most}\"")
-            }
-            Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
-            Self::Word(words) => write!(f, "one of {}", words.join(", ")),
-            Self::Other(what) => f.write_str(what),
-        }
+    const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
     }
-}
 
-const fn setting(key: &'static str, default: Option<&'static str>, takes: Takes) -> Setting {
-    Setting { key, default, flag: None, takes }
-}
-
-impl Setting {
     const fn flag(self, flag: &'static str) -> Self {
         Self { flag: Some(flag), ..self }
     }
 }
 
-use Takes::{Bytes, Count, Duration, Other, Word};
+const fn setting(key: &'static str, takes: Takes) -> Setting {
+    Setting { key, default: None, flag: None, takes }
+}
 
+// Those that rules between settings name.
 pub(super) const LISTEN: Setting = setting(
     "listen",
-    Some("127.0.0.1:8700"),
-    Other("an IP address and a port, such as \"127.0.0.1:8700\" or \"[::1]:8700\""),
+    Other("an IP address and a port, such as \"127.0.0.1:8700\" or \"[::1]:8700\"", address),
 )
+.default("127.0.0.1:8700")
 .flag("--listen");
-pub(super) const ISSUER: Setting = setting(
-    "issuer",
-    None,
-    Other(
-        "an https URL without query, fragment, user name or trailing slash, such as \"https://auth.example.com\" (http on a loopback host only)",
-    ),
-)
-.flag("--issuer");
-pub(super) const DATA_DIR: Setting =
-    setting("data_dir", Some("./grantbook-data"), Other("a directory, such as \"./grantbook-data\""))
-        .flag("--data");
-
+pub(super) const ISSUER: Setting =
+    setting("issuer", Other(ISSUER_URL, |text| Issuer::parse(text).map(drop))).flag("--issuer");
 pub(super) const SIGN_IN_MODE: Setting =
-    setting("sign_in.mode", Some("none"), Word(&["none", "dev", "handoff"])).flag("--dev");
-pub(super) const SIGN_IN_LOGIN_URL: Setting = setting(
-    "sign_in.login_url",
-    None,
-    Other(
-        "the https URL of the platform's own sign-in, without fragment or user name, such as \"https://example.com/sign-in\" (http on a loopback host only)",
-    ),
-);
+    setting("sign_in.mode", Word(&["none", "dev", "handoff"])).default("none").flag("--dev");
+pub(super) const SIGN_IN_LOGIN_URL: Setting =
+    setting("sign_in.login_url", Other(LOGIN_URL, |text| web_url(text).map(drop)));
 pub(super) const SIGN_IN_ISSUER: Setting = setting(
     "sign_in.issuer",
-    None,
-    Other("the iss claim of the platform's assertions, 1 to 255 visible ASCII characters"),
+    Other("the iss claim of the platform's assertions, 1 to 255 visible ASCII characters", issuer_claim),
 );
 pub(super) const SIGN_IN_ALGORITHM: Setting =
-    setting("sign_in.algorithm", None, Word(&["HS256", "EdDSA", "ES256", "RS256"]));
+    setting("sign_in.algorithm", Word(&["HS256", "EdDSA", "ES256", "RS256"]));
 pub(super) const SIGN_IN_KEY_FILE: Setting = setting(
     "sign_in.key_file",
-    None,
     Other(
         "a file with the platform's public key in PEM (EdDSA, ES256, RS256) or the shared secret (HS256), such as \"./sign-in.pem\"",
+        path,
     ),
 );
 pub(super) const SIGN_IN_MAX_AGE: Setting =
-    setting("sign_in.max_age", Some("2m"), Duration(10 * SECOND, 10 * MINUTE));
-
-pub(super) const SESSION_LIFETIME: Setting =
-    setting("session.lifetime", Some("1h"), Duration(MINUTE, 24 * HOUR));
-pub(super) const SESSION_KEY_FILE: Setting =
-    setting("session.key_file", None, Other("a file with the key of the session cookie"));
-
-pub(super) const CODES_LIFETIME: Setting =
-    setting("codes.lifetime", Some("60s"), Duration(SECOND, 10 * MINUTE));
-pub(super) const TOKENS_MAX_LIVE_PER_USER: Setting =
-    setting("tokens.max_live_per_user", Some("10"), Count(1, 1000));
+    setting("sign_in.max_age", Duration(10 * SECOND, 10 * MINUTE)).default("2m");
 pub(super) const SECRETS_ROTATION_OVERLAP: Setting =
-    setting("secrets.rotation_overlap", Some("24h"), Duration(0, 30 * DAY));
+    setting("secrets.rotation_overlap", Duration(0, 30 * DAY)).default("24h");
+/// Its text is checked where nothing quotes it: it may hold a password.
+pub(super) const STORE_URL: Setting = setting("store.url", Other(CLUSTER_URL, |_| Ok(()))).flag("--store");
 
-pub(super) const ACCOUNTS_UNINSTALL_BY: Setting =
-    setting("accounts.uninstall_by", Some("member"), Word(&["member", "admin"]));
+const ISSUER_URL: &str = "an https URL without query, fragment, user name or trailing slash, such as \"https://auth.example.com\" (http on a loopback host only)";
+const LOGIN_URL: &str = "the https URL of the platform's own sign-in, without fragment or user name, such as \"https://example.com/sign-in\" (http on a loopback host only)";
+const CLUSTER_URL: &str = "the connection string of an EventStoreDB or KurrentDB cluster, such as \"esdb://node1:2113,node2:2113,node3:2113\"";
+const LOG_FILTER: &str =
+    "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"";
 
-pub(super) const LEDGER_UNREADABLE: Setting =
-    setting("ledger.unreadable", Some("quarantine"), Word(&["quarantine", "refuse"])).flag("--strict");
-
-pub(super) const STORE_URL: Setting = setting(
-    "store.url",
-    None,
-    Other(
-        "the connection string of an EventStoreDB or KurrentDB cluster, such as \"esdb://node1:2113,node2:2113,node3:2113\"",
-    ),
-)
-.flag("--store");
-pub(super) const STORE_MAX_STALENESS: Setting =
-    setting("store.max_staleness", Some("5s"), Duration(2 * SECOND, HOUR));
-pub(super) const STORE_BEYOND_STALENESS: Setting =
-    setting("store.beyond_staleness", Some("read"), Word(&["read", "refuse"]));
-
-pub(super) const LIMITS_BODY: Setting = setting("limits.body", Some("64KiB"), Bytes(KIB, 16 * MIB));
-pub(super) const LIMITS_HEAD: Setting = setting("limits.head", Some("80KiB"), Bytes(KIB, 128 * KIB));
-pub(super) const LIMITS_REQUEST_TIMEOUT: Setting =
-    setting("limits.request_timeout", Some("30s"), Duration(SECOND, 10 * MINUTE));
-pub(super) const LIMITS_CLIENT_HEAD_TIMEOUT: Setting =
-    setting("limits.client_head_timeout", Some("5s"), Duration(SECOND, 10 * MINUTE));
-pub(super) const LIMITS_KEEP_ALIVE: Setting =
-    setting("limits.keep_alive", Some("75s"), Duration(SECOND, HOUR));
-pub(super) const LIMITS_SHUTDOWN_TIMEOUT: Setting =
-    setting("limits.shutdown_timeout", Some("30s"), Duration(SECOND, 10 * MINUTE));
-pub(super) const LIMITS_MAX_CONNECTIONS: Setting =
-    setting("limits.max_connections", Some("768"), Count(1, 1_000_000));
-
-pub(super) const LOG_FORMAT: Setting =
-    setting("log.format", Some("text"), Word(&["text", "json"])).flag("--log-format");
-pub(super) const LOG_FILTER: Setting = setting(
-    "log.filter",
-    Some("info,actix_server=warn"),
-    Other(
-        "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"",
-    ),
-);
-
-/// Every key, in the order they are shown in: the top level first, then section by section.
-pub(super) const ALL: [&Setting; 28] = [
-    &LISTEN,
-    &ISSUER,
-    &DATA_DIR,
-    &SIGN_IN_MODE,
-    &SIGN_IN_LOGIN_URL,
-    &SIGN_IN_ISSUER,
-    &SIGN_IN_ALGORITHM,
-    &SIGN_IN_KEY_FILE,
-    &SIGN_IN_MAX_AGE,
-    &SESSION_LIFETIME,
-    &SESSION_KEY_FILE,
-    &CODES_LIFETIME,
-    &TOKENS_MAX_LIVE_PER_USER,
-    &SECRETS_ROTATION_OVERLAP,
-    &ACCOUNTS_UNINSTALL_BY,
-    &LEDGER_UNREADABLE,
-    &STORE_URL,
-    &STORE_MAX_STALENESS,
-    &STORE_BEYOND_STALENESS,
-    &LIMITS_BODY,
-    &LIMITS_HEAD,
-    &LIMITS_REQUEST_TIMEOUT,
-    &LIMITS_CLIENT_HEAD_TIMEOUT,
-    &LIMITS_KEEP_ALIVE,
-    &LIMITS_SHUTDOWN_TIMEOUT,
-    &LIMITS_MAX_CONNECTIONS,
-    &LOG_FORMAT,
-    &LOG_FILTER,
+/// Every setting, in the order they are shown in: the top level first, then section by section.
+pub(super) static ALL: [Setting; 28] = [
+    LISTEN,
+    ISSUER,
+    setting("data_dir", Other("a directory, such as \"./grantbook-data\"", path))
+        .default("./grantbook-data")
+        .flag("--data"),
+    SIGN_IN_MODE,
+    SIGN_IN_LOGIN_URL,
+    SIGN_IN_ISSUER,
+    SIGN_IN_ALGORITHM,
+    SIGN_IN_KEY_FILE,
+    SIGN_IN_MAX_AGE,
+    setting("session.lifetime", Duration(MINUTE, 24 * HOUR)).default("1h"),
+    setting("session.key_file", Other("a file with the key of the session cookie", path)),
+    setting("codes.lifetime", Duration(SECOND, 10 * MINUTE)).default("60s"),
+    setting("tokens.max_live_per_user", Count(1, 1000)).default("10"),
+    SECRETS_ROTATION_OVERLAP,
+    setting("accounts.uninstall_by", Word(&["member", "admin"])).default("member"),
+    setting("ledger.unreadable", Word(&["quarantine", "refuse"])).default("quarantine").flag("--strict"),
+    STORE_URL,
+    setting("store.max_staleness", Duration(2 * SECOND, HOUR)).default("5s"),
+    setting("store.beyond_staleness", Word(&["read", "refuse"])).default("read"),
+    setting("limits.body", Bytes(KIB, 16 * MIB)).default("64KiB"),
+    setting("limits.head", Bytes(KIB, 128 * KIB)).default("80KiB"),
+    setting("limits.request_timeout", Duration(SECOND, 10 * MINUTE)).default("30s"),
+    setting("limits.client_head_timeout", Duration(SECOND, 10 * MINUTE)).default("5s"),
+    setting("limits.keep_alive", Duration(SECOND, HOUR)).default("75s"),
+    setting("limits.shutdown_timeout", Duration(SECOND, 10 * MINUTE)).default("30s"),
+    setting("limits.max_connections", Count(1, 1_000_000)).default("768"),
+    setting("log.format", Word(&["text", "json"])).default("text").flag("--log-format"),
+    setting("log.filter", Other(LOG_FILTER, log_filter)).default("info,actix_server=warn"),
 ];
 
 /// The known key or variable that is most like what was written.

@@ -1,14 +1,14 @@
 //! Where settings are found: the file, the environment, the flags. Knows: how each spells a key. Must not
 //! know: what a value means.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::error::{ConfigError, Mistake, Place};
-use super::file::{self, WrittenScope};
+use super::error::{ConfigError, Mistake, Origin};
+use super::file;
+use super::merged::Merged;
 use super::remote::{KEY_VARIABLE, SERVER_VARIABLE};
 use super::service_links;
-use super::settings::{self, ALL, Setting};
+use super::settings::{ALL, Setting, nearest};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "grantbook.toml";
@@ -55,44 +55,37 @@ pub struct ConfigFlags {
 }
 
 impl ConfigFlags {
-    fn givens(&self) -> impl Iterator<Item = (&'static Setting, &str)> {
-        let dev = self.dev.then_some("dev");
-        let strict = self.strict.then_some("refuse");
-        [
-            (&settings::LISTEN, self.listen.as_deref()),
-            (&settings::ISSUER, self.issuer.as_deref()),
-            (&settings::DATA_DIR, self.data.as_deref()),
-            (&settings::SIGN_IN_MODE, dev),
-            (&settings::LEDGER_UNREADABLE, strict),
-            (&settings::STORE_URL, self.store.as_deref()),
-            (&settings::LOG_FORMAT, self.log_format.as_deref()),
-        ]
-        .into_iter()
-        .filter_map(|(setting, text)| Some((setting, text?)))
+    /// What a flag says.
+    fn text(&self, flag: &str) -> Option<&str> {
+        match flag {
+            "--listen" => self.listen.as_deref(),
+            "--issuer" => self.issuer.as_deref(),
+            "--data" => self.data.as_deref(),
+            "--dev" => self.dev.then_some("dev"),
+            "--strict" => self.strict.then_some("refuse"),
+            "--store" => self.store.as_deref(),
+            "--log-format" => self.log_format.as_deref(),
+            _ => None,
+        }
     }
 }
 
-/// Which file to read.
+/// Which file to read. One that is named must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigFile {
-    /// None.
     Nowhere,
-    /// This one, if it is there.
     IfPresent(PathBuf),
-    /// This one; it is an error if it is not there.
     Named(PathBuf),
-    /// The same, if a variable names it: `GRANTBOOK_CONFIG`.
+    /// By `GRANTBOOK_CONFIG`.
     NamedByVariable(PathBuf),
 }
 
 /// Everything a configuration is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
-    /// The file.
     pub file: ConfigFile,
-    /// The environment, by name and value.
+    /// By name and value.
     pub environment: Vec<(String, String)>,
-    /// The flags.
     pub flags: ConfigFlags,
 }
 
@@ -126,7 +119,7 @@ impl Sources {
             match value.into_string() {
                 Ok(value) => environment.push((name.to_owned(), value)),
                 Err(_) => {
-                    mistakes.push(Mistake::new(Place::Variable(name.to_owned()), "the value is not UTF-8"));
+                    mistakes.push(Mistake::new(Origin::Variable(name.to_owned()), "the value is not UTF-8"));
                 }
             }
         }
@@ -134,92 +127,55 @@ impl Sources {
     }
 }
 
-/// A value as it was written, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Given {
-    pub text: String,
-    pub place: Place,
-}
-
-/// All sources laid over each other: for each key what the strongest source says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Layers {
-    givens: BTreeMap<&'static str, Given>,
-    /// The scopes of the file, if it has any.
-    pub scopes: Vec<WrittenScope>,
-}
-
-impl Layers {
-    /// Reads the sources, the weakest first: defaults, file, environment, flags. What is wrong with them is
-    /// noted; nothing is known if there is a file that says nothing.
-    pub fn read(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Self> {
-        let mut layers = Self::default();
-        for setting in ALL {
-            if let Some(default) = setting.default {
-                layers.set(setting, default, Place::Default);
-            }
+/// Reads the sources, the weakest first: defaults, file, environment, flags. What is wrong with them is noted. None if
+/// there is a file that says nothing.
+pub(super) fn merge(sources: &Sources, mistakes: &mut Vec<Mistake>) -> Option<Merged> {
+    let mut merged = Merged::defaults();
+    let is_read = match read_file(&sources.file) {
+        Ok(None) => true,
+        Ok(Some((path, text))) => file::read(&path, &text, &mut merged, mistakes),
+        Err(mistake) => {
+            mistakes.push(mistake);
+            false
         }
-        let written = match read_file(&sources.file) {
-            Ok(None) => Some(file::Written::default()),
-            Ok(Some((path, text))) => file::parse(&path, &text, mistakes),
-            Err(mistake) => {
-                mistakes.push(mistake);
-                None
-            }
-        };
-        let is_read = written.is_some();
-        let written = written.unwrap_or_default();
-        layers.givens.extend(written.givens);
-        layers.scopes = written.scopes;
-        // A variable that is empty is not set.
-        for (name, value) in sources.environment.iter().filter(|(_, value)| !value.is_empty()) {
-            match setting_of_variable(name, value) {
-                Ok(Some(setting)) => layers.set(setting, value, Place::Variable(name.clone())),
-                Ok(None) => {}
-                Err(mistake) => mistakes.push(mistake),
-            }
+    };
+    // A variable that is empty is not set.
+    for (name, value) in sources.environment.iter().filter(|(_, value)| !value.is_empty()) {
+        match setting_of_variable(name, value) {
+            Ok(Some(setting)) => merged.set(setting, value, Origin::Variable(name.clone())),
+            Ok(None) => {}
+            Err(mistake) => mistakes.push(mistake),
         }
-        for (setting, text) in sources.flags.givens() {
-            layers.set(setting, text, Place::Flag(setting.flag.unwrap_or_default()));
+    }
+    for setting in &ALL {
+        if let Some(flag) = setting.flag
+            && let Some(text) = sources.flags.text(flag)
+        {
+            merged.set(setting, text, Origin::Flag(flag));
         }
-        is_read.then_some(layers)
     }
-
-    /// Lays a value over what is there.
-    pub fn set(&mut self, setting: &Setting, text: impl Into<String>, place: Place) {
-        self.givens.insert(setting.key, Given { text: text.into(), place });
-    }
-
-    /// What the strongest source says, if any does.
-    pub fn get(&self, setting: &Setting) -> Option<&Given> {
-        self.givens.get(setting.key)
-    }
-
-    /// Where a key that has a value got it from.
-    pub fn place(&self, setting: &Setting) -> Place {
-        self.get(setting).map_or(Place::Default, |given| given.place.clone())
-    }
+    is_read.then_some(merged)
 }
 
 fn read_file(file: &ConfigFile) -> Result<Option<(PathBuf, String)>, Mistake> {
     let (path, namer) = match file {
         ConfigFile::Nowhere => return Ok(None),
         ConfigFile::IfPresent(path) => (path, None),
-        ConfigFile::Named(path) => (path, Some(Place::Flag(FILE_FLAG))),
-        ConfigFile::NamedByVariable(path) => (path, Some(Place::Variable(FILE_VARIABLE.to_owned()))),
+        ConfigFile::Named(path) => (path, Some(Origin::Flag(FILE_FLAG))),
+        ConfigFile::NamedByVariable(path) => (path, Some(Origin::Variable(FILE_VARIABLE.to_owned()))),
     };
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some((path.clone(), text))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && namer.is_none() => Ok(None),
         Err(_) if path.as_os_str().is_empty() => {
             let message = "it is empty: name the configuration file, or leave it out";
-            Err(Mistake::new(namer.unwrap_or(Place::Default), message))
+            Err(Mistake::new(namer.unwrap_or(Origin::Default), message))
         }
         Err(error) => {
-            let place = Place::WholeFile(path.clone());
+            let place = Origin::WholeFile(path.clone());
             Err(match namer {
                 // The file alone does not say where it was named.
-                Some(variable @ Place::Variable(_)) => {
+                Some(variable @ Origin::Variable(_)) => {
                     Mistake::new(variable, format!("the configuration file {place} cannot be read: {error}"))
                 }
                 _ => Mistake::new(place, format!("the configuration file cannot be read: {error}")),
@@ -235,7 +191,7 @@ fn setting_of_variable(name: &str, value: &str) -> Result<Option<&'static Settin
     if foreign || VARIABLES_OF_OTHERS.contains(&name) {
         return Ok(None);
     }
-    if let Some(setting) = ALL.into_iter().find(|setting| setting.variable() == name) {
+    if let Some(setting) = ALL.iter().find(|setting| setting.variable() == name) {
         return Ok(Some(setting));
     }
     let message = if name == "GRANTBOOK_SCOPES" {
@@ -243,8 +199,8 @@ fn setting_of_variable(name: &str, value: &str) -> Result<Option<&'static Settin
     } else {
         let known: Vec<String> = ALL.iter().map(|setting| setting.variable()).collect();
         let known = known.iter().map(String::as_str).chain(VARIABLES_OF_OTHERS);
-        let nearest = settings::nearest(name, known).unwrap_or_default();
+        let nearest = nearest(name, known).unwrap_or_default();
         format!("unknown variable: the nearest known one is {nearest}")
     };
-    Err(Mistake::new(Place::Variable(name.to_owned()), message))
+    Err(Mistake::new(Origin::Variable(name.to_owned()), message))
 }

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use url::{Host, Url};
 
-use super::values::{Why, quoted};
+use super::error::quoted;
+use super::takes::Why;
 
 /// What our own paths begin with. An issuer whose path begins so would not say whether a proxy took it off.
 const OWN: &[&str] = &[
@@ -31,7 +32,8 @@ const OWN: &[&str] = &[
 
 /// The URL that names this server to everyone: the `iss` of RFC 9207, the `issuer` of RFC 8414. Https, or
 /// http on a loopback host; no query, no fragment, no user name, no trailing slash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct Issuer(String);
 
 impl Issuer {
@@ -85,30 +87,22 @@ impl Issuer {
     }
 }
 
+impl TryFrom<String> for Issuer {
+    type Error = Why;
+
+    fn try_from(text: String) -> Result<Self, Why> {
+        Self::parse(&text)
+    }
+}
+
 impl fmt::Display for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Where the platform signs its users in. Https, or http on a loopback host; no fragment, no user name. It
-/// may have a query, which stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoginUrl(Url);
-
-impl LoginUrl {
-    pub(super) fn parse(text: &str) -> Result<Self, Why> {
-        web_url(text).map(Self)
-    }
-
-    /// The URL.
-    pub fn as_url(&self) -> &Url {
-        &self.0
-    }
-}
-
 /// A URL a browser may be sent to, in the clear only if it stays on this machine.
-fn web_url(text: &str) -> Result<Url, Why> {
+pub(super) fn web_url(text: &str) -> Result<Url, Why> {
     let url = Url::parse(text).map_err(|_| "is no URL")?;
     match url.scheme() {
         "https" => {}
@@ -230,11 +224,20 @@ mod tests {
 
     #[test]
     fn a_login_url_keeps_its_query() {
-        let url = LoginUrl::parse("https://example.com/sign-in?for=grantbook").expect("stands");
-        assert_eq!(url.as_url().as_str(), "https://example.com/sign-in?for=grantbook");
-        assert!(LoginUrl::parse("http://127.0.0.1:9/x").is_ok());
-        assert!(LoginUrl::parse("http://example.com/x").is_err());
-        assert!(LoginUrl::parse("https://example.com/x#y").is_err());
-        assert!(LoginUrl::parse("https://u:p@example.com/x").is_err());
+        let url = web_url("https://example.com/sign-in?for=grantbook").expect("stands");
+        assert_eq!(url.as_str(), "https://example.com/sign-in?for=grantbook");
+        for loopback in ["http://127.0.0.1:9000/login", "http://[::1]/login", "http://localhost/login"] {
+            assert!(web_url(loopback).is_ok(), "{loopback}");
+        }
+        for wrong in [
+            "http://example.com/login",
+            "/login",
+            "javascript:alert(1)",
+            "https://u:p@example.com/x",
+            "https://example.com/#x",
+            "https://",
+        ] {
+            assert!(web_url(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -14,12 +14,10 @@ use super::fault::Fault;
 use super::problem::Problem;
 use super::reason::Reason;
 use crate::audit::AuditError;
-use crate::identity::Onward;
-use crate::identity::dev::DevSignIn;
-use crate::identity::handoff::Handoff;
 use crate::identity::pending::SignIns;
 use crate::identity::session::{Session, SessionError, Sessions};
 use crate::identity::tickets::{SealError, Tickets};
+use crate::identity::{Onward, SignIn};
 use crate::ledger::LedgerError;
 use crate::pages::{ErrorPage, Forms, Template, WayOn, security_headers};
 use crate::secrets::CodeKey;
@@ -37,17 +35,6 @@ pub struct Browser {
     pub tickets: Tickets,
     /// Makes the codes of approvals.
     pub code_key: CodeKey,
-}
-
-/// How people sign in.
-#[derive(Debug)]
-pub enum SignIn {
-    /// The operator has not said.
-    NotConfigured,
-    /// By picking a name: on loopback only.
-    Dev(DevSignIn),
-    /// At the host platform.
-    Handoff(Box<Handoff>),
 }
 
 impl FromRequest for Session {

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use grantbook_events::Timestamp;
 
 use super::account::ACCOUNT_FORMS;
-use super::browser::{Browser, PageError, SignIn, page, see_other, with_cookies};
+use super::browser::{Browser, PageError, page, see_other, with_cookies};
 use super::context::Context;
 use super::form::Form;
 use super::reason::Reason;
@@ -14,7 +14,7 @@ use crate::identity::dev::{DevForm, DevSignIn};
 use crate::identity::handoff::{Arrived, HandoffError, SELECT_ACCOUNT};
 use crate::identity::pending::UnderWay;
 use crate::identity::session::{Session, SignedIn};
-use crate::identity::{Onward, session};
+use crate::identity::{Onward, SignIn, session};
 use crate::pages::{DevPersonLine, DevSignInPage, Forms, SignInUnavailablePage, SignOutPage, SignedOutPage};
 
 /// The path that signs a person in and then goes on.
@@ -59,7 +59,7 @@ pub async fn begin(
         }
         SignIn::Handoff(handoff) => {
             let another = query.get("prompt") == Some(SELECT_ACCOUNT);
-            see_other(handoff.login_location(&begun.nonce, &onward, another).as_str())
+            see_other(handoff.login_location(&service.issuer, &begun.nonce, &onward, another).as_str())
         }
         SignIn::Dev(dev) => dev_page(&context, StatusCode::OK, dev, &begun.nonce, &onward, None),
     };
@@ -146,7 +146,8 @@ pub async fn handoff(
     let now = service.ledger.now();
     let under_way = browser.sign_ins.of(request.headers(), service.ledger.process_time());
     let before = session::signed_in(&session, now, service.session_lifetime);
-    match handoff.finish(&under_way, query.get("token").unwrap_or_default(), now) {
+    let token = query.get("token").unwrap_or_default();
+    match handoff.finish(&service.issuer, &under_way, token, now) {
         Ok(arrived) => arrive(&context, &browser, Arrival { arrived, under_way, before, now }, &onward),
         // Asked for twice by the browser that set out: the other answer signs the person in.
         Err(HandoffError::Reused) => Ok(see_other(&onward.location())),

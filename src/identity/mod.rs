@@ -15,5 +15,22 @@ pub mod pending;
 pub mod session;
 pub mod tickets;
 
+use std::sync::Arc;
+
+use dev::DevSignIn;
+use handoff::Handoff;
+
 pub use key::{SessionKey, SessionKeyError};
 pub use onward::{Onward, OnwardError};
+
+/// How people sign in.
+#[derive(Debug, Clone, Default)]
+pub enum SignIn {
+    /// Not at all: the operator has not said how.
+    #[default]
+    NotConfigured,
+    /// As anyone they like: for development, on loopback only.
+    Dev(DevSignIn),
+    /// At the host platform, which hands them over with a signed assertion.
+    Handoff(Arc<Handoff>),
+}
