@@ -9,6 +9,7 @@ pub mod config;
 pub mod connections;
 pub mod decisions;
 pub mod dev;
+pub mod files;
 pub mod http;
 pub mod identity;
 pub mod ledger;

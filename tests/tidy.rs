@@ -52,15 +52,19 @@ const ROOMS: &[Room] = &[
     ),
     room(
         "store",
-        &["clock", "secrets", "tasks"],
+        &["clock", "files", "secrets", "tasks"],
         &[HTTP, "grantbook_projections", "codec", "AppEvent", "InstallationEvent", "OperatorKeyEvent"],
     ),
-    room("ledger", &["clock", "decisions", "secrets", "store", "tasks", "telemetry"], &[HTTP, "rusqlite"]),
-    room("audit", &["clock", "ledger", "store", "tasks"], &[HTTP]),
+    room(
+        "ledger",
+        &["clock", "decisions", "files", "secrets", "store", "tasks", "telemetry"],
+        &[HTTP, "rusqlite"],
+    ),
+    room("audit", &["clock", "files", "ledger", "store", "tasks"], &[HTTP]),
     room("replay", &["audit", "clock", "ledger", "store"], &[HTTP, "rusqlite"]),
     room(
         "identity",
-        &["clock", "secrets"],
+        &["clock", "files", "secrets"],
         &["grantbook_projections", "rusqlite", "ClientId", "GrantId", "InstallationId", "TokenId"],
     ),
     room("connections", &[], &["grantbook_events", "grantbook_projections", "rusqlite"]),
@@ -85,7 +89,7 @@ const ROOMS: &[Room] = &[
     ),
     room(
         "dev",
-        &["identity", "pages", "secrets"],
+        &["files", "identity", "pages", "secrets"],
         &["grantbook_events", "grantbook_projections", "rusqlite"],
     ),
     room(
@@ -117,6 +121,7 @@ const ROOMS: &[Room] = &[
             "connections",
             "decisions",
             "dev",
+            "files",
             "ledger",
             "replay",
             "secrets",
@@ -128,6 +133,7 @@ const ROOMS: &[Room] = &[
     ),
     // The files that alone touch the environment, plain secrets, the time, and the logs.
     room("config", &["decisions", "identity", "secrets", "store", "telemetry"], &[HTTP, "rusqlite"]),
+    room("files", &[], &[HTTP, "rusqlite", "grantbook_events"]),
     room("secrets", &[], &[HTTP, "rusqlite"]),
     room("clock", &[], &[HTTP, "rusqlite"]),
     // Which threads and tasks run.

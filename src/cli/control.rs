@@ -4,7 +4,7 @@
 //! It holds a key that admits to everything, so only the user who runs the server may read it. The key
 //! ends with the process: a file that a crash left behind admits nobody to anything.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::running::Running;
+use crate::files;
 use crate::secrets::PlainSecret;
 
 const NAME: &str = "control.json";
@@ -60,9 +61,7 @@ impl ControlFile {
         let text = json!({
             "url": server.url, "key": server.key.expose(), "pid": std::process::id(), "data_dir": data_dir.to_string_lossy(),
         });
-        let draft = path.with_extension("json.new");
-        let written = write_private(&draft, &format!("{text}\n")).and_then(|()| fs::rename(&draft, &path));
-        written.map_err(cannot)?;
+        files::replace(&path, |file| writeln!(file, "{text}")).map_err(cannot)?;
         Ok(Self(path))
     }
 }
@@ -72,19 +71,6 @@ impl Drop for ControlFile {
         // One that stays is as harmless as after a crash.
         let _ = fs::remove_file(&self.0);
     }
-}
-
-/// Writes a new file that no other user can read at any moment.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(text.as_bytes())
 }
 
 /// What the control file says, if there is one that says anything and is of this directory.

@@ -43,7 +43,7 @@ pub(super) struct Opened {
 pub(super) async fn open(config: &Config, accept_loss: bool) -> Result<Opened, StoreError> {
     match &config.store {
         Some(target) => {
-            crate::store::private::create_dir_all(&config.data_dir).map_err(|error| {
+            crate::files::create_dir_all(&config.data_dir).map_err(|error| {
                 StoreError::CannotWrite(format!("{}: {error}", config.data_dir.display()))
             })?;
             let lock = Lock::take(&config.data_dir.join(LOCK_FILE))?;

@@ -2,7 +2,7 @@
 //! Must not know: what the derived keys protect.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::secrets;
+use crate::{files, secrets};
 
 /// The size of a session key, in bytes: the block of SHA-256, so that HMAC takes it as it is.
 const KEY_BYTES: usize = 64;
@@ -82,8 +82,8 @@ impl SessionKey {
             Err(SessionKeyError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             loaded_or_broken => return loaded_or_broken,
         }
-        let made = Self::generate().write_new(path);
-        match made {
+        let key = Self::generate();
+        match files::create_new(path, |file| file.write_all(key.0.as_slice())) {
             Ok(()) => {}
             Err(lost_the_race) if lost_the_race.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(SessionKeyError::NotMade { path: path.into(), source }),
@@ -102,30 +102,6 @@ impl SessionKey {
             Ok(key) => Ok(Self::new(key)),
             Err(_) => Err(SessionKeyError::WrongSize { path: path.into(), found: bytes.len() }),
         }
-    }
-
-    /// Makes the file whole or not at all: written under another name, then linked, which fails if the
-    /// name is taken.
-    fn write_new(&self, path: &Path) -> io::Result<()> {
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(format!(".{}", secrets::random_text()));
-        let draft = PathBuf::from(draft);
-        let written = self.write_draft(&draft).and_then(|()| fs::hard_link(&draft, path));
-        // Whether the link was made or not, the draft has done its work; if it cannot be removed, a file
-        // that only this user can read stays behind.
-        let _ = fs::remove_file(&draft);
-        written?;
-        sync_folder_of(path)
-    }
-
-    fn write_draft(&self, draft: &Path) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(draft)?;
-        file.write_all(self.0.as_slice())?;
-        file.sync_all()
     }
 
     /// A key for one purpose: HMAC-SHA-256 of the purpose's name. Keys for different purposes tell
@@ -158,22 +134,10 @@ fn check_not_exposed(_: &File, _: &Path) -> Result<(), SessionKeyError> {
     Ok(())
 }
 
-#[cfg(unix)]
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder_of(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

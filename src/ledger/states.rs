@@ -3,16 +3,17 @@
 //! revision, or a look at the store, decides.
 
 use std::any::Any;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::{Envelope, Event, EventId, Position, Recorded, Revision, StreamName, Timestamp};
 use grantbook_projections::{FoldError, StreamState};
+use lru::LruCache;
 
 use super::Origin;
-use crate::store::Remembered;
 
 /// How many states are remembered.
-const MAX_STATES: usize = 65_536;
+const MAX_STATES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 /// The state of a stream at a revision.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ impl<S: StreamState> Loaded<S> {
 
 /// Remembered states.
 #[derive(Debug)]
-pub(super) struct States(Mutex<Remembered<StreamName, AnyState>>);
+pub(super) struct States(Mutex<LruCache<StreamName, AnyState>>);
 
 /// The state of a stream of any kind.
 #[derive(Clone)]
@@ -82,7 +83,7 @@ impl std::fmt::Debug for AnyState {
 
 impl Default for States {
     fn default() -> Self {
-        Self(Mutex::new(Remembered::new(MAX_STATES)))
+        Self(Mutex::new(LruCache::new(MAX_STATES)))
     }
 }
 
@@ -96,14 +97,14 @@ impl States {
         let mut states = self.lock();
         let known = states.get(&stream).and_then(of_kind::<S>);
         if known.as_ref().is_none_or(|known| known.revision <= state.revision) {
-            states.insert(stream, AnyState(state));
+            states.put(stream, AnyState(state));
         }
         // Freeing what was known can wait until nobody waits for the lock.
         drop(states);
         drop(known);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Remembered<StreamName, AnyState>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<StreamName, AnyState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,6 +13,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,10 +21,10 @@ use std::time::Duration;
 use grantbook_events::{ClientId, InstallationId, SecretDigest, StreamKind, StreamName};
 use grantbook_projections::live::TokenFacts;
 use grantbook_projections::{App, Installation, RegisteredApp, StreamState};
+use lru::LruCache;
 use tokio::sync::Semaphore;
 
 use super::{Ledger, LedgerError};
-use crate::store::Remembered;
 
 /// How many reads run at once.
 const MAX_READS: usize = 32;
@@ -32,7 +33,7 @@ const TURN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a read waits for its answer.
 const READ_WITHIN: Duration = Duration::from_secs(2);
 /// How many things that are nowhere are remembered.
-const MAX_ABSENT: usize = 65_536;
+const MAX_ABSENT: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 /// How far behind others this node may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub(super) struct Strong {
     turns: Semaphore,
     lanes: Mutex<HashMap<StreamName, Arc<Lane>>>,
     /// Secrets and client ids that are in no stream, by digest and by id.
-    absent: Mutex<Remembered<[u8; 32], ()>>,
+    absent: Mutex<LruCache<[u8; 32], ()>>,
     reads: AtomicU64,
     shared: AtomicU64,
     refused: AtomicU64,
@@ -128,7 +129,7 @@ impl Strong {
             freshness,
             turns: Semaphore::new(MAX_READS),
             lanes: Mutex::default(),
-            absent: Mutex::new(Remembered::new(MAX_ABSENT)),
+            absent: Mutex::new(LruCache::new(MAX_ABSENT)),
             reads: AtomicU64::new(0),
             shared: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -158,7 +159,7 @@ impl Strong {
     }
 
     fn remember_absent(&self, key: [u8; 32]) {
-        lock(&self.absent).insert(key, ());
+        lock(&self.absent).put(key, ());
     }
 }
 

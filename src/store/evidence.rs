@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use grantbook_events::{EventId, Position};
 use uuid::Uuid;
 
-use super::{ChainDigest, Record, StoreError};
+use super::{ChainDigest, Record, StoreError, database};
+use crate::files::with_suffix;
 
 /// The last record that a file has seen.
 #[derive(Debug, Clone)]
@@ -113,13 +114,8 @@ pub(super) fn contradictions(
 /// If it cannot be renamed.
 pub(super) fn move_aside(file: &Path, end: Position) -> io::Result<PathBuf> {
     let aside = aside(file, end);
-    for suffix in ["", "-wal", "-shm"] {
-        let name = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            name
-        };
-        match fs::rename(name(file), name(&aside)) {
+    for (from, to) in database::files_of(file).iter().zip(database::files_of(&aside)) {
+        match fs::rename(from, to) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -131,10 +127,9 @@ pub(super) fn move_aside(file: &Path, end: Position) -> io::Result<PathBuf> {
 pub(super) fn aside(file: &Path, end: Position) -> PathBuf {
     let mut number = 1;
     loop {
-        let mut name = file.as_os_str().to_owned();
-        name.push(format!(".lost-after-{end}.{number}"));
-        if !Path::new(&name).exists() {
-            return name.into();
+        let name = with_suffix(file, &format!(".lost-after-{end}.{number}"));
+        if !name.exists() {
+            return name;
         }
         number += 1;
     }

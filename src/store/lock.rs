@@ -7,7 +7,8 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use super::{StoreError, private};
+use super::StoreError;
+use crate::files;
 
 /// Held for as long as the ledger is served.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Lock {
         let cannot = |error: std::io::Error| {
             StoreError::CannotWrite(format!("{} cannot be locked: {error}", path.display()))
         };
-        let mut file = private::open_file(path).map_err(cannot)?;
+        let mut file = files::open(path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(in_use(path, &mut file))),

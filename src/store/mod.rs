@@ -19,9 +19,8 @@ use uuid::Uuid;
 
 use crate::tasks::Tasks;
 
-#[cfg(test)]
-pub(crate) mod contract;
 mod copy;
+mod database;
 #[cfg(feature = "eventstore")]
 pub(crate) mod eventstore;
 #[cfg(not(feature = "eventstore"))]
@@ -29,32 +28,33 @@ pub(crate) mod eventstore;
 mod eventstore;
 mod evidence;
 mod follow;
-#[cfg(test)]
-pub(crate) mod lagging;
 mod lock;
-#[cfg(test)]
-pub(crate) mod lying;
 mod memory;
-pub mod private;
 mod record;
-mod remembered;
 mod sqlite;
-mod still;
+#[cfg(test)]
+mod tests;
 
 pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError,
 };
 pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
+pub use database::open_to_read as open_database_to_read;
 pub use evidence::{Seen, SeenMark};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, Link, NewRecord, Record};
-pub(crate) use remembered::Remembered;
 pub use sqlite::{
     Evidence as SqliteEvidence, IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions,
     SqliteStore, backup, restore,
 };
-pub use still::open_to_read as open_database_to_read;
+#[cfg(test)]
+pub(crate) use tests::{contract, lagging, lying};
+
+/// Only until the other rooms use `files`.
+pub mod private {
+    pub use crate::files::{create_dir_all, open as open_file};
+}
 
 /// The largest payload plus metadata of one event, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;

@@ -1,14 +1,16 @@
 //! Where streams ended when they were last looked at, so that a record can be chained to its predecessor
 //! without reading it. A remembered end may be behind: the append at its exact revision decides.
 
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
 use grantbook_events::{Revision, StreamName};
+use lru::LruCache;
 
-use crate::store::{ChainDigest, Record, Remembered};
+use crate::store::{ChainDigest, Record};
 
 /// How many ends are remembered.
-const MAX_HEADS: usize = 65_536;
+const MAX_HEADS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 /// The last record of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +21,11 @@ pub(super) struct StreamHead {
 
 /// Remembered ends.
 #[derive(Debug)]
-pub(super) struct StreamHeads(Mutex<Remembered<StreamName, StreamHead>>);
+pub(super) struct StreamHeads(Mutex<LruCache<StreamName, StreamHead>>);
 
 impl Default for StreamHeads {
     fn default() -> Self {
-        Self(Mutex::new(Remembered::new(MAX_HEADS)))
+        Self(Mutex::new(LruCache::new(MAX_HEADS)))
     }
 }
 
@@ -39,7 +41,7 @@ impl StreamHeads {
         let head = StreamHead { revision: record.revision, digest: record.digest };
         let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if heads.get(&record.stream).is_none_or(|known| known.revision < head.revision) {
-            heads.insert(record.stream.clone(), head);
+            heads.put(record.stream.clone(), head);
         }
     }
 }

@@ -12,14 +12,14 @@ use grantbook_events::Position;
 use rusqlite::Connection;
 
 use super::heads::Heads;
-use super::heads_file;
 use super::heads_total::Key;
 use super::heads_total::UpTo;
 use super::opening::{Files, check_not_empty, open_and_look};
 use super::rows;
 use super::schema::{self, Access, Meta, cannot_write};
+use crate::files;
+use crate::store::database;
 use crate::store::lock::Lock;
-use crate::store::private;
 use crate::store::{Head, MAX_PAGE, StoreError};
 
 /// Writes a complete ledger file, which serves as it is when it is put into an empty directory under the
@@ -40,7 +40,7 @@ pub fn backup(dir: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Resu
     let unfinished = PathBuf::from(unfinished);
     let copied = copy_log((&conn, &source), &unfinished, &meta, end, progress)
         .and_then(|copy| close(copy, &unfinished))
-        .and_then(|()| schema::move_into_place(&unfinished, target))
+        .and_then(|()| files::rename(&unfinished, target).map_err(|error| cannot_write(target, &error)))
         .map_err(|error| match error {
             // The ledger is only read here.
             StoreError::CannotWrite(why) => {
@@ -57,20 +57,22 @@ pub fn backup(dir: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Resu
 ///
 /// Errors: `Target` if the directory has a ledger, `Damaged` if the source is.
 pub fn restore(source: &Path, dir: &Path, progress: impl FnMut(u64, u64)) -> Result<Head, StoreError> {
-    let files = Files::of(dir);
-    private::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
-    let _lock = Lock::take(&files.lock)?;
+    let own = Files::of(dir);
+    files::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
+    let _lock = Lock::take(&own.lock)?;
     for name in ["ledger.db", "ledger.db-wal"] {
         refuse_existing(&dir.join(name), "a ledger is there already: restore into an empty directory")?;
     }
     let (conn, meta, end) = open_source(source, Access::Still)?;
-    let unfinished = files.ledger.with_extension("db.restoring");
+    let unfinished = own.ledger.with_extension("db.restoring");
     let restored = copy_log((&conn, source), &unfinished, &meta, end, progress)
-        .and_then(|copy| index(copy, &unfinished, &files.heads, &meta, end))
-        .and_then(|()| schema::move_into_place(&unfinished, &files.ledger));
+        .and_then(|copy| index(copy, &unfinished, &own.heads, &meta, end))
+        .and_then(|()| {
+            files::rename(&unfinished, &own.ledger).map_err(|error| cannot_write(&own.ledger, &error))
+        });
     if restored.is_err() {
         // It would be evidence of a ledger that is not there.
-        let _ = heads_file::remove(&files.heads);
+        let _ = database::remove(&own.heads);
     }
     finish(restored, &unfinished)?;
     Ok(Head { position: end.position, identity: meta.identity })
@@ -100,7 +102,7 @@ fn copy_log(
     end: UpTo,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Connection, StoreError> {
-    heads_file::remove(target)?;
+    database::remove(target).map_err(|error| cannot_write(target, &error))?;
     let failed = |error: rusqlite::Error| cannot_write(target, &error);
     let to = schema::create_empty(target)?;
     // The file counts only when it is whole, and is made durable then.
@@ -135,7 +137,6 @@ fn copy_log(
 
 /// Builds the index of streams, which verifies every chain, and vouches for it.
 fn index(copy: Connection, path: &Path, heads_path: &Path, meta: &Meta, end: UpTo) -> Result<(), StoreError> {
-    heads_file::remove(heads_path)?;
     let (heads, file) = Heads::open(heads_path, &meta.identity, None, (&copy, path))?;
     heads.close();
     let heads_crc = heads.keep(file)?;
@@ -152,7 +153,7 @@ fn close(copy: Connection, path: &Path) -> Result<(), StoreError> {
 fn finish(outcome: Result<(), StoreError>, unfinished: &Path) -> Result<(), StoreError> {
     if outcome.is_err() {
         // The first error is the one to report.
-        let _ = heads_file::remove(unfinished);
+        let _ = database::remove(unfinished);
     }
     outcome
 }

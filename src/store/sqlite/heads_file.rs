@@ -11,14 +11,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use grantbook_events::{Position, Revision};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::heads_total::{Key, State, Total, UpTo};
 use super::rows::StreamHead;
 use super::schema::{cannot_write, damaged, file_error};
+use crate::files;
+use crate::store::database;
 use crate::store::{ChainDigest, StoreError};
-use crate::store::{private, still};
 
 /// "grnh", in the header of the file.
 const APPLICATION_ID: i64 = 0x6772_6e68;
@@ -37,14 +38,10 @@ pub(super) struct HeadsFile {
 impl HeadsFile {
     /// Makes an empty file for a ledger, in place of whatever is there.
     pub(super) fn create(path: &Path, identity: &Uuid) -> Result<Self, StoreError> {
-        remove(path)?;
-        private::open_file(path).map_err(|error| cannot_write(path, &error))?;
+        let emptied = database::remove(path).and_then(|()| files::open(path));
+        emptied.map_err(|error| cannot_write(path, &error))?;
         let made = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let conn = Connection::open_with_flags(path, flags)?;
-            conn.pragma_update(None, "journal_mode", "wal")?;
-            conn.pragma_update(None, "application_id", APPLICATION_ID)?;
-            conn.pragma_update(None, "user_version", FORMAT)?;
+            let conn = database::create(path, APPLICATION_ID, FORMAT)?;
             conn.execute_batch(
                 "CREATE TABLE heads(stream BLOB PRIMARY KEY, position INTEGER NOT NULL, \
                  revision INTEGER NOT NULL, digest BLOB NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -67,9 +64,7 @@ impl HeadsFile {
     /// Opens the file if it is one.
     pub(super) fn open(path: &Path, writable: bool) -> Result<Self, StoreError> {
         let open = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let conn =
-                if writable { Connection::open_with_flags(path, flags)? } else { still::open_to_read(path)? };
+            let conn = if writable { database::open_to_write(path)? } else { database::open_to_read(path)? };
             conn.pragma_update(None, "trusted_schema", false)?;
             if writable {
                 // What is lost is read from the log again.
@@ -278,19 +273,4 @@ pub(super) fn file_checksum(path: &Path) -> Result<u32, StoreError> {
         }
     };
     read().map_err(|error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display())))
-}
-
-/// Removes the file and what SQLite keeps beside it.
-pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::remove_file(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::CannotWrite(format!("{}: {error}", name.display())));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -46,8 +46,8 @@ use self::seen_file::SeenFile;
 use self::writer::{Command, Job, LatestTime, Writer};
 use super::follow::{Progress, follow};
 use super::lock::Lock;
-use super::private;
 use super::{Append, Expected, Head, NewRecord, Record, Seen, Store, StoreError, Subscription, check_limits};
+use crate::files;
 use crate::tasks::Tasks;
 
 /// Held by the one process that serves the ledger.
@@ -104,7 +104,7 @@ impl SqliteStore {
     /// Errors: also `EndsEarly` if it ends before that, and nothing is changed then.
     pub fn open_with(dir: &Path, options: Options, evidence: &Evidence) -> Result<Arc<Self>, StoreError> {
         let files = Files::of(dir);
-        private::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
+        files::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
         let lock = Lock::take(&files.lock)?;
         opening::make_if_absent(&files, options, evidence)?;
         let (conn, mut meta, last) = opening::open_to_serve(&files, evidence)?;

@@ -12,6 +12,8 @@ use super::heads_file::HeadsFile;
 use super::heads_total::UpTo;
 use super::schema::{self, Access, Meta, cannot_write, connect, damaged, file_error};
 use super::{LOCK_FILE, Options, rows, seen_file};
+use crate::files::with_suffix;
+use crate::store::database;
 use crate::store::evidence::{Contradiction, Seen, SeenMark, aside, contradictions, move_aside};
 use crate::store::{Record, StoreError};
 
@@ -69,9 +71,7 @@ pub(super) fn make_if_absent(files: &Files, options: Options, evidence: &Evidenc
     if path.try_exists().map_err(|error| cannot_write(path, &error))? {
         return check_not_empty(path);
     }
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    if Path::new(&wal).exists() {
+    if with_suffix(path, "-wal").exists() {
         let what = "it is missing, but its write-ahead log is there";
         return Err(damaged(path, Position::START, what));
     }
@@ -130,9 +130,7 @@ fn settle(
     if !accept_loss {
         return Err(first.refusal(path, end));
     }
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    let wal = PathBuf::from(wal);
+    let wal = with_suffix(path, "-wal");
     if wal.exists() {
         // What is written next is written over the end that cannot be read.
         let kept = aside(&wal, end);
@@ -163,12 +161,10 @@ pub(super) fn check_not_empty(path: &Path) -> Result<(), StoreError> {
 /// SQLite opens a file that it may not write for reading, and says so only at the first write. Must come
 /// before the first connection: see `schema::file_versions`.
 fn check_writable(path: &Path) -> Result<(), StoreError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
+    for name in database::files_of(path) {
         match fs::OpenOptions::new().write(true).open(&name) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(cannot_write(Path::new(&name), &error));
+                return Err(cannot_write(&name, &error));
             }
             _ => {}
         }

@@ -1,17 +1,18 @@
 //! The shape of `ledger.db`, its making, and the checks of its format. Knows: tables, pragmas, versions.
 //! Must not know: threads, callers, or how appends are decided.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use grantbook_events::{Position, Timestamp};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, params};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::files;
 use crate::store::StoreError;
-use crate::store::{private, still};
+use crate::store::database;
 
 /// "grnt", in the header of the file.
 pub(super) const APPLICATION_ID: i64 = 0x6772_6e74;
@@ -108,49 +109,26 @@ impl Meta {
 /// leaves either a ledger or nothing.
 pub(super) fn create(path: &Path, meta: &Meta) -> Result<(), StoreError> {
     let unfinished = path.with_extension("db.new");
-    if unfinished.exists() {
-        fs::remove_file(&unfinished).map_err(|error| cannot_write(&unfinished, &error))?;
-    }
+    database::remove(&unfinished).map_err(|error| cannot_write(&unfinished, &error))?;
     let conn = create_empty(&unfinished)?;
     let written = meta.write(&conn).and_then(|()| conn.close().map_err(|(_, error)| error));
     written.map_err(|error| file_error(&unfinished, Position::START, &error))?;
-    move_into_place(&unfinished, path)
+    files::rename(&unfinished, path).map_err(|error| cannot_write(path, &error))
 }
 
 /// A new file with the tables and no rows.
 pub(super) fn create_empty(path: &Path) -> Result<Connection, StoreError> {
-    private::open_file(path).map_err(|error| cannot_write(path, &error))?;
+    files::open(path).map_err(|error| cannot_write(path, &error))?;
     lay_out(path).map_err(|error| file_error(path, Position::START, &error))
 }
 
 fn lay_out(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
-    conn.pragma_update(None, "journal_mode", "wal")?;
+    let conn = database::create(path, APPLICATION_ID, FORMAT)?;
     conn.pragma_update(None, "synchronous", "full")?;
-    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
-    conn.pragma_update(None, "user_version", FORMAT)?;
     for sql in [LOG, META, EVENTS] {
         conn.execute_batch(sql)?;
     }
     Ok(conn)
-}
-
-/// Makes a finished file durable under its name.
-pub(super) fn move_into_place(unfinished: &Path, path: &Path) -> Result<(), StoreError> {
-    let moved = File::open(unfinished)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(unfinished, path))
-        .and_then(|()| sync_parent(path));
-    moved.map_err(|error| cannot_write(path, &error))
-}
-
-/// Makes the name of a file durable.
-pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
-    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
 }
 
 /// What a connection is for.
@@ -165,12 +143,9 @@ pub(super) enum Access {
 /// Opens an existing ledger file, without looking into it.
 pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
     let conn = match access {
-        Access::Write => {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            Connection::open_with_flags(path, flags)?
-        }
-        Access::Read => still::open_to_read(path)?,
-        Access::Still => still::open_still(path)?,
+        Access::Write => database::open_to_write(path)?,
+        Access::Read => database::open_to_read(path)?,
+        Access::Still => database::open_unchanging(path)?,
     };
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
@@ -248,8 +223,8 @@ pub(super) fn cannot_write(path: &Path, error: &dyn std::error::Error) -> StoreE
 pub(super) fn file_error(path: &Path, position: Position, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => cannot_write(path, error),
-        Some(ErrorCode::CannotOpen) if still::advice(path).is_some() => {
-            StoreError::Unavailable(still::advice(path).unwrap_or_default())
+        Some(ErrorCode::CannotOpen) if database::advice(path).is_some() => {
+            StoreError::Unavailable(database::advice(path).unwrap_or_default())
         }
         Some(
             ErrorCode::DatabaseBusy

@@ -13,8 +13,8 @@ use grantbook_events::Position;
 use uuid::Uuid;
 
 use super::heads_total::UpTo;
+use crate::files;
 use crate::store::ChainDigest;
-use crate::store::private;
 
 /// "grns", at the beginning of each place.
 const MARK: [u8; 4] = *b"grns";
@@ -65,7 +65,7 @@ impl SeenFile {
     fn file(&mut self) -> io::Result<&mut File> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => private::open_file(&self.path)?,
+            None => files::open(&self.path)?,
         };
         Ok(self.file.insert(file))
     }

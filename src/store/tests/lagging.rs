@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::{Append, Expected, Head, NewRecord, Record, Signal, Store, StoreError, Subscription};
+use crate::store::{Append, Expected, Head, NewRecord, Record, Signal, Store, StoreError, Subscription};
 
 /// One node's view of a store.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use grantbook_events::{EventId, InstallationId, Position, Revision, StreamKind, StreamName, Timestamp};
 use uuid::Uuid;
 
-use super::{
+use crate::store::{
     Append, ChainDigest, Expected, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, MAX_EVENT_BYTES, NewRecord, Record,
     Signal, Store, StoreError, Subscription,
 };

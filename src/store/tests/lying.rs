@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 
-use super::{Append, Expected, Head, NewRecord, Record, Signal, Store, StoreError, Subscription};
+use crate::store::{Append, Expected, Head, NewRecord, Record, Signal, Store, StoreError, Subscription};
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,85 @@
+//! SQLite databases as files, also where nothing can be written, such as a read-only mount. Knows: how SQLite opens
+//! a file, and the files it keeps beside one. Must not know: what is in the database.
+//!
+//! A database with a write-ahead log is read through a file that SQLite creates beside it. Where that cannot be
+//! created, the database is opened as one that nothing changes, unless it has a write-ahead log: the records in it must
+//! not be left out.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::files::{self, with_suffix};
+
+const READ: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+const WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+/// The database itself, and what SQLite keeps beside it.
+const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// All files that a database may consist of.
+pub(super) fn files_of(path: &Path) -> [PathBuf; 4] {
+    SUFFIXES.map(|suffix| with_suffix(path, suffix))
+}
+
+/// Removes a database, if it exists.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    files_of(path).iter().try_for_each(|file| files::remove(file))
+}
+
+/// Creates an empty database with a write-ahead log.
+pub(super) fn create(path: &Path, application_id: i64, format: i64) -> rusqlite::Result<Connection> {
+    let conn = open_to_write(path)?;
+    conn.pragma_update(None, "journal_mode", "wal")?;
+    conn.pragma_update(None, "application_id", application_id)?;
+    conn.pragma_update(None, "user_version", format)?;
+    Ok(conn)
+}
+
+/// Opens a database that exists.
+pub(super) fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, WRITE)
+}
+
+/// Opens a database to read it, also while another process writes it.
+///
+/// # Errors
+/// If it cannot be opened. What is wrong inside, the first read says.
+pub fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(path, READ)?;
+    let is_readable = conn.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()));
+    match is_readable {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => open_unchanging(path),
+        _ => Ok(conn),
+    }
+}
+
+/// Opens a database that nothing writes, without creating files beside it.
+pub(super) fn open_unchanging(path: &Path) -> rusqlite::Result<Connection> {
+    match fs::canonicalize(path).ok().as_deref().and_then(Path::to_str) {
+        Some(name) if !has_wal(path) => {
+            let name = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{name}?immutable=1");
+            Connection::open_with_flags(uri, READ | OpenFlags::SQLITE_OPEN_URI)
+        }
+        _ => Connection::open_with_flags(path, READ),
+    }
+}
+
+/// What to do about a database that cannot be read where it is, if it is one of those.
+pub(super) fn advice(path: &Path) -> Option<String> {
+    // A server that runs has both files.
+    (has_wal(path) && !with_suffix(path, "-shm").exists()).then(|| {
+        format!(
+            "{}: nothing can be written here, and its write-ahead log was not moved into it yet, so it cannot be read \
+             here: copy the directory to where it can be written, or start the server once where this is writable",
+            path.display()
+        )
+    })
+}
+
+/// Readers may leave an empty one.
+fn has_wal(path: &Path) -> bool {
+    fs::metadata(with_suffix(path, "-wal")).is_ok_and(|wal| wal.len() > 0)
+}
