@@ -56,10 +56,12 @@ pub struct NewSecret {
 }
 
 /// How long an app's access tokens live.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenPolicy {
-    /// Seconds from exchange to expiry; `None`, the default, is a token that does not expire.
+    /// Seconds from issue to expiry, at most a year; absent or null for tokens that do not expire.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 31_622_400))]
     pub lifetime_seconds: Option<u64>,
 }
 

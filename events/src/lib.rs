@@ -11,6 +11,8 @@ mod envelope;
 mod ids;
 mod installation;
 mod operator_key;
+#[cfg(feature = "schema")]
+mod schema;
 mod shown;
 mod stream;
 mod text;

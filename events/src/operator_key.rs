@@ -36,6 +36,7 @@ pub struct OperatorKeyRetired {
 }
 
 /// What an operator key may do.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {

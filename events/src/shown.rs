@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::codec::{self, EncodeError};
 use crate::{Actor, EventId, Position, Recorded, RequestId, Revision, Timestamp};
 
-/// An event with its envelope, to be written as JSON.
+/// One event with its envelope.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ShownEvent<'a> {
     /// Its place among all events.
@@ -31,8 +32,10 @@ pub struct ShownEvent<'a> {
     pub request_id: &'a RequestId,
     /// The event this one follows from, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(nullable = false))]
     pub caused_by: Option<EventId>,
-    /// The payload without digests.
+    /// What happened: other fields for each type and version, without digests of secrets.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub data: Value,
 }
 

@@ -2,7 +2,6 @@
 
 mod as_of;
 mod history;
-mod schema;
 mod sentences;
 #[cfg(test)]
 mod tests;
@@ -15,5 +14,4 @@ pub use history::{
     Filter, HISTORY_VERSION, History, HistoryError, HistoryProgress, HistoryReader, KeptRow, KeptToken,
     Leads, Order, Rebuilt, ShownRow, StoredHistory, history_seen, row_and_tokens,
 };
-pub use schema::actor as actor_schema;
 pub use timeline::{Moment, timeline, token_timeline};

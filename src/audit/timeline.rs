@@ -12,7 +12,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::as_of::ends;
-use super::schema::actor_or_none;
 use super::sentences;
 use crate::ledger::{Ledger, LedgerError, UnreadableError, aside, read};
 use crate::store::Record;
@@ -21,19 +20,14 @@ use crate::store::Record;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Moment {
     /// Where the event is in the ledger.
-    #[schema(value_type = u64)]
     pub position: Position,
     /// Names the event.
-    #[schema(value_type = String, format = "uuid")]
     pub event_id: EventId,
     /// When it was recorded.
-    #[schema(value_type = String, format = DateTime)]
     pub recorded_at: Timestamp,
     /// Who did it; unknown if the event cannot be read.
-    #[schema(schema_with = actor_or_none)]
     pub actor: Option<Actor>,
     /// Through which request; unknown if the event cannot be read.
-    #[schema(value_type = Option<String>)]
     pub request_id: Option<RequestId>,
     /// What happened.
     pub sentence: String,

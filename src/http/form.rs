@@ -1,6 +1,8 @@
 //! `application/x-www-form-urlencoded`, read strictly: what is not UTF-8 is an error, not a guess.
 
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 
 /// The parameters of a form or a query, in the order they were sent.
 #[derive(Default)]
@@ -32,6 +34,11 @@ impl Form {
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(known, _)| known == name)?;
         Some(value.1.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The parameters as a type of their own; empty ones count as absent.
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, serde::de::value::Error> {
+        T::deserialize(MapDeserializer::new(self.0.into_iter().filter(|(_, value)| !value.is_empty())))
     }
 
     /// The first of these names that is there more than once.

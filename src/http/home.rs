@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::browser::page;
 use super::context::Context;
-use super::path::{no_such_path, wants_a_page};
+use super::endpoint::{no_such_path, wants_a_page};
 use super::service::Service;
 use crate::identity::session::{self, Session};
 use crate::pages::{Forms, HomePage};

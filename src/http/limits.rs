@@ -10,10 +10,10 @@ use actix_web::{HttpResponse, web};
 
 use super::browser::PageError;
 use super::context::Context;
-use super::node;
-use super::path::wants_a_page;
+use super::endpoint::wants_a_page;
+use super::endpoints::has_a_page;
+use super::node::{self, PROBES};
 use super::problem::Problem;
-use super::routes::has_a_page;
 use super::service::Service;
 use super::unread::Unread;
 use crate::identity::dev::names_loopback;
@@ -29,9 +29,6 @@ pub struct RequestLimits {
     /// a page elsewhere must not reach this server through a name that it made point here.
     pub loopback_hosts_only: bool,
 }
-
-/// The paths that answer before the ledger is folded.
-pub(super) const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
 
 /// Passes a request on, or says why not.
 pub async fn guard(

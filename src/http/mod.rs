@@ -1,30 +1,34 @@
 //! What callers say and hear. Knows: wire forms, commands and rendering. Must not know: stores, or the
 //! rules that commands are decided by.
 
-pub mod account;
-pub mod audit;
-pub mod browser;
-pub mod context;
-pub mod cors;
-pub mod fault;
-pub mod form;
-pub mod home;
-pub mod limits;
-pub mod manage;
-pub mod node;
+pub(crate) mod account;
+pub(crate) mod audit;
+pub(crate) mod browser;
+pub(crate) mod context;
+pub(crate) mod cors;
+pub(crate) mod endpoint;
+pub(crate) mod endpoints;
+pub(crate) mod fault;
+pub(crate) mod form;
+pub(crate) mod home;
+pub(crate) mod input;
+pub(crate) mod limits;
+pub(crate) mod manage;
+pub(crate) mod node;
 mod notice;
 pub mod oauth;
-pub mod observe;
-pub mod openapi;
-pub mod operator;
-pub mod path;
-pub mod prefix;
-pub mod probes;
-pub mod problem;
-pub mod projections;
-pub mod reason;
-pub mod routes;
+pub(crate) mod observe;
+pub(crate) mod openapi;
+pub(crate) mod operator;
+pub(crate) mod prefix;
+pub(crate) mod probes;
+pub(crate) mod problem;
+pub(crate) mod projections;
+pub(crate) mod reason;
+pub(crate) mod reply;
 pub mod service;
-pub mod sign_in;
+pub(crate) mod sign_in;
+#[cfg(test)]
+pub(crate) mod testing;
 mod unread;
 mod whole_body;

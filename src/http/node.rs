@@ -4,7 +4,6 @@
 use actix_web::HttpRequest;
 
 use super::fault::Fault;
-use super::limits::PROBES;
 use super::operator;
 use super::problem::Problem;
 use super::service::Service;
@@ -13,6 +12,8 @@ use crate::secrets;
 
 /// The header of an introspection reply that says how old it may be, in seconds.
 pub const STALENESS_HEADER: &str = "grantbook-staleness";
+/// The paths that answer before the ledger is folded.
+pub(super) const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
 /// It looks after itself: what is valid here, and must not be old, is looked up token by token.
 const INTROSPECTION: &str = "/oauth/introspect";
 

@@ -8,13 +8,13 @@ use std::time::Instant;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web;
 
 use super::context::{Caller, Context, REQUEST_ID_HEADER};
-use super::path::Matched;
+use super::endpoint::{Matched, method_name};
 use super::reason::Reason;
 use crate::telemetry::Metrics;
 
@@ -36,7 +36,7 @@ pub async fn observe<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
     let started = Instant::now();
-    let method = name_of(request.method());
+    let method = method_name(request.method());
     let metrics = request.app_data::<web::Data<Metrics>>().cloned();
     let context = Context::of(request.request());
     let answer = next.call(request).await;
@@ -123,20 +123,6 @@ fn log(line: &Line<'_>) {
         line!(INFO);
     } else {
         line!(DEBUG);
-    }
-}
-
-/// A method by a name of ours: callers may make up their own.
-fn name_of(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
     }
 }
 

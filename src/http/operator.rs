@@ -2,15 +2,20 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::dev::Payload;
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::{StatusCode, header};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
 use grantbook_events::{ActorKind, OperatorKeyId, Role, SecretDigest};
 use percent_encoding::percent_decode_str;
 
+use super::audit::questions::log_question;
 use super::context::{Caller, Context};
+use super::openapi::describe::Input;
 use super::problem::Problem;
 use super::service::{KeyName, Service};
+use crate::decisions::Command;
 use crate::ledger::Origin;
 use crate::secrets;
 
@@ -20,68 +25,112 @@ pub const PERSON_HEADER: &str = "x-grantbook-person";
 /// The longest name of a person, in characters.
 const PERSON_MAX: usize = 128;
 
-/// A caller with an accepted operator key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operator {
-    /// Which key.
-    pub key: KeyName,
-    /// What it may do.
-    pub role: Role,
-    /// Who uses the command line, if this is it.
-    person: Option<String>,
+/// Who may use an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// A person in a browser, a probe, or a program without a key.
+    Anyone,
+    /// An app that authenticates in its form. Errors are those of RFC 6749.
+    Client,
+    /// A resource server with an operator key of any role, or an app with its secret. Errors are those of RFC 6749.
+    ResourceServer,
+    /// An operator key that may read.
+    Auditor,
+    /// An operator key that may read. Each question is logged.
+    Audit,
+    /// An operator key that may change things.
+    Admin,
 }
 
-/// A caller that may change things: role `admin`.
+/// A caller with an accepted operator key, and what its commands are settled with.
 #[derive(Debug, Clone)]
-pub struct Admin(pub Operator);
-
-/// A caller that may read everything: role `admin` or `auditor`.
-#[derive(Debug, Clone)]
-pub struct Reader(pub Operator);
+pub struct Operator {
+    pub service: web::Data<Service>,
+    pub origin: Origin,
+}
 
 impl Operator {
-    /// The operator behind a bearer key, if the key is accepted.
-    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "invalid_key", detail);
-        let presented = bearer(request)
-            .ok_or_else(|| unauthorized("send an operator key: Authorization: Bearer gbk_…"))?;
-        let service = request.app_data::<web::Data<Service>>();
-        let known = service.and_then(|service| Self::with_key(service, presented));
-        let known = known.ok_or_else(|| unauthorized("the operator key is unknown or was retired"))?;
-        Context::of(request).is_from(Caller::Operator(known.key.clone()));
-        Ok(match known.key {
-            KeyName::Recorded(_) => known,
-            KeyName::Process(_) => Self { person: person(request), ..known },
-        })
+    /// Settles a command; a refusal and a fault are problems alike.
+    pub async fn settle<C: Command>(&self, command: &C) -> Result<C::Answer, Problem> {
+        Ok(self.service.settle(&self.origin, command).await??)
     }
+}
 
-    fn with_key(service: &Service, presented: &str) -> Option<Self> {
-        Self::with_digest(service, &secrets::digest(presented))
+/// Middleware: passes a request on if its key may use the endpoint. What is asked about history is logged, also if it
+/// is refused.
+pub(super) async fn admit(
+    access: Access,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
+    let admitted = admitted(access, request.request());
+    if access == Access::Audit {
+        log_question(request.request(), admitted.as_ref().map(|operator| &operator.origin));
     }
-
-    fn with_digest(service: &Service, digest: &SecretDigest) -> Option<Self> {
-        if let Some(key) = service.ledger.live().operator_key(digest) {
-            return Some(Self { key: KeyName::Recorded(key.key_id), role: key.role, person: None });
+    match admitted {
+        Ok(operator) => {
+            request.extensions_mut().insert(operator);
+            next.call(request).await
         }
-        let own = service.process_keys.iter().find(|key| secrets::digests_match(&key.digest, digest))?;
-        Some(Self { key: KeyName::Process(own.name), role: own.role, person: None })
+        Err(problem) => Ok(request.into_response(problem.error_response())),
     }
+}
 
-    /// This operator, through a request.
-    pub fn origin(&self, context: &Context) -> Origin {
-        context.origin(ActorKind::Operator, self.person.clone().unwrap_or_else(|| self.key.to_string()))
+fn admitted(access: Access, request: &HttpRequest) -> Result<Operator, Problem> {
+    let service = request.app_data::<web::Data<Service>>().ok_or_else(unknown_key)?;
+    let (key, role) = key_of(request, service)?;
+    let is_allowed = match access {
+        Access::Admin => role == Role::Admin,
+        Access::Auditor | Access::Audit => matches!(role, Role::Admin | Role::Auditor),
+        Access::Anyone | Access::Client | Access::ResourceServer => true,
+    };
+    if !is_allowed {
+        let detail = "the role of this operator key does not allow this";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
     }
+    let named = match key {
+        KeyName::Recorded(_) => None,
+        KeyName::Process(_) => person(request),
+    };
+    let origin = Context::of(request).origin(ActorKind::Operator, named.unwrap_or_else(|| key.to_string()));
+    Ok(Operator { service: service.clone(), origin })
+}
 
-    fn must_be(self, allowed: &[Role]) -> Result<Self, Problem> {
-        if allowed.contains(&self.role) {
-            return Ok(self);
-        }
-        Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "the role of this operator key does not allow this",
-        ))
+impl FromRequest for Operator {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    /// The one that [`admit`] let in.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.extensions().get::<Self>().cloned().ok_or_else(unknown_key))
     }
+}
+
+impl Input for Operator {}
+
+/// The key that a request came with, and what it may do.
+pub(super) fn key_of(request: &HttpRequest, service: &Service) -> Result<(KeyName, Role), Problem> {
+    let presented =
+        bearer(request).ok_or_else(|| unauthorized("send an operator key: Authorization: Bearer gbk_…"))?;
+    let (key, role) = find_key(service, &secrets::digest(presented)).ok_or_else(unknown_key)?;
+    Context::of(request).is_from(Caller::Operator(key.clone()));
+    Ok((key, role))
+}
+
+fn unknown_key() -> Problem {
+    unauthorized("the operator key is unknown or was retired")
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid_key", detail)
+}
+
+fn find_key(service: &Service, digest: &SecretDigest) -> Option<(KeyName, Role)> {
+    if let Some(key) = service.ledger.live().operator_key(digest) {
+        return Some((KeyName::Recorded(key.key_id), key.role));
+    }
+    let own = service.process_keys.iter().find(|key| secrets::digests_match(&key.digest, digest))?;
+    Some((KeyName::Process(own.name), own.role))
 }
 
 /// The name that a command sends along; none that could be taken for the id of an operator key.
@@ -95,13 +144,13 @@ fn person(request: &HttpRequest) -> Option<String> {
 
 /// Whether a key is accepted, as far as this node knows.
 pub(super) fn is_known(service: &Service, presented: &str) -> bool {
-    Operator::with_key(service, presented).is_some()
+    find_key(service, &secrets::digest(presented)).is_some()
 }
 
 /// Whether a key is accepted under its id, as a client secret is under a client id. A node that does not know the
 /// key catches up first.
 pub(super) async fn is_accepted(service: &Service, key_id: &str, digest: &SecretDigest) -> bool {
-    let named = || Operator::with_digest(service, digest).map(|operator| operator.key.to_string());
+    let named = || find_key(service, digest).map(|(key, _)| key.to_string());
     let mut known = named();
     if known.is_none() && service.ledger.is_shared() {
         // If it cannot, what is here is no older than it may be.
@@ -116,23 +165,4 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-impl FromRequest for Admin {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Operator::of(request).and_then(|operator| operator.must_be(&[Role::Admin])).map(Self))
-    }
-}
-
-impl FromRequest for Reader {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let allowed = &[Role::Admin, Role::Auditor];
-        ready(Operator::of(request).and_then(|operator| operator.must_be(allowed)).map(Self))
-    }
 }

@@ -1,11 +1,13 @@
 //! `/healthz`, `/readyz`, `/metrics`: what load balancers, orchestrators and Prometheus ask, without a key.
 //! Nothing here shows an id, a name or a secret.
 
+use actix_web::body::BoxBody;
 use actix_web::http::header::{self, Accept, Header as _};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::openapi::describe::{Operation, Output};
 use super::problem::Problem;
 use super::reason::Reason;
 use super::service::Service;
@@ -34,9 +36,7 @@ pub struct Readiness {
     reason: Option<String>,
 }
 
-/// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "probes",
-    responses((status = 200, description = "It lives", body = String, content_type = "text/plain")))]
+/// `GET /healthz`
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -44,13 +44,8 @@ pub async fn healthz() -> HttpResponse {
         .body("ok\n")
 }
 
-/// Whether the server can answer: only once the ledger as of the start is folded, and folding goes on.
-#[utoipa::path(get, path = "/readyz", tag = "probes",
-    responses(
-        (status = 200, description = "It can", body = Readiness),
-        (status = 503, description = "It cannot, and why", body = Readiness),
-    ))]
-pub async fn readyz(service: web::Data<Service>) -> HttpResponse {
+/// `GET /readyz`
+pub async fn readyz(service: web::Data<Service>) -> Readiness {
     let progress = service.ledger.progress();
     let position = progress.position.as_u64();
     // Of the projector, what it leaves behind says so.
@@ -68,30 +63,41 @@ pub async fn readyz(service: web::Data<Service>) -> HttpResponse {
     } else {
         None
     };
-    let mut response = if reason.is_none() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let head = match &reason {
         None => None,
         Some(_) => service.ledger.head().await.ok().map(|head| head.as_u64()),
     };
-    let mut response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(Readiness {
+    Readiness {
         ready: reason.is_none(),
         position,
         quarantined: service.ledger.live().counts().quarantined,
         head,
         staleness: service.ledger.staleness().map(|behind| behind.as_secs_f64()),
-        reason: reason.clone(),
-    });
-    if let Some(reason) = reason {
-        Reason::new(reason).put_on(&mut response);
+        reason,
     }
-    response
 }
 
-/// What the server counts, for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "probes",
-    description = "As OpenMetrics if Accept asks for that, else in the text format of Prometheus.",
-    responses((status = 200, description = "Metrics", content(
-        (String = "text/plain"), (String = "application/openmetrics-text")))))]
+impl Responder for Readiness {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let mut response = if self.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+        let mut response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&self);
+        if let Some(reason) = self.reason {
+            Reason::new(reason).put_on(&mut response);
+        }
+        response
+    }
+}
+
+impl Output for Readiness {
+    fn describe(operation: &mut Operation) {
+        operation.answers_json::<Self>(200);
+        operation.answers_json::<Self>(503);
+    }
+}
+
+/// `GET /metrics`
 pub async fn metrics(
     request: HttpRequest,
     service: web::Data<Service>,
@@ -119,10 +125,7 @@ pub async fn metrics(
         tasks: service.tasks(),
     };
     let format = format_for(&request);
-    let text = metrics.render(&readings, format).map_err(|_| {
-        let (status, detail) = (actix_web::http::StatusCode::INTERNAL_SERVER_ERROR, "cannot write metrics");
-        Problem::new(status, "server_error", detail)
-    })?;
+    let text = metrics.render(&readings, format).map_err(|_| Problem::broken("cannot write metrics"))?;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, format.content_type()))

@@ -1,37 +1,37 @@
-//! `/projections`: how far each projection is and what it comes to, and building one again. Knows: replays.
-//! Must not know: how anything is folded.
+//! `/projections`: how far each projection is, a digest of its state, and rebuilding one. Knows: replays. Must not
+//! know: how anything is folded.
 
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::web::{self, Data, Path, Query};
 use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::Live;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::context::Context;
-use super::manage::reply;
-use super::operator::{Admin, Reader};
+use super::openapi::describe::{Operation, PathParameters};
+use super::operator::Operator;
 use super::problem::Problem;
+use super::reply::{Accepted, Answer, Created, NoContent, Reply};
 use super::service::Service;
 use crate::audit::HISTORY_VERSION;
 use crate::replay::{NotStarted, Outcome, Projection, Rebuild};
 
 /// Every projection.
 #[derive(Debug, Serialize, ToSchema)]
-struct ProjectionsJson {
+pub struct ProjectionsJson {
     items: Vec<ProjectionJson>,
 }
 
 /// One projection.
 #[derive(Debug, Serialize, ToSchema)]
-struct ProjectionJson {
+pub struct ProjectionJson {
     name: &'static str,
     /// Projections of one version fold alike.
     version: u32,
     /// The last position folded.
-    #[schema(value_type = u64)]
     position: Position,
     /// A digest of the state at that position, the same however it was built.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,21 +53,18 @@ struct ProjectionJson {
 
 /// A rebuild, under way or over.
 #[derive(Debug, Serialize, ToSchema)]
-struct RebuildJson {
+pub struct RebuildJson {
     /// `running`; `same` or `repaired`: the new copy is served, and the old one was the same or not; `cancelled`
     /// or `failed`: what was served before is served, unless `why` says otherwise.
     state: &'static str,
     /// Events folded.
     events: u64,
-    #[schema(value_type = u64)]
     position: Position,
     /// The end of the ledger when it began.
-    #[schema(value_type = u64)]
     head: Position,
-    #[schema(value_type = String, format = DateTime)]
     started_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    #[schema(nullable = false)]
     ended_at: Option<Timestamp>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,15 +79,13 @@ struct RebuildJson {
 pub struct SnapshotWanted {
     /// Whether a start may load it, which is the default. One that is not kept is written in the directory
     /// `compared` beside the others, in place of the one before it, and only to be compared.
-    #[param(nullable = false)]
     kept: Option<bool>,
 }
 
 /// A snapshot that was written.
 #[derive(Debug, Serialize, ToSchema)]
-struct SnapshotJson {
+pub struct SnapshotJson {
     /// The last position in it.
-    #[schema(value_type = u64)]
     position: Position,
 }
 
@@ -110,12 +105,7 @@ impl From<Rebuild> for RebuildJson {
     }
 }
 
-/// Read how far each projection is, and a digest of its state there. Reads all of the state.
-#[utoipa::path(get, path = "/projections", operation_id = "list_projections", tag = "projections", security(("operator_key" = [])),
-    responses(
-        (status = 200, description = "Every projection", body = ProjectionsJson),
-    ))]
-pub async fn list(_reader: Reader, service: web::Data<Service>) -> Result<HttpResponse, Problem> {
+pub async fn list(service: Data<Service>) -> Answer<ProjectionsJson> {
     let mut items = Vec::new();
     for projection in Projection::ALL {
         let rebuild = service.rebuilds.last(projection).map(RebuildJson::from);
@@ -124,13 +114,13 @@ pub async fn list(_reader: Reader, service: web::Data<Service>) -> Result<HttpRe
             Projection::History => history(&service, rebuild).await,
         });
     }
-    Ok(reply::ok(&ProjectionsJson { items }))
+    Ok(Reply(ProjectionsJson { items }))
 }
 
 async fn live(service: &Service, rebuild: Option<RebuildJson>) -> Result<ProjectionJson, Problem> {
     let live = Arc::clone(&service.ledger.live());
     let quarantined = Some(live.counts().quarantined);
-    let broke = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the digest broke off");
+    let broke = |_| Problem::broken("the digest broke off");
     let (position, digest) = web::block(move || live.digest_at()).await.map_err(broke)?;
     let (name, digest) = (Projection::Live.name(), Some(digest.to_string()));
     let version = Live::VERSION;
@@ -146,102 +136,62 @@ async fn history(service: &Service, rebuild: Option<RebuildJson>) -> ProjectionJ
     ProjectionJson { name, version, position, digest, unavailable, quarantined: None, rebuild }
 }
 
-/// Build a projection again beside the one that is served, and let it take its place. Progress is in the list.
-#[utoipa::path(post, path = "/projections/{name}/rebuild", operation_id = "rebuild_projection", tag = "projections", security(("operator_key" = [])),
-    params(("name" = inline(Name), Path)),
-    responses(
-        (status = 202, description = "It has begun", body = RebuildJson),
-    ))]
-pub async fn rebuild(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
-    name: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let projection = named(&name)?;
-    service.rebuilds.start(projection).map_err(|why| match why {
-        NotStarted::UnderWay => Problem::new(StatusCode::CONFLICT, "conflict", why.to_string()),
+pub async fn rebuild(operator: Operator, name: Path<Name>) -> Result<Accepted<RebuildJson>, Problem> {
+    let (projection, rebuilds) = (name.projection()?, &operator.service.rebuilds);
+    rebuilds.start(projection).map_err(|why| match why {
+        NotStarted::UnderWay => Problem::conflict(why.to_string()),
         NotStarted::NotReady => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why.to_string()),
     })?;
-    let actor = operator.origin(&context).actor;
-    tracing::info!(%projection, operator = actor.id, "a rebuild was asked for");
-    let begun = service.rebuilds.last(projection).map(RebuildJson::from);
-    Ok(HttpResponse::Accepted().insert_header(("cache-control", "no-store")).json(begun))
+    tracing::info!(%projection, operator = operator.origin.actor.id, "a rebuild was asked for");
+    let begun = rebuilds.last(projection).ok_or_else(|| Problem::not_found("rebuild since the start"))?;
+    Ok(Reply(begun.into()))
 }
 
-/// Read how far the last rebuild of a projection is, or how it ended.
-#[utoipa::path(get, path = "/projections/{name}/rebuild", operation_id = "read_rebuild", tag = "projections", security(("operator_key" = [])),
-    params(("name" = inline(Name), Path)),
-    responses(
-        (status = 200, description = "The last rebuild since the start", body = RebuildJson),
-    ))]
-pub async fn progress(
-    _reader: Reader,
-    service: web::Data<Service>,
-    name: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let last = service.rebuilds.last(named(&name)?);
+pub async fn progress(service: Data<Service>, name: Path<Name>) -> Answer<RebuildJson> {
+    let last = service.rebuilds.last(name.projection()?);
     let last = last.ok_or_else(|| Problem::not_found("rebuild since the start"))?;
-    Ok(reply::ok(&RebuildJson::from(last)))
+    Ok(Reply(last.into()))
 }
 
-/// Call a rebuild off. Until the new copy is served, nothing was changed.
-#[utoipa::path(delete, path = "/projections/{name}/rebuild", operation_id = "cancel_rebuild", tag = "projections", security(("operator_key" = [])),
-    params(("name" = inline(Name), Path)),
-    responses(
-        (status = 204, description = "It will end"),
-    ))]
-pub async fn cancel(
-    _admin: Admin,
-    service: web::Data<Service>,
-    name: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    if service.rebuilds.cancel(named(&name)?) {
-        return Ok(reply::done());
+pub async fn cancel(service: Data<Service>, name: Path<Name>) -> Result<NoContent, Problem> {
+    if service.rebuilds.cancel(name.projection()?) {
+        return Ok(NoContent);
     }
-    Err(Problem::new(StatusCode::CONFLICT, "conflict", "no rebuild of this projection is under way"))
+    Err(Problem::conflict("no rebuild of this projection is under way"))
 }
 
-/// Write a snapshot of the live projection now.
-#[utoipa::path(post, path = "/projections/live/snapshots", operation_id = "take_snapshot", tag = "projections", security(("operator_key" = [])),
-    params(SnapshotWanted),
-    responses(
-        (status = 201, description = "It is written", body = SnapshotJson),
-    ))]
 pub async fn snapshot(
-    _admin: Admin,
-    service: web::Data<Service>,
-    wanted: web::Query<SnapshotWanted>,
-) -> Result<HttpResponse, Problem> {
+    service: Data<Service>,
+    wanted: Query<SnapshotWanted>,
+) -> Result<Created<SnapshotJson>, Problem> {
     let written = match wanted.kept {
         Some(false) => service.ledger.take_snapshot_apart().await,
         Some(true) | None => service.ledger.take_snapshot().await,
     };
     match written {
-        Ok(Some(position)) => Ok(reply::created(&SnapshotJson { position })),
-        Ok(None) => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "conflict",
+        Ok(Some(position)) => Ok(Reply(SnapshotJson { position })),
+        Ok(None) => Err(Problem::conflict(
             "no snapshot is taken before the first event, or while a stream is in quarantine",
         )),
-        Err(error) => {
-            let detail = "the snapshot cannot be written; the log says why";
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail).because(error))
-        }
+        Err(error) => Err(Problem::broken("the snapshot cannot be written; the log says why").because(error)),
     }
 }
 
-/// The name of a projection.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "a description: names are read by Projection")]
-enum Name {
-    Live,
-    History,
+/// The name of a projection, as the path has it.
+#[derive(Debug, Deserialize)]
+pub struct Name(String);
+
+impl Name {
+    fn projection(&self) -> Result<Projection, Problem> {
+        self.0.parse().map_err(|_| Problem::not_found("projection"))
+    }
 }
 
-fn named(name: &str) -> Result<Projection, Problem> {
-    name.parse().map_err(|_| Problem::not_found("projection"))
+impl PathParameters for Name {
+    fn schemas(_: &mut Operation) -> Vec<Value> {
+        let names = Projection::ALL.map(Projection::name);
+        vec![json!({ "type": "string", "enum": names, "description": "The name of a projection." })]
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! live projection. Outcomes that are not known are found out before anything is answered.
 
 mod aside;
+mod authenticate;
 mod follow;
 mod live;
 mod recorded;
@@ -34,6 +35,7 @@ use crate::decisions::{Command, Refusal};
 use crate::store::{Append, Expected, NewRecord, Store, StoreError};
 use crate::tasks::Tasks;
 pub use aside::aside;
+pub use authenticate::AuthenticatedApp;
 pub use follow::{Batch, FollowError, Follower, Progress, Subscriber};
 pub use live::LIVE;
 use live::LiveProjection;

@@ -15,10 +15,8 @@ use crate::store::Record;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Cut {
     /// The last event that counts.
-    #[schema(value_type = u64)]
     pub position: Position,
     /// What had expired by then did not count.
-    #[schema(value_type = String, format = DateTime)]
     pub time: Timestamp,
     /// Whether events before `position` were recorded after `time`, because the clocks of several nodes disagreed:
     /// these do not count. `GET /audit/events?until=` gives those that do.
@@ -37,23 +35,18 @@ impl Cut {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InstallationThen {
     /// Names the installation.
-    #[schema(value_type = String, format = "uuid")]
     pub installation_id: InstallationId,
     /// The app.
-    #[schema(value_type = String)]
     pub client_id: ClientId,
     /// What the app was called.
     pub app_name: String,
     /// Whether at least one token was valid.
     pub installed: bool,
     /// Since when, without a break.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub installed_since: Option<Timestamp>,
     /// When the last token had ended, if none was left.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     /// When a user of the account first approved the app.
-    #[schema(value_type = String, format = DateTime)]
     pub first_granted_at: Timestamp,
     /// What its valid tokens could do, taken together.
     pub scopes: Vec<String>,
@@ -77,18 +70,14 @@ pub struct InstallationThen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenThen {
     /// Names the token.
-    #[schema(value_type = String, format = "uuid")]
     pub token_id: TokenId,
     /// Who had approved.
-    #[schema(value_type = String)]
     pub user_id: UserId,
     /// What it could do.
     pub scopes: Vec<String>,
     /// When it was issued.
-    #[schema(value_type = String, format = DateTime)]
     pub issued_at: Timestamp,
     /// From when on it is refused; none never.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
 }
 
@@ -108,7 +97,6 @@ impl From<&TokenFacts> for TokenThen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AccountThen {
     /// The account.
-    #[schema(value_type = String)]
     pub account_id: AccountId,
     /// As of when.
     pub as_of: Cut,
@@ -120,19 +108,14 @@ pub struct AccountThen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TokenAnswer {
     /// Names the token.
-    #[schema(value_type = String, format = "uuid")]
     pub token_id: TokenId,
     /// The installation it belongs to.
-    #[schema(value_type = String, format = "uuid")]
     pub installation_id: InstallationId,
     /// The app it was issued to.
-    #[schema(value_type = Option<String>)]
     pub client_id: Option<ClientId>,
     /// The account.
-    #[schema(value_type = Option<String>)]
     pub account_id: Option<AccountId>,
     /// Who had approved.
-    #[schema(value_type = Option<String>)]
     pub user_id: Option<UserId>,
     /// As of when.
     pub as_of: Cut,
@@ -152,7 +135,6 @@ pub struct TokenAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Changes {
     /// The account.
-    #[schema(value_type = String)]
     pub account_id: AccountId,
     /// From when.
     pub from: Cut,
@@ -166,10 +148,8 @@ pub struct Changes {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Change {
     /// Names the installation.
-    #[schema(value_type = String, format = "uuid")]
     pub installation_id: InstallationId,
     /// The app.
-    #[schema(value_type = String)]
     pub client_id: ClientId,
     /// What the app was called in the end.
     pub app_name: String,
@@ -180,10 +160,8 @@ pub struct Change {
     /// What it could do in the beginning and not in the end.
     pub scopes_removed: Vec<String>,
     /// Tokens that were valid in the end and not in the beginning.
-    #[schema(value_type = Vec<String>)]
     pub tokens_added: Vec<TokenId>,
     /// Tokens that were valid in the beginning and not in the end.
-    #[schema(value_type = Vec<String>)]
     pub tokens_ended: Vec<TokenId>,
     /// Why no token could be valid in the end, in words, if so; or else in the beginning.
     #[serde(skip_serializing_if = "Option::is_none")]

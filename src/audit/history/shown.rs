@@ -8,62 +8,47 @@ use grantbook_projections::history::HistoryRow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::schema::actor_or_none;
-
 /// One row of history.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AuditEvent)]
-pub struct ShownRow<'a> {
-    #[schema(value_type = u64)]
+pub struct ShownRow {
     position: Position,
-    #[schema(value_type = String, format = DateTime)]
     recorded_at: Timestamp,
     #[serde(rename = "type")]
-    event_type: &'a str,
-    #[schema(value_type = String, format = "uuid")]
+    event_type: String,
     event_id: EventId,
-    #[schema(value_type = String)]
-    stream: &'a StreamName,
-    #[schema(value_type = u64)]
+    stream: StreamName,
     revision: Revision,
-    #[schema(value_type = Option<String>)]
     client_id: Option<ClientId>,
-    #[schema(value_type = Option<String>)]
-    account_id: Option<&'a AccountId>,
-    #[schema(value_type = Option<String>)]
-    user_id: Option<&'a UserId>,
-    #[schema(value_type = Option<String>, format = "uuid")]
+    account_id: Option<AccountId>,
+    user_id: Option<UserId>,
     installation_id: Option<InstallationId>,
-    #[schema(value_type = Vec<String>)]
-    token_ids: &'a [TokenId],
-    #[schema(schema_with = actor_or_none)]
-    actor: Option<&'a Actor>,
-    reason: Option<&'a str>,
-    #[schema(value_type = Option<String>)]
-    request_id: Option<&'a RequestId>,
+    token_ids: Vec<TokenId>,
+    actor: Option<Actor>,
+    reason: Option<String>,
+    request_id: Option<RequestId>,
     /// Whose tokens it ended, if it may have ended those of several users.
-    #[schema(value_type = Vec<String>)]
-    token_users: &'a [UserId],
+    token_users: Vec<UserId>,
 }
 
-impl<'a> From<&'a HistoryRow> for ShownRow<'a> {
-    fn from(row: &'a HistoryRow) -> Self {
+impl From<&HistoryRow> for ShownRow {
+    fn from(row: &HistoryRow) -> Self {
         Self {
             position: row.position,
             recorded_at: row.recorded_at,
-            event_type: &row.event_type,
+            event_type: row.event_type.clone(),
             event_id: row.event_id,
-            stream: &row.stream,
+            stream: row.stream.clone(),
             revision: row.revision,
             client_id: row.client_id,
-            account_id: row.account_id.as_ref(),
-            user_id: row.user_id.as_ref(),
+            account_id: row.account_id.clone(),
+            user_id: row.user_id.clone(),
             installation_id: row.installation_id,
-            token_ids: &row.token_ids,
-            actor: row.actor.as_ref(),
-            reason: row.reason.as_deref(),
-            request_id: row.request_id.as_ref(),
-            token_users: &row.token_users,
+            token_ids: row.token_ids.clone(),
+            actor: row.actor.clone(),
+            reason: row.reason.clone(),
+            request_id: row.request_id.clone(),
+            token_users: row.token_users.clone(),
         }
     }
 }

@@ -3,24 +3,28 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use actix_web::body::BoxBody;
 use actix_web::http::header::{self, Accept, Header as _, Quality};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse, Responder};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantbook_events::codec::STORED_TYPES;
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
-use super::asked::Asked;
-use super::export::{Export, Lines, behind};
+use super::export::{Body, Export, Lines, after_row};
 use super::known;
 use crate::audit::{Filter, Order, ShownRow};
 use crate::connections::Open;
 use crate::http::manage::paging::Limit;
-use crate::http::manage::reply;
-use crate::http::openapi::event_type;
+use crate::http::openapi::describe::{Operation, Output};
 use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 use crate::http::service::Service;
 use crate::ledger::{WhenError, WrittenTime};
 
@@ -30,56 +34,46 @@ use crate::ledger::{WhenError, WrittenTime};
 #[into_params(parameter_in = Query)]
 pub struct Wanted {
     /// On this account.
-    #[param(value_type = Option<String>, nullable = false)]
     account: Option<AccountId>,
     /// About this app, by its client id.
-    #[param(value_type = Option<String>, nullable = false)]
     app: Option<ClientId>,
     /// About a grant or token of this user.
-    #[param(value_type = Option<String>, nullable = false)]
     user: Option<UserId>,
     /// Of this installation.
-    #[param(value_type = Option<String>, nullable = false)]
     installation: Option<InstallationId>,
     /// That issued or ended this token, by its id.
-    #[param(value_type = Option<String>, nullable = false)]
     token: Option<TokenId>,
     /// Done by this user id, client id, operator key id, or part of grantbook.
-    #[param(nullable = false)]
     actor: Option<String>,
     /// Of this type, such as `token-revoked`: one that grantbook knows, or one that is in the ledger.
     #[serde(rename = "type")]
     #[param(schema_with = event_type)]
     event_type: Option<String>,
     /// For this reason, word for word, such as `superseded`: one that grantbook gives, or one that is in the ledger.
-    #[param(nullable = false)]
     reason: Option<String>,
     /// Recorded at this time or later. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
     /// `yesterday`, or how long ago, such as `7d` or `12h`.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(value_type = Option<String>)]
     since: Option<Time>,
     /// Recorded at this time, written as in `since`, or earlier.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(value_type = Option<String>)]
     until: Option<Time>,
-    /// Behind this position.
+    /// After this position.
     #[serde(default, deserialize_with = "after")]
-    #[param(nullable = false)]
     after: Option<u64>,
     /// Before this position.
     #[serde(default, deserialize_with = "before")]
-    #[param(nullable = false)]
     before: Option<u64>,
     /// `newest` first, which is the default, or `oldest` first.
-    #[param(inline, nullable = false)]
+    #[param(inline)]
     order: Option<OrderName>,
     /// `json`, a page; `ndjson` or `csv`, everything. Without it, what the Accept header prefers.
-    #[param(inline, nullable = false)]
+    #[param(inline)]
     format: Option<Format>,
     /// `next_cursor` of the page before, with everything else as it was there.
-    #[param(nullable = false)]
     cursor: Option<String>,
     /// The most items: 1 to 200. Without it, 50 of a page, and all lines.
-    #[param(value_type = Option<u8>, nullable = false, minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<Limit>,
 }
 
@@ -94,6 +88,12 @@ impl TryFrom<String> for Time {
     fn try_from(text: String) -> Result<Self, WhenError> {
         text.parse().map(Self)
     }
+}
+
+/// The types that events have.
+fn event_type() -> Object {
+    let names: Vec<&str> = STORED_TYPES.iter().map(|(name, _)| *name).collect();
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
 
 fn after<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
@@ -130,8 +130,8 @@ enum Format {
 
 /// One page of events.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct EventsJson<'a> {
-    items: Vec<ShownRow<'a>>,
+pub struct EventsJson {
+    items: Vec<ShownRow>,
     /// Asks for the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -233,60 +233,74 @@ impl Cursor {
     }
 }
 
-/// Read events, filtered, in pages (JSON) or all of them (NDJSON, CSV).
-#[utoipa::path(get, path = "/audit/events", operation_id = "list_audit_events", tag = "audit", security(("operator_key" = [])),
-    params(Wanted),
-    responses(
-        (status = 200, description = "One page, or everything, one event a line", content(
-            (EventsJson = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-    ))]
 pub async fn list(
-    _asked: Asked,
     request: HttpRequest,
-    service: web::Data<Service>,
-    wanted: web::Query<Wanted>,
-) -> Result<HttpResponse, Problem> {
+    service: Data<Service>,
+    wanted: Query<Wanted>,
+) -> Result<Events, Problem> {
     let (filter, order) = (wanted.filter(service.ledger.now()), wanted.order());
     service.history.reached(service.ledger.live().position()).await?;
     known::must_be(&service.history, &filter).await?;
+    let mut from_here = filter;
+    if let Some(cursor) = &wanted.cursor {
+        after_row(&mut from_here, order, Cursor::read(cursor, &wanted)?);
+    }
     let (media_type, lines) = match wanted.format(&request) {
-        Format::Json => return page(&service, &wanted, filter, order).await,
+        Format::Json => return page(&service, &wanted, from_here, order).await.map(Events::Page),
         Format::Ndjson => ("application/x-ndjson", Lines::Ndjson),
         Format::Csv => ("text/csv; charset=utf-8; header=present", Lines::Csv),
     };
-    let mut from_here = filter.clone();
-    if let Some(cursor) = &wanted.cursor {
-        behind(&mut from_here, order, Cursor::read(cursor, &wanted)?);
-    }
     // What is recorded from here on is for the next answer, or this one might never end.
     let filter = Filter { up_to: Some(service.history.progress().position), ..from_here };
     let most = wanted.limit.map(|limit| Limit::or_default(Some(limit)));
     let export = Export { history: Arc::clone(&service.history), filter, order, lines, most };
     let body = export.start(&service.exports, request.conn_data::<Arc<Open>>().cloned())?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, media_type))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .streaming(body))
+    Ok(Events::All(media_type, body))
 }
 
 async fn page(
     service: &Service,
     wanted: &Wanted,
-    filter: Filter,
+    from_here: Filter,
     order: Order,
-) -> Result<HttpResponse, Problem> {
+) -> Result<EventsJson, Problem> {
     let limit = Limit::or_default(wanted.limit);
-    let mut from_here = filter.clone();
-    if let Some(cursor) = &wanted.cursor {
-        behind(&mut from_here, order, Cursor::read(cursor, wanted)?);
-    }
     // One row more than fits tells whether there is a next page.
     let mut rows = service.history.rows(from_here, order, limit + 1).await?;
     let is_more = rows.len() > limit;
     rows.truncate(limit);
     let last = rows.last().filter(|_| is_more);
     let next_cursor = last.map(|last| Cursor::write(last.position, wanted));
-    Ok(reply::ok(&EventsJson { items: rows.iter().map(ShownRow::from).collect(), next_cursor }))
+    Ok(EventsJson { items: rows.iter().map(ShownRow::from).collect(), next_cursor })
+}
+
+/// One page, or everything.
+#[derive(Debug)]
+pub enum Events {
+    Page(EventsJson),
+    All(&'static str, Body),
+}
+
+impl Responder for Events {
+    type Body = BoxBody;
+
+    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
+        match self {
+            Self::Page(page) => Reply::<_, 200>(page).respond_to(request),
+            Self::All(media_type, body) => HttpResponse::Ok()
+                .insert_header((header::CONTENT_TYPE, media_type))
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .streaming(body),
+        }
+    }
+}
+
+impl Output for Events {
+    fn describe(operation: &mut Operation) {
+        let (page, text) = (operation.schema::<EventsJson>(), json!({ "type": "string" }));
+        let forms = [("application/json", page), ("application/x-ndjson", text.clone()), ("text/csv", text)];
+        operation.answers_with(200, &forms);
+    }
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl Export {
             is_first = false;
             match rows.last() {
                 Some(last) if rows.len() == ROWS_AT_ONCE && self.most != Some(0) => {
-                    behind(&mut self.filter, self.order, last.position);
+                    after_row(&mut self.filter, self.order, last.position);
                 }
                 Some(_) | None => return Ok(()),
             }
@@ -148,8 +148,8 @@ impl Export {
     }
 }
 
-/// What is left of a list behind a position.
-pub(super) fn behind(filter: &mut Filter, order: Order, last: Position) {
+/// What is left of a list after a row.
+pub(super) fn after_row(filter: &mut Filter, order: Order, last: Position) {
     match order {
         Order::NewestFirst => filter.before = Some(last),
         Order::OldestFirst => filter.after = Some(last),
@@ -158,7 +158,7 @@ pub(super) fn behind(filter: &mut Filter, order: Order, last: Position) {
 
 /// Parts as they come. One that was broken off ends with an error, so that nobody takes it for the whole.
 #[derive(Debug)]
-pub(super) struct Body {
+pub struct Body {
     parts: mpsc::Receiver<Bytes>,
     is_whole: Arc<AtomicBool>,
 }
@@ -181,7 +181,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::http::manage::given::Given;
+    use crate::http::testing::Given;
 
     /// Nothing a test waits for may take longer.
     const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,11 +1,11 @@
 //! `/audit`: questions about history, for auditors. Every question is itself logged: who asked, through which
 //! request, and what.
 
-pub mod asked;
 pub mod events;
 pub mod export;
 mod known;
 pub mod past;
+pub(super) mod questions;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,14 @@
 
 use std::str::FromStr;
 
-use actix_web::{HttpResponse, web};
+use actix_web::web::{Data, Path, Query};
 use grantbook_events::{AccountId, TokenId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::asked::Asked;
 use crate::audit::{AccountThen, Changes, Past, TokenAnswer};
-use crate::http::manage::reply;
 use crate::http::problem::Problem;
+use crate::http::reply::{Answer, Reply};
 use crate::http::service::Service;
 use crate::ledger::{Ledger, Until, When, WhenError};
 
@@ -33,11 +32,11 @@ impl TryFrom<String> for Point {
 #[into_params(parameter_in = Query)]
 pub struct AccountAsOf {
     /// The account.
-    #[param(value_type = Option<String>, required = true, nullable = false)]
+    #[param(required = true)]
     account: Option<AccountId>,
     /// As of this position or time; now without. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
     /// `yesterday`, or how long ago, such as `7d` or `12h`.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(value_type = Option<String>)]
     as_of: Option<Point>,
 }
 
@@ -48,7 +47,7 @@ pub struct AccountAsOf {
 pub struct AsOf {
     /// As of this position or time; now without. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
     /// `yesterday`, or how long ago, such as `7d` or `12h`.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(value_type = Option<String>)]
     as_of: Option<Point>,
 }
 
@@ -58,13 +57,13 @@ pub struct AsOf {
 #[into_params(parameter_in = Query)]
 pub struct FromTo {
     /// The account.
-    #[param(value_type = Option<String>, required = true, nullable = false)]
+    #[param(required = true)]
     account: Option<AccountId>,
     /// From this position or time, written as in `as_of` of `/audit/installations`.
-    #[param(value_type = Option<String>, required = true, nullable = false)]
+    #[param(value_type = Option<String>, required = true)]
     from: Option<Point>,
     /// To this position or time, which is not before `from`; now without.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(value_type = Option<String>)]
     to: Option<Point>,
 }
 
@@ -76,56 +75,24 @@ fn until(point: Option<Point>, ledger: &Ledger) -> Until {
     point.map(|point| point.0.until(ledger.now())).unwrap_or_default()
 }
 
-/// Read which apps were installed on an account, with which scopes and tokens, since when.
-#[utoipa::path(get, path = "/audit/installations", operation_id = "list_installations_as_of", tag = "audit", security(("operator_key" = [])),
-    params(AccountAsOf),
-    responses(
-        (status = 200, description = "Every app that anybody had approved by then, and the position and time that this is as of", body = AccountThen),
-    ))]
-pub async fn installations(
-    _asked: Asked,
-    service: web::Data<Service>,
-    asked: web::Query<AccountAsOf>,
-) -> Result<HttpResponse, Problem> {
+pub async fn installations(service: Data<Service>, asked: Query<AccountAsOf>) -> Answer<AccountThen> {
     let AccountAsOf { account, as_of } = asked.into_inner();
     let account = required(account, "account", "acme")?;
     let past = Past::new(&service.ledger, &service.history);
-    Ok(reply::ok(&past.account(&account, until(as_of, &service.ledger)).await?))
+    Ok(Reply(past.account(&account, until(as_of, &service.ledger)).await?))
 }
 
-/// Read whether a token was valid, and why or why not.
-#[utoipa::path(get, path = "/audit/token/{token_id}", operation_id = "read_token_as_of", tag = "audit", security(("operator_key" = [])),
-    params(("token_id" = String, Path), AsOf),
-    responses(
-        (status = 200, description = "Whether it was valid, why or why not, and the event that says so", body = TokenAnswer),
-    ))]
-pub async fn token(
-    _asked: Asked,
-    service: web::Data<Service>,
-    id: web::Path<TokenId>,
-    asked: web::Query<AsOf>,
-) -> Result<HttpResponse, Problem> {
+pub async fn token(service: Data<Service>, id: Path<TokenId>, asked: Query<AsOf>) -> Answer<TokenAnswer> {
     let past = Past::new(&service.ledger, &service.history);
     let answer = past.token(*id, until(asked.as_of, &service.ledger)).await?;
-    Ok(reply::ok(&answer.ok_or_else(|| Problem::not_found("token"))?))
+    answer.map(Reply).ok_or_else(|| Problem::not_found("token"))
 }
 
-/// Read what changed on an account from one time to another.
-#[utoipa::path(get, path = "/audit/diff", operation_id = "read_changes", tag = "audit", security(("operator_key" = [])),
-    params(FromTo),
-    responses(
-        (status = 200, description = "What is different, and the positions and times compared", body = Changes),
-    ))]
-pub async fn diff(
-    _asked: Asked,
-    service: web::Data<Service>,
-    asked: web::Query<FromTo>,
-) -> Result<HttpResponse, Problem> {
+pub async fn diff(service: Data<Service>, asked: Query<FromTo>) -> Answer<Changes> {
     let FromTo { account, from, to } = asked.into_inner();
     let account = required(account, "account", "acme")?;
     let from = required(from, "from", "2026-01-31T12:00:00Z")?;
     let past = Past::new(&service.ledger, &service.history);
-    Ok(reply::ok(
-        &past.changes(&account, until(Some(from), &service.ledger), until(to, &service.ledger)).await?,
-    ))
+    let (from, to) = (until(Some(from), &service.ledger), until(to, &service.ledger));
+    Ok(Reply(past.changes(&account, from, to).await?))
 }

@@ -7,7 +7,7 @@ use actix_web::test::TestRequest;
 use grantbook_events::Role;
 use serde_json::{Value, json};
 
-use crate::http::manage::given::{Given, count_of};
+use crate::http::testing::{Given, count_of};
 
 /// Every item of a list, page by page; `between` happens after each page.
 async fn pages(given: &Given, query: &str, between: impl AsyncFn()) -> Vec<Value> {

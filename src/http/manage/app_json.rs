@@ -2,13 +2,13 @@
 
 use grantbook_events::{ClientId, SecretId, Timestamp, TokenPolicy};
 use grantbook_projections::{AppStatus, ClientSecret, RegisteredApp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 /// An app.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AppJson {
-    #[schema(value_type = String, example = "5f0c61a1b1f24a2c8d0c7a3e5f6b7c8d")]
+    #[schema(example = "5f0c61a1b1f24a2c8d0c7a3e5f6b7c8d")]
     client_id: ClientId,
     /// Shown on the consent page.
     name: String,
@@ -22,29 +22,17 @@ pub struct AppJson {
     scopes: Vec<String>,
     /// Whether it has a client secret (RFC 6749 section 2.1).
     confidential: bool,
-    token_policy: TokenPolicyJson,
+    token_policy: TokenPolicy,
     status: StatusJson,
     /// The client secrets that are accepted, oldest first; never the secrets themselves.
     secrets: Vec<SecretJson>,
-    #[schema(value_type = String, format = DateTime)]
     registered_at: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
     changed_at: Timestamp,
-}
-
-/// How long the app's access tokens live.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TokenPolicyJson {
-    /// Seconds from issue to expiry, at most a year; absent or null for tokens that do not expire.
-    #[schema(minimum = 1, maximum = 31_622_400)]
-    lifetime_seconds: Option<u64>,
 }
 
 /// Whether the app's codes and tokens count.
 #[derive(Debug, Serialize, ToSchema)]
 struct StatusJson {
-    #[schema(inline)]
     state: StateJson,
     /// Why it is not active; absent if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,14 +53,12 @@ enum StateJson {
 
 /// A client secret, by its name.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SecretJson {
-    #[schema(value_type = String, format = "uuid")]
+pub struct SecretJson {
     secret_id: SecretId,
-    #[schema(value_type = String, format = DateTime)]
     added_at: Timestamp,
     /// From when on it is refused; absent while no end is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    #[schema(nullable = false)]
     retires_at: Option<Timestamp>,
 }
 
@@ -86,24 +72,12 @@ impl AppJson {
             redirect_uris: app.redirect_uris.clone(),
             scopes: app.scopes.clone(),
             confidential: app.confidential,
-            token_policy: app.token_policy.into(),
+            token_policy: app.token_policy,
             status: (&app.status).into(),
             secrets: app.live_secrets(now).map(SecretJson::from).collect(),
             registered_at: app.registered_at,
             changed_at: app.changed_at,
         }
-    }
-}
-
-impl From<TokenPolicy> for TokenPolicyJson {
-    fn from(policy: TokenPolicy) -> Self {
-        Self { lifetime_seconds: policy.lifetime_seconds }
-    }
-}
-
-impl From<TokenPolicyJson> for TokenPolicy {
-    fn from(policy: TokenPolicyJson) -> Self {
-        Self { lifetime_seconds: policy.lifetime_seconds }
     }
 }
 

@@ -3,24 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::{HttpResponse, web};
+use actix_web::web::{Data, Path, Query};
 use grantbook_events::{AppEvent, ClientId, Event, NewSecret, SecretId, StreamKind, TokenPolicy};
 use grantbook_projections::RegisteredApp;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::app_json::{SecretJson, TokenPolicyJson};
-use super::body::Body;
+use super::app_json::SecretJson;
 use super::paging::{Page, Paging};
-use super::reply::{self, ShownOnce};
-use super::{AppJson, DoneBefore, Note, Why, done_before, settle};
+use super::{AppJson, DoneBefore, Note, Why, done_before};
 use crate::decisions::{
     Changes, DeleteApp, Refusal, RegisterApp, Registration, ResumeApp, RetireSecret, RotateSecret,
     SuspendApp, UpdateApp,
 };
-use crate::http::context::Context;
-use crate::http::operator::{Admin, Reader};
+use crate::http::input::Body;
+use crate::http::operator::Operator;
 use crate::http::problem::Problem;
+use crate::http::reply::{Answer, Created, CreatedAt, Ended, NoContent, Reply, ShownOnce};
 use crate::http::service::Service;
 use crate::secrets;
 
@@ -52,7 +51,7 @@ pub struct NewApp {
     confidential: bool,
     /// How long its tokens live: for ever unless this says otherwise.
     #[serde(default)]
-    token_policy: TokenPolicyJson,
+    token_policy: TokenPolicy,
 }
 
 const fn yes() -> bool {
@@ -61,12 +60,12 @@ const fn yes() -> bool {
 
 /// An app that was just registered.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct NewAppJson {
+pub struct NewAppJson {
     #[serde(flatten)]
     app: AppJson,
     /// The client secret. It is shown here and never again; absent for a public client.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
+    #[schema(nullable = false)]
     client_secret: Option<ShownOnce>,
 }
 
@@ -95,7 +94,7 @@ pub struct AppChanges {
     /// For tokens issued from now on.
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
-    token_policy: Option<TokenPolicyJson>,
+    token_policy: Option<TokenPolicy>,
 }
 
 /// Reads a field that is there, so that null is a value of the field and not its absence.
@@ -116,12 +115,10 @@ pub struct Rotation {
 
 /// A new client secret.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct NewSecretJson {
+pub struct NewSecretJson {
     /// Names the secret.
-    #[schema(value_type = String, format = "uuid")]
     secret_id: SecretId,
     /// The client secret. It is shown here and never again.
-    #[schema(value_type = String)]
     client_secret: ShownOnce,
     /// The app's client secrets now, oldest first.
     secrets: Vec<SecretJson>,
@@ -140,21 +137,13 @@ pub struct Reason {
     reason: String,
 }
 
-/// Register an app.
-#[utoipa::path(post, path = "/apps", operation_id = "register_app", tag = "apps", security(("operator_key" = [])),
-    request_body = NewApp,
-    responses(
-        (status = 201, description = "Registered. The secret is shown this once.", body = NewAppJson,
-            headers(("Location" = String, description = "Where to read the app"))),
-    ))]
 pub async fn register(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
+    operator: Operator,
     Body(body): Body<NewApp>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<CreatedAt<NewAppJson>, Problem> {
+    let service = &operator.service;
     let client_id = secrets::new_client_id();
-    let secret = body.confidential.then(|| mint_secret(&service));
+    let secret = body.confidential.then(|| mint_secret(service));
     let new_secret = secret.as_ref().map(|(named, _)| named.clone());
     let registration = Registration {
         name: body.name,
@@ -162,86 +151,49 @@ pub async fn register(
         homepage: body.homepage,
         redirect_uris: body.redirect_uris,
         scopes: body.scopes,
-        token_policy: body.token_policy.into(),
+        token_policy: body.token_policy,
     };
     let command = RegisterApp::new(client_id, new_secret, &registration, &service.scopes);
-    settle(&service, &operator, &context, &command.map_err(Refusal::from)?).await?;
-    let app = shown(&service, client_id)?;
-    let answer = NewAppJson { app, client_secret: secret.map(|(_, plain)| plain) };
-    Ok(reply::created_at(service.url(&format!("/apps/{client_id}")), &answer))
+    operator.settle(&command.map_err(Refusal::from)?).await?;
+    let app = app_json(service, client_id)?;
+    let body = NewAppJson { app, client_secret: secret.map(|(_, plain)| plain) };
+    Ok(CreatedAt { location: service.url(&format!("/apps/{client_id}")), body })
 }
 
-/// List the apps, deleted ones too, in order of registration.
-#[utoipa::path(get, path = "/apps", operation_id = "list_apps", tag = "apps", security(("operator_key" = [])),
-    params(Paging),
-    responses(
-        (status = 200, description = "One page of apps", body = Page<AppJson>),
-    ))]
-pub async fn list(
-    _reader: Reader,
-    service: web::Data<Service>,
-    paging: web::Query<Paging>,
-) -> Result<HttpResponse, Problem> {
+pub async fn list(service: Data<Service>, paging: Query<Paging>) -> Answer<Page<AppJson>> {
     let now = service.ledger.recorded_now();
     let rows = |skip, limit| service.ledger.live().apps(skip, limit);
-    Ok(reply::ok(&paging.page(rows, |app| Some(AppJson::new(app, now)))))
+    Ok(Reply(paging.page(rows, |app| Some(AppJson::new(app, now)))))
 }
 
-/// Read an app.
-#[utoipa::path(get, path = "/apps/{client_id}", operation_id = "read_app", tag = "apps", security(("operator_key" = [])),
-    params(("client_id" = String, Path)),
-    responses(
-        (status = 200, description = "The app", body = AppJson),
-    ))]
-pub async fn read(
-    _reader: Reader,
-    service: web::Data<Service>,
-    client_id: web::Path<ClientId>,
-) -> Result<HttpResponse, Problem> {
-    Ok(reply::ok(&shown(&service, *client_id)?))
+pub async fn read(service: Data<Service>, client_id: Path<ClientId>) -> Answer<AppJson> {
+    app_json(&service, *client_id).map(Reply)
 }
 
-/// Change an app. What the body does not name stays.
-#[utoipa::path(patch, path = "/apps/{client_id}", operation_id = "update_app", tag = "apps", security(("operator_key" = [])),
-    params(("client_id" = String, Path)),
-    request_body = Option<AppChanges>,
-    responses(
-        (status = 200, description = "The app as it is now", body = AppJson),
-    ))]
 pub async fn update(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
-    client_id: web::Path<ClientId>,
+    operator: Operator,
+    client_id: Path<ClientId>,
     Body(body): Body<AppChanges>,
-) -> Result<HttpResponse, Problem> {
+) -> Answer<AppJson> {
     let changes = Changes {
         name: body.name,
         owner: body.owner,
         homepage: body.homepage.map(Option::unwrap_or_default),
         redirect_uris: body.redirect_uris,
         scopes: body.scopes,
-        token_policy: body.token_policy.map(TokenPolicy::from),
+        token_policy: body.token_policy,
     };
-    let command = UpdateApp::new(*client_id, &changes, &service.scopes).map_err(Refusal::from)?;
-    settle(&service, &operator, &context, &command).await?;
-    Ok(reply::ok(&shown(&service, *client_id)?))
+    let command = UpdateApp::new(*client_id, &changes, &operator.service.scopes).map_err(Refusal::from)?;
+    operator.settle(&command).await?;
+    app_json(&operator.service, *client_id).map(Reply)
 }
 
-/// Rotate the client secret: a new one is accepted at once, the old one goes on for the overlap.
-#[utoipa::path(post, path = "/apps/{client_id}/secrets", tag = "apps", security(("operator_key" = [])),
-    params(("client_id" = String, Path)),
-    request_body = Option<Rotation>,
-    responses(
-        (status = 201, description = "Rotated. The secret is shown this once.", body = NewSecretJson),
-    ))]
 pub async fn rotate_secret(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
-    client_id: web::Path<ClientId>,
+    operator: Operator,
+    client_id: Path<ClientId>,
     Body(body): Body<Rotation>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<Created<NewSecretJson>, Problem> {
+    let service = &operator.service;
     let overlap = match body.overlap_seconds {
         Some(seconds) if seconds > MAX_OVERLAP_SECONDS => {
             return Err(Problem::bad_request(format!(
@@ -251,95 +203,56 @@ pub async fn rotate_secret(
         Some(seconds) => Duration::from_secs(seconds),
         None => service.rotation_overlap,
     };
-    let (secret, client_secret) = mint_secret(&service);
+    let (secret, client_secret) = mint_secret(service);
     let secret_id = secret.secret_id;
-    let command = RotateSecret { client_id: *client_id, secret, overlap };
-    settle(&service, &operator, &context, &command).await?;
-    let (app, now) = (known(&service, *client_id)?, service.ledger.recorded_now());
+    operator.settle(&RotateSecret { client_id: *client_id, secret, overlap }).await?;
+    let (app, now) = (known_app(service, *client_id)?, service.ledger.recorded_now());
     let secrets = app.live_secrets(now).map(SecretJson::from).collect();
-    Ok(reply::created(&NewSecretJson { secret_id, client_secret, secrets }))
+    Ok(Reply(NewSecretJson { secret_id, client_secret, secrets }))
 }
 
-/// Retire a client secret at once. The last one cannot be retired.
-#[utoipa::path(delete, path = "/apps/{client_id}/secrets/{secret_id}", tag = "apps", security(("operator_key" = [])),
-    params(("client_id" = String, Path), ("secret_id" = String, Path), Note),
-    responses(
-        (status = 204, description = "The secret is refused from now on"),
-        (status = 200, description = "It was retired before: when and by whom", body = DoneBefore),
-    ))]
 pub async fn retire_secret(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
-    ids: web::Path<(ClientId, SecretId)>,
-    said: web::Query<Note>,
-) -> Result<HttpResponse, Problem> {
+    operator: Operator,
+    ids: Path<(ClientId, SecretId)>,
+    Query(Note { note }): Query<Note>,
+) -> Result<Ended<DoneBefore>, Problem> {
     let (client_id, secret_id) = ids.into_inner();
-    let command = RetireSecret { client_id, secret_id, note: said.into_inner().note };
-    if !settle(&service, &operator, &context, &command).await? {
-        return Ok(reply::done());
+    if !operator.settle(&RetireSecret { client_id, secret_id, note }).await? {
+        return Ok(Ended::Now);
     }
     let is_it = |event: &Event| match event {
         Event::App(AppEvent::SecretRetired(retired)) => retired.secret_id == secret_id,
         Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) => false,
     };
-    done_before(&service, StreamKind::App(client_id), is_it).await
+    done_before(&operator.service, StreamKind::App(client_id), is_it).await
 }
 
-/// Suspend an app: its codes die, and its tokens do not count until it is resumed.
-#[utoipa::path(post, path = "/apps/{client_id}/suspend", operation_id = "suspend_app", tag = "apps", security(("operator_key" = [])),
-    params(("client_id" = String, Path)),
-    request_body = Reason,
-    responses(
-        (status = 200, description = "The app as it is now", body = AppJson),
-    ))]
 pub async fn suspend(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
-    client_id: web::Path<ClientId>,
-    Body(body): Body<Reason>,
-) -> Result<HttpResponse, Problem> {
-    let command = SuspendApp { client_id: *client_id, reason: body.reason };
-    settle(&service, &operator, &context, &command).await?;
-    Ok(reply::ok(&shown(&service, *client_id)?))
+    operator: Operator,
+    client_id: Path<ClientId>,
+    Body(Reason { reason }): Body<Reason>,
+) -> Answer<AppJson> {
+    operator.settle(&SuspendApp { client_id: *client_id, reason }).await?;
+    app_json(&operator.service, *client_id).map(Reply)
 }
 
-/// Resume a suspended app: its tokens count again.
-#[utoipa::path(post, path = "/apps/{client_id}/resume", operation_id = "resume_app", tag = "apps", security(("operator_key" = [])),
-    params(("client_id" = String, Path)),
-    request_body = Reason,
-    responses(
-        (status = 200, description = "The app as it is now", body = AppJson),
-    ))]
 pub async fn resume(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
-    client_id: web::Path<ClientId>,
-    Body(body): Body<Reason>,
-) -> Result<HttpResponse, Problem> {
-    let command = ResumeApp { client_id: *client_id, reason: body.reason };
-    settle(&service, &operator, &context, &command).await?;
-    Ok(reply::ok(&shown(&service, *client_id)?))
+    operator: Operator,
+    client_id: Path<ClientId>,
+    Body(Reason { reason }): Body<Reason>,
+) -> Answer<AppJson> {
+    operator.settle(&ResumeApp { client_id: *client_id, reason }).await?;
+    app_json(&operator.service, *client_id).map(Reply)
 }
 
-/// Delete an app for good, and with it every code and token.
-#[utoipa::path(delete, path = "/apps/{client_id}", operation_id = "delete_app", tag = "apps", security(("operator_key" = [])),
-    params(("client_id" = String, Path), Why),
-    responses(
-        (status = 204, description = "The app is gone; its history stays"),
-    ))]
 pub async fn delete(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
-    client_id: web::Path<ClientId>,
-    why: web::Query<Why>,
-) -> Result<HttpResponse, Problem> {
-    let command = DeleteApp { client_id: *client_id, reason: why.into_inner().required()? };
-    settle(&service, &operator, &context, &command).await?;
-    Ok(reply::done())
+    operator: Operator,
+    client_id: Path<ClientId>,
+    why: Query<Why>,
+) -> Result<NoContent, Problem> {
+    let reason = why.into_inner().required()?;
+    operator.settle(&DeleteApp { client_id: *client_id, reason }).await?;
+    Ok(NoContent)
 }
 
 fn mint_secret(service: &Service) -> (NewSecret, ShownOnce) {
@@ -348,10 +261,10 @@ fn mint_secret(service: &Service) -> (NewSecret, ShownOnce) {
     (NewSecret { secret_id, digest: plain.digest() }, ShownOnce(plain))
 }
 
-fn known(service: &Service, client_id: ClientId) -> Result<Arc<RegisteredApp>, Problem> {
+fn known_app(service: &Service, client_id: ClientId) -> Result<Arc<RegisteredApp>, Problem> {
     service.ledger.live().app(&client_id).ok_or_else(|| Problem::not_found("app"))
 }
 
-fn shown(service: &Service, client_id: ClientId) -> Result<AppJson, Problem> {
-    Ok(AppJson::new(&*known(service, client_id)?, service.ledger.recorded_now()))
+fn app_json(service: &Service, client_id: ClientId) -> Result<AppJson, Problem> {
+    Ok(AppJson::new(&*known_app(service, client_id)?, service.ledger.recorded_now()))
 }

@@ -1,22 +1,23 @@
 //! `/installations`: which apps are on which accounts, what happened there, and uninstalling.
 
-use actix_web::{HttpResponse, web};
+use actix_web::web::{Data, Path, Query};
 use grantbook_events::{
-    AccountId, Actor, ClientId, EventId, InstallationId, Position, RequestId, Revision, ShownEvent,
-    StreamKind, StreamName, Timestamp, TokenId, UninstallReason, UserId,
+    AccountId, ClientId, InstallationId, Recorded, ShownEvent, StreamKind, Timestamp, TokenId,
+    UninstallReason, UserId,
 };
 use grantbook_projections::live::{InstallationFacts, Live, TokenFacts};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use serde_json::value::{RawValue, to_raw_value};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use super::Note;
 use super::paging::{Cursor, Limit, Page, Paging};
-use super::{Note, reply, settle};
-use crate::audit::{Moment, Past, actor_schema};
+use crate::audit::{Moment, Past};
 use crate::decisions::UninstallApp;
-use crate::http::context::Context;
-use crate::http::operator::{Admin, Reader};
+use crate::http::operator::Operator;
 use crate::http::problem::Problem;
+use crate::http::reply::{Answer, Reply};
 use crate::http::service::Service;
 use crate::ledger::LedgerError;
 
@@ -26,19 +27,17 @@ use crate::ledger::LedgerError;
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// Those of this app, by its client id.
-    #[param(value_type = Option<String>, nullable = false)]
     app: Option<ClientId>,
     /// Those on this account.
-    #[param(value_type = Option<String>, nullable = false)]
     account: Option<AccountId>,
     /// Only those installed now, or only those that are not.
-    #[param(value_type = Option<bool>, nullable = false)]
+    #[param(value_type = Option<bool>)]
     installed: Option<Installed>,
     /// `next_cursor` of the page before; the first page without.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor>,
     /// The most items of the page: 1 to 200, 50 by default.
-    #[param(value_type = Option<u8>, nullable = false, minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<Limit>,
 }
 
@@ -56,26 +55,20 @@ impl TryFrom<String> for Installed {
 
 /// One app on one account.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct InstallationJson {
-    #[schema(value_type = String, format = "uuid")]
+pub struct InstallationJson {
     installation_id: InstallationId,
-    #[schema(value_type = String)]
     client_id: ClientId,
     /// What the app is called; null if nothing is known of it any more.
     app_name: Option<String>,
     /// As the host platform names it.
-    #[schema(value_type = String)]
     account_id: AccountId,
     /// Whether at least one token is valid.
     installed: bool,
     /// Since when, without a break; null while it is not installed.
-    #[schema(value_type = Option<String>, format = DateTime)]
     installed_since: Option<Timestamp>,
     /// When the last token ended; null while it is installed, or if it never was.
-    #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
     /// When a user of the account first approved the app.
-    #[schema(value_type = String, format = DateTime)]
     first_granted_at: Timestamp,
     /// Counts uninstalls.
     epoch: u32,
@@ -91,7 +84,7 @@ pub(crate) struct InstallationJson {
 
 /// One app on one account, with its tokens.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct InstallationWithTokensJson {
+pub struct InstallationWithTokensJson {
     #[serde(flatten)]
     installation: InstallationJson,
     /// The valid tokens, oldest first; never the tokens themselves.
@@ -102,26 +95,21 @@ pub(crate) struct InstallationWithTokensJson {
 
 /// A token, by its name.
 #[derive(Debug, Serialize, ToSchema)]
-struct TokenJson {
-    #[schema(value_type = String, format = "uuid")]
+pub struct TokenJson {
     token_id: TokenId,
     /// Who approved, as the host platform names them.
-    #[schema(value_type = String)]
     user_id: UserId,
     /// Canonical names of its scopes.
     scopes: Vec<String>,
-    #[schema(value_type = String, format = DateTime)]
     issued_at: Timestamp,
     /// From when on it is refused; null never.
-    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }
 
 /// What an uninstall ended.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct UninstalledJson {
+pub struct UninstalledJson {
     /// The tokens that it ended; empty if the app was not installed any more.
-    #[schema(value_type = Vec<String>)]
     token_ids: Vec<TokenId>,
     /// Whether nothing was left to end, so that nothing happened.
     already: bool,
@@ -131,64 +119,28 @@ pub(crate) struct UninstalledJson {
     ended_by: Option<Moment>,
 }
 
-/// One event with its envelope.
-#[derive(Debug, Serialize, ToSchema)]
-struct EventJson<'a> {
-    #[schema(value_type = u64)]
-    position: Position,
-    stream: &'a str,
-    /// Its place in the stream.
-    #[schema(value_type = u64)]
-    revision: Revision,
-    #[schema(value_type = String, format = "uuid")]
-    event_id: EventId,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    /// The version of `data`.
-    version: u16,
-    #[schema(value_type = String, format = DateTime)]
-    recorded_at: Timestamp,
-    #[schema(schema_with = actor_schema)]
-    actor: &'a Actor,
-    #[schema(value_type = String)]
-    request_id: &'a RequestId,
-    /// The event this one follows from, if any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = "uuid", nullable = false)]
-    caused_by: Option<EventId>,
-    /// What happened: other fields for each type and version, without digests of secrets.
-    #[schema(value_type = Object)]
-    data: &'a Value,
+/// One event with its envelope, without digests of secrets.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct EventJson(Box<RawValue>);
+
+impl EventJson {
+    fn new(recorded: &Recorded) -> Result<Self, Problem> {
+        let shown = ShownEvent::new(recorded).map_err(LedgerError::from)?;
+        let json = to_raw_value(&shown);
+        json.map(Self).map_err(|error| Problem::broken("the event cannot be written as JSON").because(error))
+    }
 }
 
-impl<'a> From<&'a ShownEvent<'_>> for EventJson<'a> {
-    fn from(shown: &'a ShownEvent<'_>) -> Self {
-        let ShownEvent {
-            position,
-            stream,
-            revision,
-            event_id,
-            type_name,
-            version,
-            recorded_at,
-            actor,
-            request_id,
-            caused_by,
-            data,
-        } = shown;
-        Self {
-            position: *position,
-            stream,
-            revision: *revision,
-            event_id: *event_id,
-            event_type: type_name,
-            version: *version,
-            recorded_at: *recorded_at,
-            actor,
-            request_id,
-            caused_by: *caused_by,
-            data,
-        }
+impl PartialSchema for EventJson {
+    fn schema() -> RefOr<Schema> {
+        ShownEvent::schema()
+    }
+}
+
+impl ToSchema for EventJson {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ShownEvent::schemas(schemas);
     }
 }
 
@@ -225,51 +177,32 @@ impl From<&TokenFacts> for TokenJson {
     }
 }
 
-/// List installations of an app or on an account, ended ones too, in order of first approval.
-#[utoipa::path(get, path = "/installations", operation_id = "list_installations", tag = "installations", security(("operator_key" = [])),
-    params(Which),
-    responses(
-        (status = 200, description = "One page of installations", body = Page<InstallationJson>),
-    ))]
-pub async fn list(
-    _reader: Reader,
-    service: web::Data<Service>,
-    which: web::Query<Which>,
-) -> Result<HttpResponse, Problem> {
+pub async fn list(service: Data<Service>, which: Query<Which>) -> Answer<Page<InstallationJson>> {
     let (live, now) = (service.ledger.live(), service.ledger.recorded_now());
     let paging = Paging { cursor: which.cursor, limit: which.limit };
     let wanted = |facts: &InstallationFacts| {
         let matches = which.installed.is_none_or(|installed| installed.0 == facts.is_installed());
         matches.then(|| InstallationJson::new(facts, &live))
     };
-    let page = match (&which.app, &which.account) {
-        (Some(app), None) if live.app(app).is_none() => return Err(Problem::not_found("app")),
+    match (&which.app, &which.account) {
+        (Some(app), None) if live.app(app).is_none() => Err(Problem::not_found("app")),
         (Some(app), None) => {
-            paging.page(|skip, limit| live.installations_of_app(app, skip, limit, now), wanted)
+            let rows = |skip, limit| live.installations_of_app(app, skip, limit, now);
+            Ok(Reply(paging.page(rows, wanted)))
         }
         (None, Some(account)) => {
-            paging.page(|skip, limit| live.installations_on_account(account, skip, limit, now), wanted)
+            let rows = |skip, limit| live.installations_on_account(account, skip, limit, now);
+            Ok(Reply(paging.page(rows, wanted)))
         }
         (Some(_), Some(_)) | (None, None) => {
             let right =
                 "name exactly one of app and account, as in ?app={client_id} or ?account={account_id}";
-            return Err(Problem::bad_request(right));
+            Err(Problem::bad_request(right))
         }
-    };
-    Ok(reply::ok(&page))
+    }
 }
 
-/// Read one installation and its valid tokens.
-#[utoipa::path(get, path = "/installations/{installation_id}", operation_id = "read_installation", tag = "installations", security(("operator_key" = [])),
-    params(("installation_id" = String, Path)),
-    responses(
-        (status = 200, description = "The installation", body = InstallationWithTokensJson),
-    ))]
-pub async fn read(
-    _reader: Reader,
-    service: web::Data<Service>,
-    id: web::Path<InstallationId>,
-) -> Result<HttpResponse, Problem> {
+pub async fn read(service: Data<Service>, id: Path<InstallationId>) -> Answer<InstallationWithTokensJson> {
     let live = service.ledger.live();
     let facts = live.installation(*id, service.ledger.recorded_now());
     let Some(facts) = facts else {
@@ -279,56 +212,38 @@ pub async fn read(
             |poison| LedgerError::Quarantined(poison).into(),
         ));
     };
-    Ok(reply::ok(&InstallationWithTokensJson {
+    Ok(Reply(InstallationWithTokensJson {
         installation: InstallationJson::new(&facts, &live),
         tokens: facts.tokens.iter().map(TokenJson::from).collect(),
         dormant: facts.dormant.iter().map(TokenJson::from).collect(),
     }))
 }
 
-/// Read what happened to one installation, oldest first.
-#[utoipa::path(get, path = "/installations/{installation_id}/events", operation_id = "read_installation_events", tag = "installations", security(("operator_key" = [])),
-    params(("installation_id" = String, Path), Paging),
-    responses(
-        (status = 200, description = "One page of events with their envelopes", body = Page<EventJson>),
-    ))]
 pub async fn events(
-    _reader: Reader,
-    service: web::Data<Service>,
-    id: web::Path<InstallationId>,
-    paging: web::Query<Paging>,
-) -> Result<HttpResponse, Problem> {
-    let stream = StreamName::from(StreamKind::Installation(*id));
-    let events = service.ledger.events_of(&stream).await?;
+    service: Data<Service>,
+    id: Path<InstallationId>,
+    paging: Query<Paging>,
+) -> Answer<Page<EventJson>> {
+    let events = service.ledger.events_of(&StreamKind::Installation(*id).into()).await?;
     if events.is_empty() {
         return Err(Problem::not_found("installation"));
     }
-    let shown: Result<Vec<_>, _> = events.iter().map(ShownEvent::new).collect();
-    let shown = shown.map_err(LedgerError::from)?;
-    let rows = |skip, limit| shown.iter().skip(skip).take(limit).collect::<Vec<_>>();
-    Ok(reply::ok(&paging.page(rows, |event| Some(EventJson::from(*event)))))
+    let shown = events.iter().map(EventJson::new).collect::<Result<Vec<_>, _>>()?;
+    let rows = |skip, limit| shown.iter().skip(skip).take(limit).cloned().collect::<Vec<_>>();
+    Ok(Reply(paging.page(rows, |event| Some(event.clone()))))
 }
 
-/// Uninstall: one app from one account. Its codes and tokens there end. Once more is not wrong: the answer says when and by
-/// whom it was ended.
-#[utoipa::path(delete, path = "/installations/{installation_id}", operation_id = "uninstall_app", tag = "installations", security(("operator_key" = [])),
-    params(("installation_id" = String, Path), Note),
-    responses(
-        (status = 200, description = "Uninstalled", body = UninstalledJson),
-    ))]
 pub async fn uninstall(
-    Admin(operator): Admin,
-    context: Context,
-    service: web::Data<Service>,
-    id: web::Path<InstallationId>,
-    said: web::Query<Note>,
-) -> Result<HttpResponse, Problem> {
-    let note = said.into_inner().note;
+    operator: Operator,
+    id: Path<InstallationId>,
+    Query(Note { note }): Query<Note>,
+) -> Answer<UninstalledJson> {
     let command = UninstallApp { installation_id: *id, reason: UninstallReason::Operator, note };
-    let ended = settle(&service, &operator, &context, &command).await?;
+    let ended = operator.settle(&command).await?;
+    let service = &operator.service;
     let ended_by = match ended.already {
         true => Past::new(&service.ledger, &service.history).last_end(*id).await?,
         false => None,
     };
-    Ok(reply::ok(&UninstalledJson { token_ids: ended.token_ids, already: ended.already, ended_by }))
+    Ok(Reply(UninstalledJson { token_ids: ended.token_ids, already: ended.already, ended_by }))
 }

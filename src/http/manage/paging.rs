@@ -3,13 +3,16 @@
 //! Lists only ever grow at their end, so a cursor is the number of rows to pass over: a page read while
 //! new rows arrive neither repeats nor misses one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// The items of a page unless the caller says otherwise.
 const DEFAULT_LIMIT: usize = 50;
@@ -24,22 +27,46 @@ const MAX_LOOKED_AT: usize = 10 * MAX_LIMIT;
 #[into_params(parameter_in = Query)]
 pub struct Paging {
     /// `next_cursor` of the page before; the first page without.
-    #[param(value_type = Option<String>, nullable = false)]
+    #[param(value_type = Option<String>)]
     pub(super) cursor: Option<Cursor>,
     /// The most items of the page: 1 to 200, 50 by default.
-    #[param(value_type = Option<u8>, nullable = false, minimum = 1, maximum = 200, default = 50)]
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 200, default = 50)]
     pub(super) limit: Option<Limit>,
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Page<T> {
-    /// The items. They may be fewer than asked for, even none, before the end.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
     pub(super) items: Vec<T>,
-    /// Asks for the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
     pub(super) next_cursor: Option<Cursor>,
+}
+
+impl<T: ToSchema> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let item = Ref::from_schema_name(T::name());
+        let items = "The items. They may be fewer than asked for, even none, before the end.";
+        let next_cursor = ObjectBuilder::new().schema_type(Type::String);
+        let next = "Asks for the next page; absent at the end.";
+        let page = ObjectBuilder::new()
+            .description(Some("One page of a list."))
+            .property("items", ArrayBuilder::new().description(Some(items)).items(item))
+            .required("items")
+            .property("next_cursor", next_cursor.description(Some(next)));
+        page.build().into()
+    }
+}
+
+/// A page is named after its items.
+impl<T: ToSchema> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Page", T::name().trim_end_matches("Json")).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
 }
 
 impl Paging {
@@ -75,12 +102,12 @@ impl Paging {
 /// How many rows to pass over, as callers see it: opaque.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct Cursor(usize);
+pub struct Cursor(usize);
 
 /// Not a cursor that was handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cursor must be the next_cursor of the page before")]
-pub(super) struct CursorError;
+pub struct CursorError;
 
 impl From<Cursor> for String {
     fn from(cursor: Cursor) -> Self {
@@ -103,18 +130,18 @@ impl TryFrom<String> for Cursor {
 /// The most items of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(in crate::http) struct Limit(usize);
+pub struct Limit(usize);
 
 impl Limit {
     /// The items of a page.
-    pub(in crate::http) fn or_default(limit: Option<Self>) -> usize {
+    pub fn or_default(limit: Option<Self>) -> usize {
         limit.map_or(DEFAULT_LIMIT, |limit| limit.0)
     }
 }
 
 /// Not a page size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(in crate::http) struct LimitError;
+pub struct LimitError;
 
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,16 @@
 //! `/oauth/authorize`: a person is asked whether an app may be installed (RFC 6749 section 4.1.1).
 
+use std::future::{Ready, ready};
+use std::time::Duration;
+
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use grantbook_events::{AccountId, ActorKind, ClientId, GrantId, InstallationId, UserId};
 use grantbook_projections::RegisteredApp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use serde_json::json;
 use url::Url;
 
 use crate::decisions::authorization_request::{
@@ -17,6 +21,7 @@ use crate::http::browser::{Browser, PageError, page, see_other};
 use crate::http::context::{Caller, Context};
 use crate::http::form::{Form, MalformedForm};
 use crate::http::oauth::approvals::TooOften;
+use crate::http::openapi::describe::{Input, Operation};
 use crate::http::problem::Problem;
 use crate::http::reason::Reason;
 use crate::http::service::Service;
@@ -35,17 +40,47 @@ const FORM_LIFETIME: Duration = tickets::LONGEST_LIFETIME;
 const FORM_MAX_BYTES: usize = 96 * 1024;
 /// Names the consent form for its ticket.
 const CONSENT: &str = "consent";
-/// The parameters of an authorization request; each may be there once (A1).
-const KNOWN: &[&str] = &[
-    "client_id",
-    "redirect_uri",
-    "response_type",
-    "response_mode",
-    "scope",
-    "state",
-    "code_challenge",
-    "code_challenge_method",
+/// The parameters of an authorization request, whether they are required, and what they may be. Each may be there once
+/// (A1).
+const PARAMETERS: [(&str, bool, &str); 8] = [
+    ("client_id", true, ""),
+    ("scope", true, ""),
+    ("redirect_uri", false, ""),
+    ("state", false, ""),
+    ("response_type", false, "code; may be absent"),
+    ("response_mode", false, "query; may be absent"),
+    ("code_challenge", false, ""),
+    ("code_challenge_method", false, "S256"),
 ];
+
+/// The query of an authorization request, as it came.
+pub struct RawQuery(String);
+
+impl FromRequest for RawQuery {
+    type Error = PageError;
+    type Future = Ready<Result<Self, PageError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(request.query_string().to_owned())))
+    }
+}
+
+impl Input for RawQuery {
+    fn describe(operation: &mut Operation) {
+        for (name, required, description) in PARAMETERS {
+            let schema = match name {
+                "client_id" => operation.schema::<ClientId>(),
+                _ => json!({ "type": "string" }),
+            };
+            let mut parameter =
+                json!({ "name": name, "in": "query", "required": required, "schema": schema });
+            if !description.is_empty() {
+                parameter["description"] = description.into();
+            }
+            operation.parameters.push(parameter);
+        }
+    }
+}
 
 /// What a consent form was made for. The request is kept as it came and checked again when the form comes
 /// back: the app may have been changed, suspended or deleted meanwhile.
@@ -64,27 +99,19 @@ enum Checked {
 }
 
 /// `GET /oauth/authorize`
-#[utoipa::path(get, path = "/oauth/authorize", operation_id = "authorize", tag = "oauth",
-    description = "Send the user's browser here (RFC 6749 section 4.1.1). The user signs in, approves or denies, and comes back to the redirect URI with code and state, or error and state, and iss (RFC 9207).",
-    params(("client_id" = String, Query), ("scope" = String, Query), ("redirect_uri" = Option<String>, Query),
-        ("state" = Option<String>, Query), ("response_type" = Option<String>, Query, description = "code; may be absent"),
-        ("response_mode" = Option<String>, Query, description = "query; may be absent"),
-        ("code_challenge" = Option<String>, Query), ("code_challenge_method" = Option<String>, Query, description = "S256")),
-    responses((status = 200, description = "The consent page"), (status = 303, description = "To sign-in, or back to the app"), (status = 400, description = "An error page: there is nowhere safe to send an answer to")))]
 pub async fn ask(
-    request: HttpRequest,
+    RawQuery(query): RawQuery,
     context: Context,
     service: web::Data<Service>,
     browser: web::Data<Browser>,
     session: Session,
 ) -> Result<HttpResponse, PageError> {
-    let query = request.query_string();
-    let checked = check(&service, &context, query).await?;
+    let checked = check(&service, &context, &query).await?;
     // Nothing redirects to an app before the person is known, or this endpoint would be a way to send
     // strangers anywhere an app likes (A7).
     let now = service.ledger.now();
     let Some(person) = session::signed_in(&session, now, service.session_lifetime) else {
-        let onward = Onward::authorize(query);
+        let onward = Onward::authorize(&query);
         let onward = onward.map_err(|_| PageError::bad_request(&context, "This request is too long."))?;
         return Ok(see_other(&sign_in::path(&onward)));
     };
@@ -94,13 +121,13 @@ pub async fn ask(
     };
     let ticket = ConsentTicket {
         grant_id: secrets::new_grant_id(now),
-        query: query.to_owned(),
+        query: query.clone(),
         user: person.user.clone(),
         account: person.account.clone(),
     };
     let ticket = browser.tickets.seal(CONSENT, &person.session_id, &ticket, now.plus(FORM_LIFETIME));
     let ticket = ticket.map_err(|error| PageError::seal(&context, &error))?;
-    let shown = consent_page(&service, wanted, &person, ticket, query);
+    let shown = consent_page(&service, wanted, &person, ticket, &query);
     Ok(page(&context, StatusCode::OK, &shown, Forms::LeaveForAnywhere))
 }
 
@@ -226,7 +253,7 @@ async fn check(service: &Service, context: &Context, query: &str) -> Result<Chec
         state: value("state"),
         code_challenge: value("code_challenge"),
         code_challenge_method: value("code_challenge_method"),
-        repeated: form.repeated(KNOWN).map(str::to_owned),
+        repeated: form.repeated(&PARAMETERS.map(|(name, ..)| name)).map(str::to_owned),
     };
     let client_id: Option<ClientId> = form.get("client_id").and_then(|id| id.parse().ok());
     if let Some(id) = client_id {

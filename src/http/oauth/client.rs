@@ -1,29 +1,20 @@
 //! Client authentication at the token, revocation and introspection endpoints (RFC 6749 section 2.3; T3, T4).
 
-use std::sync::Arc;
-
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use grantbook_events::{ClientId, SecretDigest, SecretId};
-use grantbook_projections::RegisteredApp;
+use grantbook_events::{ActorKind, ClientId, SecretDigest};
 
 use super::error::OAuthError;
-use crate::decisions::client_authentication::{self, ClientError};
+use crate::decisions::client_authentication::ClientError;
 use crate::http::context::{Caller, Context};
-use crate::http::form::{self, Form};
+use crate::http::form;
 use crate::http::operator;
 use crate::http::service::Service;
+pub(super) use crate::ledger::AuthenticatedApp as Client;
+use crate::ledger::Origin;
 use crate::secrets;
-
-/// An app that proved who it is; a public client only said so.
-#[derive(Debug)]
-pub(super) struct Client {
-    pub app: Arc<RegisteredApp>,
-    /// Which of its secrets it came with; none for a public client.
-    pub secret_id: Option<SecretId>,
-}
 
 /// What was presented, digested as soon as it was read.
 struct Presented {
@@ -44,13 +35,14 @@ impl PresentedSecret {
     }
 }
 
-/// Authenticates the client of a request.
+/// Authenticates the client of a request, whose form has this id and this secret.
 pub(super) async fn authenticate(
     request: &HttpRequest,
-    form: &Form,
     service: &Service,
+    client_id: Option<String>,
+    client_secret: Option<String>,
 ) -> Result<Client, OAuthError> {
-    known(request, presented(request, form)?, service).await
+    known(request, service, presented(request, client_id, client_secret)?).await
 }
 
 /// Authenticates who asks about a token: an app that has a secret, or a resource server (`None`) with its key
@@ -58,58 +50,57 @@ pub(super) async fn authenticate(
 /// the app.
 pub(super) async fn authenticate_by_secret(
     request: &HttpRequest,
-    form: &Form,
     service: &Service,
+    client_id: Option<String>,
+    client_secret: Option<String>,
 ) -> Result<Option<Client>, OAuthError> {
-    let presented = presented(request, form)?;
+    let presented = presented(request, client_id, client_secret)?;
     if let Some(PresentedSecret { digest, is_operator_key: true }) = &presented.secret {
         let is_accepted = operator::is_accepted(service, &presented.client_id, digest).await;
         return is_accepted.then_some(None).ok_or_else(OAuthError::invalid_client);
     }
-    let client = known(request, presented, service).await?;
+    let client = known(request, service, presented).await?;
     client.secret_id.is_some().then_some(Some(client)).ok_or_else(OAuthError::invalid_client)
 }
 
-async fn known(request: &HttpRequest, presented: Presented, service: &Service) -> Result<Client, OAuthError> {
+/// What is recorded of an app that does something.
+pub(super) fn origin(client: &Client, context: &Context) -> Origin {
+    context.origin(ActorKind::App, client.app.client_id.to_string())
+}
+
+async fn known(request: &HttpRequest, service: &Service, presented: Presented) -> Result<Client, OAuthError> {
     let client_id: Option<ClientId> = presented.client_id.parse().ok();
     if let Some(id) = client_id {
         Context::of(request).is_from(Caller::App(id));
     }
-    let app = match client_id {
-        Some(id) => service.ledger.app(&id).await?,
-        None => None,
-    };
-    // A secret that was retired stays so, however the clock is set.
-    let now = service.ledger.recorded_now();
     let digest = presented.secret.map(|secret| secret.digest);
-    match client_authentication::authenticate(app.as_deref(), digest.as_ref(), now) {
-        Ok(secret_id) => {
-            let app = app.ok_or_else(OAuthError::invalid_client)?;
-            Ok(Client { app, secret_id })
-        }
-        Err(ClientError::Failed) => Err(OAuthError::invalid_client()),
-        Err(error @ ClientError::Suspended) => Err(OAuthError::unauthorized_client(error.to_string())),
-    }
+    service.ledger.authenticate(client_id.as_ref(), digest.as_ref()).await?.map_err(|error| match error {
+        ClientError::Failed => OAuthError::invalid_client(),
+        ClientError::Suspended => OAuthError::unauthorized_client(error.to_string()),
+    })
 }
 
-fn presented(request: &HttpRequest, form: &Form) -> Result<Presented, OAuthError> {
-    let in_body = (form.get("client_id"), form.get("client_secret"));
+fn presented(
+    request: &HttpRequest,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+) -> Result<Presented, OAuthError> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = headers.next() else {
-        let client_id = in_body.0.ok_or_else(OAuthError::no_client)?.to_owned();
-        return Ok(Presented { client_id, secret: in_body.1.map(PresentedSecret::of) });
+        let client_id = client_id.ok_or_else(OAuthError::no_client)?;
+        return Ok(Presented { client_id, secret: client_secret.as_deref().map(PresentedSecret::of) });
     };
     if headers.next().is_some() {
         return Err(OAuthError::invalid_request("more than one Authorization header"));
     }
-    let (client_id, secret) = value.to_str().ok().and_then(basic).ok_or_else(OAuthError::invalid_client)?;
-    if in_body.1.is_some() {
+    let (in_header, secret) = value.to_str().ok().and_then(basic).ok_or_else(OAuthError::invalid_client)?;
+    if client_secret.is_some() {
         return Err(OAuthError::invalid_request("authenticate by header or by body, not by both"));
     }
-    if in_body.0.is_some_and(|other| other != client_id) {
+    if client_id.is_some_and(|other| other != in_header) {
         return Err(OAuthError::invalid_request("the header and the body name two clients"));
     }
-    Ok(Presented { client_id, secret })
+    Ok(Presented { client_id: in_header, secret })
 }
 
 /// The client id and the secret in a Basic header, each form-decoded (RFC 6749 section

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::reply::no_store;
 use crate::decisions::Refusal;
 use crate::http::fault::Fault;
 use crate::http::reason::Reason;
@@ -122,12 +123,6 @@ impl ResponseError for OAuthError {
         Reason::new(self).because(self.cause.as_deref()).put_on(&mut response);
         response
     }
-}
-
-/// The headers that keep a reply out of every cache (RFC 6749 section 5.1).
-pub fn no_store(response: &mut actix_web::HttpResponseBuilder) {
-    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    response.insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")));
 }
 
 impl From<LedgerError> for OAuthError {

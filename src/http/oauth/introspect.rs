@@ -1,24 +1,25 @@
 //! `POST /oauth/introspect`: a resource server asks about a token (RFC 7662).
 
-use actix_web::{HttpRequest, HttpResponse, web};
-use grantbook_events::{ClientId, InstallationId, TokenId};
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use grantbook_events::{AccountId, ClientId, InstallationId, Timestamp, TokenId, UserId};
 use grantbook_projections::live::TokenFacts;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error::{OAuthError, no_store};
-use super::forms::IntrospectionForm;
-use super::{client, posted};
+use super::client;
+use super::error::OAuthError;
+use super::posted::Posted;
+use super::reply::OAuthReply;
 use crate::http::context::Context;
-use crate::http::node;
-use crate::http::operator::{self, Operator};
+use crate::http::operator;
 use crate::http::service::Service;
 use crate::secrets;
 
 /// What is true of a valid token; for anything else only `{"active":false}`: whether it is not valid or not one
 /// of the caller's is not said (RFC 7662 section 2.2).
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Introspection<'a> {
+pub struct Introspection {
     /// Whether the token is valid. Everything else is there only if it is.
     active: bool,
     /// Canonical names of its scopes, separated by spaces.
@@ -27,8 +28,8 @@ pub struct Introspection<'a> {
     scope: Option<String>,
     /// The app it was issued to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
-    client_id: Option<&'a ClientId>,
+    #[schema(nullable = false)]
+    client_id: Option<ClientId>,
     /// Always `Bearer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -44,47 +45,60 @@ pub struct Introspection<'a> {
     /// The user who approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    sub: Option<&'a str>,
+    sub: Option<UserId>,
     /// The issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    iss: Option<&'a str>,
+    iss: Option<String>,
     /// The token's id, by which operators revoke it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
-    jti: Option<&'a TokenId>,
+    #[schema(nullable = false)]
+    jti: Option<TokenId>,
     /// The account the app is installed on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    account_id: Option<&'a str>,
+    account_id: Option<AccountId>,
     /// The installation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false)]
-    installation_id: Option<&'a InstallationId>,
+    #[schema(nullable = false)]
+    installation_id: Option<InstallationId>,
 }
 
-/// Tells whether a token is valid, and whose it is. For resource servers with an operator key, as a bearer or as
+/// A token, to be looked up (RFC 7662).
+#[derive(Deserialize, ToSchema)]
+pub struct IntrospectionForm {
+    /// The token.
+    #[schema(required = true, nullable = false, min_length = 1, format = Password)]
+    token: Option<String>,
+    /// Ignored.
+    #[schema(nullable = false)]
+    #[expect(dead_code, reason = "a token says what it is")]
+    token_type_hint: Option<String>,
+    /// The id of the operator key, or of an app that asks about its own tokens, unless it authenticates in a header.
+    #[schema(nullable = false, pattern = "^[0-9a-f-]{32,36}$")]
+    client_id: Option<String>,
+    /// The operator key, or the app's secret.
+    #[schema(nullable = false, format = Password)]
+    client_secret: Option<String>,
+}
+
+/// Says whether a token is valid, and whose it is. For resource servers with an operator key, as a bearer or as
 /// the secret of a client that the key's id names; an app may ask about its own tokens with its client secret.
-#[utoipa::path(post, path = "/oauth/introspect", operation_id = "introspect", tag = "oauth",
-    description = "Tell whether a token is valid (RFC 7662). With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.",
-    request_body(content_type = "application/x-www-form-urlencoded", content = IntrospectionForm),
-    responses((status = 200, description = "What is known of the token", body = Introspection)),
-    security(("operator_key" = []), ("client" = [])))]
 pub async fn introspect(
     request: HttpRequest,
-    service: web::Data<Service>,
-    payload: web::Payload,
-) -> Result<HttpResponse, OAuthError> {
-    let form = posted::read(&request, payload).await?;
+    service: Data<Service>,
+    Posted(form): Posted<IntrospectionForm>,
+) -> Result<OAuthReply<Introspection>, OAuthError> {
     let only_of = if operator::bearer(&request).is_some() {
-        Operator::of(&request).map_err(|problem| OAuthError::invalid_key(problem.detail))?;
+        operator::key_of(&request, &service).map_err(|problem| OAuthError::invalid_key(problem.detail))?;
         None
     } else {
-        let client = client::authenticate_by_secret(&request, &form, &service).await?;
+        let (client_id, client_secret) = (form.client_id, form.client_secret);
+        let client = client::authenticate_by_secret(&request, &service, client_id, client_secret).await?;
         client.map(|client| client.app.client_id)
     };
-    let token = form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required"))?;
-    let facts = service.ledger.token(&secrets::digest(token), || secrets::locate_token(token)).await?;
+    let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required"))?;
+    let facts = service.ledger.token(&secrets::digest(&token), || secrets::locate_token(&token)).await?;
     let facts = facts.filter(|facts| match only_of {
         Some(client_id) if client_id != facts.client_id => {
             asked_about_another(&request, &service, client_id);
@@ -93,13 +107,8 @@ pub async fn introspect(
         Some(_) | None => true,
     });
     service.metrics.introspection(facts.is_some());
-    let mut reply = HttpResponse::Ok();
-    no_store(&mut reply);
-    if let Some(behind) = service.ledger.staleness() {
-        reply.insert_header((node::STALENESS_HEADER, format!("{:.3}", behind.as_secs_f64())));
-    }
-    let answer = facts.as_ref().map(|facts| Introspection::active(facts, &service.issuer));
-    Ok(reply.json(answer.unwrap_or_default()))
+    let body = facts.map(|facts| Introspection::active(facts, &service.issuer)).unwrap_or_default();
+    Ok(OAuthReply { body, staleness: service.ledger.staleness() })
 }
 
 /// An app hears of nobody else's token whether it is valid. An API that asks as an app hears that of every token:
@@ -114,20 +123,20 @@ fn asked_about_another(request: &HttpRequest, service: &Service, client_id: Clie
     }
 }
 
-impl<'a> Introspection<'a> {
-    fn active(facts: &'a TokenFacts, issuer: &'a str) -> Self {
+impl Introspection {
+    fn active(facts: TokenFacts, issuer: &str) -> Self {
         Self {
             active: true,
             scope: Some(facts.scopes.join(" ")),
-            client_id: Some(&facts.client_id),
+            client_id: Some(facts.client_id),
             token_type: Some("Bearer"),
             iat: Some(facts.issued_at.as_secs()),
-            exp: facts.expires_at.map(grantbook_events::Timestamp::as_secs),
-            sub: Some(facts.user_id.as_str()),
-            iss: Some(issuer),
-            jti: Some(&facts.token_id),
-            account_id: Some(facts.account_id.as_str()),
-            installation_id: Some(&facts.installation_id),
+            exp: facts.expires_at.map(Timestamp::as_secs),
+            sub: Some(facts.user_id),
+            iss: Some(issuer.to_owned()),
+            jti: Some(facts.token_id),
+            account_id: Some(facts.account_id),
+            installation_id: Some(facts.installation_id),
         }
     }
 }

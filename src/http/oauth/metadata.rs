@@ -1,18 +1,17 @@
 //! `GET /.well-known/oauth-authorization-server`: what this server can do (RFC 8414).
 
-use actix_web::{HttpResponse, web};
+use actix_web::web;
 use serde_json::json;
 
+use crate::http::reply::JsonObject;
 use crate::http::service::Service;
 
 /// The server's metadata.
-#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", operation_id = "metadata", tag = "oauth",
-    description = "The server's metadata (RFC 8414).", responses((status = 200, description = "The metadata", body = Object)))]
-pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
+pub async fn metadata(service: web::Data<Service>) -> JsonObject {
     let methods = ["client_secret_basic", "client_secret_post", "none"];
     // What introspection takes is named by two registries: "Bearer" is of the one of access token types (RFC 8414
     // section 2).
-    HttpResponse::Ok().json(json!({
+    let metadata = json!({
         "issuer": service.issuer,
         "authorization_endpoint": service.url("/oauth/authorize"),
         "token_endpoint": service.url("/oauth/token"),
@@ -27,5 +26,6 @@ pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "Bearer"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
-    }))
+    });
+    JsonObject(metadata.to_string())
 }

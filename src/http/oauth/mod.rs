@@ -1,15 +1,17 @@
 //! The OAuth endpoints: RFC 6749 (code grant), 7009, 7662, 7636, 8414, 9207.
 
 pub mod approvals;
-pub mod authorize;
+pub(crate) mod authorize;
 mod client;
-pub mod error;
-mod forms;
-pub mod introspect;
-pub mod metadata;
+pub(crate) mod error;
+mod exchange;
+mod grants;
+pub(crate) mod introspect;
+pub(crate) mod metadata;
 mod posted;
-pub mod revoke;
-pub mod seldom;
-pub mod token;
+mod reply;
+pub(crate) mod revoke;
+pub(crate) mod seldom;
+pub(crate) mod token;
 
 pub use posted::post_only;

@@ -1,15 +1,23 @@
 //! What every OAuth endpoint that takes a form asks of the request before it looks at it (T1).
 
+use std::future::ready;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use super::error::OAuthError;
+use super::reply::no_store;
 use crate::http::form::Form;
+use crate::http::openapi::describe::{Input, Operation};
 use crate::http::reason::Reason;
 use crate::http::whole_body::{self, BodyError};
 
 /// The largest form of the token, revocation and introspection endpoints, in bytes.
-pub(super) const FORM_MAX_BYTES: usize = 16 * 1024;
+const FORM_MAX_BYTES: usize = 16 * 1024;
 /// The parameters any of these endpoints knows; each may be there once.
 const KNOWN: &[&str] = &[
     "grant_type",
@@ -23,42 +31,85 @@ const KNOWN: &[&str] = &[
     "scope",
 ];
 
-/// Reads the form of a request that has nothing in its URI.
-pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Form, OAuthError> {
-    if !request.query_string().is_empty() {
-        return Err(OAuthError::invalid_request("parameters belong in the body, never in the URI"));
+/// A form, of a request that has nothing in its URI.
+#[derive(Debug)]
+pub struct Posted<T>(pub T);
+
+/// A form; what is in the URI counts for nothing.
+#[derive(Debug)]
+pub struct PostedAnywhere<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
+    type Error = OAuthError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if !request.query_string().is_empty() {
+            let refused = OAuthError::invalid_request("parameters belong in the body, never in the URI");
+            return Box::pin(ready(Err(refused)));
+        }
+        let read = read(request, payload);
+        Box::pin(async { read.await.map(Self) })
     }
-    read_body(request, payload).await
 }
 
-/// Reads the form of a request; what is in its URI counts for nothing.
-pub(super) async fn read_body(request: &HttpRequest, payload: web::Payload) -> Result<Form, OAuthError> {
+impl<T: DeserializeOwned + 'static> FromRequest for PostedAnywhere<T> {
+    type Error = OAuthError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let read = read(request, payload);
+        Box::pin(async { read.await.map(Self) })
+    }
+}
+
+impl<T: ToSchema> Input for Posted<T> {
+    fn describe(operation: &mut Operation) {
+        operation.takes_body::<T>("application/x-www-form-urlencoded", true);
+    }
+}
+
+impl<T: ToSchema> Input for PostedAnywhere<T> {
+    fn describe(operation: &mut Operation) {
+        Posted::<T>::describe(operation);
+    }
+}
+
+fn read<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<T, OAuthError>> + use<T> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        let description = "send application/x-www-form-urlencoded";
-        return Err(OAuthError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, description));
-    }
-    let body = whole_body::read(payload, FORM_MAX_BYTES).await.map_err(|error| match error {
-        BodyError::TooLarge => {
-            let description = format!("the form may have at most {FORM_MAX_BYTES} bytes");
-            OAuthError::with_status(StatusCode::PAYLOAD_TOO_LARGE, description)
+    let is_form = kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    let payload = web::Payload::from_request(request, payload).into_inner();
+    async move {
+        if !is_form {
+            let description = "send application/x-www-form-urlencoded";
+            return Err(OAuthError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, description));
         }
-        BodyError::Incomplete => OAuthError::invalid_request(error.to_string()),
-    })?;
-    let text =
-        std::str::from_utf8(&body).map_err(|_| OAuthError::invalid_request("the form must be ASCII"))?;
-    let form = Form::parse(text).map_err(|error| OAuthError::invalid_request(error.to_string()))?;
-    match form.repeated(KNOWN) {
-        Some(name) => Err(OAuthError::invalid_request(format!("{name} may be there once only"))),
-        None => Ok(form),
+        let payload = payload.map_err(|error| OAuthError::invalid_request(error.to_string()))?;
+        let body = whole_body::read(payload, FORM_MAX_BYTES).await.map_err(|error| match error {
+            BodyError::TooLarge => {
+                let description = format!("the form may have at most {FORM_MAX_BYTES} bytes");
+                OAuthError::with_status(StatusCode::PAYLOAD_TOO_LARGE, description)
+            }
+            BodyError::Incomplete => OAuthError::invalid_request(error.to_string()),
+        })?;
+        let text =
+            std::str::from_utf8(&body).map_err(|_| OAuthError::invalid_request("the form must be ASCII"))?;
+        let form = Form::parse(text).map_err(|error| OAuthError::invalid_request(error.to_string()))?;
+        match form.repeated(KNOWN) {
+            Some(name) => Err(OAuthError::invalid_request(format!("{name} may be there once only"))),
+            None => form.read().map_err(|error| OAuthError::invalid_request(error.to_string())),
+        }
     }
 }
 
 /// 405 for every method but POST; the header Allow is the caller's.
 pub fn post_only() -> HttpResponse {
     let mut response = HttpResponse::MethodNotAllowed();
-    super::error::no_store(&mut response);
+    no_store(&mut response);
     let description = "use POST";
     let body =
         super::error::OAuthErrorBody { error: "invalid_request", error_description: description.to_owned() };

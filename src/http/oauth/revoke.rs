@@ -1,50 +1,65 @@
 //! `POST /oauth/revoke`: an app gives a token back (RFC 7009).
 
-use actix_web::{HttpRequest, HttpResponse, web};
-use grantbook_events::{ActorKind, RevocationReason};
-use serde_json::json;
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use grantbook_events::RevocationReason;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::error::{OAuthError, no_store};
-use super::forms::RevocationForm;
-use super::{client, posted};
+use super::client;
+use super::error::OAuthError;
+use super::posted::PostedAnywhere;
+use super::reply::OAuthReply;
 use crate::decisions::{Refusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::context::Context;
 use crate::http::service::Service;
 use crate::secrets;
 
-/// Ends a token of the authenticated client. 200 also for a token that is unknown, ended or another
-/// client's, of which nothing is told and nothing ends (K3).
-#[utoipa::path(post, path = "/oauth/revoke", operation_id = "revoke", tag = "oauth",
-    description = "Revoke an access token (RFC 7009). 200 also for a token that is unknown or another client's; then nothing happens.",
-    request_body(content_type = "application/x-www-form-urlencoded", content = RevocationForm),
-    responses((status = 200, description = "It is not valid any more, if it was the client's", body = Object)))]
+/// A token, to be ended (RFC 7009).
+#[derive(Deserialize, ToSchema)]
+pub struct RevocationForm {
+    /// The token.
+    #[schema(required = true, nullable = false, min_length = 1, format = Password)]
+    token: Option<String>,
+    /// Ignored.
+    #[schema(nullable = false)]
+    #[expect(dead_code, reason = "a token says what it is")]
+    token_type_hint: Option<String>,
+    /// The app, unless it authenticates by Basic.
+    #[schema(nullable = false, pattern = "^[0-9a-f]{32}$")]
+    client_id: Option<String>,
+    /// The app's secret, unless it authenticates by Basic or has none.
+    #[schema(nullable = false, format = Password)]
+    client_secret: Option<String>,
+}
+
+/// RFC 7009 asks for no body, but many clients parse one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Revoked {}
+
+/// Ends a token of the authenticated client. 200 also for a token that is unknown, ended or another client's, of which
+/// nothing is said and nothing ends (K3).
 pub async fn revoke(
     request: HttpRequest,
     context: Context,
-    service: web::Data<Service>,
-    payload: web::Payload,
-) -> Result<HttpResponse, OAuthError> {
-    // A token that its app wants to end must not live on because the app said so twice.
-    let form = posted::read_body(&request, payload).await?;
-    let client = client::authenticate(&request, &form, &service).await?;
-    let token =
-        form.get("token").ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;
-    if let Some(installation_id) = secrets::locate_token(token) {
+    service: Data<Service>,
+    // A token that its app wants to end must not live on because the app also wrote it into the URI.
+    PostedAnywhere(form): PostedAnywhere<RevocationForm>,
+) -> Result<OAuthReply<Revoked>, OAuthError> {
+    let client = client::authenticate(&request, &service, form.client_id, form.client_secret).await?;
+    let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;
+    if let Some(installation_id) = secrets::locate_token(&token) {
         let command = RevokeToken {
             installation_id,
-            token: WhichToken::Digest(secrets::digest(token)),
+            token: WhichToken::Digest(secrets::digest(&token)),
             holder: TokenHolder::App(client.app.client_id),
             reason: RevocationReason::App,
             note: None,
         };
-        let origin = context.origin(ActorKind::App, client.app.client_id.to_string());
-        match service.settle(&origin, &command).await? {
+        match service.settle(&client::origin(&client, &context), &command).await? {
             Ok(_) | Err(Refusal::TokenUnknown) => {}
             Err(refusal) => return Err(refusal.into()),
         }
     }
-    let mut reply = HttpResponse::Ok();
-    no_store(&mut reply);
-    // RFC 7009 asks for no body, but many clients parse one.
-    Ok(reply.json(json!({})))
+    Ok(OAuthReply::new(Revoked {}))
 }

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Once;
 
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::test::TestRequest;
 use grantbook_events::Role;
 use serde_json::{Value, json};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::*;
-use crate::http::manage::given::Given;
+use crate::http::testing::Given;
 
 thread_local! {
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

@@ -8,7 +8,7 @@ use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use serde_json::json;
 
 use crate::clock::SystemClock;
-use crate::http::manage::given::Given;
+use crate::http::testing::Given;
 use crate::ledger::Ledger;
 use crate::store::{
     Append, Expected, Head, MemoryStore, NewRecord, Record, SqliteOptions, SqliteStore, Store, StoreError,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grantbook_events::Role;
 
-use crate::http::manage::given::Given;
+use crate::http::testing::Given;
 
 /// How long a digest is held open at the most.
 const PATIENCE: Duration = Duration::from_secs(30);

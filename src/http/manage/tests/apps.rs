@@ -5,7 +5,7 @@ use std::time::Duration;
 use grantbook_events::Role;
 use serde_json::{Value, json};
 
-use crate::http::manage::given::{Given, new_app};
+use crate::http::testing::{Given, new_app};
 
 fn uri_of(app: &Value) -> String {
     format!("/apps/{}", app["client_id"].as_str().unwrap())

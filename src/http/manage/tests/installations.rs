@@ -7,7 +7,7 @@ use actix_web::test::TestRequest;
 use grantbook_events::Role;
 use serde_json::{Value, json};
 
-use crate::http::manage::given::Given;
+use crate::http::testing::Given;
 
 fn accounts(page: &Value) -> Vec<&str> {
     page["items"].as_array().unwrap().iter().map(|item| item["account_id"].as_str().unwrap()).collect()

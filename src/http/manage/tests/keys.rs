@@ -4,7 +4,7 @@ use actix_web::http::header;
 use actix_web::test::TestRequest;
 use serde_json::json;
 
-use crate::http::manage::given::Given;
+use crate::http::testing::Given;
 
 #[tokio::test]
 async fn a_key_works_with_its_role_until_it_is_retired() {

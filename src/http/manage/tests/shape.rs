@@ -5,8 +5,8 @@ use actix_web::test::TestRequest;
 use grantbook_events::Role;
 use serde_json::json;
 
-use crate::http::manage::MAX_BODY_BYTES;
-use crate::http::manage::given::{Given, ROUTES, RouteUnderTest, count_of, new_app};
+use crate::http::input::MAX_BODY_BYTES;
+use crate::http::testing::{Given, ROUTES, RouteUnderTest, count_of, new_app};
 
 /// A request to a route that is wrong in every way but the key: what is not allowed is told nothing else.
 fn nonsense(route: &RouteUnderTest, key: Option<&str>) -> TestRequest {

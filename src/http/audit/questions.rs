@@ -1,50 +1,31 @@
 //! Who asks about history, and what: logged before the question is read, so that one that is refused has its
 //! line too. Knows: queries as they came. Must not know: what a question means.
 
-use std::future::{Ready, ready};
-
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest};
-use grantbook_events::Actor;
+use actix_web::HttpRequest;
 use url::form_urlencoded;
 
 use crate::http::context::Context;
-use crate::http::operator::Reader;
 use crate::http::problem::Problem;
+use crate::ledger::Origin;
 use crate::secrets;
 
 /// The longest question that is logged whole, in bytes.
 const QUESTION_MAX_BYTES: usize = 2048;
 
-/// A caller that may read history, whose question is in the log.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked;
-
-impl FromRequest for Asked {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let context = Context::of(request);
-        let (path, question) = (path(request), question(request.query_string()));
-        let request_id = context.request_id.as_str();
-        ready(match Reader::from_request(request, payload).into_inner() {
-            Ok(Reader(operator)) => {
-                let Actor { id, .. } = operator.origin(&context).actor;
-                tracing::info!(
-                    target: "grantbook::audit",
-                    operator = id, path, question, request_id, "history was asked about"
-                );
-                Ok(Self)
-            }
-            Err(refused) => {
-                tracing::info!(
-                    target: "grantbook::audit",
-                    code = refused.code, path, question, request_id, "a question about history was refused"
-                );
-                Err(refused)
-            }
-        })
+/// Logs a question about history, and who asks it or why it is refused.
+pub fn log_question(request: &HttpRequest, asked_by: Result<&Origin, &Problem>) {
+    let context = Context::of(request);
+    let (path, question) = (path(request), question(request.query_string()));
+    let request_id = context.request_id.as_str();
+    match asked_by {
+        Ok(origin) => tracing::info!(
+            target: "grantbook::audit",
+            operator = origin.actor.id, path, question, request_id, "history was asked about"
+        ),
+        Err(refused) => tracing::info!(
+            target: "grantbook::audit",
+            code = refused.code, path, question, request_id, "a question about history was refused"
+        ),
     }
 }
 

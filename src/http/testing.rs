@@ -1,5 +1,4 @@
-//! A server in this process, on a ledger in memory, with a key of each role; every route of this room and
-//! of the probes; and everything that was ever answered, to look for secrets in.
+//! A server in this process, on a ledger in memory, with a key of each role; every route for programs; and everything that was ever answered, to look for secrets in.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -16,15 +15,15 @@ use grantbook_events::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{path_config, query_config};
+use super::endpoint::no_such_path;
+use super::endpoints;
+use super::input::{path_config, query_config};
 use crate::audit::History;
 use crate::clock::{Clock, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{ExchangeCode, GrantAccess, TokenRules};
 use crate::http::audit::export::Exports;
 use crate::http::observe::observe;
-use crate::http::path::no_such_path;
-use crate::http::routes::routes;
 use crate::http::service::{ProcessKey, Service};
 use crate::identity::session::AccountRole;
 use crate::ledger::{Ledger, Origin};
@@ -199,7 +198,7 @@ impl Given {
             .app_data(self.metrics.clone())
             .app_data(query_config())
             .app_data(path_config())
-            .configure(routes)
+            .configure(endpoints::serve)
             .default_service(web::to(no_such_path))
             .wrap(from_fn(observe));
         let response = call_service(&init_service(app).await, request.to_request()).await;

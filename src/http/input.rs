@@ -8,9 +8,11 @@ use actix_web::error::{PathError, QueryPayloadError};
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
-use crate::http::problem::Problem;
-use crate::http::whole_body::{self, BodyError};
+use super::openapi::describe::{Input, Operation};
+use super::problem::Problem;
+use super::whole_body::{self, BodyError};
 
 /// The longest body of a management request, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -40,6 +42,13 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
             }
             .map(Self)
         })
+    }
+}
+
+impl<T: DeserializeOwned + ToSchema> Input for Body<T> {
+    fn describe(operation: &mut Operation) {
+        let is_required = serde_json::from_str::<T>("{}").is_err();
+        operation.takes_body::<T>("application/json", is_required);
     }
 }
 
