@@ -1,8 +1,9 @@
 //! `application/x-www-form-urlencoded`, read strictly: what is not UTF-8 is an error, not a guess.
 
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
-use serde::de::value::MapDeserializer;
+use serde::de::value::{Error, MapDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
 
 /// The parameters of a form or a query, in the order they were sent.
 #[derive(Default)]
@@ -37,14 +38,43 @@ impl Form {
     }
 
     /// The parameters as a type of their own; empty ones count as absent.
-    pub fn read<T: DeserializeOwned>(self) -> Result<T, serde::de::value::Error> {
-        T::deserialize(MapDeserializer::new(self.0.into_iter().filter(|(_, value)| !value.is_empty())))
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let present = self.0.into_iter().filter(|(_, value)| !value.is_empty());
+        T::deserialize(MapDeserializer::new(present.map(|(name, value)| (name, Value(value)))))
     }
 
     /// The first of these names that is there more than once.
     pub fn repeated<'a>(&self, names: &[&'a str]) -> Option<&'a str> {
         let count = |name: &str| self.0.iter().filter(|(known, _)| known == name).count();
         names.iter().find(|name| count(name) > 1).copied()
+    }
+}
+
+/// The value of a parameter that is there, for a field that may be absent too.
+struct Value(String);
+
+impl<'de> Deserializer<'de> for Value {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_string(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct seq
+        tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl IntoDeserializer<'_, Error> for Value {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
@@ -70,6 +100,20 @@ mod tests {
         assert_eq!(form.get("odd"), None);
         assert_eq!(form.repeated(&["state", "scope"]), Some("scope"));
         assert_eq!(form.repeated(&["state"]), None);
+    }
+
+    #[test]
+    fn a_form_reads_as_a_type() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Known {
+            state: Option<String>,
+            scope: Option<String>,
+            code: String,
+        }
+        let form = Form::parse("code=c&state=&scope=a+b&other=x").unwrap();
+        let known = Known { state: None, scope: Some("a b".to_owned()), code: "c".to_owned() };
+        assert_eq!(form.read::<Known>(), Ok(known));
+        assert!(Form::parse("state=s").unwrap().read::<Known>().is_err());
     }
 
     #[test]
