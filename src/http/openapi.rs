@@ -180,14 +180,12 @@ fn error(status: u16, description: &str, is_problem: bool) -> Value {
     };
     let content = json!({ media_type: { "schema": { "$ref": format!("{SCHEMAS}{schema}") } } });
     let mut answer = json!({ "description": description, "content": content });
-    match status {
-        401 => {
-            answer["headers"] =
-                text_header("WWW-Authenticate", "How to authenticate (RFC 9110 section 11.6.1).")
-        }
-        503 => answer["headers"] = text_header("Retry-After", "Seconds to wait (RFC 9110 section 10.2.3)."),
-        _ => {}
-    }
+    let header = match status {
+        401 => text_header("WWW-Authenticate", "How to authenticate (RFC 9110 section 11.6.1)."),
+        503 => text_header("Retry-After", "Seconds to wait (RFC 9110 section 10.2.3)."),
+        _ => return answer,
+    };
+    answer["headers"] = header;
     answer
 }
 
