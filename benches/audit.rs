@@ -50,7 +50,7 @@ async fn main() -> Result<(), Failure> {
 async fn burst() -> Result<f64, Failure> {
     let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let store = open(dir.path())?;
-    let history = History::start(Arc::clone(&store), dir.path().to_owned());
+    let history = History::of(Arc::clone(&store), dir.path().to_owned());
     let app = measure::ledger::app(&store).await?;
     let started = Instant::now();
     measure::ledger::installations(&store, &app, BURST / 2).await?;
@@ -80,7 +80,7 @@ impl Asked {
         measure::ledger::installations(&store, &app, events / 2).await?;
         let ledger = Ledger::open(Arc::clone(&store), Arc::new(SystemClock));
         ledger.caught_up().await.map_err(|progress| format!("{progress:?}"))?;
-        let history = History::start(store, dir.path().to_owned());
+        let history = History::start(&ledger, dir.path().to_owned());
         while history.reached(ledger.live().position()).await.is_err() {}
         Ok(Self { ledger, history, accounts: events / 2, _dir: dir })
     }

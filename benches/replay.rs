@@ -92,7 +92,7 @@ async fn speed(dir: &Path, events: usize) -> Result<(), Failure> {
 async fn followed(dir: &Path) -> Result<TempDir, Failure> {
     let kept = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let store = open(dir)?;
-    let history = History::start(Arc::clone(&store), kept.path().to_owned());
+    let history = History::of(Arc::clone(&store), kept.path().to_owned());
     let head = store.head().await?.position;
     while history.reached(head).await.is_err() {}
     history.close().await;

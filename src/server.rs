@@ -143,7 +143,7 @@ impl Server {
             },
         };
         let ledger = Ledger::open_with(parts.store, parts.clock, options);
-        let history = History::start(Arc::clone(ledger.store()), config.data_dir.clone());
+        let history = History::start(&ledger, config.data_dir.clone());
         let service =
             web::Data::new(service(config, (&ledger, &history), parts.process_keys, Arc::clone(&metrics)));
         let metrics = web::Data::from(metrics);

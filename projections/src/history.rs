@@ -1,51 +1,44 @@
 //! The row of history of one event, a pure function of that event. Knows: events. Must not know: where rows are
 //! stored, or who asks for them.
 //!
-//! Every event has one row. The row of an event that cannot be read says so.
+//! Every event has one row. That of an event that cannot be read says so.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use grantbook_events::{
     AccountId, Actor, AppEvent, ClientId, Event, EventId, InstallationEvent, InstallationId,
     OperatorKeyEvent, Position, Recorded, RequestId, Revision, StreamKind, StreamName, Timestamp, TokenId,
     UserId, codec,
 };
-
-use crate::live::StateDigest;
+use serde::Serialize;
+use serde_json::Value;
 
 /// One event as auditors look for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HistoryRow {
-    /// Its place among all events.
     pub position: Position,
-    /// When it was recorded.
     pub recorded_at: Timestamp,
-    /// Names the event.
-    pub event_id: EventId,
-    /// The stream it is in.
-    pub stream: StreamName,
-    /// Its place in the stream.
-    pub revision: Revision,
     /// Its stored type name.
+    #[serde(rename = "type")]
     pub event_type: String,
-    /// The app it is about.
+    pub event_id: EventId,
+    pub stream: StreamName,
+    pub revision: Revision,
     pub client_id: Option<ClientId>,
-    /// The account it is about.
     pub account_id: Option<AccountId>,
     /// The user who approved: whose grant or token it is about.
     pub user_id: Option<UserId>,
-    /// The installation it is about.
     pub installation_id: Option<InstallationId>,
     /// The tokens it issued or ended.
     pub token_ids: Vec<TokenId>,
+    /// Unknown if the event cannot be read.
+    pub actor: Option<Actor>,
+    pub reason: Option<String>,
+    /// Unknown if the event cannot be read.
+    pub request_id: Option<RequestId>,
     /// Whose tokens it ended, if it may have ended those of several users.
     pub token_users: Vec<UserId>,
-    /// Who did it; unknown if the event cannot be read.
-    pub actor: Option<Actor>,
-    /// Why, if it says so.
-    pub reason: Option<String>,
-    /// Through which request; unknown if the event cannot be read.
-    pub request_id: Option<RequestId>,
 }
 
 impl HistoryRow {
@@ -73,9 +66,21 @@ impl HistoryRow {
         row
     }
 
-    /// The row of an event that cannot be read.
-    pub fn unreadable(known: Bare<'_>, why: String) -> Self {
-        Self { reason: Some(why), ..Self::of_bare(known) }
+    /// The row of an event that cannot be read: what its payload says under the names that all events use, and else the
+    /// name of its stream.
+    pub fn unreadable(known: Bare<'_>, payload: &str, why: String) -> Self {
+        let payload: Value = serde_json::from_str(payload).unwrap_or_default();
+        fn id<T: FromStr>(payload: &Value, name: &str) -> Option<T> {
+            payload.get(name)?.as_str()?.parse().ok()
+        }
+        let of_stream = Self::of_bare(known);
+        Self {
+            client_id: id(&payload, "client_id").or(of_stream.client_id),
+            account_id: id(&payload, "account_id"),
+            user_id: id(&payload, "user_id"),
+            reason: Some(why),
+            ..of_stream
+        }
     }
 
     /// What is known of every event, and what the name of its stream says.
@@ -132,81 +137,27 @@ impl HistoryRow {
         self.user_id.iter().chain(&self.token_users)
     }
 
-    /// Adds the row to a digest of rows.
-    pub fn digest(&self, digest: &mut StateDigest) {
-        let uuids = [self.client_id.map(|id| *id.as_uuid()), self.installation_id.map(|id| *id.as_uuid())];
-        let [client, installation] =
-            uuids.each_ref().map(|id| id.as_ref().map_or(&[][..], |id| id.as_bytes()));
-        fn text(text: Option<&str>) -> &[u8] {
-            text.unwrap_or_default().as_bytes()
-        }
-        let actor = self.actor.as_ref().map(|actor| format!("{:?} {}", actor.kind, actor.id));
-        let tokens: Vec<u8> = self.token_ids.iter().flat_map(|token| *token.as_uuid().as_bytes()).collect();
-        let users: Vec<u8> =
-            self.token_users.iter().flat_map(|user| [user.as_str(), "\0"].concat().into_bytes()).collect();
-        digest.add(
-            "history",
-            &[
-                &self.position.as_u64().to_le_bytes(),
-                &self.recorded_at.as_micros().to_le_bytes(),
-                self.event_id.as_uuid().as_bytes(),
-                self.stream.as_str().as_bytes(),
-                &self.revision.as_u64().to_le_bytes(),
-                self.event_type.as_bytes(),
-                client,
-                text(self.account_id.as_ref().map(AccountId::as_str)),
-                text(self.user_id.as_ref().map(UserId::as_str)),
-                installation,
-                &tokens,
-                &users,
-                text(actor.as_deref()),
-                text(self.reason.as_deref()),
-                text(self.request_id.as_ref().map(RequestId::as_str)),
-            ],
-        );
-    }
-
     /// The first field that this row and another have differently: its name, and both values.
-    pub fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
-        self.fields()
-            .into_iter()
-            .zip(other.fields())
-            .find_map(|((name, ours), (_, theirs))| (ours != theirs).then_some((name, ours, theirs)))
-    }
-
-    fn fields(&self) -> [(&'static str, String); 15] {
-        [
-            ("position", self.position.to_string()),
-            ("event id", self.event_id.to_string()),
-            ("type", self.event_type.clone()),
-            ("stream", self.stream.to_string()),
-            ("revision", self.revision.to_string()),
-            ("time", self.recorded_at.to_string()),
-            ("app", format!("{:?}", self.client_id)),
-            ("account", format!("{:?}", self.account_id)),
-            ("user", format!("{:?}", self.user_id)),
-            ("installation", format!("{:?}", self.installation_id)),
-            ("tokens", format!("{:?}", self.token_ids)),
-            ("users of the tokens", format!("{:?}", self.token_users)),
-            ("actor", format!("{:?}", self.actor)),
-            ("reason", format!("{:?}", self.reason)),
-            ("request", format!("{:?}", self.request_id)),
-        ]
+    pub fn difference(&self, other: &Self) -> Option<(String, Value, Value)> {
+        let fields = |row: &Self| match serde_json::to_value(row) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) | Err(_) => serde_json::Map::new(),
+        };
+        let mut others = fields(other);
+        fields(self).into_iter().find_map(|(name, ours)| {
+            let theirs = others.remove(&name)?;
+            (ours != theirs).then_some((name, ours, theirs))
+        })
     }
 }
 
 /// What is known of an event whether it can be read or not.
 #[derive(Debug, Clone, Copy)]
 pub struct Bare<'a> {
-    /// Its place among all events.
     pub position: Position,
-    /// When it was recorded.
     pub recorded_at: Timestamp,
-    /// Names the event.
     pub event_id: EventId,
-    /// The stream it is in.
     pub stream: &'a StreamName,
-    /// Its place in the stream.
     pub revision: Revision,
     /// Its stored type name.
     pub event_type: &'a str,

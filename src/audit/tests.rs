@@ -24,7 +24,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 async fn kept(ledger: &Ledger) -> (Arc<History>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let history = History::start(Arc::clone(ledger.store()), dir.path().to_owned());
+    let history = History::start(ledger, dir.path().to_owned());
     (history, dir)
 }
 

@@ -148,7 +148,7 @@ impl Given {
             .collect();
         let metrics = Arc::new(Metrics::new(clock.now()));
         let dir = tempfile::tempdir().unwrap();
-        let history = History::start(Arc::clone(&store) as _, dir.path().to_owned());
+        let history = History::start(&ledger, dir.path().to_owned());
         let service = web::Data::new(Service {
             rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&history))),
             history,

@@ -11,7 +11,7 @@ use super::chains::Chains;
 use super::codes::Codes;
 use super::compare::{Against, Compared, PassedOver, Points, in_words, name};
 use super::findings::{Finding, Verified};
-use super::history::{Ended, Leading, Stored};
+use super::history::Stored;
 use super::run::{Page, Pages, run};
 use super::{ReplayError, Step, Until};
 use crate::audit::{HistoryError, HistoryReader, StoredHistory};
@@ -44,7 +44,7 @@ pub async fn verify(
     verifier.open_index(store).await?;
     verifier.points.reached(Position::START, &verifier.verified.live);
     let head = verifier.read(store, &mut progress).await?;
-    verifier.end(store, head).await
+    verifier.end(head).await
 }
 
 /// The first difference between a snapshot and what the ledger folds to, in words; `None` if there is none.
@@ -288,7 +288,7 @@ impl Verifier {
         self.verified.find(finding);
     }
 
-    async fn end_history(&mut self, store: &dyn Store) -> Result<(), ReplayError> {
+    async fn end_history(&mut self) -> Result<(), ReplayError> {
         let mut is_whole = true;
         if let Some(file) = self.history_file.take() {
             let damages = match file.await? {
@@ -301,37 +301,15 @@ impl Verifier {
             }
         }
         let Some(history) = self.history.take() else { return Ok(()) };
-        let Ended { findings, misled, same } = match history.end() {
-            Ok(ended) => ended,
-            Err(error) => {
-                self.lose_history(&error);
-                return Ok(());
-            }
-        };
-        findings.into_iter().for_each(|finding| self.found(finding));
-        if let Some(leading) = misled {
-            self.look_for_leads(store, leading).await?;
-        }
-        self.points.compared.extend(same.filter(|_| is_whole));
-        Ok(())
-    }
-
-    /// Reads the ledger again, up to where it is damaged: that was found.
-    async fn look_for_leads(&mut self, store: &dyn Store, mut leading: Leading) -> Result<(), ReplayError> {
-        let mut pages = Pages::after(store, Position::START).await?;
-        while let Ok(Some(page)) = pages.next().await {
-            let mut findings = Vec::new();
-            let checked = leading.check(&page, &mut findings);
-            findings.into_iter().for_each(|finding| self.found(finding));
-            if let Err(error) = checked {
-                self.lose_history(&error);
-                break;
-            }
+        match history.end() {
+            Ok(Ok(same)) => self.points.compared.extend(Some(same).filter(|_| is_whole)),
+            Ok(Err(findings)) => findings.into_iter().for_each(|finding| self.found(finding)),
+            Err(error) => self.lose_history(&error),
         }
         Ok(())
     }
 
-    async fn end(mut self, store: &dyn Store, head: Position) -> Result<Verified, ReplayError> {
+    async fn end(mut self, head: Position) -> Result<Verified, ReplayError> {
         if self.position == head {
             self.end_index();
         } else {
@@ -340,7 +318,7 @@ impl Verifier {
         let (chains, codes) = (std::mem::take(&mut self.chains), std::mem::take(&mut self.codes));
         chains.end(|finding| self.found(finding))?;
         codes.end(|finding| self.found(finding))?;
-        self.end_history(store).await?;
+        self.end_history().await?;
         // The ledger itself comes first: what was folded from a damaged one differs for that reason.
         self.points.end(self.position == head);
         let Points { compared, findings, passed_over, live_differs, .. } = self.points;

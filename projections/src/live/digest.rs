@@ -42,7 +42,7 @@ impl StateDigest {
     }
 
     /// Adds the rows that are in another.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         for (sum, word) in self.0.iter_mut().zip(other.0) {
             *sum = sum.wrapping_add(word);
         }

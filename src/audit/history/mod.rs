@@ -1,56 +1,60 @@
 //! The history projection: one row an event, in a SQLite file of its own, which can be thrown away and built
-//! again. Knows: the store, rows, files. Must not know: what is asked of it, or HTTP.
+//! again. Knows: the ledger, rows, files. Must not know: what is asked of it, or HTTP.
 //!
-//! The file follows the ledger by a subscription of its own, so that no request waits for it. Its position is
-//! committed with its rows. A file that is of another ledger, of another version, damaged, or ahead of the
-//! ledger is put aside and built anew.
+//! The file is a subscriber of the ledger, so that no request waits for it. Its position is committed with its rows. A file
+//! that is of another version, damaged, or of another ledger is removed and built again.
 
 mod check;
+mod checksum;
+mod current;
+mod directory;
 mod file;
-mod follow;
-mod leads;
-mod proof;
 mod query;
+mod rebuild;
 mod rows;
 mod schema;
 mod shown;
+mod stored;
 #[cfg(test)]
 mod tests;
+mod times;
+mod writer;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId};
 use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::StateDigest;
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
 
-pub use check::KeptRow;
-use file::{File, Generations};
-pub use file::{HistoryReader, StoredHistory, history_seen};
-pub use leads::{KeptToken, Leads};
+use current::Current;
+use directory::Directory;
+pub use file::HistoryReader;
 pub use query::{Filter, Order};
-pub use rows::row_and_tokens;
+pub use rebuild::Rebuilt;
+pub use rows::{StoredRow, digest_of, row_of};
 pub use schema::VERSION as HISTORY_VERSION;
 pub use shown::ShownRow;
+pub use stored::{StoredHistory, history_seen};
 
+use crate::ledger::{Follower, Ledger, Progress, Subscriber};
 use crate::store::{Store, StoreError};
 use crate::tasks::Tasks;
 
 /// How long a question waits for the history to reach the events it is about.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How many may read at once; the others wait for their turn.
+/// How many may read at once; the others wait.
 const READS_AT_ONCE: usize = 16;
 
 /// Why history does not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HistoryError {
-    /// SQLite, or the disk, says no.
+    /// SQLite or the disk failed.
     #[error("the history file cannot be used: {0}")]
     File(String),
     /// The file is not what was written. It is built again.
@@ -59,18 +63,12 @@ pub enum HistoryError {
          on, the disk is broken)"
     )]
     Damaged(String),
-    /// The file is behind the ledger, for longer than a question may wait.
+    /// For longer than a question may wait.
     #[error("the history is at position {at} and has not reached {wanted} yet")]
-    Behind {
-        /// Where it is.
-        at: Position,
-        /// Where it has to be.
-        wanted: Position,
-    },
+    Behind { at: Position, wanted: Position },
     /// The ledger cannot be followed any more.
     #[error("the history does not follow the ledger: {0}")]
     Stopped(String),
-    /// The ledger cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -92,85 +90,43 @@ impl From<std::io::Error> for HistoryError {
     }
 }
 
-/// How far the history is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryProgress {
-    /// The last position in it.
-    pub position: Position,
-    /// Why it does not go on, if it does not.
-    pub stopped: Option<String>,
-}
-
-/// How rebuilt history compares with what was there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rebuilt {
-    /// Every row was the same.
-    Same,
-    /// Rows were wrong; they are right now.
-    Repaired,
-    /// It was called off; nothing was changed.
-    Cancelled,
-}
-
 /// The history of a ledger, kept up to date.
 #[derive(Debug)]
 pub struct History {
-    inner: Arc<Inner>,
-    tasks: Arc<Tasks>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the follower and those who ask share.
-#[derive(Debug)]
-struct Inner {
-    store: Arc<dyn Store>,
-    generations: Generations,
-    /// What is asked; none before the first opening.
-    current: ArcSwapOption<File>,
-    progress: watch::Sender<HistoryProgress>,
-    /// Somebody waits for what was not written yet.
-    wanted: Notify,
-    is_closed: AtomicBool,
-    /// A damage was found, and a rebuild was begun for it.
-    is_mending: AtomicBool,
-    /// For those who read: each holds a thread and a connection.
-    room: Arc<Semaphore>,
-    /// Held by whoever adds rows, or puts another file in force.
-    turn: Mutex<()>,
+    current: Arc<Current>,
+    follower: Follower,
+    /// Each reader holds a thread and a connection.
+    readers: Arc<Semaphore>,
 }
 
 impl History {
-    /// Starts keeping the history of a store in a directory. Must be called within a Tokio runtime.
-    pub fn start(store: Arc<dyn Store>, dir: PathBuf) -> Arc<Self> {
-        let start = HistoryProgress { position: Position::START, stopped: None };
-        let inner = Arc::new(Inner {
-            store,
-            generations: Generations::new(dir),
-            current: ArcSwapOption::empty(),
-            progress: watch::Sender::new(start),
-            wanted: Notify::new(),
-            is_closed: AtomicBool::new(false),
-            is_mending: AtomicBool::new(false),
-            room: Arc::new(Semaphore::new(READS_AT_ONCE)),
-            turn: Mutex::default(),
-        });
-        let tasks = Arc::new(Tasks::default());
-        let (running, followed) = (tasks.begin("history"), Arc::clone(&inner));
-        let task = tokio::spawn(async move {
-            let _running = running;
-            follow::run(followed).await;
-        });
-        Arc::new(Self { inner, tasks, task: Mutex::new(Some(task)) })
+    /// Starts keeping the history of a ledger in a directory. Must be called within a Tokio runtime.
+    pub fn start(ledger: &Ledger, dir: PathBuf) -> Arc<Self> {
+        Self::follow(Arc::clone(ledger.store()), dir, |subscriber| ledger.follow(subscriber))
+    }
+
+    /// As [`Self::start`], of a store that nothing else here follows.
+    pub fn of(store: Arc<dyn Store>, dir: PathBuf) -> Arc<Self> {
+        Self::follow(Arc::clone(&store), dir, |subscriber| Follower::of(store, subscriber))
+    }
+
+    fn follow(
+        store: Arc<dyn Store>,
+        dir: PathBuf,
+        follow: impl FnOnce(Arc<dyn Subscriber>) -> Follower,
+    ) -> Arc<Self> {
+        let current = Arc::new(Current::new(store, Directory::new(dir)));
+        let follower = follow(Arc::new(Arc::clone(&current)));
+        Arc::new(Self { current, follower, readers: Arc::new(Semaphore::new(READS_AT_ONCE)) })
     }
 
     /// The tasks that it needs.
     pub fn tasks(&self) -> &Tasks {
-        &self.tasks
+        self.follower.tasks()
     }
 
-    /// How far it is.
-    pub fn progress(&self) -> HistoryProgress {
-        self.inner.progress.borrow().clone()
+    pub fn progress(&self) -> Progress {
+        self.follower.progress()
     }
 
     /// Waits until a position, which is in the ledger, is in the history too; for a few seconds at most.
@@ -178,18 +134,7 @@ impl History {
     /// # Errors
     /// If it is not there in time, or never will be.
     pub async fn reached(&self, wanted: Position) -> Result<(), HistoryError> {
-        let mut progress = self.inner.progress.subscribe();
-        let is_there = |now: &HistoryProgress| now.position >= wanted || now.stopped.is_some();
-        let reached = async {
-            // One notification lets one batch go; there may be more before the position.
-            while !is_there(&progress.borrow_and_update()) {
-                self.inner.wanted.notify_one();
-                if progress.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(REACHED_WITHIN, reached).await;
+        let _ = tokio::time::timeout(REACHED_WITHIN, self.follower.reached(wanted)).await;
         let now = self.progress();
         match now.stopped {
             _ if now.position >= wanted => Ok(()),
@@ -198,30 +143,29 @@ impl History {
         }
     }
 
-    /// Does something with the file on a thread that may block.
+    /// Asks the file on a thread that may block.
     async fn ask<T: Send + 'static>(
         &self,
         ask: impl Fn(&HistoryReader) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, HistoryError> {
-        let room = Arc::clone(&self.inner.room).acquire_owned().await;
+        let room = Arc::clone(&self.readers).acquire_owned().await;
         let room = room.map_err(|closed| HistoryError::File(closed.to_string()))?;
-        let inner = Arc::clone(&self.inner);
-        let asking = tokio::task::spawn_blocking(move || {
+        let current = Arc::clone(&self.current);
+        let answer = current::blocking(move || {
             let _room = room;
             loop {
-                let file = inner.current.load_full();
-                let file = file.ok_or_else(|| HistoryError::File("it is not open yet".to_owned()))?;
+                let file = current.file()?;
                 let answer = file.reader().and_then(|reader| ask(&reader));
-                // Of a file that is not in force any more, nothing is left to read.
-                let is_in_force = inner.current.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, &file));
-                if answer.is_ok() || is_in_force {
+                // Of a file that is not the current one any more, nothing may be left to read.
+                let is_current = current.file.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, &file));
+                if answer.is_ok() || is_current {
                     return answer;
                 }
             }
         });
-        let answer = asking.await.map_err(|broke| HistoryError::File(broke.to_string()))?;
+        let answer = answer.await;
         if let Err(HistoryError::Damaged(what)) = &answer {
-            follow::mend(&self.inner, what);
+            rebuild::repair(&self.current, what);
         }
         answer
     }
@@ -231,7 +175,7 @@ impl History {
     /// # Errors
     /// If the file cannot be read.
     pub async fn digest_at(&self) -> Result<(Position, StateDigest), HistoryError> {
-        self.ask(HistoryReader::state).await
+        self.ask(|reader| reader.end().map(|end| (end.position, end.digest))).await
     }
 
     /// Rows that pass a filter, at most so many.
@@ -283,7 +227,15 @@ impl History {
         account: AccountId,
         up_to: Position,
     ) -> Result<Vec<(InstallationId, Option<ClientId>)>, HistoryError> {
-        self.ask(move |reader| reader.installations_on(&account, up_to)).await
+        let filter = Filter { account: Some(account), up_to: Some(up_to), ..Filter::default() };
+        self.ask(move |reader| {
+            let mut found = BTreeSet::new();
+            reader.each_row(&filter, Order::OldestFirst, usize::MAX >> 1, |row| {
+                found.extend(row.installation_id.map(|installation| (installation, row.client_id)));
+            })?;
+            Ok(found.into_iter().collect())
+        })
+        .await
     }
 
     /// The row of the event that issued a token.
@@ -296,8 +248,8 @@ impl History {
         Ok(self.rows(filter, Order::OldestFirst, 1).await?.pop())
     }
 
-    /// Builds the file again beside the one that is asked, and lets it take its place. `step` is told how many
-    /// events are in it and the last of them, and says whether to go on.
+    /// Builds the file again beside the current one, and puts it in its place. `step` gets how many events are in it and the
+    /// last position, and says whether to go on.
     ///
     /// # Errors
     /// If the ledger cannot be read or the file not be written; nothing was changed then.
@@ -305,40 +257,20 @@ impl History {
         &self,
         step: impl FnMut(u64, Position) -> bool + Send,
     ) -> Result<Rebuilt, HistoryError> {
-        follow::rebuild(&self.inner, step).await
+        rebuild::rebuild(&self.current, step).await
     }
 
     /// Stops following; what was committed stays.
     pub async fn close(&self) {
-        self.tasks.stop();
-        self.inner.is_closed.store(true, std::sync::atomic::Ordering::Release);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            task.abort();
-            // Cancelled, as it was told.
-            let _ = task.await;
-        }
-        if let Some(file) = self.inner.current.load_full() {
-            let closing = tokio::task::spawn_blocking(move || {
-                file.close();
-                proof::write(file.path())
-            });
-            match closing.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the history is checked row by row at the next start");
-                }
-                Err(error) => tracing::warn!(%error, "the history file was left open"),
-            }
-        }
-    }
-}
-
-impl Drop for History {
-    fn drop(&mut self) {
-        self.tasks.stop();
-        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
+        self.current.is_closed.store(true, Ordering::Release);
+        self.follower.stopped().await;
+        let Ok(file) = self.current.file() else { return };
+        let closed = current::blocking(move || {
+            file.close();
+            Ok(checksum::write(file.path())?)
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "the history is checked row by row at the next start");
         }
     }
 }

@@ -53,7 +53,7 @@ proptest! {
         block_on(async {
             let (ledger, store) = history(seed).await;
             let dir = tempfile::tempdir().unwrap();
-            let kept = History::start(Arc::clone(ledger.store()), dir.path().to_owned());
+            let kept = History::start(&ledger, dir.path().to_owned());
             kept.reached(ledger.live().position()).await.unwrap();
             let before = (ledger.live().digest(), kept.digest_at().await.unwrap());
             let rebuilds = Rebuilds::new(Arc::clone(&ledger), Arc::clone(&kept));

@@ -50,7 +50,7 @@ impl Store for Gated {
 
 fn rebuilds_of(ledger: &Arc<Ledger>) -> Rebuilds {
     // The directory is not there: only what rebuilds the history may notice.
-    let history = History::start(Arc::clone(ledger.store()), "/dev/null/no-history".into());
+    let history = History::start(ledger, "/dev/null/no-history".into());
     Rebuilds::new(Arc::clone(ledger), history)
 }
 
@@ -270,7 +270,7 @@ async fn a_ledger_that_is_not_folded_is_not_rebuilt() {
 async fn the_history_is_built_again_too() {
     let (ledger, _) = history(49).await;
     let dir = tempfile::tempdir().unwrap();
-    let kept = History::start(Arc::clone(ledger.store()), dir.path().to_owned());
+    let kept = History::start(&ledger, dir.path().to_owned());
     kept.reached(ledger.live().position()).await.unwrap();
     let before = kept.digest_at().await.unwrap();
     let rebuilds = Rebuilds::new(Arc::clone(&ledger), Arc::clone(&kept));
