@@ -13,7 +13,7 @@ use lru::LruCache;
 use super::Origin;
 
 /// How many states are remembered.
-const MAX_STATES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+const MAX_STATES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
 /// The state of a stream at a revision.
 #[derive(Debug, Clone)]

@@ -33,7 +33,7 @@ const TURN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a read waits for its answer.
 const READ_WITHIN: Duration = Duration::from_secs(2);
 /// How many things that are nowhere are remembered.
-const MAX_ABSENT: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+const MAX_ABSENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
 /// How far behind others this node may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

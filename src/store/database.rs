@@ -5,8 +5,8 @@
 //! created, the database is opened as one that nothing changes, unless it has a write-ahead log: the records in it must
 //! not be left out.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -15,11 +15,13 @@ use crate::files::{self, with_suffix};
 
 const READ: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 const WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
-/// The database itself, and what SQLite keeps beside it.
-const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+/// The database itself, and what is kept beside it.
+const SUFFIXES: [&str; 5] = ["", "-wal", "-shm", "-journal", CHECKSUM];
+/// What the name of a checksum adds to that of its database.
+const CHECKSUM: &str = "-crc";
 
 /// All files that a database may consist of.
-pub(super) fn files_of(path: &Path) -> [PathBuf; 4] {
+pub(super) fn files_of(path: &Path) -> [PathBuf; 5] {
     SUFFIXES.map(|suffix| with_suffix(path, suffix))
 }
 
@@ -82,4 +84,57 @@ pub(super) fn advice(path: &Path) -> Option<String> {
 /// Readers may leave an empty one.
 fn has_wal(path: &Path) -> bool {
     fs::metadata(with_suffix(path, "-wal")).is_ok_and(|wal| wal.len() > 0)
+}
+
+/// What the checksum says of a database before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    AsClosed,
+    /// It was not closed.
+    Unknown,
+    /// It is not as it was closed.
+    Changed,
+}
+
+/// Compares a database with its checksum, and removes the checksum.
+///
+/// # Errors
+/// If a file cannot be read, or the checksum not removed.
+pub fn take_checksum(path: &Path) -> io::Result<Checked> {
+    let stored = match fs::read(with_suffix(path, CHECKSUM)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Checked::Unknown),
+        stored => stored?,
+    };
+    fs::remove_file(with_suffix(path, CHECKSUM))?;
+    Ok(match checksum(path)? {
+        // The end of the database is in its log then, which the checksum does not cover.
+        _ if has_wal(path) => Checked::Unknown,
+        now if now.as_bytes() == stored => Checked::AsClosed,
+        _ => Checked::Changed,
+    })
+}
+
+/// Writes the checksum of a database that nothing writes, so that the next opening need not read all of it. A flipped
+/// bit in an index hides a row, which no check of rows notices.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub fn write_checksum(path: &Path) -> io::Result<()> {
+    if has_wal(path) {
+        // Another process reads it, so that its end is not in it yet.
+        return Ok(());
+    }
+    let crc = checksum(path)?;
+    files::replace(&with_suffix(path, CHECKSUM), |file| file.write_all(crc.as_bytes()))
+}
+
+fn checksum(path: &Path) -> io::Result<String> {
+    let (mut file, mut chunk) = (File::open(path)?, vec![0; 1 << 20]);
+    let mut crc = crc32fast::Hasher::new();
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(format!("{:08x}", crc.finalize())),
+            read => crc.update(chunk.get(..read).unwrap_or_default()),
+        }
+    }
 }

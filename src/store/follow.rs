@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use grantbook_events::Position;
+use grantbook_events::{Position, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::{Record, Signal, StoreError, Subscription};
@@ -15,11 +15,16 @@ use super::{Record, Signal, StoreError, Subscription};
 /// How many pages a subscription may be ahead of its reader.
 const PAGES_AHEAD: usize = 4;
 
+/// When the last record of an empty ledger was recorded: before every other time.
+pub(super) const NEVER: Timestamp = Timestamp::from_micros(i64::MIN);
+
 /// How far a store has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
     /// The last position that readers can see.
     pub head: Position,
+    /// When the last record was recorded, if this process writes them; else [`NEVER`].
+    pub latest: Timestamp,
     /// No record will follow.
     pub closed: bool,
 }

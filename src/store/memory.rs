@@ -9,7 +9,7 @@ use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::follow::{Progress, Source, follow};
+use super::follow::{NEVER, Progress, Source, follow};
 use super::{
     Append, ChainDigest, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription,
     check_limits,
@@ -26,7 +26,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty store with an identity.
     pub fn new(identity: Uuid) -> Arc<Self> {
-        let (progress, _) = watch::channel(Progress { head: Position::START, closed: false });
+        let (progress, _) = watch::channel(Progress { head: Position::START, latest: NEVER, closed: false });
         Arc::new(Self { identity, log: Arc::default(), progress })
     }
 }
@@ -34,19 +34,11 @@ impl MemoryStore {
 #[derive(Debug, Default)]
 struct Log(Mutex<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
     records: Vec<Record>,
     /// Indices into `records`; the revision is the index into the vector.
     streams: HashMap<StreamName, Vec<usize>>,
-    /// When the last record was recorded.
-    latest: Timestamp,
-}
-
-impl Default for Inner {
-    fn default() -> Self {
-        Self { records: Vec::new(), streams: HashMap::new(), latest: Timestamp::from_micros(i64::MIN) }
-    }
 }
 
 impl Log {
@@ -62,7 +54,13 @@ impl Log {
 }
 
 impl Inner {
-    fn append(&mut self, stream: &StreamName, expected: Expected, records: Vec<NewRecord>) -> Append {
+    fn append(
+        &mut self,
+        stream: &StreamName,
+        expected: Expected,
+        records: Vec<NewRecord>,
+        progress: &mut Progress,
+    ) -> Append {
         let places = self.streams.entry(stream.clone()).or_default();
         let actual = places.last().map(|&last| self.records[last].revision);
         if Expected::after(actual) != expected {
@@ -74,19 +72,14 @@ impl Inner {
         let mut revision = expected.next_revision();
         let mut digest = places.last().map_or(ChainDigest::NONE, |&last| self.records[last].digest);
         for mut record in records {
-            self.latest = record.not_before(self.latest);
-            let position = Position::new(self.records.len() as u64 + 1);
-            let record = record.place(stream.clone(), revision, position, digest);
+            progress.latest = record.not_before(progress.latest);
+            progress.head = Position::new(self.records.len() as u64 + 1);
+            let record = record.place(stream.clone(), revision, progress.head, digest);
             (revision, digest) = (revision.next(), record.digest);
             places.push(self.records.len());
             self.records.push(record);
         }
-        self.last_of(stream).unwrap_or(Append::Conflict { actual })
-    }
-
-    fn last_of(&self, stream: &StreamName) -> Option<Append> {
-        let last = &self.records[*self.streams.get(stream)?.last()?];
-        Some(appended(last))
+        self.records.last().map_or(Append::Conflict { actual }, Append::after)
     }
 
     fn already_there(&self, stream: &StreamName, expected: Expected, new: &[NewRecord]) -> Option<Append> {
@@ -95,12 +88,8 @@ impl Inner {
         let stored = || places.iter().map(|&place| &self.records[place]);
         let last = stored().next_back()?;
         let same = stored().zip(new).all(|(stored, new)| stored.event_id == new.event_id);
-        same.then_some(appended(last))
+        same.then_some(Append::after(last))
     }
-}
-
-fn appended(last: &Record) -> Append {
-    Append::Appended { revision: last.revision, position: last.position, recorded_at: last.recorded_at }
 }
 
 impl Source for Arc<Log> {
@@ -123,9 +112,9 @@ impl Store for MemoryStore {
         if self.progress.borrow().closed {
             return Err(StoreError::Closed);
         }
-        let outcome = inner.append(stream, expected, records);
-        let head = inner.records.last().map_or(Position::START, |last| last.position);
-        self.progress.send_modify(|progress| progress.head = head);
+        let mut progress = *self.progress.borrow();
+        let outcome = inner.append(stream, expected, records, &mut progress);
+        self.progress.send_replace(progress);
         Ok(outcome)
     }
 
@@ -140,12 +129,8 @@ impl Store for MemoryStore {
         Ok(self.log.records_after(after, limit.min(MAX_PAGE)))
     }
 
-    fn newest(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
-        Some(vec![Arc::new(self.log.records_after(after, MAX_PAGE))])
-    }
-
     fn latest_time(&self) -> Option<Timestamp> {
-        Some(self.log.lock().latest)
+        Some(self.progress.borrow().latest)
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {

@@ -26,7 +26,6 @@ pub(crate) mod eventstore;
 #[cfg(not(feature = "eventstore"))]
 #[path = "no_eventstore.rs"]
 mod eventstore;
-mod evidence;
 mod follow;
 mod lock;
 mod memory;
@@ -40,13 +39,12 @@ pub use self::eventstore::{
 };
 pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
 pub use database::open_to_read as open_database_to_read;
-pub use evidence::{Seen, SeenMark};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, Link, NewRecord, Record};
 pub use sqlite::{
-    Evidence as SqliteEvidence, IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions,
-    SqliteStore, backup, restore,
+    Evidence as SqliteEvidence, IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions, Seen,
+    SeenMark, SqliteStore, backup, restore,
 };
 #[cfg(test)]
 pub(crate) use tests::{contract, lagging, lying};
@@ -86,12 +84,6 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The next records of the whole ledger, in commit order: at most `limit` (capped at [`MAX_PAGE`]);
     /// fewer, even one, does not mean the end: only an empty answer does.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError>;
-
-    /// The records after a position, in order and in the batches they were written in, if every one of
-    /// them is at hand: a short cut for whoever knows that they were just written. Never waits; a store may always answer `None`.
-    fn newest(&self, _after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
-        None
-    }
 
     /// Searches for a stream without what is derived from the records to find streams faster: for a caller who knows
     /// that the stream exists and was told that it does not. Whether it is there; if so, reads find it from then on.
@@ -197,6 +189,13 @@ pub enum Append {
         /// What broke.
         reason: String,
     },
+}
+
+impl Append {
+    /// What to answer when this record is the last that was appended.
+    fn after(last: &Record) -> Self {
+        Self::Appended { revision: last.revision, position: last.position, recorded_at: last.recorded_at }
+    }
 }
 
 /// Where a store ends, and which store it is.

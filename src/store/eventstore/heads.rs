@@ -10,7 +10,7 @@ use lru::LruCache;
 use crate::store::{ChainDigest, Record};
 
 /// How many ends are remembered.
-const MAX_HEADS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+const MAX_HEADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
 /// The last record of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

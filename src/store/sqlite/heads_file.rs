@@ -3,30 +3,108 @@
 //!
 //! Everything in it is derived from the log and may be thrown away. It says up to which position it is
 //! good, in the same transaction as the rows; the log says the rest. A row carries a checksum, because a
-//! wrong head would make a wrong record. How many rows there are and their sum are kept too, because a row
-//! that is missing would make a second first record: one scan proves the whole file.
+//! wrong head would make a wrong record. How many rows there are and the sum of their checksums are kept too,
+//! because a row that is missing would make a second first record: one scan proves the whole file.
 
-use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use grantbook_events::{Position, Revision};
+use grantbook_events::{Position, Revision, StreamName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::heads_total::{Key, State, Total, UpTo};
 use super::rows::StreamHead;
 use super::schema::{cannot_write, damaged, file_error};
 use crate::files;
 use crate::store::database;
-use crate::store::{ChainDigest, StoreError};
+use crate::store::{ChainDigest, Record, StoreError};
 
 /// "grnh", in the header of the file.
 const APPLICATION_ID: i64 = 0x6772_6e68;
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
+const TABLES: &str = "\
+    CREATE TABLE heads(stream BLOB PRIMARY KEY, position INTEGER NOT NULL, revision INTEGER NOT NULL, \
+    digest BLOB NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID; \
+    CREATE TABLE state(id INTEGER PRIMARY KEY CHECK (id = 1), identity BLOB NOT NULL, position INTEGER NOT NULL, \
+    digest BLOB NOT NULL, rows INTEGER NOT NULL, sum INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT;";
 const FIND: &str = "SELECT position, revision, digest, crc FROM heads WHERE stream = ?1";
 /// What a connection that looks heads up may keep of the file: a negative number counts KiB.
 const READ_CACHE_KIB: i64 = -32 * 1024;
+
+/// The first 16 bytes of the SHA-256 of a stream's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key([u8; 16]);
+
+impl Key {
+    pub(super) fn of(stream: &StreamName) -> Self {
+        let digest: [u8; 32] = Sha256::digest(stream.as_str().as_bytes()).into();
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self(key)
+    }
+}
+
+/// Up to where something is complete: the last position, and the digest of the record there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UpTo {
+    pub position: Position,
+    pub digest: ChainDigest,
+}
+
+impl UpTo {
+    pub(super) const NOTHING: Self = Self { position: Position::START, digest: ChainDigest::NONE };
+
+    pub(super) fn of(last: &Record) -> Self {
+        Self { position: last.position, digest: last.digest }
+    }
+}
+
+/// What the file says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct State {
+    pub identity: Uuid,
+    pub up_to: UpTo,
+    rows: u64,
+    /// Of the checksums of all rows.
+    sum: u64,
+}
+
+impl State {
+    fn checksum(&self) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(self.identity.as_bytes());
+        crc.update(&self.up_to.position.as_u64().to_le_bytes());
+        crc.update(self.up_to.digest.as_bytes());
+        crc.update(&self.rows.to_le_bytes());
+        crc.update(&self.sum.to_le_bytes());
+        crc.finalize()
+    }
+
+    fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let mut replace =
+            conn.prepare_cached("INSERT OR REPLACE INTO state VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)")?;
+        replace.execute(params![
+            self.identity.as_bytes(),
+            self.up_to.position.as_u64().cast_signed(),
+            self.up_to.digest.as_bytes(),
+            self.rows.cast_signed(),
+            self.sum.cast_signed(),
+            self.checksum(),
+        ])?;
+        Ok(())
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<(Self, u32)> {
+        let position = Position::new(row.get::<_, i64>(1)?.cast_unsigned());
+        let state = Self {
+            identity: Uuid::from_bytes(row.get(0)?),
+            up_to: UpTo { position, digest: ChainDigest::new(row.get(2)?) },
+            rows: row.get::<_, i64>(3)?.cast_unsigned(),
+            sum: row.get::<_, i64>(4)?.cast_unsigned(),
+        };
+        Ok((state, row.get(5)?))
+    }
+}
 
 /// A connection to the file.
 #[derive(Debug)]
@@ -36,32 +114,19 @@ pub(super) struct HeadsFile {
 }
 
 impl HeadsFile {
-    /// Makes an empty file for a ledger, in place of whatever is there.
-    pub(super) fn create(path: &Path, identity: &Uuid) -> Result<Self, StoreError> {
+    /// Creates an empty file for a ledger, in place of the one that may exist.
+    pub(super) fn create(path: &Path, identity: Uuid) -> Result<Self, StoreError> {
         let emptied = database::remove(path).and_then(|()| files::open(path));
         emptied.map_err(|error| cannot_write(path, &error))?;
-        let made = || {
-            let conn = database::create(path, APPLICATION_ID, FORMAT)?;
-            conn.execute_batch(
-                "CREATE TABLE heads(stream BLOB PRIMARY KEY, position INTEGER NOT NULL, \
-                 revision INTEGER NOT NULL, digest BLOB NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-                 CREATE TABLE up_to(id INTEGER PRIMARY KEY CHECK (id = 1), identity BLOB NOT NULL, \
-                 position INTEGER NOT NULL, digest BLOB NOT NULL, rows INTEGER NOT NULL, sum BLOB NOT NULL, \
-                 crc INTEGER NOT NULL) STRICT;",
-            )?;
-            let state =
-                State { identity: *identity.as_bytes(), up_to: UpTo::NOTHING, total: Total::default() };
-            state.write(&conn)?;
-            Ok(conn)
-        };
-        made()
-            .map_err(|error| file_error(path, Position::START, &error))?
-            .close()
-            .map_err(|(_, error)| file_error(path, Position::START, &error))?;
+        let made = database::create(path, APPLICATION_ID, FORMAT).and_then(|conn| {
+            conn.execute_batch(TABLES)?;
+            State { identity, up_to: UpTo::NOTHING, rows: 0, sum: 0 }.write(&conn)?;
+            conn.close().map_err(|(_, error)| error)
+        });
+        made.map_err(|error| file_error(path, Position::START, &error))?;
         Self::open(path, true)
     }
 
-    /// Opens the file if it is one.
     pub(super) fn open(path: &Path, writable: bool) -> Result<Self, StoreError> {
         let open = || {
             let conn = if writable { database::open_to_write(path)? } else { database::open_to_read(path)? };
@@ -81,137 +146,91 @@ impl HeadsFile {
         }
     }
 
+    /// What the file says of itself.
+    pub(super) fn state(&self) -> Result<State, StoreError> {
+        let sql = "SELECT identity, position, digest, rows, sum, crc FROM state";
+        match self.ask(|conn| conn.prepare_cached(sql)?.query_one([], State::read))? {
+            (state, crc) if crc == state.checksum() => Ok(state),
+            _ => Err(self.damaged("what it says of itself is not what was written")),
+        }
+    }
+
     /// Up to where the rows are good, if they are of this ledger at all.
-    pub(super) fn up_to(&self, identity: &Uuid) -> Result<UpTo, StoreError> {
+    pub(super) fn up_to(&self, identity: Uuid) -> Result<UpTo, StoreError> {
         let state = self.state()?;
-        if state.identity == *identity.as_bytes() {
+        if state.identity == identity {
             Ok(state.up_to)
         } else {
-            Err(damaged(&self.path, Position::START, "it belongs to another ledger"))
+            Err(self.damaged("it belongs to another ledger"))
         }
     }
 
-    /// Up to where the rows are good, and of which ledger.
-    pub(super) fn seen(&self) -> Result<(Uuid, UpTo), StoreError> {
+    /// Reads every row of one moment: each is what was written, all are there, and a look-up finds each, because
+    /// they are in order. Up to where they are good.
+    pub(super) fn scan(&self, mut see: impl FnMut(Key, StreamHead)) -> Result<UpTo, StoreError> {
+        let _one_moment = self.ask(Connection::unchecked_transaction)?;
         let state = self.state()?;
-        Ok((Uuid::from_bytes(state.identity), state.up_to))
-    }
-
-    fn state(&self) -> Result<State, StoreError> {
-        let read = || {
-            let sql = "SELECT identity, position, digest, rows, sum, crc FROM up_to";
-            self.conn.prepare_cached(sql)?.query_one([], |row| {
-                let (position, rows): (i64, i64) = (row.get(1)?, row.get(3)?);
-                let up_to = UpTo {
-                    position: Position::new(position.cast_unsigned()),
-                    digest: ChainDigest::new(row.get(2)?),
-                };
-                let total = Total { rows: rows.cast_unsigned(), sum: u128::from_le_bytes(row.get(4)?) };
-                Ok((State { identity: row.get(0)?, up_to, total }, row.get::<_, u32>(5)?))
-            })
-        };
-        match read().map_err(|error| self.error(&error))? {
-            (state, crc) if crc == state.checksum() => Ok(state),
-            _ => Err(damaged(&self.path, Position::START, "what it says of itself is not what was written")),
-        }
-    }
-
-    /// Reads every row: each is what was written, all are there, and a look-up finds each, because they are in
-    /// order.
-    pub(super) fn prove(&self) -> Result<(), StoreError> {
-        let mut total = Total::default();
-        let mut before: Option<Key> = None;
-        let up_to = self.each(|key, head, is_intact| {
-            let in_order = before.is_none_or(|before| before < key);
-            before = Some(key);
-            total.add(&key, &head);
-            is_intact && in_order
-        })?;
-        match up_to {
-            Some(state) if state.total == total => Ok(()),
-            _ => Err(damaged(&self.path, Position::START, "its rows are not those that were written")),
-        }
-    }
-
-    /// Every row of one moment, and whether it is what was written, for as long as the caller goes on; then what
-    /// the file says of itself, if it got there.
-    fn each(&self, mut see: impl FnMut(Key, StreamHead, bool) -> bool) -> Result<Option<State>, StoreError> {
-        let transaction = self.conn.unchecked_transaction().map_err(|error| self.error(&error))?;
-        let state = self.state()?;
-        let mut read = || {
+        let is_right = self.ask(|conn| {
             let sql = "SELECT position, revision, digest, crc, stream FROM heads ORDER BY stream";
-            let mut select = transaction.prepare(sql)?;
-            let mut rows = select.query([])?;
-            while let Some(row) = rows.next()? {
+            let mut select = conn.prepare(sql)?;
+            let mut found = select.query([])?;
+            let (mut rows, mut sum, mut before) = (0_u64, 0_u64, None);
+            while let Some(row) = found.next()? {
                 let ((head, crc), key) = (head_of(row)?, Key(row.get(4)?));
-                if !see(key, head, crc == checksum(&key, &head)) {
+                if crc != checksum(&key, &head) || before.replace(key).is_some_and(|before| before >= key) {
                     return Ok(false);
                 }
+                (rows, sum) = (rows + 1, sum.wrapping_add(crc.into()));
+                see(key, head);
             }
-            Ok(true)
-        };
-        let is_over = read().map_err(|error| self.error(&error))?;
-        Ok(is_over.then_some(state))
-    }
-
-    /// Where every stream ends that the file has, and up to where that is so.
-    pub(super) fn all(&self, identity: &Uuid) -> Result<(UpTo, HashMap<Key, StreamHead>), StoreError> {
-        let up_to = self.up_to(identity)?;
-        let mut heads = HashMap::new();
-        let state = self.each(|key, head, _| {
-            heads.insert(key, head);
-            true
+            Ok((rows, sum) == (state.rows, state.sum))
         })?;
-        Ok((state.map_or(up_to, |state| state.up_to), heads))
+        if is_right { Ok(state.up_to) } else { Err(self.damaged("its rows are not those that were written")) }
     }
 
     /// Where a stream ends, as of the position the file is good up to.
     pub(super) fn find(&self, key: &Key) -> Result<Option<StreamHead>, StoreError> {
-        let read = || {
-            let mut select = self.conn.prepare_cached(FIND)?;
-            select.query_one([&key.0[..]], head_of).optional()
-        };
-        match read().map_err(|error| self.error(&error))? {
+        match self.ask(|conn| conn.prepare_cached(FIND)?.query_one([key.0], head_of).optional())? {
             None => Ok(None),
             Some((head, crc)) if crc == checksum(key, &head) => Ok(Some(head)),
-            Some(_) => Err(damaged(&self.path, Position::START, "a row is not what was written")),
+            Some(_) => Err(self.damaged("a row is not what was written")),
         }
     }
 
-    /// Puts heads, sorted by key, and how far the file is good then, in one transaction.
-    pub(super) fn put(&mut self, heads: &[(Key, StreamHead)], up_to: UpTo) -> Result<(), StoreError> {
-        let mut state = self.state()?;
-        let path = &self.path;
-        let mut put = || {
-            let transaction = self.conn.unchecked_transaction()?;
+    /// Puts heads, in the order of their keys, which is that of the pages, and how far the file is good then, in one
+    /// transaction.
+    pub(super) fn put(&self, heads: &[(Key, StreamHead)], up_to: UpTo) -> Result<(), StoreError> {
+        let mut state = State { up_to, ..self.state()? };
+        self.ask(|conn| {
+            let transaction = conn.unchecked_transaction()?;
             let mut select = transaction.prepare_cached(FIND)?;
-            let sql = "INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5)";
-            let mut insert = transaction.prepare_cached(sql)?;
+            let mut insert =
+                transaction.prepare_cached("INSERT OR REPLACE INTO heads VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for (key, head) in heads {
-                if let Some((old, _)) = select.query_one([&key.0[..]], head_of).optional()? {
-                    state.total.subtract(key, &old);
+                match select.query_one([key.0], head_of).optional()? {
+                    Some((_, old)) => state.sum = state.sum.wrapping_sub(old.into()),
+                    None => state.rows += 1,
                 }
-                state.total.add(key, head);
+                let crc = checksum(key, head);
+                state.sum = state.sum.wrapping_add(crc.into());
                 insert.execute(params![
-                    &key.0[..],
+                    key.0,
                     head.position.as_u64().cast_signed(),
                     head.revision.as_u64().cast_signed(),
-                    &head.digest.as_bytes()[..],
-                    checksum(key, head),
+                    head.digest.as_bytes(),
+                    crc,
                 ])?;
             }
             drop((select, insert));
-            state.up_to = up_to;
             state.write(&transaction)?;
             transaction.commit()
-        };
-        put().map_err(|error| file_error(path, Position::START, &error))
+        })
     }
 
     /// Runs several look-ups in one read transaction, which is what makes each of them cheap.
     pub(super) fn begin(&self) -> Result<(), StoreError> {
         if self.conn.is_autocommit() {
-            self.conn.execute_batch("BEGIN").map_err(|error| self.error(&error))?;
+            self.ask(|conn| conn.execute_batch("BEGIN"))?;
         }
         Ok(())
     }
@@ -224,28 +243,33 @@ impl HeadsFile {
         }
     }
 
-    /// Moves everything into the main file and closes. The checksum of the file, if it is complete and every
-    /// row in it is what was written.
-    pub(super) fn finish(self) -> Result<Option<u32>, StoreError> {
-        self.prove()?;
-        let truncate = self.conn.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        let busy = truncate.map_err(|error| self.error(&error))?;
-        let path = self.path;
-        self.conn.close().map_err(|(_, error)| file_error(&path, Position::START, &error))?;
-        if busy == 0 { file_checksum(&path).map(Some) } else { Ok(None) }
+    /// Closes the file so that the next opening need not read all of it.
+    pub(super) fn finish(self) -> Result<(), StoreError> {
+        self.scan(|_, _| ())?;
+        let Self { conn, path } = self;
+        let moved = conn.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let closed = moved.and_then(|()| conn.close().map_err(|(_, error)| error));
+        closed.map_err(|error| file_error(&path, Position::START, &error))?;
+        database::write_checksum(&path).map_err(|error| cannot_write(&path, &error))
     }
 
-    fn error(&self, error: &rusqlite::Error) -> StoreError {
-        file_error(&self.path, Position::START, error)
+    fn ask<'a, T>(
+        &'a self,
+        ask: impl FnOnce(&'a Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        ask(&self.conn).map_err(|error| file_error(&self.path, Position::START, &error))
+    }
+
+    fn damaged(&self, what: &str) -> StoreError {
+        damaged(&self.path, Position::START, what)
     }
 }
 
 /// A head and its checksum, from the columns position, revision, digest and crc.
 fn head_of(row: &Row<'_>) -> rusqlite::Result<(StreamHead, u32)> {
-    let (position, revision): (i64, i64) = (row.get(0)?, row.get(1)?);
     let head = StreamHead {
-        position: Position::new(position.cast_unsigned()),
-        revision: Revision::new(revision.cast_unsigned()),
+        position: Position::new(row.get::<_, i64>(0)?.cast_unsigned()),
+        revision: Revision::new(row.get::<_, i64>(1)?.cast_unsigned()),
         digest: ChainDigest::new(row.get(2)?),
     };
     Ok((head, row.get(3)?))
@@ -258,19 +282,4 @@ fn checksum(key: &Key, head: &StreamHead) -> u32 {
     crc.update(&head.revision.as_u64().to_le_bytes());
     crc.update(head.digest.as_bytes());
     crc.finalize()
-}
-
-/// CRC-32 of the whole file.
-pub(super) fn file_checksum(path: &Path) -> Result<u32, StoreError> {
-    let read = || {
-        let mut file = fs::File::open(path)?;
-        let (mut crc, mut buffer) = (crc32fast::Hasher::new(), vec![0; 1 << 20]);
-        loop {
-            match std::io::Read::read(&mut file, &mut buffer)? {
-                0 => return Ok(crc.finalize()),
-                read => crc.update(&buffer[..read]),
-            }
-        }
-    };
-    read().map_err(|error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display())))
 }

@@ -1,4 +1,4 @@
-//! The index of streams, held against the records that it is derived from. Knows: where streams end. Must not
+//! The index of streams, compared with the records that it is derived from. Knows: where streams end. Must not
 //! know: where the records come from, or what is done about a fault.
 
 use std::collections::HashMap;
@@ -7,8 +7,7 @@ use std::path::Path;
 use grantbook_events::Position;
 use uuid::Uuid;
 
-use super::heads_file::HeadsFile;
-use super::heads_total::{Key, UpTo};
+use super::heads_file::{HeadsFile, Key, UpTo};
 use super::rows::StreamHead;
 use crate::store::{Record, StoreError};
 
@@ -32,14 +31,16 @@ impl IndexCheck {
     ///
     /// # Errors
     /// If the file is not what was written.
-    pub(super) fn read(path: &Path, ledger: &Uuid) -> Result<Option<Self>, StoreError> {
+    pub(super) fn read(path: &Path, ledger: Uuid) -> Result<Option<Self>, StoreError> {
         if !path.exists() {
             return Ok(None);
         }
         let file = HeadsFile::open(path, false)?;
-        file.prove()?;
-        let (up_to, heads) = file.all(ledger)?;
-        let streams = heads.into_iter().map(|(key, head)| (key, (head, Found::NotYet))).collect();
+        file.up_to(ledger)?;
+        let mut streams = HashMap::new();
+        let up_to = file.scan(|key, head| {
+            streams.insert(key, (head, Found::NotYet));
+        })?;
         Ok(Some(Self { up_to, streams, is_right: true }))
     }
 
@@ -56,12 +57,10 @@ impl IndexCheck {
         let (head, stream) = (StreamHead::of(record), &record.stream);
         let wrong = match self.streams.get_mut(&Key::of(stream)) {
             None => {
-                let head = (head, Found::Wrong);
-                self.streams.insert(Key::of(stream), head);
+                self.streams.insert(Key::of(stream), (head, Found::Wrong));
                 Some(format!("the index of streams does not have stream {stream}"))
             }
-            Some((_, Found::Wrong)) => None,
-            Some((known, found)) if known.position <= head.position => {
+            Some((known, found)) if *found != Found::Wrong && known.position <= head.position => {
                 *found = if *known == head { Found::Right } else { Found::Wrong };
                 let known = known.position;
                 (*found == Found::Wrong).then(|| {
@@ -70,17 +69,17 @@ impl IndexCheck {
             }
             Some(_) => None,
         };
-        let is_last = record.position == self.up_to.position;
-        let wrong = wrong.or_else(|| {
-            let differs = is_last && record.digest != self.up_to.digest;
-            differs.then(|| "the index of streams has seen another record here".to_owned())
-        });
+        let is_another = record.position == self.up_to.position && record.digest != self.up_to.digest;
+        let another = || "the index of streams has seen another record here".to_owned();
+        let wrong = wrong.or_else(|| is_another.then(another));
         self.is_right &= wrong.is_none();
         wrong
     }
 
-    /// What is wrong with the rest, after the last record, if all of them were seen; none, and whether all is
-    /// right, else.
+    /// What is wrong with the rest, after the last record.
+    ///
+    /// # Errors
+    /// What is wrong, also if it was said before.
     pub fn end(&self, last: Position) -> Result<(), String> {
         if self.up_to.position > last {
             return Err(format!("the index of streams has seen position {}", self.up_to.position));

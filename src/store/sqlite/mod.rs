@@ -7,10 +7,9 @@
 //! - `ledger.lock`: held by the one process that serves the ledger.
 
 mod backup;
-mod checkpoint;
+mod evidence;
 mod heads;
 mod heads_file;
-mod heads_total;
 mod index_check;
 mod opening;
 mod reader;
@@ -20,11 +19,12 @@ mod seen_file;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,19 +34,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 pub use self::backup::{backup, restore};
-use self::checkpoint::Checkpointer;
+pub use self::evidence::{Evidence, Seen, SeenMark};
 use self::heads::Heads;
 use self::heads_file::HeadsFile;
 pub use self::index_check::IndexCheck;
-pub use self::opening::Evidence;
-use self::opening::{Files, check_not_empty, open_and_look};
+use self::opening::{Files, Opened};
 use self::reader::Readers;
-use self::schema::{Access, cannot_write, file_error};
+use self::schema::cannot_write;
 use self::seen_file::SeenFile;
-use self::writer::{Command, Job, LatestTime, Writer};
-use super::follow::{Progress, follow};
+use self::upkeep::Upkeep;
+use self::writer::{Command, Job, Writer};
+use super::follow::{NEVER, Progress, follow};
 use super::lock::Lock;
-use super::{Append, Expected, Head, NewRecord, Record, Seen, Store, StoreError, Subscription, check_limits};
+use super::{
+    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription, check_limits,
+};
 use crate::files;
 use crate::tasks::Tasks;
 
@@ -76,11 +78,20 @@ pub struct SqliteStore {
 
 /// What a store has that takes appends.
 struct Serving {
-    commands: mpsc::Sender<Command>,
-    latest: Arc<LatestTime>,
-    closing: watch::Sender<bool>,
+    /// None once it is closing. The writer ends when no sender is left.
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closed: watch::Receiver<Option<Result<(), StoreError>>>,
+}
+
+impl Serving {
+    fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sender(&self) -> Result<mpsc::Sender<Command>, StoreError> {
+        self.commands().clone().ok_or(StoreError::Closed)
+    }
 }
 
 impl fmt::Debug for SqliteStore {
@@ -94,117 +105,98 @@ impl SqliteStore {
     /// Opens the ledger in a directory to serve it, and makes it if there is none. Blocks: up to seconds
     /// after a crash, minutes if `heads.db` of a large ledger has to be built again.
     ///
-    /// Errors: `InUse` if another process serves it, `NewerFormat`, `Damaged`, `CannotWrite`.
+    /// # Errors
+    /// `InUse` if another process serves it, `NewerFormat`, `Damaged`, `CannotWrite`.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, StoreError> {
         Self::open_with(dir, options, &Evidence::default())
     }
 
     /// The same, with what other files have seen of the ledger.
     ///
-    /// Errors: also `EndsEarly` if it ends before that, and nothing is changed then.
+    /// # Errors
+    /// Also `EndsEarly` if it ends before that, and nothing is changed then.
     pub fn open_with(dir: &Path, options: Options, evidence: &Evidence) -> Result<Arc<Self>, StoreError> {
         let files = Files::of(dir);
         files::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))?;
         let lock = Lock::take(&files.lock)?;
-        opening::make_if_absent(&files, options, evidence)?;
-        let (conn, mut meta, last) = opening::open_to_serve(&files, evidence)?;
-        let heads_crc = meta.heads_crc.take();
-        if heads_crc.is_some() {
-            // From here on the file changes; a crash must not leave a promise about it.
-            meta.write(&conn).map_err(|error| file_error(&files.ledger, last.position, &error))?;
-        }
-        let log = (&conn, files.ledger.as_path());
-        let (heads, flush_file) = Heads::open(&files.heads, &meta.identity, heads_crc, log)?;
+        let Opened { log, meta, end, latest } = opening::open_to_serve(&files, options, evidence)?;
+        let (identity, tasks) = (meta.identity, Arc::new(Tasks::default()));
+        let (heads, file) = Heads::open(&files.heads, identity, &log)?;
         let heads = Arc::new(heads);
-        let (ledger, heads_path) = (files.ledger.clone(), files.heads.clone());
-        let readers = Readers::new(ledger, heads_path, meta.identity, Some(Arc::clone(&heads)));
-        let (progress, head) = watch::channel(Progress { head: last.position, closed: false });
-        let tasks = Arc::new(Tasks::default());
+        let seen = SeenFile::open(&files.seen, identity, end);
+        let heads_file = HeadsFile::open(&files.heads, false)?;
+        let readers = Readers::new(files.ledger, files.heads, identity, Some(Arc::clone(&heads)));
+        let readers = Arc::new(readers);
+        let (progress, head) = watch::channel(Progress { head: end.position, latest, closed: false });
         let writer = Writer {
-            latest: LatestTime::of(&conn, &files.ledger)?,
-            heads_file: HeadsFile::open(&files.heads, false)?,
-            checkpointer: Checkpointer::start(&files.ledger, &tasks)?,
-            seen: SeenFile::open(&files.seen, meta.identity, last),
-            path: files.ledger,
-            readers: Arc::new(readers),
+            upkeep: Upkeep::start(&log, &heads, file, &tasks)?,
+            readers: Arc::clone(&readers),
+            last: end,
             uncertain: false,
-            conn,
+            log,
             meta,
             heads,
+            heads_file,
             progress,
-            last,
+            seen,
         };
-        Self::serve(writer, flush_file, lock, head, tasks)
-    }
-
-    fn serve(
-        writer: Writer,
-        flush_file: HeadsFile,
-        lock: Lock,
-        progress: watch::Receiver<Progress>,
-        tasks: Arc<Tasks>,
-    ) -> Result<Arc<Self>, StoreError> {
-        let readers = Arc::clone(&writer.readers);
-        let ((commands, queue), (told, closed)) = (mpsc::channel(QUEUE), watch::channel(None));
-        let no_thread =
-            |error: std::io::Error| StoreError::Unavailable(format!("no thread for the ledger: {error}"));
-        let (heads, latest) = (Arc::clone(&writer.heads), Arc::clone(&writer.latest));
-        let keeper = tasks.thread("ledger-heads", move || heads.keep(flush_file)).map_err(no_thread)?;
-        let thread = tasks
-            .thread("ledger-writer", move || {
-                let outcome = live(writer, queue, keeper);
-                drop(lock);
-                told.send_replace(Some(outcome));
-            })
-            .map_err(no_thread)?;
-        let (closing, thread) = (watch::channel(false).0, Mutex::new(Some(thread)));
-        let serving = Serving { commands, latest, closing, thread, closed };
-        Ok(Arc::new(Self { readers, progress, serving: Some(serving), tasks }))
+        let ((commands, queue), (outcome, closed)) = (mpsc::channel(QUEUE), watch::channel(None));
+        let thread = tasks.thread("ledger-writer", move || {
+            let ended = live(writer, queue);
+            drop(lock);
+            outcome.send_replace(Some(ended));
+        });
+        let thread =
+            thread.map_err(|error| StoreError::Unavailable(format!("no thread for the ledger: {error}")))?;
+        let serving =
+            Serving { commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)), closed };
+        Ok(Arc::new(Self { readers, progress: head, serving: Some(serving), tasks }))
     }
 
     /// Opens the ledger in a directory to read it, also beside a process that serves it. Appends are
     /// refused, and subscriptions look at the file every now and then.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is none, `NewerFormat`, `Damaged`.
     pub fn open_read_only(dir: &Path) -> Result<Arc<Self>, StoreError> {
-        let files = Files::of(dir);
-        if !files.ledger.exists() {
-            return Err(StoreError::Unavailable(format!("there is no ledger at {}", files.ledger.display())));
-        }
-        check_not_empty(&files.ledger)?;
-        let (_, meta, last) = open_and_look(&files.ledger, Access::Read)?;
-        let readers = Arc::new(Readers::new(files.ledger, files.heads, meta.identity, None));
-        let (_, progress) = watch::channel(Progress { head: last.position, closed: false });
-        Ok(Arc::new(Self { readers, progress, serving: None, tasks: Arc::default() }))
+        Self::to_read(dir, None)
     }
 
     /// The same, to answer from it: a ledger that ends before what files have seen of it is refused.
+    ///
+    /// # Errors
+    /// Also `EndsEarly`.
     pub fn open_whole_read_only(dir: &Path, seen: Vec<Seen>) -> Result<Arc<Self>, StoreError> {
-        if Files::of(dir).ledger.exists() {
-            opening::check_whole(dir, seen)?;
-        }
-        Self::open_read_only(dir)
+        Self::to_read(dir, Some(&Evidence { seen, accept_loss: false }))
+    }
+
+    fn to_read(dir: &Path, evidence: Option<&Evidence>) -> Result<Arc<Self>, StoreError> {
+        let files = Files::of(dir);
+        let opened = opening::open_to_read(&files, evidence)?;
+        let readers = Arc::new(Readers::new(files.ledger, files.heads, opened.meta.identity, None));
+        let (_, progress) =
+            watch::channel(Progress { head: opened.end.position, latest: NEVER, closed: false });
+        Ok(Arc::new(Self { readers, progress, serving: None, tasks: Arc::default() }))
     }
 
     /// The last position: known here if this process serves the ledger, else in the file.
     async fn last_position(&self) -> Result<Position, StoreError> {
         match self.serving {
             Some(_) => Ok(self.progress.borrow().head),
-            None => self.readers.last_position().await,
+            None => self.readers.run(|reader| reader.log.last_position()).await,
         }
     }
 
-    /// Follows the file for as long as somebody follows this.
+    /// Follows the file for as long as something follows this.
     async fn poll(&self) -> Result<watch::Receiver<Progress>, StoreError> {
-        let head = self.readers.last_position().await?;
-        let (sender, receiver) = watch::channel(Progress { head, closed: false });
+        let head = self.last_position().await?;
+        let (sender, receiver) = watch::channel(Progress { head, latest: NEVER, closed: false });
         let readers = Arc::clone(&self.readers);
         tokio::spawn(async move {
             while !sender.is_closed() {
                 tokio::time::sleep(POLL).await;
-                match readers.last_position().await {
-                    Ok(head) => drop(
-                        sender
-                            .send_if_modified(|progress| std::mem::replace(&mut progress.head, head) != head),
-                    ),
+                match readers.run(|reader| reader.log.last_position()).await {
+                    Ok(head) => sender.send_modify(|progress| progress.head = head),
                     Err(error) => {
                         tracing::warn!(%error, "the ledger could not be looked at; it will be tried again");
                     }
@@ -216,24 +208,10 @@ impl SqliteStore {
 }
 
 /// The life of the writer's thread.
-fn live(
-    mut writer: Writer,
-    queue: mpsc::Receiver<Command>,
-    keeper: JoinHandle<Result<Option<u32>, StoreError>>,
-) -> Result<(), StoreError> {
+fn live(mut writer: Writer, queue: mpsc::Receiver<Command>) -> Result<(), StoreError> {
     let progress = writer.progress.clone();
-    let heads = Arc::clone(&writer.heads);
     writer.run(queue);
-    // The index first, then the promise about it.
-    writer.readers.close_idle();
-    heads.close();
-    let heads_crc =
-        keeper.join().unwrap_or_else(|_| Err(StoreError::Unavailable("a thread broke".to_owned())));
-    let heads_crc = heads_crc.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the index of streams is left behind; the next opening catches up");
-        None
-    });
-    let finished = writer.finish(heads_crc);
+    let finished = writer.finish();
     progress.send_modify(|progress| progress.closed = true);
     finished
 }
@@ -250,48 +228,65 @@ impl Store for SqliteStore {
         let Some(serving) = &self.serving else {
             return Err(StoreError::CannotWrite("it was opened for reading only".to_owned()));
         };
-        if *serving.closing.borrow() {
-            return Err(StoreError::Closed);
-        }
         let (answer, answered) = oneshot::channel();
         let ids = records.iter().map(|record| record.event_id).collect();
         let job = Job { stream: stream.clone(), expected, records, ids, answer };
-        serving.commands.send(Command::Append(job)).await.map_err(|_| StoreError::Closed)?;
+        serving.sender()?.send(Command::Append(job)).await.map_err(|_| StoreError::Closed)?;
         let lost = || Append::Unknown { reason: "the writer stopped before it answered".to_owned() };
         answered.await.unwrap_or_else(|_| Ok(lost()))
     }
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
-        self.readers.stream(stream.clone(), from).await
+        let stream = stream.clone();
+        let read = self.readers.run(move |reader| {
+            let head = match &reader.heads {
+                Some((heads, file)) => heads.end_of(&stream, file, &reader.log)?,
+                // Beside another process nothing vouches for the file: the log is searched.
+                None => reader.log.scan_for_head(&stream)?,
+            };
+            head.map_or_else(|| Ok(Vec::new()), |head| reader.log.walk(&stream, head, from))
+        });
+        read.await
     }
 
     async fn look_again(&self, stream: &StreamName) -> Result<bool, StoreError> {
-        self.readers.look_again(stream.clone()).await
+        let stream = stream.clone();
+        let search = self.readers.run(move |reader| match &reader.heads {
+            Some((heads, _)) => heads.look_again(&stream, &reader.log),
+            None => Ok(false),
+        });
+        search.await
     }
 
     async fn index(&self) -> Result<Option<IndexCheck>, StoreError> {
-        self.readers.index().await
+        let (path, identity) = (self.readers.heads_path.clone(), self.readers.identity);
+        self.readers.run(move |_| IndexCheck::read(&path, identity)).await
     }
 
     async fn next_after(&self, position: Position) -> Option<Position> {
-        self.readers.next_after(position).await
+        self.readers.run(move |reader| reader.log.next_after(position)).await.ok().flatten()
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let head = self.last_position().await?;
-        self.readers.all(after, limit, head).await
+        let (head, limit) = (self.last_position().await?, limit.min(MAX_PAGE));
+        let read = self.readers.run(move |reader| {
+            let page = reader.log.page(after, limit)?;
+            let last = page.last().map_or(after, |record| record.position);
+            if page.len() < limit && last < head {
+                let what = format!("the record after it is missing, although the ledger goes on to {head}");
+                return Err(reader.log.damaged(last, &what));
+            }
+            Ok(page)
+        });
+        read.await
     }
 
     fn tasks(&self) -> Option<&Tasks> {
         Some(&self.tasks)
     }
 
-    fn newest(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
-        self.readers.tail.after(after)
-    }
-
     fn latest_time(&self) -> Option<Timestamp> {
-        self.serving.as_ref().map(|serving| serving.latest.get())
+        self.serving.as_ref().map(|_| self.progress.borrow().latest)
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
@@ -309,10 +304,7 @@ impl Store for SqliteStore {
     async fn close(&self) -> Result<(), StoreError> {
         let Some(serving) = &self.serving else { return Ok(()) };
         self.tasks.stop();
-        if !serving.closing.send_replace(true) {
-            // The writer may have stopped by itself; what it left to say is in `closed`.
-            let _ = serving.commands.send(Command::Close).await;
-        }
+        serving.commands().take();
         let mut closed = serving.closed.clone();
         let outcome = closed.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
         match outcome {
@@ -327,7 +319,7 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         if let Some(serving) = self.serving.take() {
             self.tasks.stop();
-            drop(serving.commands);
+            serving.commands().take();
             let thread = serving.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             // A writer that panicked has been reported by the panic itself.
             let _ = thread.map(JoinHandle::join);

@@ -1,8 +1,9 @@
-//! The shape of `ledger.db`, its making, and the checks of its format. Knows: tables, pragmas, versions.
-//! Must not know: threads, callers, or how appends are decided.
+//! The shape of `ledger.db`, and the checks of its format. Knows: tables, pragmas, versions. Must not know:
+//! threads, callers, or how appends are decided.
 
 use std::fs::File;
-use std::path::Path;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use grantbook_events::{Position, Timestamp};
 use rusqlite::config::DbConfig;
@@ -15,10 +16,9 @@ use crate::store::StoreError;
 use crate::store::database;
 
 /// "grnt", in the header of the file.
-pub(super) const APPLICATION_ID: i64 = 0x6772_6e74;
+const APPLICATION_ID: i64 = 0x6772_6e74;
 /// The format written here, and the newest one read here; `PRAGMA user_version`.
-pub(super) const FORMAT: i64 = 1;
-
+pub(super) const FORMAT: i64 = 2;
 /// The file versions of a database with a write-ahead log.
 const WAL_VERSIONS: [u8; 2] = [2, 2];
 
@@ -31,7 +31,7 @@ const LOG: &str = "CREATE TABLE log(\
     metadata TEXT NOT NULL, payload TEXT NOT NULL, previous_digest BLOB, digest BLOB NOT NULL) STRICT";
 const META: &str = "CREATE TABLE meta(\
     id INTEGER PRIMARY KEY CHECK (id = 1), identity TEXT NOT NULL, created_at INTEGER NOT NULL, \
-    closed_at INTEGER NOT NULL, heads_crc INTEGER, touched INTEGER NOT NULL, digest BLOB NOT NULL) STRICT";
+    closed_at INTEGER NOT NULL, touched INTEGER NOT NULL, digest BLOB NOT NULL) STRICT";
 /// For people with the `sqlite3` tool.
 const EVENTS: &str = "CREATE VIEW events AS SELECT \
     position, stream, revision, event_id, type, version, \
@@ -47,15 +47,13 @@ pub(super) struct Meta {
     pub created_at: Timestamp,
     /// The last position at the last clean stop: the log must reach at least this far.
     pub closed_at: Position,
-    /// CRC-32 of `heads.db` as it was left by a clean stop; none while the ledger is being served.
-    pub heads_crc: Option<u32>,
     /// Counts writes that exist only to be written.
     pub touched: u32,
 }
 
 impl Meta {
     pub(super) const fn new(identity: Uuid, created_at: Timestamp) -> Self {
-        Self { identity, created_at, closed_at: Position::START, heads_crc: None, touched: 0 }
+        Self { identity, created_at, closed_at: Position::START, touched: 0 }
     }
 
     fn digest(&self) -> [u8; 32] {
@@ -63,19 +61,17 @@ impl Meta {
         hasher.update(self.identity.as_bytes());
         hasher.update(self.created_at.as_micros().to_le_bytes());
         hasher.update(self.closed_at.as_u64().to_le_bytes());
-        hasher.update(self.heads_crc.map_or(-1, i64::from).to_le_bytes());
         hasher.update(self.touched.to_le_bytes());
         hasher.finalize().into()
     }
 
     pub(super) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
         conn.execute(
-            "INSERT OR REPLACE INTO meta VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO meta VALUES (1, ?1, ?2, ?3, ?4, ?5)",
             params![
                 self.identity.hyphenated().to_string(),
                 self.created_at.as_micros(),
                 self.closed_at.as_u64().cast_signed(),
-                self.heads_crc,
                 self.touched,
                 self.digest(),
             ],
@@ -83,52 +79,25 @@ impl Meta {
         Ok(())
     }
 
-    pub(super) fn read(conn: &Connection, path: &Path) -> Result<Self, StoreError> {
-        let columns = "SELECT identity, created_at, closed_at, heads_crc, touched, digest FROM meta";
-        let (identity, created_at, closed_at, heads_crc, touched, digest): (String, _, i64, _, _, [u8; 32]) =
+    pub(super) fn read(log: &Log) -> Result<Self, StoreError> {
+        let (meta, digest) = log.ask(Position::START, |conn| {
+            let columns = "SELECT identity, created_at, closed_at, touched, digest FROM meta";
             conn.query_one(columns, [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+                let meta = Self {
+                    identity: Uuid::parse_str(row.get_ref(0)?.as_str()?).unwrap_or_default(),
+                    created_at: Timestamp::from_micros(row.get(1)?),
+                    closed_at: Position::new(row.get::<_, i64>(2)?.cast_unsigned()),
+                    touched: row.get(3)?,
+                };
+                Ok((meta, row.get::<_, [u8; 32]>(4)?))
             })
-            .map_err(|error| file_error(path, Position::START, &error))?;
-        let meta = Self {
-            identity: Uuid::parse_str(&identity).unwrap_or_default(),
-            created_at: Timestamp::from_micros(created_at),
-            closed_at: Position::new(closed_at.cast_unsigned()),
-            heads_crc,
-            touched,
-        };
+        })?;
         if meta.digest() == digest {
             Ok(meta)
         } else {
-            Err(damaged(path, Position::START, "its meta row is not what was written"))
+            Err(log.damaged(Position::START, "its meta row is not what was written"))
         }
     }
-}
-
-/// Makes a new ledger file where there is none. It gets its name only when it is whole, so that a crash
-/// leaves either a ledger or nothing.
-pub(super) fn create(path: &Path, meta: &Meta) -> Result<(), StoreError> {
-    let unfinished = path.with_extension("db.new");
-    database::remove(&unfinished).map_err(|error| cannot_write(&unfinished, &error))?;
-    let conn = create_empty(&unfinished)?;
-    let written = meta.write(&conn).and_then(|()| conn.close().map_err(|(_, error)| error));
-    written.map_err(|error| file_error(&unfinished, Position::START, &error))?;
-    files::rename(&unfinished, path).map_err(|error| cannot_write(path, &error))
-}
-
-/// A new file with the tables and no rows.
-pub(super) fn create_empty(path: &Path) -> Result<Connection, StoreError> {
-    files::open(path).map_err(|error| cannot_write(path, &error))?;
-    lay_out(path).map_err(|error| file_error(path, Position::START, &error))
-}
-
-fn lay_out(path: &Path) -> rusqlite::Result<Connection> {
-    let conn = database::create(path, APPLICATION_ID, FORMAT)?;
-    conn.pragma_update(None, "synchronous", "full")?;
-    for sql in [LOG, META, EVENTS] {
-        conn.execute_batch(sql)?;
-    }
-    Ok(conn)
 }
 
 /// What a connection is for.
@@ -136,60 +105,104 @@ fn lay_out(path: &Path) -> rusqlite::Result<Connection> {
 pub(super) enum Access {
     Write,
     Read,
-    /// To read a file that nobody writes.
-    Still,
+    /// To read a file that nothing writes.
+    Unchanging,
 }
 
-/// Opens an existing ledger file, without looking into it.
-pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
-    let conn = match access {
-        Access::Write => database::open_to_write(path)?,
-        Access::Read => database::open_to_read(path)?,
-        Access::Still => database::open_unchanging(path)?,
-    };
-    conn.pragma_update(None, "trusted_schema", false)?;
-    conn.pragma_update(None, "cell_size_check", true)?;
-    if access == Access::Write {
-        conn.pragma_update(None, "synchronous", "full")?;
-        // A ledger that is refused is left as it is: its write-ahead log may be all that is left of its end.
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        // Checkpoints are not the writer's business: see `checkpoint.rs`.
-        conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-    }
-    Ok(conn)
+/// A connection to a ledger file.
+#[derive(Debug)]
+pub(super) struct Log {
+    pub conn: Connection,
+    pub path: PathBuf,
 }
 
-/// Whether this is a whole ledger file of a format known here. The versions are those of its header, as
-/// they were before the connection was opened.
-pub(super) fn check(
-    conn: &Connection,
-    path: &Path,
-    versions: std::io::Result<[u8; 2]>,
-) -> Result<(), StoreError> {
-    let pragma = |name: &str| {
-        conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
-            .map_err(|error| file_error(path, Position::START, &error))
-    };
-    if pragma("application_id")? != APPLICATION_ID {
-        return Err(damaged(path, Position::START, "it is not a grantbook ledger"));
+impl Log {
+    /// Creates a file with the tables and no rows, in place of the one that may exist.
+    pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
+        let emptied = database::remove(path).and_then(|()| files::open(path));
+        emptied.map_err(|error| cannot_write(path, &error))?;
+        let made = database::create(path, APPLICATION_ID, FORMAT).and_then(|conn| {
+            conn.pragma_update(None, "synchronous", "full")?;
+            [LOG, META, EVENTS].iter().try_for_each(|sql| conn.execute_batch(sql))?;
+            Ok(conn)
+        });
+        let conn = made.map_err(|error| file_error(path, Position::START, &error))?;
+        Ok(Self { conn, path: path.to_owned() })
     }
-    let found = pragma("user_version")?;
-    if found > FORMAT {
-        return Err(StoreError::NewerFormat { path: path.display().to_string(), found, newest: FORMAT });
+
+    /// Opens an existing file, without a look into it.
+    pub(super) fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
+        let open = || {
+            let conn = match access {
+                Access::Write => database::open_to_write(path)?,
+                Access::Read => database::open_to_read(path)?,
+                Access::Unchanging => database::open_unchanging(path)?,
+            };
+            conn.pragma_update(None, "trusted_schema", false)?;
+            conn.pragma_update(None, "cell_size_check", true)?;
+            if access == Access::Write {
+                conn.pragma_update(None, "synchronous", "full")?;
+                // A ledger that is refused is left as it is: its write-ahead log may be all that is left of its end.
+                conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+                // Checkpoints are made in `upkeep.rs`, so that no append waits for one.
+                conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+            }
+            Ok(conn)
+        };
+        let conn = open().map_err(|error| file_error(path, Position::START, &error))?;
+        Ok(Self { conn, path: path.to_owned() })
     }
-    if found < FORMAT {
-        return Err(damaged(path, Position::START, &format!("its format {found} was never in use")));
+
+    /// Uses the connection; an error is one at a position, the nearest that is known.
+    pub(super) fn ask<'a, T>(
+        &'a self,
+        at: Position,
+        ask: impl FnOnce(&'a Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        ask(&self.conn).map_err(|error| file_error(&self.path, at, &error))
     }
-    let versions = versions.map_err(|error| damaged(path, Position::START, &error.to_string()))?;
-    // Pages are never freed. A header that says otherwise would have live pages written over.
-    if versions != WAL_VERSIONS || pragma("freelist_count")? != 0 || pragma("auto_vacuum")? != 0 {
-        return Err(damaged(path, Position::START, "its header is not what was written"));
+
+    pub(super) fn damaged(&self, at: Position, what: &str) -> StoreError {
+        damaged(&self.path, at, what)
     }
-    let tables = tables(conn).map_err(|error| file_error(path, Position::START, &error))?;
-    if tables != [LOG, META, EVENTS] {
-        return Err(damaged(path, Position::START, "its tables are not those of a grantbook ledger"));
+
+    pub(super) fn close(self) -> Result<(), StoreError> {
+        let Self { conn, path } = self;
+        conn.close().map_err(|(_, error)| file_error(&path, Position::START, &error))
     }
-    Ok(())
+
+    /// Whether this is a whole ledger file of a format known here. The versions are those of its header, as
+    /// they were before the connection was opened.
+    pub(super) fn check_format(&self, versions: io::Result<[u8; 2]>) -> Result<(), StoreError> {
+        let wrong = |what: &str| Err(self.damaged(Position::START, what));
+        let pragma = |name: &str| {
+            self.ask(Position::START, |conn| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)))
+        };
+        if pragma("application_id")? != APPLICATION_ID {
+            return wrong("it is not a grantbook ledger");
+        }
+        let found = pragma("user_version")?;
+        if found > FORMAT {
+            let path = self.path.display().to_string();
+            return Err(StoreError::NewerFormat { path, found, newest: FORMAT });
+        }
+        if found < FORMAT {
+            return wrong(&format!("its format is {found}, of a grantbook before the first release"));
+        }
+        let versions = versions.map_err(|error| self.damaged(Position::START, &error.to_string()))?;
+        // Pages are never freed. A header that says otherwise would have live pages written over.
+        if versions != WAL_VERSIONS || pragma("freelist_count")? != 0 || pragma("auto_vacuum")? != 0 {
+            return wrong("its header is not what was written");
+        }
+        let tables = self.ask(Position::START, |conn| {
+            let mut statement = conn.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid")?;
+            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+        })?;
+        if tables != [LOG, META, EVENTS] {
+            return wrong("its tables are not those of a grantbook ledger");
+        }
+        Ok(())
+    }
 }
 
 /// The write and read versions in the header of the file. SQLite may say something else of a file that it
@@ -197,17 +210,11 @@ pub(super) fn check(
 ///
 /// Must not be called while this process has a connection to the file: when any descriptor of a file is
 /// closed, the system takes away all locks that the process has on it, and those of the connection with
-/// them. Whoever then looked with the `sqlite3` tool would take the server for gone and remove the
-/// write-ahead log under it.
-pub(super) fn file_versions(path: &Path) -> std::io::Result<[u8; 2]> {
+/// them. The `sqlite3` tool would then assume that no server runs, and remove the write-ahead log.
+pub(super) fn file_versions(path: &Path) -> io::Result<[u8; 2]> {
     let mut header = [0; 20];
-    std::io::Read::read_exact(&mut File::open(path)?, &mut header)?;
+    File::open(path)?.read_exact(&mut header)?;
     Ok([header[18], header[19]])
-}
-
-fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = conn.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid")?;
-    statement.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Damage in a file, at the nearest position known.
@@ -221,20 +228,24 @@ pub(super) fn cannot_write(path: &Path, error: &dyn std::error::Error) -> StoreE
 
 /// What an error of SQLite means for the ledger.
 pub(super) fn file_error(path: &Path, position: Position, error: &rusqlite::Error) -> StoreError {
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OperationInterrupted,
+        OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
+    };
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => cannot_write(path, error),
-        Some(ErrorCode::CannotOpen) if database::advice(path).is_some() => {
-            StoreError::Unavailable(database::advice(path).unwrap_or_default())
+        Some(DiskFull | ReadOnly) => cannot_write(path, error),
+        Some(CannotOpen) => {
+            let advice = database::advice(path);
+            StoreError::Unavailable(advice.unwrap_or_else(|| format!("{}: {error}", path.display())))
         }
         Some(
-            ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::CannotOpen
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::OutOfMemory
-            | ErrorCode::PermissionDenied
-            | ErrorCode::FileLockingProtocolFailed
-            | ErrorCode::OperationInterrupted,
+            DatabaseBusy
+            | DatabaseLocked
+            | SystemIoFailure
+            | OutOfMemory
+            | PermissionDenied
+            | FileLockingProtocolFailed
+            | OperationInterrupted,
         ) => StoreError::Unavailable(format!("{}: {error}", path.display())),
         // The statements are constants that fit the format, so what else can go wrong is the file.
         _ => damaged(path, position, &error.to_string()),

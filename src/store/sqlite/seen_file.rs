@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use grantbook_events::Position;
 use uuid::Uuid;
 
-use super::heads_total::UpTo;
+use super::heads_file::UpTo;
 use crate::files;
 use crate::store::ChainDigest;
 

@@ -35,52 +35,28 @@ impl Tail {
             tail.bytes -= size(&oldest);
             dropped.push(oldest);
         }
-        // Freeing can wait until nobody waits for the lock.
+        // The memory is freed without the lock.
         drop(tail);
-    }
-
-    /// The records after a position, batch by batch; none if the oldest of them is not here.
-    pub(super) fn after(&self, after: Position) -> Option<Vec<Arc<Vec<Record>>>> {
-        let tail = self.lock();
-        let start = tail.batch_after(after)?;
-        let mut batches: Vec<_> = tail.batches.range(start..).cloned().collect();
-        drop(tail);
-        if let Some(first) = batches.first_mut() {
-            cut(first, after);
-        }
-        Some(batches)
     }
 
     /// The next few records after a position, if they are here.
     pub(super) fn next(&self, after: Position) -> Option<Arc<Vec<Record>>> {
         let tail = self.lock();
-        let mut batch = Arc::clone(tail.batches.get(tail.batch_after(after)?)?);
+        let first = tail.batches.front()?.first()?;
+        if first.position.as_u64() > after.as_u64().saturating_add(1) {
+            return None;
+        }
+        let is_older = |batch: &Arc<Vec<Record>>| batch.last().is_none_or(|last| last.position <= after);
+        let batch = Arc::clone(tail.batches.get(tail.batches.partition_point(is_older))?);
         drop(tail);
-        cut(&mut batch, after);
-        Some(batch)
+        match batch.partition_point(|record| record.position <= after) {
+            0 => Some(batch),
+            older => Some(Arc::new(batch[older..].to_vec())),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Batches {
-    /// The index of the batch with the record after a position; none if that record was here and went.
-    fn batch_after(&self, after: Position) -> Option<usize> {
-        let first = self.batches.front()?.first()?;
-        if first.position.as_u64() > after.as_u64().saturating_add(1) {
-            return None;
-        }
-        Some(self.batches.partition_point(|batch| batch.last().is_none_or(|last| last.position <= after)))
-    }
-}
-
-/// Leaves out what is not after a position.
-fn cut(batch: &mut Arc<Vec<Record>>, after: Position) {
-    let older = batch.partition_point(|record| record.position <= after);
-    if older > 0 {
-        *batch = Arc::new(batch[older..].to_vec());
     }
 }
 

@@ -87,7 +87,7 @@ async fn a_flipped_bit_is_an_error_or_harmless() {
 #[tokio::test]
 async fn a_flipped_bit_in_the_index_loses_no_stream_after_an_unclean_stop() {
     let (dir, all) = closed_ledger().await;
-    forget_the_promise(dir.path());
+    forget_the_checksum(dir.path());
     let mut random = StdRng::seed_from_u64(0x6865_6164_7362_6974);
     for _ in 0..ROUNDS {
         let harmed = TempDir::new().unwrap();

@@ -58,7 +58,7 @@ async fn of_another_history(name: &str) -> TempDir {
         store.close().await.unwrap();
     }
     copy(other.path(), dir.path(), &[name]);
-    forget_the_promise(dir.path());
+    forget_the_checksum(dir.path());
     dir
 }
 
@@ -146,7 +146,7 @@ async fn older_than_the_ledger() {
     store.close().await.unwrap();
     drop(store);
     copy(older.path(), dir.path(), &["heads.db"]);
-    forget_the_promise(dir.path());
+    forget_the_checksum(dir.path());
 
     let store = open(dir.path());
     assert_eq!(store.read_stream(&stream, Revision::FIRST).await.unwrap().len(), 5);

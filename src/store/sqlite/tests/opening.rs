@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::store::sqlite::Files;
-use crate::store::sqlite::schema::{FORMAT, Meta, create};
+use crate::store::sqlite::opening::create;
+use crate::store::sqlite::schema::{FORMAT, Meta};
 use crate::store::{Head, Signal};
 
 #[tokio::test]

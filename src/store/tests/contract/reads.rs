@@ -36,27 +36,12 @@ pub(crate) async fn reads_all_in_pages(store: Arc<dyn Store>) {
     assert_eq!(store.read_all(Position::new(u64::MAX), 10).await.unwrap(), []);
 }
 
-pub(crate) async fn newest_are_all_that_follow_or_none(store: Arc<dyn Store>) {
-    let stream = fresh_stream();
-    let before = store.head().await.unwrap().position;
-    let records = new_records(3);
-    must_append(&*store, &stream, Expected::NoStream, records.clone()).await;
-    if let Some(newest) = store.newest(before) {
-        let newest = || newest.iter().flat_map(|batch| batch.iter());
-        assert!(newest().is_sorted_by(|a, b| a.position < b.position));
-        assert!(newest().all(|record| record.position > before));
-        let ours: Vec<_> = newest().filter(|record| record.stream == stream).cloned().collect();
-        assert_eq!(ids(&ours), new_ids(&records));
-    }
-}
-
 /// Also where that is in the midst of what was appended at once.
 pub(crate) async fn nothing_up_to_a_position_follows_it(store: Arc<dyn Store>) {
     let stream = fresh_stream();
     must_append(&*store, &stream, Expected::NoStream, new_records(3)).await;
     let first = store.read_stream(&stream, Revision::FIRST).await.unwrap()[0].position;
     let follow = |records: &[Record]| assert!(records.iter().all(|record| record.position > first));
-    store.newest(first).unwrap_or_default().iter().for_each(|batch| follow(batch));
     follow(&store.read_all(first, 10).await.unwrap());
     let mut subscription = store.subscribe(first).await.unwrap();
     while let Signal::Records(records) = subscription.next().await {
