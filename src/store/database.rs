@@ -26,7 +26,10 @@ pub(super) fn files_of(path: &Path) -> [PathBuf; 5] {
 }
 
 /// Removes a database, if it exists.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// If a file cannot be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
     files_of(path).iter().try_for_each(|file| files::remove(file))
 }
 

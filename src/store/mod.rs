@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::tasks::Tasks;
 
 mod copy;
-mod database;
+pub mod database;
 #[cfg(feature = "eventstore")]
 pub(crate) mod eventstore;
 #[cfg(not(feature = "eventstore"))]
@@ -38,7 +38,6 @@ pub use self::eventstore::{
     EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError,
 };
 pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
-pub use database::open_to_read as open_database_to_read;
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, Link, NewRecord, Record};

@@ -11,8 +11,9 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::file::File;
-use super::{HistoryError, checksum, schema};
-use crate::store::private;
+use super::{HistoryError, schema};
+use crate::files;
+use crate::store::database;
 
 #[derive(Debug)]
 pub(super) struct Directory(PathBuf);
@@ -56,7 +57,7 @@ impl Directory {
 
     /// Opens the newest file that can be used for a ledger, or makes one, and removes all others.
     pub(super) fn open(&self, ledger: Uuid) -> Result<Arc<File>, HistoryError> {
-        private::create_dir_all(&self.0)?;
+        files::create_dir_all(&self.0)?;
         let paths: Vec<_> = self.generations()?.into_iter().map(|generation| self.path(generation)).collect();
         let usable = paths.iter().find_map(|path| match File::open_checked(path.clone(), ledger) {
             Ok(file) => Some(file),
@@ -70,9 +71,9 @@ impl Directory {
             None => self.create(ledger)?,
         };
         for path in paths.iter().filter(|path| *path != file.path()) {
-            remove(path)?;
+            database::remove(path)?;
         }
-        remove(&self.building())?;
+        database::remove(&self.building())?;
         Ok(file)
     }
 
@@ -86,13 +87,13 @@ impl Directory {
     pub(super) fn replace(&self, old: &File, ledger: Uuid) -> Result<Arc<File>, HistoryError> {
         old.close();
         let file = self.create(ledger)?;
-        remove(old.path())?;
+        database::remove(old.path())?;
         Ok(file)
     }
 
     /// An empty file to build beside the current one.
     pub(super) fn begin_building(&self, ledger: Uuid) -> Result<Arc<File>, HistoryError> {
-        remove(&self.building())?;
+        database::remove(&self.building())?;
         make(&self.building(), ledger)?;
         Ok(Arc::new(File::open(self.building(), ledger)?))
     }
@@ -119,8 +120,8 @@ impl Directory {
 /// Makes a file. It gets its name when it is complete, so that nothing finds one that is only begun.
 fn make(path: &Path, ledger: Uuid) -> Result<(), HistoryError> {
     let begun = path.with_extension("begun");
-    remove(&begun)?;
-    drop(private::open_file(&begun)?);
+    database::remove(&begun)?;
+    drop(files::open(&begun)?);
     let conn = Connection::open(&begun)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     schema::make(&conn, ledger)?;
@@ -128,22 +129,9 @@ fn make(path: &Path, ledger: Uuid) -> Result<(), HistoryError> {
     Ok(fs::rename(&begun, path)?)
 }
 
-/// Removes a database and what belongs to it.
-fn remove(path: &Path) -> Result<(), HistoryError> {
-    for suffix in ["", "-wal", "-shm", checksum::SUFFIX] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::remove_file(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// If a file cannot be removed now, the next start does it.
 fn remove_later(path: &Path) {
-    if let Err(error) = remove(path) {
+    if let Err(error) = database::remove(path) {
         tracing::warn!(%error, "a history file that is not needed any more cannot be removed");
     }
 }

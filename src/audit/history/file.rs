@@ -8,10 +8,9 @@ use rusqlite::{Connection, OpenFlags};
 use uuid::Uuid;
 
 use super::HistoryError;
-use super::checksum::{self, Checked};
 use super::schema::is_of;
 use super::writer::Writer;
-use crate::store::open_database_to_read;
+use crate::store::database::{self, Checked};
 
 /// The most connections kept for the next readers: each has a cache of up to 2 MB.
 const MAX_IDLE: usize = 4;
@@ -30,7 +29,7 @@ impl File {
     /// Opens a file that is what was written: it is as it was closed, or all of it is looked at.
     pub(super) fn open_checked(path: PathBuf, ledger: Uuid) -> Result<Arc<Self>, HistoryError> {
         let damaged = |what: &str| Err(HistoryError::Damaged(what.to_owned()));
-        let checked = checksum::take(&path)?;
+        let checked = database::take_checksum(&path)?;
         if checked == Checked::Changed {
             return damaged("it is not as it was closed");
         }
@@ -69,7 +68,7 @@ impl File {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => open_database_to_read(&self.path)?,
+            None => database::open_to_read(&self.path)?,
         };
         Ok(HistoryReader { conn: Some(conn), file: Some(Arc::clone(self)) })
     }

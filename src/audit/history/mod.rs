@@ -5,7 +5,6 @@
 //! that is of another version, damaged, or of another ledger is removed and built again.
 
 mod check;
-mod checksum;
 mod current;
 mod directory;
 mod file;
@@ -267,7 +266,7 @@ impl History {
         let Ok(file) = self.current.file() else { return };
         let closed = current::blocking(move || {
             file.close();
-            Ok(checksum::write(file.path())?)
+            Ok(crate::store::database::write_checksum(file.path())?)
         });
         if let Err(error) = closed.await {
             tracing::warn!(%error, "the history is checked row by row at the next start");

@@ -13,7 +13,7 @@ use super::directory::Directory;
 use super::file::HistoryReader;
 use super::rows::{COLUMNS, StoredRow, read_unchecked};
 use super::schema::is_of;
-use crate::store::{Seen, SeenMark, open_database_to_read};
+use crate::store::{Seen, SeenMark, database};
 
 /// What history there is in a directory.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl HistoryReader {
     /// If it cannot be opened.
     pub fn open(dir: &Path, ledger: Uuid) -> Result<StoredHistory, HistoryError> {
         let Some(path) = Directory::new(dir.to_owned()).newest()? else { return Ok(StoredHistory::None) };
-        let conn = open_database_to_read(&path)?;
+        let conn = database::open_to_read(&path)?;
         Ok(match is_of(&conn, ledger)? {
             None => StoredHistory::Here(Self::of(conn)),
             Some(why) => StoredHistory::Other { path, why },
@@ -105,7 +105,7 @@ impl HistoryReader {
 /// The last event in the history of a directory, if it can be read.
 pub fn history_seen(dir: &Path) -> Option<Seen> {
     let file = Directory::new(dir.to_owned()).newest().ok()??;
-    let conn = open_database_to_read(&file).ok()?;
+    let conn = database::open_to_read(&file).ok()?;
     let ledger = conn.query_row("SELECT ledger FROM state", (), |row| row.get(0)).ok()?;
     let end = HistoryReader::of(conn).end().ok()?;
     Some(Seen {
@@ -115,7 +115,7 @@ pub fn history_seen(dir: &Path) -> Option<Seen> {
         previous: end.previous,
         mark: SeenMark::Event(end.event_id?),
         is_intact: |seen| {
-            open_database_to_read(&seen.file)
+            database::open_to_read(&seen.file)
                 .is_ok_and(|conn| has_last(&conn, seen.position, seen.mark).unwrap_or(false))
         },
     })
