@@ -164,6 +164,7 @@ const TOP_LEVEL: &[&str] = &[
     "docs",
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE-APACHE",
     "LICENSE-MIT",
 ];
