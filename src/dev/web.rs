@@ -20,7 +20,7 @@ use super::operator::Operator;
 use super::refused::{Refused, page};
 use super::session::{Browser, Pending};
 use crate::identity::dev::names_loopback;
-use crate::pages::{STYLESHEET, STYLESHEET_PATH, filters};
+use crate::pages::{ICON, ICON_PATH, STYLESHEET, STYLESHEET_PATH, filters};
 
 /// The most connections at once: they take descriptors that grantbook needs in the same process.
 const MAX_CONNECTIONS: usize = 64;
@@ -90,7 +90,8 @@ fn routes(config: &mut ServiceConfig) {
         .route(super::CALLBACK, get().to(callback))
         .route("/installed/{token_id}", get().to(installed))
         .route("/installed/{token_id}/{action:revoke|uninstall}", post().to(end))
-        .route(STYLESHEET_PATH, get().to(stylesheet))
+        .route(STYLESHEET_PATH, get().to(async || asset("text/css; charset=utf-8", STYLESHEET)))
+        .route(ICON_PATH, get().to(async || asset("image/svg+xml", ICON)))
         .default_service(to(async || Reply::Err(Refused::NoSuchPage)));
     config.service(app).default_service(to(other_host));
 }
@@ -164,8 +165,8 @@ async fn end(
     Ok(see_token(&token_id))
 }
 
-async fn stylesheet() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/css; charset=utf-8").body(STYLESHEET)
+fn asset(media_type: &'static str, content: &'static str) -> HttpResponse {
+    HttpResponse::Ok().content_type(media_type).body(content)
 }
 
 /// Another loopback name is redirected to the app's own name, because grantbook sends the browser back to that

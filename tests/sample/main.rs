@@ -175,6 +175,8 @@ fn only_its_own_name_reaches_it_and_every_page_is_protected() {
     }
     let css = browser.open(&format!("{}/assets/grantbook.css", served.url)).expect(200);
     assert_eq!(css.header("content-type"), "text/css; charset=utf-8");
+    let icon = browser.open(&format!("{}/assets/grantbook.svg", served.url)).expect(200);
+    assert_eq!(icon.header("content-type"), "image/svg+xml");
 }
 
 #[test]
