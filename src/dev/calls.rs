@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Server {
     agent: Agent,
     /// Without a trailing slash.
-    url: String,
+    pub url: String,
     /// The `Authorization` header.
     authorization: String,
 }

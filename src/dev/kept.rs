@@ -4,16 +4,16 @@
 //! An app must present its secrets, so it has to keep them in plain form, in a place that only it can read.
 //! (grantbook keeps digests.) What holds a secret here has no Debug, so that it cannot reach a log.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tempfile::NamedTempFile;
 
 use super::client::Credentials;
+use crate::files;
 
 /// The oldest tokens are forgotten first.
 const MAX_TOKENS: usize = 200;
@@ -22,7 +22,7 @@ const MAX_TOKENS: usize = 200;
 pub(super) struct KeptToken {
     /// The token reply as it came, with the access token in it.
     pub reply: Value,
-    /// What introspection said about the token when it was new.
+    /// What introspection said about the token when it was new: its id (`jti`), user (`sub`), account and installation.
     pub facts: Value,
 }
 
@@ -39,10 +39,6 @@ pub(super) struct Kept {
 impl KeptToken {
     pub(super) fn access_token(&self) -> &str {
         self.reply["access_token"].as_str().unwrap_or_default()
-    }
-
-    pub(super) fn token_id(&self) -> &str {
-        self.fact("jti")
     }
 
     pub(super) fn fact(&self, name: &str) -> &str {
@@ -74,7 +70,7 @@ impl Kept {
     }
 
     pub(super) fn token(&self, token_id: &str) -> Option<KeptToken> {
-        self.lock().iter().find(|token| token.token_id() == token_id).cloned()
+        self.lock().iter().find(|token| token.fact("jti") == token_id).cloned()
     }
 
     /// Keeps one more token: until the process ends, if the file cannot be written.
@@ -87,16 +83,9 @@ impl Kept {
         self.write()
     }
 
-    /// Writes the whole file or nothing, readable by this user only.
     fn write(&self) -> io::Result<()> {
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = parent.unwrap_or(Path::new("."));
-        let mut draft = NamedTempFile::new_in(directory)?;
-        draft.write_all(&serde_json::to_vec_pretty(self)?)?;
-        draft.as_file().sync_all()?;
-        draft.persist(&self.path)?;
-        // On Unix, the new name is durable once the directory is.
-        if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+        let json = serde_json::to_vec_pretty(self)?;
+        files::replace(&self.path, |file| file.write_all(&json))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<KeptToken>> {
@@ -131,7 +120,7 @@ mod tests {
         }
         let again = Kept::load(&path).unwrap().unwrap();
         assert_eq!(again.credentials.client_secret, "hush");
-        let ids: Vec<_> = again.tokens().into_iter().map(|token| token.token_id().to_owned()).collect();
+        let ids: Vec<_> = again.tokens().into_iter().map(|token| token.fact("jti").to_owned()).collect();
         let expected: Vec<_> = (1..=MAX_TOKENS).rev().map(|number| number.to_string()).collect();
         assert_eq!(ids, expected);
         assert_eq!(again.token("7").unwrap().access_token(), "hush7");

@@ -24,13 +24,12 @@ mod refused;
 mod session;
 mod web;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use actix_web::dev::ServerHandle;
-use serde_json::Value;
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 pub use calls::CallError;
@@ -132,7 +131,7 @@ fn open(options: SampleOptions, url: String) -> Result<Sample, SampleError> {
         scope: scopes.join(" "),
         issuer,
     };
-    Ok(Sample { url, grantbook, client, operator, kept, pending: Pending::default() })
+    Ok(Sample { url, client, operator, kept, pending: Pending::default() })
 }
 
 /// What the app kept, if grantbook still knows the app. If grantbook knows no app at all, the app is
@@ -144,7 +143,7 @@ fn kept(operator: &Operator, path: &Path, scopes: &[String]) -> Result<Kept, Sam
         match operator.app(client_id) {
             Ok(app) => {
                 // The catalogue may have changed, and an app may ask only for scopes it is registered for.
-                if app["status"]["state"] == "active" && !has_scopes(&app, scopes) {
+                if app["status"]["state"] == "active" && app["scopes"] != json!(scopes) {
                     operator.change_scopes(client_id, scopes)?;
                 }
                 return Ok(kept);
@@ -159,10 +158,4 @@ fn kept(operator: &Operator, path: &Path, scopes: &[String]) -> Result<Kept, Sam
     let credentials = operator.register(scopes)?;
     tracing::info!(client_id = %credentials.client_id, "the sample app is registered");
     Kept::create(path, credentials).map_err(file)
-}
-
-/// Whether the app is registered for exactly these scopes.
-fn has_scopes(app: &Value, scopes: &[String]) -> bool {
-    let registered = app["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    registered.collect::<BTreeSet<_>>() == scopes.iter().map(String::as_str).collect()
 }

@@ -31,7 +31,6 @@ type Reply = Result<HttpResponse, Refused>;
 pub(super) struct Sample {
     /// Where the app is, without a trailing slash.
     pub url: String,
-    pub grantbook: String,
     pub client: Client,
     pub operator: Operator,
     pub kept: Kept,
@@ -118,7 +117,7 @@ async fn callback(request: HttpRequest, sample: Data<Sample>, query: Option<Quer
     let reply: Value = sample.client.exchange(&code, &attempt.code_verifier)?;
     let facts = sample.operator.introspect(text(&reply, "/access_token"))?;
     let token = KeptToken { reply, facts };
-    let next = see_token(token.token_id());
+    let next = see_token(token.fact("jti"));
     if let Err(error) = sample.kept.add(token) {
         tracing::warn!(%error, "the sample app cannot write its file and forgets this token when it stops");
     }
@@ -212,7 +211,6 @@ mod tests {
         let kept = json!({ "credentials": { "client_id": "c", "client_secret": "s" }, "tokens": tokens });
         Sample {
             url: "http://127.0.0.1:2".into(),
-            grantbook: "http://127.0.0.1:1".into(),
             client: Client {
                 server: server(),
                 client_id: "c".into(),
