@@ -40,7 +40,7 @@ pub use person::person;
 pub use remote::{KEY_VARIABLE, Remote, SERVER_VARIABLE};
 pub use sources::{ConfigFile, ConfigFlags, DEFAULT_FILE, Sources};
 pub use terminal::terminal_columns;
-pub use urls::Issuer;
+pub use urls::{Issuer, is_loopback};
 
 /// The effective configuration. docs/configuration.md says what each setting is for.
 #[derive(Debug, Clone, Deserialize)]

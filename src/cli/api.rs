@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ureq::http::{HeaderValue, Method, Request, Response};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 use url::Url;
 
 use super::failure::Failure;
@@ -39,9 +39,8 @@ pub(super) struct Api {
     person: Option<String>,
 }
 
-/// What a server said.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     pub(super) status: u16,
     /// The body; an empty object if there was none, or it was no JSON.
     pub(super) body: Value,
@@ -126,7 +125,7 @@ impl Api {
         path: &str,
         query: Query<'_>,
         body: Option<&Value>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Reply, Failure> {
         answer(self.send(method, path, query, body, Some(ANSWER_WITHIN))?)
     }
 
@@ -155,17 +154,15 @@ impl Api {
             Some(person) => request.header(PERSON_HEADER, person),
             None => request,
         };
-        let response = match body {
-            None => {
-                let request = request.body(()).map_err(Failure::of)?;
-                self.agent.run(self.agent.configure_request(request).timeout_global(within).build())
-            }
-            Some(body) => {
-                let request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
-                let request = request.map_err(Failure::of)?;
-                self.agent.run(self.agent.configure_request(request).timeout_global(within).build())
-            }
+        let (request, body) = match body {
+            None => (request, SendBody::none()),
+            Some(body) => (
+                request.header(CONTENT_TYPE, "application/json"),
+                SendBody::from_json(body).map_err(Failure::of)?,
+            ),
         };
+        let request = request.body(body).map_err(Failure::of)?;
+        let response = self.agent.run(self.agent.configure_request(request).timeout_global(within).build());
         let unreachable =
             |error| Failure::Failed(format!("the server at {} cannot be reached: {error}", self.url()));
         response.map_err(unreachable)
@@ -196,7 +193,7 @@ impl Api {
     }
 
     /// The body of an answer that is yes.
-    fn done(&self, answer: Result<Answer, Failure>) -> Result<Value, Failure> {
+    fn done(&self, answer: Result<Reply, Failure>) -> Result<Value, Failure> {
         let answer = answer?;
         if (200..300).contains(&answer.status) {
             return Ok(answer.body);
@@ -209,11 +206,11 @@ impl Api {
     }
 }
 
-fn answer(mut response: Response<Body>) -> Result<Answer, Failure> {
+fn answer(mut response: Response<Body>) -> Result<Reply, Failure> {
     let broke = |error| Failure::Failed(format!("the answer broke off: {error}"));
     let text = response.body_mut().read_to_string().map_err(broke)?;
     let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::Object(Map::new()));
-    Ok(Answer { status: response.status().as_u16(), body })
+    Ok(Reply { status: response.status().as_u16(), body })
 }
 
 fn bad_key() -> Failure {

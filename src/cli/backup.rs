@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::failure::{EXIT_CODES, Failure};
+use super::ledger_flags::LedgerFlags;
 use super::ledger_place::only_embedded;
 use super::output;
-use super::place::Place;
 use crate::store;
 
 /// Copy the ledger into one file, also while it is served.
@@ -20,7 +20,7 @@ pub(super) struct Backup {
     /// Where to; nothing is replaced
     file: PathBuf,
     #[command(flatten)]
-    place: Place,
+    place: LedgerFlags,
     /// Print one JSON document and nothing else
     #[arg(long)]
     json: bool,

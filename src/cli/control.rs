@@ -22,15 +22,6 @@ const NAME: &str = "control.json";
 #[derive(Debug)]
 pub(super) struct ControlFile(PathBuf);
 
-/// Why the file could not be written.
-#[derive(Debug)]
-pub(super) enum WriteError {
-    /// The disk is full. That may pass, and what the ledger holds can be served.
-    NoRoom(String),
-    /// Nothing that passes by itself.
-    Other(String),
-}
-
 /// What a control file says.
 #[derive(Debug)]
 pub(super) struct Control {
@@ -46,23 +37,21 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
 }
 
 impl ControlFile {
-    /// Writes the file. Whoever looks sees the whole of it or none.
-    pub(super) fn write(data_dir: &Path, server: &Running) -> Result<Self, WriteError> {
+    /// Writes the file. Readers see the whole of it or none.
+    pub(super) fn write(data_dir: &Path, server: &Running) -> io::Result<Self> {
         let path = path(data_dir);
-        let cannot = |error: io::Error| {
-            let why = format!("{} cannot be written: {error}", path.display());
-            match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => WriteError::NoRoom(why),
-                _ => WriteError::Other(why),
-            }
-        };
         // A copy of the directory has a copy of this file, and the server has nothing to do with that.
-        let data_dir = fs::canonicalize(data_dir).map_err(cannot)?;
-        let text = json!({
-            "url": server.url, "key": server.key.expose(), "pid": std::process::id(), "data_dir": data_dir.to_string_lossy(),
+        let served = fs::canonicalize(data_dir);
+        let written = served.and_then(|dir| {
+            let text = json!({
+                "url": server.url, "key": server.key.expose(), "pid": std::process::id(), "data_dir": dir.to_string_lossy(),
+            });
+            files::replace(&path, |file| writeln!(file, "{text}"))
         });
-        files::replace(&path, |file| writeln!(file, "{text}")).map_err(cannot)?;
-        Ok(Self(path))
+        let cannot = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
+        };
+        written.map_err(cannot).map(|()| Self(path))
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use grantbook_events::{Position, Revision, ShownEvent, StreamName};
 
 use super::failure::{EXIT_CODES, Failure};
+use super::ledger_flags::LedgerFlags;
 use super::ledger_place::open_to_read;
 use super::output;
-use super::place::Place;
 use super::runtime::block_on;
 use super::signals::Signals;
 use crate::ledger;
@@ -22,7 +22,7 @@ const PAGE: usize = 1024;
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Events {
     #[command(flatten)]
-    place: Place,
+    place: LedgerFlags,
     /// Go on with new events as they are recorded, until interrupted
     #[arg(long)]
     follow: bool,

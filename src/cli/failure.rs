@@ -28,6 +28,12 @@ pub(super) enum Failure {
     /// It was refused, or something broke.
     #[error("{0}")]
     Failed(String),
+    /// Another process has the ledger.
+    #[error("{0}")]
+    InUse(String),
+    /// Nothing can be written where the ledger is.
+    #[error("{0}")]
+    CannotWrite(String),
     /// Nobody reads the output any more: a reader that has enough is no failure.
     #[error("the output was closed")]
     OutputClosed,
@@ -43,7 +49,7 @@ impl Failure {
     pub(super) fn report(&self) -> ExitCode {
         let code = match self {
             Self::OutputClosed => return ExitCode::SUCCESS,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::InUse(_) | Self::CannotWrite(_) => 1,
             Self::Usage(_) | Self::Config(_) => 2,
         };
         match self {
@@ -64,13 +70,20 @@ impl From<Mistake> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::of(error)
+        match error {
+            StoreError::InUse(why) => Self::InUse(why),
+            StoreError::CannotWrite(_) => Self::CannotWrite(error.to_string()),
+            error => Self::of(error),
+        }
     }
 }
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        Self::of(error)
+        match error {
+            StartError::Store(error) => error.into(),
+            error => Self::of(error),
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use clap::Subcommand;
 use grantbook_events::{AccountId, ClientId, InstallationId};
 
 use super::failure::{EXIT_CODES, Failure};
+use super::note::Note;
 use super::nothing;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
-use super::said::Said;
 use super::table::{Column, Wide};
 
 /// Read and end installations of apps on accounts.
@@ -39,7 +39,7 @@ enum Command {
         /// The installation's id
         installation_id: InstallationId,
         #[command(flatten)]
-        said: Said,
+        note: Note,
     },
 }
 
@@ -104,9 +104,9 @@ impl Installation {
                 |api| api.get(&path(installation_id), &[]),
                 |installation| render::fields(installation, INSTALLATION),
             ),
-            Command::Uninstall { installation_id, said } => self.reach.ask(
+            Command::Uninstall { installation_id, note } => self.reach.ask(
                 Needs::Ledger,
-                |api| said.with(&[], |query| api.delete(&path(installation_id), query)),
+                |api| note.with(&[], |query| api.delete(&path(installation_id), query)),
                 |ended| match ended["already"].as_bool() {
                     Some(true) => {
                         render::already("uninstalled", &ended["ended_by"], &ended["ended_by"]["sentence"])

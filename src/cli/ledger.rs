@@ -1,19 +1,17 @@
 //! `grantbook ledger`: the ledger as a whole, from one place to another.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::failure::{EXIT_CODES, Failure};
-use super::ledger_place;
+use super::ledger_place::LedgerPlace;
 use super::output;
 use super::progress::Progress;
 use super::runtime::block_on;
 use super::signals::Signals;
-use crate::store::{Copied, CopyError, CopyPhase, CopyStep, EventStoreTarget, SqliteEvidence, Store, copy};
+use crate::store::{Copied, CopyPhase, EventStoreTarget, SqliteEvidence, copy};
 
 /// The ledger as a whole.
 #[derive(Debug, clap::Args)]
@@ -47,20 +45,14 @@ struct Copy {
     json: bool,
 }
 
-/// Where a ledger is.
-enum Place {
-    Directory(PathBuf),
-    Cluster(Arc<EventStoreTarget>),
-}
-
 impl LedgerCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Task::Copy(copy) = self.task;
-        let (from, to) = (Place::of("--from", &copy.from)?, Place::of("--to", &copy.to)?);
+        let (from, to) = (place("--from", &copy.from)?, place("--to", &copy.to)?);
         block_on(async {
             let mut signals = Signals::listen().map_err(Failure::of)?;
             tokio::select! {
-                copied = copy.copy(&from, &to) => copied,
+                copied = copy.copy(from, to) => copied,
                 () = signals.next() => {
                     Err(Failure::Failed("interrupted; the same command goes on from here".to_owned()))
                 }
@@ -70,38 +62,27 @@ impl LedgerCommand {
 }
 
 impl Copy {
-    async fn copy(&self, from: &Place, to: &Place) -> Result<(), Failure> {
+    async fn copy(&self, from: LedgerPlace, to: LedgerPlace) -> Result<(), Failure> {
         let source = from.open_to_read().await?;
         let identity = source.head().await?.identity;
-        let target = to.open_as(identity).await?;
-        let mut progress: Option<(CopyPhase, Progress)> = None;
-        let copied = copy(&*source, &*target, |step| tell(&mut progress, step)).await;
-        if let Some((_, mut progress)) = progress {
-            progress.end();
-        }
+        let target = to.open_to_append(identity, SqliteEvidence::default()).await?;
+        let mut progress = Progress::new(name(CopyPhase::Comparing));
+        let copied = copy(&*source, &*target, |step| {
+            progress.begin(name(step.phase));
+            progress.tell(step.records, step.position.as_u64(), step.head.as_u64());
+        });
+        let copied = copied.await;
+        progress.end();
         target.close().await?;
-        output::print(&shown(&copied?, self.json))
+        output::print(&shown(&copied.map_err(Failure::of)?, self.json))
     }
 }
 
-/// Each phase has a progress of its own.
-fn tell(progress: &mut Option<(CopyPhase, Progress)>, step: CopyStep) {
-    let is_another = progress.as_ref().is_none_or(|(phase, _)| *phase != step.phase);
-    if is_another {
-        if let Some((_, ended)) = progress {
-            ended.end();
-        }
-        *progress = Some((
-            step.phase,
-            Progress::new(match step.phase {
-                CopyPhase::Comparing => "compare",
-                CopyPhase::Copying => "copy",
-                CopyPhase::Verifying => "verify",
-            }),
-        ));
-    }
-    if let Some((_, progress)) = progress {
-        progress.tell(step.records, step.position.as_u64(), step.head.as_u64());
+const fn name(phase: CopyPhase) -> &'static str {
+    match phase {
+        CopyPhase::Comparing => "compare",
+        CopyPhase::Copying => "copy",
+        CopyPhase::Verifying => "verify",
     }
 }
 
@@ -119,37 +100,11 @@ fn shown(copied: &Copied, as_json: bool) -> String {
     )
 }
 
-impl Place {
-    fn of(flag: &str, text: &str) -> Result<Self, Failure> {
-        if !text.contains("://") {
-            return Ok(Self::Directory(text.into()));
-        }
-        // Not repeated: it may hold a password.
-        let target =
-            EventStoreTarget::parse(text).map_err(|error| Failure::Usage(format!("{flag} {error}")))?;
-        Ok(Self::Cluster(Arc::new(target)))
+fn place(flag: &str, text: &str) -> Result<LedgerPlace, Failure> {
+    if !text.contains("://") {
+        return Ok(LedgerPlace::Directory(text.into()));
     }
-
-    async fn open_to_read(&self) -> Result<Arc<dyn Store>, Failure> {
-        Ok(match self {
-            Self::Directory(dir) => ledger_place::read_directory(dir).await?,
-            Self::Cluster(target) => ledger_place::in_cluster(target, None)?,
-        })
-    }
-
-    /// Opens it to append; one that has no identity is given this one.
-    async fn open_as(&self, identity: Uuid) -> Result<Arc<dyn Store>, Failure> {
-        Ok(match self {
-            Self::Directory(dir) => {
-                ledger_place::in_directory(dir, identity, SqliteEvidence::default()).await?
-            }
-            Self::Cluster(target) => ledger_place::in_cluster(target, Some(identity))?,
-        })
-    }
-}
-
-impl From<CopyError> for Failure {
-    fn from(error: CopyError) -> Self {
-        Self::of(error)
-    }
+    // Not repeated: it may hold a password.
+    let target = EventStoreTarget::parse(text).map_err(|error| Failure::Usage(format!("{flag} {error}")))?;
+    Ok(LedgerPlace::Cluster(Arc::new(target)))
 }

@@ -1,7 +1,7 @@
 //! Where records rest, as the configuration says. Knows: the stores there are. Must not know: what is done with
 //! one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -29,6 +29,58 @@ pub(super) fn served_by(config: &Config) -> Result<Option<String>, Failure> {
         .map_err(|error| Failure::Failed(format!("{} cannot be looked at: {error}", path.display())))
 }
 
+/// Where a ledger is.
+#[derive(Debug, Clone)]
+pub(super) enum LedgerPlace {
+    Directory(PathBuf),
+    Cluster(Arc<EventStoreTarget>),
+}
+
+impl LedgerPlace {
+    fn of(config: &Config) -> Self {
+        match &config.store {
+            Some(target) => Self::Cluster(Arc::clone(target)),
+            None => Self::Directory(config.data_dir.clone()),
+        }
+    }
+
+    /// Opens it to read it, also while it is served.
+    pub(super) async fn open_to_read(self) -> Result<Arc<dyn Store>, StoreError> {
+        match self {
+            Self::Directory(dir) => in_directory(move || SqliteStore::open_read_only(&dir)).await,
+            Self::Cluster(target) => in_cluster(target, None),
+        }
+    }
+
+    /// Opens it to append. One that is empty becomes a ledger with this identity.
+    pub(super) async fn open_to_append(
+        self,
+        identity: Uuid,
+        evidence: SqliteEvidence,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        match self {
+            Self::Directory(dir) => {
+                let options = SqliteOptions { identity, now: SystemClock.now() };
+                in_directory(move || SqliteStore::open_with(&dir, options, &evidence)).await
+            }
+            Self::Cluster(target) => in_cluster(target, Some(identity)),
+        }
+    }
+}
+
+fn in_cluster(target: Arc<EventStoreTarget>, identity: Option<Uuid>) -> Result<Arc<dyn Store>, StoreError> {
+    let store: Arc<dyn Store> =
+        EventStore::open(target, EventStoreOptions::new(identity, Arc::new(SystemClock)))?;
+    Ok(store)
+}
+
+async fn in_directory(
+    open: impl FnOnce() -> Result<Arc<SqliteStore>, StoreError> + Send + 'static,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok(opened.map_err(|error| StoreError::Unavailable(error.to_string()))??)
+}
+
 /// A store that takes appends, and what is held while it is open.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -41,21 +93,17 @@ pub(super) struct Opened {
 ///
 /// With `accept_loss` it goes on from its end although files of the data directory have seen more of it.
 pub(super) async fn open(config: &Config, accept_loss: bool) -> Result<Opened, StoreError> {
-    match &config.store {
-        Some(target) => {
-            crate::files::create_dir_all(&config.data_dir).map_err(|error| {
-                StoreError::CannotWrite(format!("{}: {error}", config.data_dir.display()))
-            })?;
-            let lock = Lock::take(&config.data_dir.join(LOCK_FILE))?;
-            let identity = Some(secrets::new_ledger_identity());
-            Ok(Opened { store: in_cluster(target, identity)?, lock: Some(lock) })
-        }
-        None => {
-            let evidence = SqliteEvidence { seen: seen(&config.data_dir), accept_loss };
-            let store = in_directory(&config.data_dir, secrets::new_ledger_identity(), evidence).await?;
-            Ok(Opened { store, lock: None })
-        }
+    let dir = &config.data_dir;
+    let (mut lock, mut evidence) = (None, SqliteEvidence::default());
+    if config.store.is_some() {
+        crate::files::create_dir_all(dir)
+            .map_err(|error| StoreError::CannotWrite(format!("{}: {error}", dir.display())))?;
+        lock = Some(Lock::take(&dir.join(LOCK_FILE))?);
+    } else {
+        evidence = SqliteEvidence { seen: seen(dir), accept_loss };
     }
+    let place = LedgerPlace::of(config);
+    Ok(Opened { store: place.open_to_append(secrets::new_ledger_identity(), evidence).await?, lock })
 }
 
 /// What the history and the snapshots in a directory have seen of a ledger.
@@ -67,49 +115,17 @@ fn seen(dir: &Path) -> Vec<Seen> {
 
 /// Opens the ledger in the data directory to answer from it where nothing can be written.
 pub(super) async fn open_where_nothing_is_written(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
-    if let Some(target) = &config.store {
-        return in_cluster(target, None);
+    match LedgerPlace::of(config) {
+        LedgerPlace::Directory(dir) => {
+            in_directory(move || SqliteStore::open_whole_read_only(&dir, seen(&dir))).await
+        }
+        cluster => cluster.open_to_read().await,
     }
-    let dir = config.data_dir.clone();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_whole_read_only(&dir, seen(&dir)));
-    Ok(opening.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??)
 }
 
 /// Opens the ledger to read it, also while it is served.
 pub(super) async fn open_to_read(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
-    match &config.store {
-        Some(target) => in_cluster(target, None),
-        None => read_directory(&config.data_dir).await,
-    }
-}
-
-/// Opens the ledger in a cluster: to append, if it is given the identity that one without is made with.
-pub(super) fn in_cluster(
-    target: &Arc<EventStoreTarget>,
-    serve: Option<Uuid>,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let options = EventStoreOptions::new(serve, Arc::new(SystemClock));
-    let store: Arc<dyn Store> = EventStore::open(Arc::clone(target), options)?;
-    Ok(store)
-}
-
-/// Opens the ledger in a directory, and makes it with an identity if there is none.
-pub(super) async fn in_directory(
-    dir: &Path,
-    identity: Uuid,
-    evidence: SqliteEvidence,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let options = SqliteOptions { identity, now: SystemClock.now() };
-    let dir = dir.to_owned();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_with(&dir, options, &evidence));
-    Ok(opening.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??)
-}
-
-/// Opens the ledger in a directory to read it.
-pub(super) async fn read_directory(dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    let dir = dir.to_owned();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_read_only(&dir));
-    Ok(opening.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??)
+    LedgerPlace::of(config).open_to_read().await
 }
 
 /// What only the embedded ledger can do.

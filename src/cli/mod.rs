@@ -3,18 +3,18 @@
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
+//! | `ledger_flags`, `ledger_place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
 //! | `when`, `nothing` | times and positions in arguments, and what is said if nothing is found |
-//! | `said`, `before` | why something is done, and what it is about to stop |
+//! | `note`, `confirm` | why something is done, and what it is about to stop |
 //! | `output`, `progress`, `render`, `table`, `failure`, `log` | what is printed, the exit code, and the log |
 
 mod api;
 mod app;
 mod audit;
 mod backup;
-mod before;
 mod config_check;
+mod confirm;
 mod control;
 mod events;
 mod failure;
@@ -22,12 +22,13 @@ mod health;
 mod installation;
 mod key;
 mod ledger;
+mod ledger_flags;
 mod ledger_place;
 mod log;
 mod manual;
+mod note;
 mod nothing;
 mod output;
-mod place;
 mod progress;
 mod reach;
 mod render;
@@ -35,7 +36,6 @@ mod replay;
 mod restore;
 mod running;
 mod runtime;
-mod said;
 mod serve;
 mod signals;
 mod table;

@@ -26,6 +26,14 @@ impl Progress {
         Self { what, on_terminal, started: Instant::now(), next, line_is_open: false }
     }
 
+    /// Another phase begins, unless it is the same.
+    pub(super) fn begin(&mut self, what: &'static str) {
+        if self.what != what {
+            self.end();
+            *self = Self::new(what);
+        }
+    }
+
     /// So many events were done, which is `done` of `all`.
     pub(super) fn tell(&mut self, events: u64, done: u64, all: u64) {
         let elapsed = self.started.elapsed();

@@ -11,22 +11,20 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use ureq::http::Method;
-use url::{Host, Url};
+use url::Url;
 
 use super::api::{Api, Query};
 use super::failure::Failure;
+use super::ledger_flags::{LedgerFlags, SHARED};
 use super::ledger_place::served_by;
-use super::place::{Place, SHARED};
 use super::running::Running;
 use super::runtime::runtime;
 use super::{control, log, output};
 use crate::config::{self, Config, KEY_VARIABLE, Remote, SERVER_VARIABLE};
 use crate::secrets::PlainSecret;
-use crate::server::StartError;
-use crate::store::{SqliteStore, StoreError};
+use crate::store::SqliteStore;
 
-/// How often a ledger that is in use is tried again: a server may be starting or stopping, or another
-/// command may be at it.
+/// How often a ledger that is in use is tried again.
 const TRIES: u32 = 20;
 /// How often a server that still folds its ledger is asked again.
 const READY_TRIES: u32 = 300;
@@ -38,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[command(next_help_heading = SHARED)]
 pub(super) struct Reach {
     #[command(flatten)]
-    place: Place,
+    place: LedgerFlags,
     /// A server elsewhere, such as http://127.0.0.1:8700; its operator key is read from GRANTBOOK_KEY
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["config", "data"])]
     server: Option<String>,
@@ -56,15 +54,6 @@ pub(super) enum Needs {
     Ledger,
     /// A ledger, and only to read it: it may be where nothing can be written.
     Reading,
-}
-
-/// What of the connection failed.
-enum Refused {
-    /// Another process has the ledger.
-    InUse(String),
-    /// Nothing can be written where the ledger is.
-    CannotWrite(Failure),
-    Other(Failure),
 }
 
 impl Reach {
@@ -98,7 +87,7 @@ impl Reach {
     }
 
     /// Where the ledger is, unless a server was named.
-    pub(super) fn place(&self) -> Option<&Place> {
+    pub(super) fn place(&self) -> Option<&LedgerFlags> {
         self.server.is_none().then_some(&self.place)
     }
 
@@ -109,55 +98,44 @@ impl Reach {
 
     fn with_api(&self, needs: Needs, act: impl FnOnce(&Api) -> Result<(), Failure>) -> Result<(), Failure> {
         let remote = Remote::from_process()?;
-        match self.server.clone().or(remote.server.filter(|_| !self.place.is_given())) {
-            Some(server) => act(&named(&server, remote.key)?),
-            None => self.with_ledger(needs, act),
+        if let Some(server) = self.server.clone().or(remote.server.filter(|_| !self.place.is_given())) {
+            return act(&named(&server, remote.key)?);
         }
-    }
-
-    fn with_ledger(
-        &self,
-        needs: Needs,
-        act: impl FnOnce(&Api) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
         let config = self.place.load()?;
         // A server that runs already logs what it is asked itself.
         log::begin(&config, log::QUESTIONS)?;
-        let (mut tries, mut to_read) = (0, false);
-        loop {
-            if let Some(api) = serving(&config)? {
-                return act(&api);
-            }
-            if needs != Needs::Nothing && config.store.is_none() {
-                SqliteStore::open_read_only(&config.data_dir)?;
-            }
-            match Here::start(&config, to_read) {
-                Ok(here) => {
-                    let outcome = act(&here.api);
-                    return outcome.and(here.stop());
-                }
-                Err(Refused::CannotWrite(_)) if needs == Needs::Reading && !to_read => {
-                    to_read = true;
-                    continue;
-                }
-                Err(Refused::InUse(_)) if tries < TRIES => thread::sleep(PAUSE),
-                Err(Refused::InUse(why)) => return Err(unreachable_server(&config, &why)),
-                Err(Refused::CannotWrite(failure) | Refused::Other(failure)) => return Err(failure),
-            }
-            tries += 1;
-        }
+        let instead = format!(": to ask it, use --server and {KEY_VARIABLE}");
+        let connection = unless_in_use(&config, &instead, || Connection::open(&config, needs))?;
+        let outcome = act(&connection.api);
+        outcome.and(connection.close())
     }
 }
 
-fn unreachable_server(config: &Config, why: &str) -> Failure {
-    let file = control::path(&config.data_dir);
-    Failure::Failed(format!(
-        "{why}; {} does not lead to it: to ask it, use --server and {KEY_VARIABLE}",
-        file.display()
-    ))
+/// Tries again for a while if another process has the ledger: a server may be starting or stopping, or another command
+/// may be at it. A failure says what to do `instead`.
+fn unless_in_use<T>(
+    config: &Config,
+    instead: &str,
+    mut attempt: impl FnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut tries = 0;
+    loop {
+        match attempt() {
+            Err(Failure::InUse(_)) if tries < TRIES => thread::sleep(PAUSE),
+            Err(Failure::InUse(why)) => {
+                let file = control::path(&config.data_dir);
+                return Err(Failure::Failed(format!(
+                    "{why}; {} does not lead to it{instead}",
+                    file.display()
+                )));
+            }
+            outcome => return outcome,
+        }
+        tries += 1;
+    }
 }
 
-/// The server that somebody named.
+/// The server that `--server` or its variable names.
 fn named(server: &str, key: Option<PlainSecret>) -> Result<Api, Failure> {
     let right = "it takes an http URL without a path, such as http://127.0.0.1:8700";
     let wrong = |what: &str| {
@@ -179,43 +157,19 @@ fn named(server: &str, key: Option<PlainSecret>) -> Result<Api, Failure> {
     let key = key.ok_or_else(|| {
         Failure::Usage(format!("a server elsewhere is asked with an operator key: set {KEY_VARIABLE}"))
     })?;
-    if !is_loopback(&url) {
+    if !config::is_loopback(&url) {
         output::complain("warning: the operator key crosses the network unencrypted; a tunnel would hide it");
     }
     Ok(Api::new(url, key))
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 /// The server that serves the ledger on this machine, or none if really none does: one that has the ledger,
 /// and cannot be asked, is a failure.
 pub(super) fn serving_if_served(config: &Config) -> Result<Option<Api>, Failure> {
-    let mut tries = 0;
-    loop {
-        if let Some(api) = serving(config)? {
-            return Ok(Some(api));
-        }
-        match served_by(config)? {
-            None => return Ok(None),
-            // It may be starting, or stopping.
-            Some(_) if tries < TRIES => thread::sleep(PAUSE),
-            Some(why) => {
-                let file = control::path(&config.data_dir);
-                return Err(Failure::Failed(format!(
-                    "{why}; {} does not lead to it, so what it serves cannot be compared",
-                    file.display()
-                )));
-            }
-        }
-        tries += 1;
-    }
+    unless_in_use(config, ", so what it serves cannot be compared", || match serving(config)? {
+        Some(api) => Ok(Some(api)),
+        None => served_by(config)?.map_or(Ok(None), |why| Err(Failure::InUse(why))),
+    })
 }
 
 /// The server that serves the ledger on this machine, if one does. Whatever else may be at the address
@@ -235,43 +189,53 @@ pub(super) fn serving(config: &Config) -> Result<Option<Api>, Failure> {
     Err(Failure::Failed(format!("the server at {url} has not read its ledger yet: try again later")))
 }
 
-/// A server in this process.
-struct Here {
-    runtime: Runtime,
-    server: Running,
+/// A server that can be asked.
+struct Connection {
     api: Api,
+    /// The server, if it is one of this process.
+    own: Option<(Runtime, Running)>,
 }
 
-impl Here {
-    fn start(config: &Config, to_read: bool) -> Result<Self, Refused> {
-        let failed = |error: std::io::Error| Refused::Other(Failure::of(error));
-        let runtime = runtime().map_err(failed)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-        let server = runtime
-            .block_on(async {
-                if to_read {
-                    Running::start_to_read(config, listener).await
-                } else {
-                    Running::start(config, listener, Vec::new(), false).await
-                }
-            })
-            .map_err(|error| match error {
-                StartError::Store(StoreError::InUse(why)) => Refused::InUse(why),
-                StartError::Store(error @ StoreError::CannotWrite(_)) => Refused::CannotWrite(error.into()),
-                error => Refused::Other(error.into()),
-            })?;
-        if let Err(failure) = runtime.block_on(server.ready()) {
-            // The first failure is the one to report.
-            let _ = runtime.block_on(server.stop());
-            return Err(Refused::Other(failure));
+impl Connection {
+    /// To the server that serves the ledger, or to one in this process.
+    fn open(config: &Config, needs: Needs) -> Result<Self, Failure> {
+        if let Some(api) = serving(config)? {
+            return Ok(Self { api, own: None });
         }
-        let url = Url::parse(&server.url).map_err(|error| Refused::Other(Failure::of(error)))?;
-        let api = Api::new(url, PlainSecret::presented(server.key.expose())).by(config::person());
-        Ok(Self { runtime, server, api })
+        if needs != Needs::Nothing && config.store.is_none() {
+            SqliteStore::open_read_only(&config.data_dir)?;
+        }
+        match Self::start(config, false) {
+            Err(Failure::CannotWrite(_)) if needs == Needs::Reading => Self::start(config, true),
+            started => started,
+        }
     }
 
-    fn stop(self) -> Result<(), Failure> {
+    fn start(config: &Config, to_read: bool) -> Result<Self, Failure> {
+        let runtime = runtime().map_err(Failure::of)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::of)?;
+        let server = runtime.block_on(async {
+            let server = if to_read {
+                Running::start_to_read(config, listener).await?
+            } else {
+                Running::start(config, listener, Vec::new(), false).await?
+            };
+            match server.ready().await {
+                Ok(()) => Ok(server),
+                // The first failure is the one to report.
+                Err(failure) => {
+                    let _ = server.stop().await;
+                    Err(failure)
+                }
+            }
+        })?;
+        let url = Url::parse(&server.url).map_err(Failure::of)?;
+        let api = Api::new(url, PlainSecret::presented(server.key.expose())).by(config::person());
+        Ok(Self { api, own: Some((runtime, server)) })
+    }
+
+    fn close(self) -> Result<(), Failure> {
         drop(self.api);
-        self.runtime.block_on(self.server.stop())
+        self.own.map_or(Ok(()), |(runtime, server)| runtime.block_on(server.stop()))
     }
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::failure::{EXIT_CODES, Failure};
+use super::ledger_flags::LedgerFlags;
 use super::ledger_place::only_embedded;
 use super::output;
-use super::place::Place;
 use crate::store;
 
 /// Make the ledger of an empty directory from a backup.
@@ -19,7 +19,7 @@ pub(super) struct Restore {
     /// The backup
     file: PathBuf,
     #[command(flatten)]
-    place: Place,
+    place: LedgerFlags,
     /// Print one JSON document and nothing else
     #[arg(long)]
     json: bool,

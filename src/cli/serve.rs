@@ -1,10 +1,11 @@
 //! `grantbook serve`.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use grantbook_events::Role;
 
-use super::control::{ControlFile, WriteError};
+use super::control::ControlFile;
 use super::failure::{EXIT_CODES, Failure};
 use super::running::Running;
 use super::runtime::block_on;
@@ -93,75 +94,81 @@ async fn until_it_fails(
     sample_key: Option<PlainSecret>,
     sample: &mut Option<SampleApp>,
 ) -> Failure {
-    // Removed when this is over: before the server stops taking requests.
-    let control = match ControlFile::write(&config.data_dir, running) {
-        Ok(control) => Some(control),
-        Err(WriteError::NoRoom(why)) => {
-            tracing::error!("{why}; commands on this machine do not find the server until there is room");
-            None
+    let serving = async {
+        match begin(config, running, sample_key, sample).await {
+            Ok(()) => running.ended().await,
+            Err(failure) => failure,
         }
-        Err(WriteError::Other(why)) => return Failure::Failed(why),
-    };
-    if let Err(failure) = running.ready().await {
-        return failure;
-    }
-    tracing::info!(url = %running.url, issuer = config.issuer.as_str(), "serving");
-    if let Some(key) = sample_key {
-        match begin_here(config, running, key).await {
-            Ok(app) => {
-                tell(&app.url, "install the sample app", running);
-                *sample = Some(app);
-            }
-            Err(why @ SampleError::NotMine(_)) => {
-                tracing::info!("{why}");
-                tell(&format!("{}{ACCOUNT_PAGE}", running.url), "see what is installed", running);
-            }
-            Err(why) => return Failure::of(why),
-        }
-    }
-    let found = async {
-        let _control = match control {
-            Some(control) => control,
-            None => written_when_there_is_room(config, running).await,
-        };
-        std::future::pending::<Failure>().await
     };
     tokio::select! {
-        failure = running.ended() => failure,
-        failure = found => failure,
+        // The control file is written before anything is waited for.
+        biased;
+        failure = keep_control_file(config, running) => failure,
+        failure = serving => failure,
     }
 }
 
-/// What needs no room is served meanwhile.
-async fn written_when_there_is_room(config: &Config, running: &Running) -> ControlFile {
-    loop {
-        tokio::time::sleep(ROOM_AGAIN).await;
-        if let Ok(control) = ControlFile::write(&config.data_dir, running) {
-            tracing::info!("there is room again; commands on this machine find the server");
-            return control;
+/// Keeps the file that leads commands on this machine here, for as long as this is waited for. A full disk may get room
+/// again, and what needs no room is served meanwhile.
+async fn keep_control_file(config: &Config, running: &Running) -> Failure {
+    let mut had_room = true;
+    let _control = loop {
+        match ControlFile::write(&config.data_dir, running) {
+            Ok(control) => break control,
+            Err(_) if !had_room => {}
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                tracing::error!(
+                    "{error}; commands on this machine do not find the server until there is room"
+                );
+                had_room = false;
+            }
+            Err(error) => return Failure::of(error),
         }
+        tokio::time::sleep(ROOM_AGAIN).await;
+    };
+    if !had_room {
+        tracing::info!("there is room again; commands on this machine find the server");
     }
+    std::future::pending().await
 }
 
-/// Starts the sample app, for people to begin at.
-async fn begin_here(config: &Config, running: &Running, key: PlainSecret) -> Result<SampleApp, SampleError> {
-    SampleApp::start(SampleOptions {
+/// Waits for the ledger to be folded, and starts the sample app if there is a key for it.
+async fn begin(
+    config: &Config,
+    running: &Running,
+    sample_key: Option<PlainSecret>,
+    sample: &mut Option<SampleApp>,
+) -> Result<(), Failure> {
+    running.ready().await?;
+    tracing::info!(url = %running.url, issuer = config.issuer.as_str(), "serving");
+    let Some(key) = sample_key else { return Ok(()) };
+    let options = SampleOptions {
         grantbook: running.url.clone(),
         issuer: config.issuer.as_str().to_owned(),
         key,
         data_dir: config.data_dir.clone(),
         scopes: config.scopes.names().map(str::to_owned).collect(),
         port: config.listen.port().saturating_add(1),
-    })
-    .await
+    };
+    match SampleApp::start(options).await {
+        Ok(app) => {
+            print_start(&app.url, "install the sample app", running);
+            *sample = Some(app);
+        }
+        Err(why @ SampleError::NotMine(_)) => {
+            tracing::info!("{why}");
+            print_start(&format!("{}{ACCOUNT_PAGE}", running.url), "see what is installed", running);
+        }
+        Err(why) => return Err(Failure::of(why)),
+    }
+    Ok(())
 }
 
 /// Prints where to begin: last, when everything that a start logs is logged.
-fn tell(url: &str, what: &str, running: &Running) {
-    let said = format!("Open {url} to {what}; grantbook is at {}\n", running.url);
-    // It comes last, after the log.
+fn print_start(url: &str, what: &str, running: &Running) {
     telemetry::flush();
-    if let Err(Failure::Failed(why)) = output::print(&said) {
+    let line = format!("Open {url} to {what}; grantbook is at {}\n", running.url);
+    if let Err(Failure::Failed(why)) = output::print(&line) {
         tracing::warn!(%why, "the address could not be printed");
     }
 }

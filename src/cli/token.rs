@@ -5,9 +5,9 @@ use clap::Subcommand;
 use grantbook_events::TokenId;
 
 use super::failure::{EXIT_CODES, Failure};
+use super::note::Note;
 use super::reach::{Needs, Reach};
 use super::render;
-use super::said::Said;
 
 /// Revoke tokens.
 #[derive(Debug, clap::Args)]
@@ -29,17 +29,17 @@ enum Command {
         #[arg(long)]
         leaked: bool,
         #[command(flatten)]
-        said: Said,
+        note: Note,
     },
 }
 
 impl Token {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Command::Revoke { token_id, leaked, said } = self.command;
+        let Command::Revoke { token_id, leaked, note } = self.command;
         let reason = if leaked { "leaked" } else { "operator" };
         self.reach.ask(
             Needs::Ledger,
-            |api| said.with(&[("reason", reason)], |query| api.delete(&format!("/tokens/{token_id}"), query)),
+            |api| note.with(&[("reason", reason)], |query| api.delete(&format!("/tokens/{token_id}"), query)),
             |ended| match ended["state"].as_str() {
                 None => "The token is refused from now on.\n".to_owned(),
                 Some(_) => render::already("revoked", &ended["event"], &ended["why"]),

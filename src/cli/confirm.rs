@@ -1,4 +1,4 @@
-//! What a command is about to stop, said before it does. Knows: the terminal, the management API. Must not know: rules.
+//! What a command is about to stop, shown before it does. Knows: the terminal, the management API. Must not know: rules.
 
 use grantbook_events::ClientId;
 
@@ -8,7 +8,7 @@ use super::output;
 
 /// Whether to ask before something is stopped.
 #[derive(Debug, clap::Args)]
-pub(super) struct Asking {
+pub(super) struct Confirm {
     /// Do it without saying first what it stops, and without asking
     #[arg(long)]
     yes: bool,
@@ -16,14 +16,14 @@ pub(super) struct Asking {
 
 /// How much of an app on how many accounts.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Reached {
+struct Affected {
     installations: u64,
     tokens: u64,
 }
 
-impl Asking {
-    /// Asks the person at the terminal whether to go on, and says what follows: what `verb` says happens to the tokens in
-    /// these fields of an installation. Where nobody can be asked, it goes on.
+impl Confirm {
+    /// Shows the person at the terminal what follows (`verb` happens to the tokens in these fields of an installation), and
+    /// asks whether to go on. Without a terminal it goes on.
     ///
     /// # Errors
     /// If the person does not want it, or the server does not say what follows.
@@ -37,23 +37,23 @@ impl Asking {
         if self.yes || !output::can_ask() {
             return Ok(());
         }
-        let mut reached = Reached::default();
+        let mut affected = Affected::default();
         let app = client_id.to_string();
         api.pages("/installations", &[("app", &app)], |page| {
             for item in &page {
                 let tokens = fields.iter().filter_map(|field| item[field].as_u64()).sum::<u64>();
-                reached.installations += u64::from(tokens > 0);
-                reached.tokens += tokens;
+                affected.installations += u64::from(tokens > 0);
+                affected.tokens += tokens;
             }
         })?;
-        if output::ask(&format!("This {verb} {reached}. Go on? [y/N] ")) {
+        if output::ask(&format!("This {verb} {affected}. Go on? [y/N] ")) {
             return Ok(());
         }
         Err(Failure::Failed("nothing was done".to_owned()))
     }
 }
 
-impl std::fmt::Display for Reached {
+impl std::fmt::Display for Affected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let plural = |count: u64| if count == 1 { "" } else { "s" };
         let Self { installations, tokens } = *self;

@@ -1,5 +1,5 @@
-//! Where the ledger is, as the commands that need no other setting are told. Knows: three flags. Must not
-//! know: what is done there.
+//! The flags that say where the ledger is, for commands that need no other setting. Must not know: what is done
+//! there.
 
 use std::path::PathBuf;
 
@@ -12,11 +12,11 @@ pub(super) const SHARED: &str = "Shared options";
 /// Where the ledger is.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = SHARED)]
-pub(super) struct Place {
+pub(super) struct LedgerFlags {
     /// The configuration file [default: ./grantbook.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The directory the ledger rests in
+    /// The directory the ledger is in
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<String>,
     /// The cluster the ledger is in, if it is not in the directory
@@ -24,7 +24,7 @@ pub(super) struct Place {
     store: Option<String>,
 }
 
-impl Place {
+impl LedgerFlags {
     /// The configuration that says so.
     pub(super) fn load(&self) -> Result<Config, Failure> {
         let flags = ConfigFlags {
