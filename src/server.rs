@@ -45,12 +45,7 @@ const BACKLOG: i32 = 1024;
 pub enum StartError {
     /// The port is taken, or not ours to take.
     #[error("cannot listen on {address}: {}", cannot_listen(address, source))]
-    Listen {
-        /// What was to be listened on.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Listen { address: SocketAddr, source: std::io::Error },
     /// The ledger cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

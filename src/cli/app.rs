@@ -8,25 +8,15 @@ use serde_json::{Map, Value, json};
 
 use super::api::Api;
 use super::confirm::Confirm;
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::note::Note;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
 use super::table::{Column, Wide};
 use crate::config;
 
-/// Register, read and change apps.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub(super) struct App {
-    #[command(subcommand)]
-    command: Command,
-    #[command(flatten)]
-    reach: Reach,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(super) enum Command {
     /// Register an app. Its client secret is printed once.
     Register(Register),
     /// List all apps, deleted ones too.
@@ -68,7 +58,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct Register {
+pub(super) struct Register {
     /// Shown on the consent page
     #[arg(long, value_name = "TEXT")]
     name: String,
@@ -94,7 +84,7 @@ struct Register {
 
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("change").required(true).multiple(true)))]
-struct Update {
+pub(super) struct Update {
     /// The app's client id
     client_id: ClientId,
     /// Shown on the consent page
@@ -124,7 +114,7 @@ struct Update {
 }
 
 #[derive(Debug, clap::Args)]
-struct StatusChange {
+pub(super) struct StatusChange {
     /// The app's client id
     client_id: ClientId,
     /// Why, for people who read the ledger later
@@ -169,11 +159,10 @@ const NEW_SECRET: &[Shown<'_>] =
 
 const SECRET_ONCE: &str = "\nKeep the client secret now: it is not stored, and it will not be shown again.\n";
 
-impl App {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let reach = self.reach;
+impl Command {
+    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
         let show = |app: &Value| render::fields(app, APP);
-        match self.command {
+        match self {
             Command::Register(register) => {
                 let note = if register.public { "" } else { SECRET_ONCE };
                 let body = register.body();

@@ -3,25 +3,15 @@
 use clap::Subcommand;
 use grantbook_events::{AccountId, ClientId, InstallationId};
 
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::note::Note;
 use super::nothing;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
 use super::table::{Column, Wide};
 
-/// Read and end installations of apps on accounts.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub(super) struct Installation {
-    #[command(subcommand)]
-    command: Command,
-    #[command(flatten)]
-    reach: Reach,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(super) enum Command {
     /// List the installations of an app, or those on an account, ended ones too.
     List {
         #[command(flatten)]
@@ -45,7 +35,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Of {
+pub(super) struct Of {
     /// The app's client id
     #[arg(long, value_name = "CLIENT_ID")]
     app: Option<ClientId>,
@@ -81,10 +71,10 @@ const INSTALLATION: &[Shown<'_>] = &[
     ("dormant tokens", "/dormant"),
 ];
 
-impl Installation {
-    pub(super) fn run(self) -> Result<(), Failure> {
+impl Command {
+    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
         let path = |id: InstallationId| format!("/installations/{id}");
-        match self.command {
+        match self {
             Command::List { of, wide } => {
                 let app = of.app.map(|app| ("app", app.to_string()));
                 let account = of.account.map(|account| ("account", account.to_string()));
@@ -97,14 +87,14 @@ impl Installation {
                     }
                     Ok(list)
                 };
-                self.reach.ask(Needs::Reading, ask, |list| wide.table(list, COLUMNS))
+                reach.ask(Needs::Reading, ask, |list| wide.table(list, COLUMNS))
             }
-            Command::Show { installation_id } => self.reach.ask(
+            Command::Show { installation_id } => reach.ask(
                 Needs::Reading,
                 |api| api.get(&path(installation_id), &[]),
                 |installation| render::fields(installation, INSTALLATION),
             ),
-            Command::Uninstall { installation_id, note } => self.reach.ask(
+            Command::Uninstall { installation_id, note } => reach.ask(
                 Needs::Ledger,
                 |api| note.with(&[], |query| api.delete(&path(installation_id), query)),
                 |ended| match ended["already"].as_bool() {

@@ -1,34 +1,25 @@
 //! `grantbook key`: the keys of operators.
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
+use clap::builder::PossibleValue;
 use grantbook_events::OperatorKeyId;
 use serde_json::{Value, json};
 
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
 use super::table::{Column, Wide};
 
-/// Create, list and retire operator keys.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub(super) struct Key {
-    #[command(subcommand)]
-    command: Command,
-    #[command(flatten)]
-    reach: Reach,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(super) enum Command {
     /// Create an operator key. It is printed once.
     New {
         /// What it is for
         #[arg(long, value_name = "TEXT")]
         name: String,
         /// What it may do
-        #[arg(long)]
-        role: Role,
+        #[arg(long, value_parser = roles())]
+        role: String,
     },
     /// List all operator keys, retired ones too.
     List {
@@ -45,24 +36,12 @@ enum Command {
     },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Role {
-    /// Everything
-    Admin,
-    /// Reads everything, changes nothing
-    Auditor,
-    /// Introspects tokens, nothing else
-    Resource,
-}
-
-impl Role {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Auditor => "auditor",
-            Self::Resource => "resource",
-        }
-    }
+fn roles() -> [PossibleValue; 3] {
+    [
+        PossibleValue::new("admin").help("Everything"),
+        PossibleValue::new("auditor").help("Reads everything, changes nothing"),
+        PossibleValue::new("resource").help("Introspects tokens, nothing else"),
+    ]
 }
 
 const COLUMNS: &[Column<'_>] = &[
@@ -77,21 +56,21 @@ const NEW_KEY: &[Shown<'_>] = &[("key id", "/key_id"), ("name", "/name"), ("role
 
 const KEY_ONCE: &str = "\nKeep the key now: it is not stored, and it will not be shown again.\n";
 
-impl Key {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        match self.command {
+impl Command {
+    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+        match self {
             Command::New { name, role } => {
-                let body = json!({ "name": name, "role": role.name() });
-                self.reach.ask(
+                let body = json!({ "name": name, "role": role });
+                reach.ask(
                     Needs::Nothing,
                     |api| api.post("/keys", &body),
                     |key| format!("{}{KEY_ONCE}", render::fields(key, NEW_KEY)),
                 )
             }
             Command::List { wide } => {
-                self.reach.ask(Needs::Reading, |api| api.list("/keys", &[]), |list| wide.table(list, COLUMNS))
+                reach.ask(Needs::Reading, |api| api.list("/keys", &[]), |list| wide.table(list, COLUMNS))
             }
-            Command::Retire { key_id, reason } => self.reach.ask(
+            Command::Retire { key_id, reason } => reach.ask(
                 Needs::Ledger,
                 |api| api.delete(&format!("/keys/{key_id}"), &[("reason", &reason)]),
                 |done| match done["recorded_at"].is_string() {

@@ -47,6 +47,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::telemetry;
+use reach::Asked;
 
 /// A self-hosted OAuth 2.0 authorization server on an event-sourced installation ledger.
 #[derive(Debug, Parser)]
@@ -63,13 +64,13 @@ enum Command {
     /// Ask whether the server is ready.
     Health(health::Health),
     /// Register, read and change apps.
-    App(app::App),
+    App(Asked<app::Command>),
     /// Read and end installations of apps on accounts.
-    Installation(installation::Installation),
+    Installation(Asked<installation::Command>),
     /// Revoke tokens.
-    Token(token::Token),
+    Token(Asked<token::Command>),
     /// Create, list and retire operator keys.
-    Key(key::Key),
+    Key(Asked<key::Command>),
     /// Ask what happened, when, and who did it.
     Audit(audit::Audit),
     /// Print the ledger, one JSON object a line.
@@ -95,10 +96,10 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Health(health) => health.run(),
-        Command::App(app) => app.run(),
-        Command::Installation(installation) => installation.run(),
-        Command::Token(token) => token.run(),
-        Command::Key(key) => key.run(),
+        Command::App(app) => app.command.run(&app.reach),
+        Command::Installation(installation) => installation.command.run(&installation.reach),
+        Command::Token(token) => token.command.run(&token.reach),
+        Command::Key(key) => key.command.run(&key.reach),
         Command::Audit(audit) => audit.run(),
         Command::Events(events) => events.run(),
         Command::Replay(replay) => replay.run(),

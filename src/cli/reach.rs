@@ -8,13 +8,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
+use clap::Subcommand;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use ureq::http::Method;
 use url::Url;
 
 use super::api::{Api, Query};
-use super::failure::Failure;
+use super::failure::{EXIT_CODES, Failure};
 use super::ledger_flags::{LedgerFlags, SHARED};
 use super::ledger_place::served_by;
 use super::running::Running;
@@ -43,6 +44,16 @@ pub(super) struct Reach {
     /// Print one JSON document, as the management API answers, and nothing else
     #[arg(long, global = true)]
     json: bool,
+}
+
+/// Commands of one kind that ask a server.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Asked<C: Subcommand> {
+    #[command(subcommand)]
+    pub(super) command: C,
+    #[command(flatten)]
+    pub(super) reach: Reach,
 }
 
 /// What a command needs to be there.

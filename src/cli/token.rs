@@ -4,23 +4,13 @@
 use clap::Subcommand;
 use grantbook_events::TokenId;
 
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::note::Note;
 use super::reach::{Needs, Reach};
 use super::render;
 
-/// Revoke tokens.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub(super) struct Token {
-    #[command(subcommand)]
-    command: Command,
-    #[command(flatten)]
-    reach: Reach,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(super) enum Command {
     /// Revoke one token.
     Revoke {
         /// The token's id, as `installation show` lists it; never the token itself
@@ -33,11 +23,11 @@ enum Command {
     },
 }
 
-impl Token {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let Command::Revoke { token_id, leaked, note } = self.command;
+impl Command {
+    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+        let Command::Revoke { token_id, leaked, note } = self;
         let reason = if leaked { "leaked" } else { "operator" };
-        self.reach.ask(
+        reach.ask(
             Needs::Ledger,
             |api| note.with(&[("reason", reason)], |query| api.delete(&format!("/tokens/{token_id}"), query)),
             |ended| match ended["state"].as_str() {

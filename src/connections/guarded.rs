@@ -27,7 +27,8 @@ const HEADS_AT_ONCE: usize = 2;
 pub(super) struct Guarded<S = TcpStream> {
     stream: S,
     pub(super) registered: Registered,
-    cut: Cut,
+    /// None once it was told to end.
+    cut: Option<oneshot::Receiver<()>>,
     heads: Heads,
     /// Ends of heads that were given out in this turn.
     given: usize,
@@ -35,7 +36,7 @@ pub(super) struct Guarded<S = TcpStream> {
     kept: Bytes,
     /// The client does not read on.
     is_unread: bool,
-    /// Somebody wanted to read while the client did not.
+    /// actix-http wanted to read while the client did not.
     is_read_put_off: bool,
 }
 
@@ -44,13 +45,22 @@ impl<S> Guarded<S> {
         Self {
             stream,
             registered,
-            cut: Cut { told: Some(cut) },
+            cut: Some(cut),
             heads: Heads::default(),
             given: 0,
             kept: Bytes::new(),
             is_unread: false,
             is_read_put_off: false,
         }
+    }
+
+    /// An error once the connection was told to end, which wakes the task that waits.
+    fn check_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.cut.as_mut().is_none_or(|cut| Pin::new(cut).poll(context).is_ready()) {
+            self.cut = None;
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this connection was ended here"));
+        }
+        Ok(())
     }
 
     /// How many of these bytes may be given out in this turn: all up to the last head that may.
@@ -81,7 +91,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.cut.check(context)?;
+        this.check_cut(context)?;
         if this.is_unread {
             this.is_read_put_off = true;
             return Poll::Pending;
@@ -113,7 +123,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.cut.check(context)?;
+        this.check_cut(context)?;
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
         if written.is_pending() && !this.is_unread {
             this.is_unread = true;
@@ -137,25 +147,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
-    }
-}
-
-/// Whether the connection was told to end.
-#[derive(Debug)]
-struct Cut {
-    /// None once it was told.
-    told: Option<oneshot::Receiver<()>>,
-}
-
-impl Cut {
-    /// An error once it was told so. Whoever waits is woken then.
-    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let is_told = self.told.as_mut().is_none_or(|told| Pin::new(told).poll(context).is_ready());
-        if is_told {
-            self.told = None;
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this connection was ended here"));
-        }
-        Ok(())
     }
 }
 

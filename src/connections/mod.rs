@@ -14,5 +14,5 @@ mod serve;
 mod trouble;
 
 pub use descriptors::raise_limit;
-pub use open::Open;
-pub use serve::{Connections, Limits};
+pub use open::{Limits, Open};
+pub use serve::Connections;

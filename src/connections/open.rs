@@ -11,15 +11,19 @@ use tokio::sync::oneshot;
 /// a first head that is late with 408.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// How long a connection may wait for its client.
+/// What connections may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// For the rest of a head.
-    pub(super) head: Duration,
-    /// For the client to read a part of an answer.
-    pub(super) answer: Duration,
-    /// For the next request.
-    pub(super) idle: Duration,
+pub struct Limits {
+    /// The most at once, of all threads together.
+    pub connections: usize,
+    /// How long a client may take to send a head.
+    pub head: Duration,
+    /// How long a client may take to read what was written of an answer, which is about 100 KB at a time.
+    pub answer: Duration,
+    /// How long a connection may be idle.
+    pub idle: Duration,
+    /// How long requests under way may take when serving ends.
+    pub shutdown: Duration,
 }
 
 /// One connection, for those who must end it.
@@ -27,7 +31,6 @@ pub(super) struct Patience {
 pub struct Open {
     id: u64,
     state: Mutex<State>,
-    cut: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,8 @@ struct State {
     head_since: Option<Instant>,
     /// When the client stopped reading.
     unread_since: Option<Instant>,
+    /// Tells the connection to end. None once it was used.
+    cut: Option<oneshot::Sender<()>>,
 }
 
 /// What a connection waits for.
@@ -68,7 +73,7 @@ impl State {
 impl Open {
     /// Ends it, whether or not its client reads what was sent. False if it was told so before.
     pub(crate) fn cut(&self) -> bool {
-        let cut = locked(&self.cut).take();
+        let cut = locked(&self.state).cut.take();
         // If nobody listens, it has ended by itself.
         cut.map(|cut| cut.send(())).is_some()
     }
@@ -97,10 +102,6 @@ impl Open {
     /// The client has read all there was.
     pub(super) fn read(&self) {
         locked(&self.state).unread_since = None;
-    }
-
-    fn waits(&self) -> Option<(Waits, Instant)> {
-        locked(&self.state).waits()
     }
 }
 
@@ -149,33 +150,34 @@ impl Registry {
     pub(super) fn add(self: &Arc<Self>) -> (Registered, oneshot::Receiver<()>) {
         let (sender, cut) = oneshot::channel();
         let id = self.last_id.fetch_add(1, Ordering::Relaxed);
-        let state = State { under_way: 0, idle_since: Instant::now(), head_since: None, unread_since: None };
-        let open = Arc::new(Open { id, state: Mutex::new(state), cut: Mutex::new(Some(sender)) });
+        let (idle_since, cut_sender) = (Instant::now(), Some(sender));
+        let state = State { under_way: 0, idle_since, head_since: None, unread_since: None, cut: cut_sender };
+        let open = Arc::new(Open { id, state: Mutex::new(state) });
         locked(&self.open).insert(id, Arc::clone(&open));
         (Registered { open, registry: Arc::clone(self) }, cut)
     }
 
     /// Closes the connection that has waited longest for its client. False if none waits.
     pub(super) fn close_longest_waiting(&self) -> bool {
-        let longest = {
-            let open = locked(&self.open);
+        let open = self.all();
+        let waiting = open.iter().filter_map(|open| {
+            let state = locked(&open.state);
             // One that was told to end has not ended yet: it must not be chosen again.
-            let waiting = open.values().filter(|open| locked(&open.cut).is_some());
-            let waiting = waiting.filter_map(|open| Some((open.waits()?.1, open)));
-            waiting.min_by_key(|(since, _)| *since).map(|(_, open)| Arc::clone(open))
-        };
-        longest.is_some_and(|open| open.cut())
+            if state.cut.is_some() { Some((state.waits()?.1, open)) } else { None }
+        });
+        let longest = waiting.min_by_key(|(since, _)| *since);
+        longest.is_some_and(|(_, open)| open.cut())
     }
 
     /// Closes every connection that has waited for its client for too long.
-    pub(super) fn close_overdue(&self, now: Instant, patience: Patience) -> Closed {
+    pub(super) fn close_overdue(&self, now: Instant, limits: &Limits) -> Closed {
         let mut closed = Closed::default();
         for open in self.all() {
-            let Some((waits, since)) = open.waits() else { continue };
+            let Some((waits, since)) = locked(&open.state).waits() else { continue };
             let (most, count) = match waits {
-                Waits::Unread => (patience.answer, &mut closed.unread),
-                Waits::Head => (patience.head + MARGIN, &mut closed.head),
-                Waits::Idle => (patience.idle + MARGIN, &mut closed.idle),
+                Waits::Unread => (limits.answer, &mut closed.unread),
+                Waits::Head => (limits.head + MARGIN, &mut closed.head),
+                Waits::Idle => (limits.idle + MARGIN, &mut closed.idle),
             };
             if now.saturating_duration_since(since) > most && open.cut() {
                 *count += 1;
@@ -203,10 +205,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const LIMITS: Limits = Limits {
+        connections: 8,
         head: Duration::from_secs(5),
         answer: Duration::from_secs(30),
         idle: Duration::from_secs(75),
+        shutdown: Duration::ZERO,
     };
 
     fn is_cut(cut: &mut oneshot::Receiver<()>) -> bool {
@@ -226,7 +230,7 @@ mod tests {
         busy.open.heard();
         let request = busy.open.begin();
         let start = Instant::now();
-        let closed = |seconds| registry.close_overdue(start + Duration::from_secs(seconds), PATIENCE);
+        let closed = |seconds| registry.close_overdue(start + Duration::from_secs(seconds), &LIMITS);
         assert_eq!(closed(4), Closed::default());
         assert_eq!(closed(8).head, 1);
         assert!(is_cut(&mut slow_cut));
@@ -254,7 +258,7 @@ mod tests {
         let answer = connection.open.begin();
         connection.open.unread();
         connection.open.read();
-        registry.close_overdue(Instant::now() + Duration::from_secs(1_000), PATIENCE);
+        registry.close_overdue(Instant::now() + Duration::from_secs(1_000), &LIMITS);
         assert!(!is_cut(&mut cut));
         drop(answer);
     }

@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use super::accept::Acceptor;
 use super::guarded::Guarded;
-use super::open::{Closed, Open, Patience, Registry, UnderWay};
+use super::open::{Closed, Limits, Open, Registry, UnderWay};
 
 /// How often it is looked for connections that wait for too long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -32,21 +32,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const MOST_THREADS: usize = 64;
 /// The most threads for work that blocks, of all threads together.
 const BLOCKING_THREADS: usize = 512;
-
-/// What connections may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The most at once, of all threads together.
-    pub connections: usize,
-    /// How long a client may take to send a head.
-    pub head: Duration,
-    /// How long a client may take to read what was written of an answer, which is about 100 KB at a time.
-    pub answer: Duration,
-    /// How long a connection may be idle.
-    pub idle: Duration,
-    /// How long requests under way may take when serving ends.
-    pub shutdown: Duration,
-}
 
 /// A connection on its way to the thread that serves it.
 type Accepted = (TcpStream, OwnedSemaphorePermit);
@@ -100,7 +85,8 @@ impl Connections {
                 blocking,
                 _part: part(),
             };
-            threads.push(thread.start(number, app.clone())?);
+            let app = app.clone();
+            threads.push(thread.start(number, move |thread| thread.serve(app))?);
             senders.push(sender);
         }
         let acceptor = Acceptor::new(listener, Arc::clone(&room), Arc::clone(&registry));
@@ -166,10 +152,9 @@ async fn accept(
 
 /// Ends connections that wait for their clients for too long.
 async fn look(_part: Part, registry: Arc<Registry>, limits: Limits) {
-    let patience = Patience { head: limits.head, answer: limits.answer, idle: limits.idle };
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let closed = registry.close_overdue(Instant::now(), patience);
+        let closed = registry.close_overdue(Instant::now(), &limits);
         if closed != Closed::default() {
             let Closed { unread, head, idle } = closed;
             tracing::info!(
@@ -194,22 +179,18 @@ struct Thread {
 
 impl Thread {
     /// Starts it. What is returned is ready when it has ended.
-    fn start<F, I, S, B>(self, number: usize, app: F) -> io::Result<oneshot::Receiver<()>>
-    where
-        F: Fn() -> I + Send + 'static,
-        I: IntoServiceFactory<S, Request>,
-        S: ServiceFactory<Request, Config = AppConfig, Error = actix_web::Error> + 'static,
-        S::InitError: fmt::Debug,
-        S::Response: Into<Response<B>> + 'static,
-        B: MessageBody + 'static,
-    {
+    fn start<Work: Future<Output = ()>>(
+        self,
+        number: usize,
+        work: impl FnOnce(Self) -> Work + Send + 'static,
+    ) -> io::Result<oneshot::Receiver<()>> {
         let (has_ended, end) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(self.blocking)
             .build()?;
         thread::Builder::new().name(format!("http-{number}")).spawn(move || {
-            LocalSet::new().block_on(&runtime, self.serve(app));
+            LocalSet::new().block_on(&runtime, work(self));
             // What still blocks is not waited for.
             runtime.shutdown_background();
             // Nobody waits for it if the process is ending anyway.

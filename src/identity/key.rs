@@ -28,40 +28,20 @@ pub enum SessionKeyError {
         "the session key {path} must be exactly {KEY_BYTES} bytes and is {found}; remove the file to have a \
          new key made (everybody signs in again), or restore it from a backup"
     )]
-    WrongSize {
-        /// Where the file is.
-        path: PathBuf,
-        /// How large it is; one more than is right stands for anything larger.
-        found: usize,
-    },
+    WrongSize { path: PathBuf, found: usize },
     /// Other users of the machine can read the key.
     #[error(
         "the session key {path} is open to every user of this machine (mode {mode:03o}): run `chmod 600 {path}`"
     )]
-    Exposed {
-        /// Where the file is.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    Exposed { path: PathBuf, mode: u32 },
     /// The file cannot be read.
     #[error("the session key {path} cannot be read: {source}; it must be a file this user may read")]
-    Unreadable {
-        /// Where the file is.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     /// The file cannot be made.
     #[error(
         "the session key {path} cannot be made: {source}; its folder must exist and be writable by this user"
     )]
-    NotMade {
-        /// Where the file should be.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    NotMade { path: PathBuf, source: io::Error },
 }
 
 impl SessionKey {

@@ -42,12 +42,7 @@ pub enum HandoffError {
     Malformed(String),
     /// Signed in another way than configured, or not at all.
     #[error("the answer is signed with {found}, and {configured} is configured")]
-    OtherAlgorithm {
-        /// The answer's algorithm.
-        found: String,
-        /// The only one that is taken.
-        configured: &'static str,
-    },
+    OtherAlgorithm { found: String, configured: &'static str },
     /// The header names extensions that must be understood.
     #[error("the answer's header says `crit`, and grantbook understands no extension")]
     Critical,
@@ -59,57 +54,27 @@ pub enum HandoffError {
     MissingClaim(&'static str),
     /// A claim is not of its kind.
     #[error("the answer's claim `{claim}` must be {expected}")]
-    WrongClaim {
-        /// Its name.
-        claim: &'static str,
-        /// What it should be.
-        expected: &'static str,
-    },
+    WrongClaim { claim: &'static str, expected: &'static str },
     /// From another issuer.
     #[error("the answer's `iss` is {found:?}, and {expected:?} is configured")]
-    OtherIssuer {
-        /// The answer's issuer.
-        found: String,
-        /// The host's.
-        expected: String,
-    },
+    OtherIssuer { found: String, expected: String },
     /// For somebody else.
     #[error("the answer's `aud` is {found}, and must be {expected:?} alone")]
-    OtherAudience {
-        /// The answer's audience, as JSON.
-        found: String,
-        /// We.
-        expected: String,
-    },
+    OtherAudience { found: String, expected: String },
     /// Issued later than now.
     #[error(
         "the answer's `{claim}` is {ahead} s ahead of this server's clock; at most {LEEWAY_SECS} s are taken"
     )]
-    FromTheFuture {
-        /// `iat` or `nbf`.
-        claim: &'static str,
-        /// By how many seconds.
-        ahead: i64,
-    },
+    FromTheFuture { claim: &'static str, ahead: i64 },
     /// Too late.
     #[error("the answer expired {0} s ago")]
     Expired(i64),
     /// Good for longer than allowed, or for no time at all.
     #[error("the answer is good for {lifetime} s (`exp` minus `iat`), and must be for 1 to {allowed} s")]
-    WrongLifetime {
-        /// Its lifetime in seconds.
-        lifetime: i64,
-        /// The longest.
-        allowed: u64,
-    },
+    WrongLifetime { lifetime: i64, allowed: u64 },
     /// The user or the account is not an identifier.
     #[error("the answer's claim `{claim}` is not an identifier: {source}")]
-    NotAnId {
-        /// `sub` or `account`.
-        claim: &'static str,
-        /// What would be.
-        source: IdError,
-    },
+    NotAnId { claim: &'static str, source: IdError },
     /// Not asked for by this browser, or spent, or too long ago, or before this process started.
     #[error(
         "the answer's `request` is not pending in this browser, or has been since before this server started"

@@ -70,12 +70,7 @@ pub enum HandoffKeyError {
     PrivateKey,
     /// Not a public key for this algorithm.
     #[error("the key for {algorithm} must be {expected}, as PEM that begins with -----BEGIN PUBLIC KEY-----")]
-    WrongKey {
-        /// The configured algorithm.
-        algorithm: &'static str,
-        /// The kind of key it takes.
-        expected: &'static str,
-    },
+    WrongKey { algorithm: &'static str, expected: &'static str },
 }
 
 impl HandoffKey {
