@@ -9,8 +9,8 @@ use grantbook_events::Timestamp;
 
 /// Where `now` comes from.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
-    /// The time, to the microsecond. It may run backwards; what must not, such as recorded time within a
-    /// stream, is kept from it by whoever records.
+    /// The time, to the microsecond. It may run backwards. Code that records corrects what must not,
+    /// such as recorded time within a stream.
     fn now(&self) -> Timestamp;
 
     /// How long some moment is past. It never runs backwards, however the clock is set, and does not count the time
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(steady.read(&clock), at(3_000));
         clock.advance(Duration::from_micros(50));
         assert_eq!((steady.read(&clock), clock.now()), (at(3_050), at(90)));
-        // Also if nobody looked in between.
+        // Also if it was not read in between.
         clock.advance(Duration::from_micros(10_000));
         clock.set(at(200));
         assert_eq!(steady.read(&clock), at(13_050));

@@ -1,5 +1,5 @@
 //! What the operator decided: `grantbook.toml`, the environment and the flags, in one place. Knows: every
-//! key, its default and its bounds. Must not know: what the rest of grantbook does with it.
+//! key, its default and its bounds. Must not know: what grantbook does with it.
 //!
 //! This is the only module that touches the environment. A [`Config`] is made by [`Config::load`] alone; a mistake
 //! is a [`ConfigError`] that says where it is and what would be right.
@@ -142,7 +142,7 @@ impl Config {
         }
     }
 
-    /// The same configuration for a server that was told port 0 and got this address. An issuer that was
+    /// The same configuration for a server that was configured with port 0 and got this address. An issuer that was
     /// derived from the address follows it.
     pub fn bound_to(mut self, address: SocketAddr) -> Self {
         self.listen = address;

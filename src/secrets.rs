@@ -57,7 +57,7 @@ pub fn is_like_one(text: &str) -> bool {
 pub struct PlainSecret(Zeroizing<String>);
 
 impl PlainSecret {
-    /// Takes what somebody presented.
+    /// A secret that a caller presented.
     pub fn presented(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
@@ -142,7 +142,7 @@ pub fn is_operator_key(presented: &str) -> bool {
     checked(OPERATOR_KEY, presented, RANDOM_BYTES).is_some()
 }
 
-/// What is spelt behind a prefix, if the checksum is right.
+/// The bytes after a prefix, if the checksum is right.
 fn checked<'a>(prefix: &str, presented: &'a str, bytes: usize) -> Option<&'a str> {
     let (body, checksum) = presented.split_at_checked(presented.len().checked_sub(CHECKSUM_CHARS)?)?;
     let encoded = body.strip_prefix(prefix)?;

@@ -90,9 +90,7 @@ pub struct Server {
 /// What a server is started with beside its configuration.
 #[derive(Debug)]
 pub struct Parts {
-    /// What it listens on.
     pub listener: TcpListener,
-    /// Where its ledger rests.
     pub store: Arc<dyn Store>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
@@ -183,24 +181,22 @@ impl Server {
         self.address
     }
 
-    /// Its ledger.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
-    /// The history of its ledger.
     pub fn history(&self) -> &Arc<History> {
         &self.history
     }
 
-    /// Waits until it serves no more, which it was not told to.
+    /// Waits until it stops serving by itself.
     pub async fn ended(&self) {
         self.connections.ended().await;
     }
 
     /// Takes no more requests, lets those under way finish, then closes the ledger.
     pub async fn stop(self) -> Result<(), StoreError> {
-        // They may have no end, whoever reads them.
+        // An export may have no end.
         self.exports.stop();
         self.connections.stop().await;
         self.history.close().await;

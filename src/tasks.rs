@@ -17,7 +17,7 @@ struct State {
     is_stopping: bool,
 }
 
-/// Held by a thread or task as long as it runs: what ends lets go of it, by whichever way it ends.
+/// Held by a thread or task as long as it runs: what ends lets go of it, however it ends.
 #[derive(Debug)]
 pub struct Running {
     tasks: Arc<Tasks>,
@@ -25,7 +25,7 @@ pub struct Running {
 }
 
 impl Tasks {
-    /// A thread or task begins. Whatever runs as it holds what this returns.
+    /// A thread or task begins. It holds what this returns while it runs.
     #[must_use]
     pub fn begin(self: &Arc<Self>, name: &'static str) -> Running {
         self.lock().tasks.insert(name, true);
@@ -48,12 +48,12 @@ impl Tasks {
         })
     }
 
-    /// From here on they end because they are told to.
+    /// From here on they end on purpose.
     pub fn stop(&self) {
         self.lock().is_stopping = true;
     }
 
-    /// Whether they were told to end.
+    /// Whether [`Self::stop`] was called.
     pub fn is_stopping(&self) -> bool {
         self.lock().is_stopping
     }

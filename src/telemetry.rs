@@ -49,7 +49,7 @@ pub enum TelemetryError {
     NoThread(#[from] io::Error),
 }
 
-/// Sends the process's log, and what is said of panics, to stderr from here on. To be called once. Whether stderr
+/// Sends the process's log, panics included, to stderr from here on. To be called once. Whether stderr
 /// can be written does not matter to the code that logs.
 ///
 /// # Errors
@@ -84,7 +84,7 @@ pub fn lost_lines() -> LostLines {
     LOG.get().map(Queue::lost).unwrap_or_default()
 }
 
-/// A panic is told by the log: std would write it to stderr itself, and wait there for its reader.
+/// A panic goes to the log: std would write it to stderr itself, and wait there for its reader.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();

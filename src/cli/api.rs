@@ -1,4 +1,4 @@
-//! The management API, asked. Knows: HTTP, JSON and problems. Must not know: where the server was found,
+//! A client of the management API. Knows: HTTP, JSON and problems. Must not know: where the server was found,
 //! or any rule.
 
 use std::io::Read as _;
@@ -35,7 +35,7 @@ pub(super) struct Api {
     agent: Agent,
     url: Url,
     key: PlainSecret,
-    /// Who asks, percent-encoded.
+    /// The user of the command line, percent-encoded.
     person: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Api {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // The key goes to the server and to nobody on the way.
+            // The key goes to the server, and to no proxy.
             .proxy(None)
             .timeout_connect(Some(CONNECT_WITHIN))
             // A connection that idles would hold up the server when it stops.
@@ -62,7 +62,7 @@ impl Api {
         Self { agent: config.new_agent(), url, key, person: None }
     }
 
-    /// Says who asks, to a server of this machine that goes by it.
+    /// Names the user of the command line, to a server of this machine.
     pub(super) fn by(self, person: Option<String>) -> Self {
         let encoded = person.map(|name| utf8_percent_encode(&name, NON_ALPHANUMERIC).to_string());
         Self { person: encoded, ..self }
@@ -118,7 +118,7 @@ impl Api {
         }
     }
 
-    /// Asks, and says what came back, whatever it is.
+    /// Asks, and returns whatever the reply is.
     pub(super) fn ask(
         &self,
         method: Method,
@@ -168,7 +168,7 @@ impl Api {
         response.map_err(unreachable)
     }
 
-    /// Prints what is answered as it comes, however much that is and however long it takes, and counts its lines.
+    /// Prints a reply of any length as it arrives, and counts its lines.
     pub(super) fn pass_on(&self, path: &str, query: Query<'_>) -> Result<u64, Failure> {
         let mut response = self.send(Method::GET, path, query, None, None)?;
         if !response.status().is_success() {
@@ -192,14 +192,14 @@ impl Api {
         }
     }
 
-    /// The body of an answer that is yes.
+    /// The body of a successful reply.
     fn done(&self, answer: Result<Reply, Failure>) -> Result<Value, Failure> {
         let answer = answer?;
         if (200..300).contains(&answer.status) {
             return Ok(answer.body);
         }
-        let said = |name: &str| answer.body.get(name).and_then(Value::as_str).map(output::one_line);
-        Err(Failure::Failed(match (said("detail"), said("code")) {
+        let field = |name: &str| answer.body.get(name).and_then(Value::as_str).map(output::one_line);
+        Err(Failure::Failed(match (field("detail"), field("code")) {
             (Some(detail), Some(code)) => format!("{detail} ({code})"),
             _ => format!("{} answered {}: is this a grantbook server?", self.url(), answer.status),
         }))

@@ -1,8 +1,8 @@
 //! `control.json`: how the other commands on this machine find a running server. Knows: the file. Must not
 //! know: what a server is asked.
 //!
-//! It holds a key that admits to everything, so only the user who runs the server may read it. The key
-//! ends with the process: a file that a crash left behind admits nobody to anything.
+//! It holds a key that may do everything, so only the user who runs the server may read it. The key
+//! ends with the process: the key in a file that a crash left is worth nothing.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
@@ -93,7 +93,7 @@ pub(super) fn read(data_dir: &Path) -> Result<Option<Control>, Failure> {
 mod tests {
     use super::*;
 
-    /// A copy of a served directory is served by nobody.
+    /// No server serves a copy of a served directory.
     #[test]
     fn a_file_of_another_directory_leads_nowhere() {
         let (served, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -19,7 +19,7 @@ Exit codes:
 /// Why a command ends early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// What was asked for makes no sense.
+    /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
     /// The configuration is wrong.
@@ -34,7 +34,7 @@ pub(super) enum Failure {
     /// Nothing can be written where the ledger is.
     #[error("{0}")]
     CannotWrite(String),
-    /// Nobody reads the output any more: a reader that has enough is no failure.
+    /// The reader of the output went away. That is no failure: it has enough.
     #[error("the output was closed")]
     OutputClosed,
 }
@@ -45,7 +45,7 @@ impl Failure {
         Self::Failed(error.to_string())
     }
 
-    /// Says why, unless there is nobody to tell, and gives the exit code.
+    /// Prints why, and returns the exit code.
     pub(super) fn report(&self) -> ExitCode {
         let code = match self {
             Self::OutputClosed => return ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use crate::secrets::PlainSecret;
 
 /// Ask the server of this configuration whether it is ready, for whatever restarts or avoids one that is not.
 ///
-/// It is found by its data directory, or where it is told to listen.
+/// It is found by its data directory, or where it is configured to listen.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Health {
@@ -29,7 +29,7 @@ impl Health {
             Some(control) => control.url,
             None => format!("http://{}", reached_at(config.listen)),
         };
-        // Anybody may ask, so no key goes to whatever listens there.
+        // No key is needed, so none is sent to whatever listens there.
         let api = Api::new(Url::parse(&url).map_err(Failure::of)?, PlainSecret::presented("none"));
         let answer = api.ask(Method::GET, "/readyz", &[], None)?;
         if answer.status == 200 {

@@ -30,7 +30,7 @@ pub(super) enum Command {
     Retire {
         /// The key's id, as `key list` shows it; never the key itself
         key_id: OperatorKeyId,
-        /// Why, for whoever reads the ledger later
+        /// Why, for people who read the ledger later
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },

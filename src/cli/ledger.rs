@@ -28,7 +28,7 @@ enum Task {
 
 /// Copy a ledger, record by record, into one that is empty or has a part of it already.
 ///
-/// Nobody may serve the target meanwhile. What the source gets while it is copied is not copied: stop its
+/// No server may serve the target meanwhile. Events that the source gets while it is copied are not copied: stop its
 /// server first, or copy once while it runs and once more when it is stopped. A copy that was
 /// interrupted goes on where it ended.
 #[derive(Debug, clap::Args)]
@@ -104,7 +104,7 @@ fn place(flag: &str, text: &str) -> Result<LedgerPlace, Failure> {
     if !text.contains("://") {
         return Ok(LedgerPlace::Directory(text.into()));
     }
-    // Not repeated: it may hold a password.
+    // The text is not repeated: it may hold a password.
     let target = EventStoreTarget::parse(text).map_err(|error| Failure::Usage(format!("{flag} {error}")))?;
     Ok(LedgerPlace::Cluster(Arc::new(target)))
 }

@@ -25,7 +25,7 @@ pub(super) struct LedgerFlags {
 }
 
 impl LedgerFlags {
-    /// The configuration that says so.
+    /// The configuration with these flags.
     pub(super) fn load(&self) -> Result<Config, Failure> {
         let flags = ConfigFlags {
             config: self.config.clone(),
@@ -36,7 +36,7 @@ impl LedgerFlags {
         Ok(Config::load(Sources::from_process(flags)?)?)
     }
 
-    /// Whether a flag said anything.
+    /// Whether any of the flags is set.
     pub(super) fn is_given(&self) -> bool {
         self.config.is_some() || self.data.is_some() || self.store.is_some()
     }

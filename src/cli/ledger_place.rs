@@ -1,5 +1,4 @@
-//! Where records rest, as the configuration says. Knows: the stores there are. Must not know: what is done with
-//! one.
+//! Where the ledger is, and how it is opened. Knows: the stores that exist. Must not know: what is done with one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

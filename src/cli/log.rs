@@ -4,8 +4,8 @@ use super::failure::Failure;
 use crate::config::Config;
 use crate::telemetry;
 
-/// What is logged by a command that serves the ledger itself for as long as it takes: whoever asks about history
-/// is logged, whichever way they come. How the history file does is not asked.
+/// What a command logs that serves the ledger itself while it runs: every question about history is logged, whichever
+/// way it is asked. The state of the history file is left out.
 pub(super) const QUESTIONS: &str = "off,grantbook::audit=info,grantbook::audit::history=off";
 
 /// Sends what passes a filter to stderr from here on. To be called once.

@@ -1,4 +1,4 @@
-//! `grantbook completions` and `grantbook man`: what shells and `man` are told of the command line. Knows: its
+//! `grantbook completions` and `grantbook man`: the command line described for shells and `man`. Knows: its
 //! arguments. Must not know: what they do.
 
 use std::path::PathBuf;

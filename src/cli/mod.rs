@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `ledger_flags`, `ledger_place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
-//! | `when`, `nothing` | times and positions in arguments, and what is said if nothing is found |
+//! | `when`, `nothing` | times and positions in arguments, and the remark if nothing is found |
 //! | `note`, `confirm` | why something is done, and what it is about to stop |
 //! | `output`, `progress`, `render`, `table`, `failure`, `log` | what is printed, the exit code, and the log |
 
@@ -75,7 +75,7 @@ enum Command {
     Audit(audit::Audit),
     /// Print the ledger, one JSON object a line.
     Events(events::Events),
-    /// Fold the ledger again, beside whoever serves it.
+    /// Fold the ledger again, beside the server.
     Replay(replay::Replay),
     /// Move the ledger between a directory and a cluster.
     Ledger(ledger::LedgerCommand),

@@ -1,4 +1,4 @@
-//! What is said to a person who asked about the past and got nothing. Knows: the audit API. Must not know: rules.
+//! The remark for a person who asked about the past and got nothing. Knows: the audit API. Must not know: rules.
 
 use super::api::{Api, Query};
 use super::output;

@@ -29,8 +29,8 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| cannot_write(&error))
 }
 
-/// One line on stderr. If that cannot be written, nobody is there to be told; and a reader may have stalled,
-/// which must not keep the process from ending.
+/// One line on stderr. A failure to write it cannot be reported anywhere; and a reader that has stalled must not keep
+/// the process from ending.
 pub(super) fn complain(text: &str) {
     let line = format!("grantbook: {}\n", one_line(text));
     let (written, is_written) = mpsc::channel();

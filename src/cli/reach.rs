@@ -68,7 +68,7 @@ pub(super) enum Needs {
 }
 
 impl Reach {
-    /// Asks a server, and prints what it said.
+    /// Asks a server, and prints its reply.
     pub(super) fn ask(
         &self,
         needs: Needs,
@@ -82,7 +82,7 @@ impl Reach {
         })
     }
 
-    /// Prints what a server answers as it comes, however much that is; then it is told how many lines there were.
+    /// Prints a reply of any length as it arrives; `end` then gets the number of its lines.
     pub(super) fn pass_on(
         &self,
         needs: Needs,
@@ -174,8 +174,8 @@ fn named(server: &str, key: Option<PlainSecret>) -> Result<Api, Failure> {
     Ok(Api::new(url, key))
 }
 
-/// The server that serves the ledger on this machine, or none if really none does: one that has the ledger,
-/// and cannot be asked, is a failure.
+/// The server that serves the ledger on this machine, if one does. A server that has the ledger and cannot be asked is
+/// a failure.
 pub(super) fn serving_if_served(config: &Config) -> Result<Option<Api>, Failure> {
     unless_in_use(config, ", so what it serves cannot be compared", || match serving(config)? {
         Some(api) => Ok(Some(api)),
@@ -183,8 +183,8 @@ pub(super) fn serving_if_served(config: &Config) -> Result<Option<Api>, Failure>
     })
 }
 
-/// The server that serves the ledger on this machine, if one does. Whatever else may be at the address
-/// that a crashed server left behind does not know its key.
+/// The server that serves the ledger on this machine, if one does. Another program at the address of a crashed
+/// server does not know its key.
 pub(super) fn serving(config: &Config) -> Result<Option<Api>, Failure> {
     let Some(control) = control::read(&config.data_dir)? else { return Ok(None) };
     let Ok(url) = Url::parse(&control.url) else { return Ok(None) };

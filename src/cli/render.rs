@@ -27,7 +27,7 @@ pub(super) fn fields(thing: &Value, shown: &[Shown<'_>]) -> String {
     aligned(&rows)
 }
 
-/// What had been done before: when and by whom, if an event says so, and why, if that is said.
+/// What was done before: when, by whom, and why, as far as it is known.
 pub(super) fn already(done: &str, event: &Value, why: &Value) -> String {
     let [at, kind, id] =
         ["/recorded_at", "/actor/kind", "/actor/id"].map(|at| event.pointer(at).unwrap_or(&Value::Null));
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(
             shown,
             "client id  a1\nscopes     read\n           write\nhomepage   -\nstatus     x\u{fffd}[2Jy\u{fffd}z\n",
-            "nobody's name steers the terminal"
+            "no name controls the terminal"
         );
     }
 }

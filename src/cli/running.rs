@@ -14,14 +14,14 @@ use crate::secrets::{self, PlainSecret};
 use crate::server::{Parts, ProcessKey, Server, StartError};
 use crate::store::Lock;
 
-/// The name of the key, which is the actor of its events where nobody says who uses it.
+/// The name of the key, which is the actor of its events if the user is not named.
 const KEY_NAME: &str = "command line";
 
 /// A server of this process.
 #[derive(Debug)]
 pub(super) struct Running {
     server: Server,
-    /// Admits whoever has it to everything, for as long as this process runs.
+    /// May do everything, for as long as this process runs.
     pub(super) key: PlainSecret,
     /// Where this machine reaches it, without a trailing slash.
     pub(super) url: String,
@@ -78,7 +78,7 @@ impl Running {
         })
     }
 
-    /// Waits until it serves no more, which it was not told to.
+    /// Waits until it stops serving by itself.
     pub(super) async fn ended(&self) -> Failure {
         self.server.ended().await;
         Failure::Failed("the web server ended by itself; its log says why".to_owned())

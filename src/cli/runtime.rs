@@ -1,4 +1,4 @@
-//! The runtime of a command. Knows: how one is made, and that nobody waits for what is left on it. Must not
+//! The runtime of a command. Knows: how one is made, and that what is left on it is not waited for. Must not
 //! know: what runs.
 
 use std::future::Future;
@@ -13,8 +13,8 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().build()
 }
 
-/// Does something on a runtime of its own. What it leaves behind is not waited for: a command that is done, or
-/// was told twice to stop, ends.
+/// Runs a future on a runtime of its own. What is left on it is not waited for: a command that is done, or got two
+/// signals, ends.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = runtime().map_err(Failure::of)?;
     let outcome = runtime.block_on(work);

@@ -74,7 +74,7 @@ pub(super) fn flag() -> io::Result<Arc<AtomicBool>> {
         runtime.block_on(async {
             let mut signals = match Signals::listen() {
                 Ok(signals) => signals,
-                // Nobody waits for the answer if this send fails.
+                // If this send fails, its receiver is gone.
                 Err(error) => return drop(listening.send(Err(error))),
             };
             let _ = listening.send(Ok(()));

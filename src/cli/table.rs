@@ -1,7 +1,7 @@
 //! Lists as tables that fit the terminal. Knows: widths. Must not know: what is listed.
 //!
-//! Names come first and give way where there is too little room: they are cut, with `…`. Ids never are, for people
-//! copy them. Where nobody looks, or with `--wide`, nothing is cut.
+//! Names come first and give way where there is too little room: they are cut, with `…`. Ids never are, because people
+//! copy them. Without a terminal, or with `--wide`, nothing is cut.
 
 use std::io::stdout;
 
@@ -111,7 +111,7 @@ impl Wide {
     }
 }
 
-/// How many columns of characters there are, if somebody looks.
+/// How many characters fit in a line of the terminal, if there is one.
 fn room() -> Option<u16> {
     let terminal = || terminal_size::terminal_size_of(stdout()).map(|(width, _)| width.0);
     config::terminal_columns().or_else(terminal)

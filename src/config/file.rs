@@ -4,12 +4,13 @@
 use std::ops::Range;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::error::{Mistake, Origin, quoted};
 use super::merged::{Merged, Written};
-use super::settings::{ALL, Setting, distance, nearest};
+use super::settings::{ALL, Setting, nearest};
 use crate::decisions::scopes::ScopeDefinition;
 
 /// The name of the array of tables that describes the scopes.
@@ -110,14 +111,13 @@ impl File<'_> {
         };
         for (key, value) in table {
             match key.get_ref().as_ref() {
-                "name" => definition.name = self.text(value, "name")?,
-                "sentence" => definition.sentence = self.text(value, "sentence")?,
-                "aliases" => definition.aliases = self.texts(value, "aliases")?,
-                "default" => {
-                    let default = value.get_ref().as_bool();
-                    let message = "default of a scope takes true or false";
-                    definition.default = default.ok_or_else(|| self.error(value.span(), message))?;
+                "name" => definition.name = self.value("name", value, "a string")?,
+                "sentence" => definition.sentence = self.value("sentence", value, "a string")?,
+                "aliases" => {
+                    let takes = "a list of strings, such as [\"brands\"]";
+                    definition.aliases = self.value("aliases", value, takes)?;
                 }
+                "default" => definition.default = self.value("default", value, "true or false")?,
                 name => return Err(self.error(key.span(), unknown(name, "[[scopes]]", &SCOPE_KEYS))),
             }
         }
@@ -132,20 +132,15 @@ impl File<'_> {
         Ok(Written { value: definition, origin: self.origin(span) })
     }
 
-    fn text(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<String, Mistake> {
-        let text = value.get_ref().as_str().map(str::to_owned);
-        text.ok_or_else(|| self.error(value.span(), format!("{key} of a scope takes a string")))
-    }
-
-    fn texts(&self, value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, Mistake> {
-        let shape = || {
-            self.error(
-                value.span(),
-                format!("{key} of a scope takes a list of strings, such as [\"brands\"]"),
-            )
-        };
-        let list = value.get_ref().as_array().ok_or_else(shape)?;
-        list.iter().map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(shape)).collect()
+    /// The value of one key of a scope.
+    fn value<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        takes: &str,
+    ) -> Result<T, Mistake> {
+        T::deserialize(ValueDeserializer::from(value.clone()))
+            .map_err(|_| self.error(value.span(), format!("{key} of a scope takes {takes}")))
     }
 
     fn error(&self, span: Range<usize>, message: impl Into<String>) -> Mistake {
@@ -177,7 +172,7 @@ fn unknown_key(section: &str, name: &str) -> String {
 
 /// Names the nearest key if it is near enough to be what was meant, and every key that may stand there.
 fn unknown(name: &str, place: &str, known: &[&str]) -> String {
-    let meant = nearest(name, known.iter().copied()).filter(|near| distance(name, near) <= 3);
-    let meant = meant.map_or_else(String::new, |near| format!("did you mean {near}? "));
+    let meant = nearest(name, known.iter().copied()).filter(|(_, edits)| *edits <= 3);
+    let meant = meant.map_or_else(String::new, |(near, _)| format!("did you mean {near}? "));
     format!("unknown key {}: {meant}{place} takes {}", quoted(name), known.join(", "))
 }

@@ -1,7 +1,6 @@
-//! Who uses the command line. Knows: what the operating system calls the user, and for whom sudo acts. Must not know:
-//! what they do.
+//! Who uses the command line: the user of the operating system, or the one who called sudo. Must not know: what they do.
 //!
-//! It is what a command says of itself: anybody who may read the data directory can say anything.
+//! It is no proof: everyone who may read the data directory can claim any name.
 
 /// What sudo sets to the name of the user who called it.
 const SUDO_USER: &str = "SUDO_USER";

@@ -1,5 +1,4 @@
-//! Where the command line is told of a server elsewhere. Knows: the two variables that say so. Must not
-//! know: how such a server is asked.
+//! The two environment variables that name a server elsewhere and its key. Must not know: how such a server is asked.
 
 use super::error::{Mistake, Origin};
 use crate::secrets::PlainSecret;

@@ -126,30 +126,12 @@ pub(super) static ALL: [Setting; 28] = [
     setting("log.filter", Other(LOG_FILTER, log_filter)).default("info,actix_server=warn"),
 ];
 
-/// The known key or variable that is most like what was written.
-pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known.into_iter().min_by_key(|candidate| distance(written, candidate))
-}
-
-/// The number of characters to insert, delete or replace to get from one text to the other (Levenshtein).
-pub(super) fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    // A key or variable is short; what is far longer is unlike all of them.
-    for (i, a) in from.chars().take(128).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(&to) {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = *cell;
-            left = replaced.min(*cell + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+/// The known key or variable that is most like what was written, and the number of edits between the two.
+pub(super) fn nearest<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<(&'a str, usize)> {
+    known.into_iter().map(|one| (one, strsim::levenshtein(written, one))).min_by_key(|(_, edits)| *edits)
 }
 
 #[cfg(test)]
@@ -157,20 +139,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distance_counts_edits() {
-        for (from, to, edits) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("listen", "listen", 0),
-            ("listn", "listen", 1),
-            ("kitten", "sitting", 3),
-            ("saturday", "sunday", 3),
-        ] {
-            assert_eq!(distance(from, to), edits, "{from} {to}");
-            assert_eq!(distance(to, from), edits, "{to} {from}");
-        }
-        assert_eq!(nearest("lifetme", ["key_file", "lifetime"]), Some("lifetime"));
+    fn the_nearest_needs_the_fewest_edits() {
+        assert_eq!(nearest("lifetme", ["key_file", "lifetime"]), Some(("lifetime", 1)));
     }
 
     #[test]

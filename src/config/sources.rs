@@ -35,7 +35,7 @@ pub struct ConfigFlags {
     /// The URL that names this server to everyone
     #[arg(long, value_name = "URL")]
     pub issuer: Option<String>,
-    /// The directory the ledger rests in
+    /// The directory the ledger is in
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
     /// Let anyone sign in as anyone, on loopback only: for development
@@ -199,7 +199,7 @@ fn setting_of_variable(name: &str, value: &str) -> Result<Option<&'static Settin
     } else {
         let known: Vec<String> = ALL.iter().map(|setting| setting.variable()).collect();
         let known = known.iter().map(String::as_str).chain(VARIABLES_OF_OTHERS);
-        let nearest = nearest(name, known).unwrap_or_default();
+        let (nearest, _) = nearest(name, known).unwrap_or_default();
         format!("unknown variable: the nearest known one is {nearest}")
     };
     Err(Mistake::new(Origin::Variable(name.to_owned()), message))

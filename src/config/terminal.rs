@@ -1,6 +1,6 @@
 //! What the environment says of the terminal. Knows: one variable. Must not know: what is shown there.
 
-/// How many columns of characters people want to see, as shells and tests say it.
+/// How wide the output may be, in characters, as shells and tests set it.
 const COLUMNS_VARIABLE: &str = "COLUMNS";
 
 /// The width that `COLUMNS` says, if it says one.

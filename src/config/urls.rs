@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::error::quoted;
 use super::takes::Why;
 
-/// What our own paths begin with. An issuer whose path begins so would not say whether a proxy took it off.
+/// How our own paths begin. With an issuer whose path begins so, it would be unclear whether a proxy removed it.
 const OWN: &[&str] = &[
     ".well-known",
     "account",
@@ -37,8 +37,8 @@ const OWN: &[&str] = &[
 pub struct Issuer(String);
 
 impl Issuer {
-    /// The issuer a server has that was told none: http at the address it listens on. `None` if callers
-    /// elsewhere can reach that address, for they need https.
+    /// The issuer of a server that has none configured: http at the address it listens on. `None` if other machines can
+    /// reach that address, because they need https.
     pub(super) fn of_loopback(listen: SocketAddr) -> Option<Self> {
         let issuer = Url::parse(&format!("http://{listen}")).ok()?;
         is_loopback(&issuer).then(|| Self(issuer.as_str().trim_end_matches('/').to_owned()))

@@ -2,7 +2,7 @@
 //! heads. Must not know: what a request is about.
 //!
 //! - actix-http parses all requests that have arrived and keeps them, about 4 KB each, until they are answered: a
-//!   client that sends many small ones at once and reads nothing costs megabytes. Here it is given two heads at a
+//!   client that sends many small ones at once and reads nothing costs megabytes. Here it gets two heads at a
 //!   time, so that its own bound of 16 requests holds, and none while the client does not read.
 //! - actix-http waits for ever for a client that does not read, or that has sent half of its second head. Here the
 //!   registry knows what a connection waits for, and can end it.
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::heads::Heads;
 use super::open::Registered;
 
-/// How many heads are given out before other connections of the thread have their turn.
+/// How many heads are handed on before other connections of the thread have their turn.
 const HEADS_AT_ONCE: usize = 2;
 
 /// A connection that can be ended from elsewhere.
@@ -27,12 +27,12 @@ const HEADS_AT_ONCE: usize = 2;
 pub(super) struct Guarded<S = TcpStream> {
     stream: S,
     pub(super) registered: Registered,
-    /// None once it was told to end.
+    /// None once it was cut.
     cut: Option<oneshot::Receiver<()>>,
     heads: Heads,
-    /// Ends of heads that were given out in this turn.
-    given: usize,
-    /// What was read and not given out yet.
+    /// Ends of heads that were handed on in this turn.
+    heads_out: usize,
+    /// What was read and not handed on yet.
     kept: Bytes,
     /// The client does not read on.
     is_unread: bool,
@@ -47,14 +47,14 @@ impl<S> Guarded<S> {
             registered,
             cut: Some(cut),
             heads: Heads::default(),
-            given: 0,
+            heads_out: 0,
             kept: Bytes::new(),
             is_unread: false,
             is_read_put_off: false,
         }
     }
 
-    /// An error once the connection was told to end, which wakes the task that waits.
+    /// An error once the connection was cut, which wakes the task that waits.
     fn check_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.cut.as_mut().is_none_or(|cut| Pin::new(cut).poll(context).is_ready()) {
             self.cut = None;
@@ -63,18 +63,18 @@ impl<S> Guarded<S> {
         Ok(())
     }
 
-    /// How many of these bytes may be given out in this turn: all up to the last head that may.
+    /// How many of these bytes may be handed on in this turn: all up to the last head that may.
     fn allowed(&mut self, bytes: &[u8]) -> usize {
-        let (allowed, ends) = self.heads.up_to(HEADS_AT_ONCE - self.given, bytes);
-        self.given += ends;
+        let (allowed, ends) = self.heads.up_to(HEADS_AT_ONCE - self.heads_out, bytes);
+        self.heads_out += ends;
         if allowed > 0 {
             self.registered.open.heard();
         }
         allowed
     }
 
-    /// Gives out what was kept; false if there is nothing.
-    fn give_kept(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+    /// Hands on what was kept; false if there is nothing.
+    fn hand_on_kept(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let kept = std::mem::take(&mut self.kept);
         let next = kept.get(..buffer.remaining()).unwrap_or(&kept);
         let allowed = self.allowed(next);
@@ -96,17 +96,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             this.is_read_put_off = true;
             return Poll::Pending;
         }
-        if this.given >= HEADS_AT_ONCE {
-            this.given = 0;
+        if this.heads_out >= HEADS_AT_ONCE {
+            this.heads_out = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if this.give_kept(buffer) {
+        if this.hand_on_kept(buffer) {
             return Poll::Ready(Ok(()));
         }
         let from = buffer.filled().len();
         let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) else {
-            this.given = 0;
+            this.heads_out = 0;
             return Poll::Pending;
         };
         read?;

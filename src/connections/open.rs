@@ -71,10 +71,10 @@ impl State {
 }
 
 impl Open {
-    /// Ends it, whether or not its client reads what was sent. False if it was told so before.
+    /// Ends it, whether or not its client reads what was sent. False if that was done before.
     pub(crate) fn cut(&self) -> bool {
         let cut = locked(&self.state).cut.take();
-        // If nobody listens, it has ended by itself.
+        // If there is no receiver, it has ended by itself.
         cut.map(|cut| cut.send(())).is_some()
     }
 
@@ -162,7 +162,7 @@ impl Registry {
         let open = self.all();
         let waiting = open.iter().filter_map(|open| {
             let state = locked(&open.state);
-            // One that was told to end has not ended yet: it must not be chosen again.
+            // One that was cut may not have ended yet: it must not be chosen again.
             if state.cut.is_some() { Some((state.waits()?.1, open)) } else { None }
         });
         let longest = waiting.min_by_key(|(since, _)| *since);
@@ -270,7 +270,7 @@ mod tests {
         let request = made[0].0.open.begin();
         assert!(registry.close_longest_waiting());
         assert_eq!(made.iter_mut().map(|(_, cut)| is_cut(cut)).collect::<Vec<_>>(), [false, true, false]);
-        // It is not told twice, though it may take a moment to end.
+        // It is not cut twice, though it may take a moment to end.
         assert!(registry.close_longest_waiting());
         assert!(is_cut(&mut made[2].1));
         assert!(!registry.close_longest_waiting());

@@ -24,7 +24,7 @@ use super::accept::Acceptor;
 use super::guarded::Guarded;
 use super::open::{Closed, Limits, Open, Registry, UnderWay};
 
-/// How often it is looked for connections that wait for too long.
+/// The pause between two looks for connections that wait for too long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a connection that is closed may take to say so.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ impl Connections {
         Ok(Self { room, registry, limits, ends, has_ended, accepting, looking, threads })
     }
 
-    /// Waits until a part of it ends, which nothing but a fault in it can do before it is told to stop.
+    /// Waits until a part of it ends, which only a fault can cause before [`Self::stop`].
     pub async fn ended(&self) {
         // Its sender is here, so there is no other way for this to end.
         let _ = self.has_ended.subscribe().wait_for(|ended| *ended).await;
@@ -193,7 +193,7 @@ impl Thread {
             LocalSet::new().block_on(&runtime, work(self));
             // What still blocks is not waited for.
             runtime.shutdown_background();
-            // Nobody waits for it if the process is ending anyway.
+            // There is no receiver if the process is ending anyway.
             let _ = has_ended.send(());
         })?;
         Ok(end)

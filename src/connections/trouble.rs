@@ -1,24 +1,24 @@
-//! Trouble that lasts is said now and then, and not each time it is met. Knows: times. Must not know: which trouble.
+//! Trouble that lasts is logged once a minute, and not each time it is met. Knows: times. Must not know: which trouble.
 
 use std::time::{Duration, Instant};
 
-/// How long trouble lasts before it is said again.
+/// The time after which lasting trouble is logged again.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// One kind of trouble.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    said: Option<Instant>,
+    logged: Option<Instant>,
     lasts: bool,
 }
 
 impl Trouble {
-    /// It is met. Whether it should be said.
+    /// It is met. Whether it should be logged.
     pub(super) fn met(&mut self, now: Instant) -> bool {
         self.lasts = true;
-        let is_due = self.said.is_none_or(|said| now.saturating_duration_since(said) >= AGAIN);
+        let is_due = self.logged.is_none_or(|logged| now.saturating_duration_since(logged) >= AGAIN);
         if is_due {
-            self.said = Some(now);
+            self.logged = Some(now);
         }
         is_due
     }

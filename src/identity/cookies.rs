@@ -16,7 +16,7 @@ pub(super) fn sent(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     pairs.filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
 }
 
-/// The value of the one cookie of this name. None if there are two: nobody can tell then which one is ours.
+/// The value of the one cookie of this name. None if there are two, because it is then unclear which one is ours.
 /// (Over https no browser sends two of one `__Host-` name. On loopback, another port may have set one.)
 pub fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = sent(headers).filter_map(|(known, value)| (known == name).then_some(value));

@@ -1,7 +1,7 @@
-//! The dev sign-in: whoever opens the page is whoever they say. Knows: a few built-in people and the form.
+//! The dev sign-in: people are who they say they are. Knows: a few built-in people and the form.
 //! Must not know: sessions, or whether anything else would let them in.
 //!
-//! It proves nothing about anybody, so it exists only on an address that nobody else can reach.
+//! It proves nothing, so it exists only on an address that no other machine can reach.
 
 use std::net::SocketAddr;
 
@@ -32,7 +32,7 @@ const PEOPLE: [DevPerson; 4] = [
 #[derive(Debug, Clone, Copy)]
 pub struct DevSignIn(());
 
-/// Whether a `Host` header names this machine by loopback. Where anybody may be anybody, a page elsewhere
+/// Whether a `Host` header names this machine by loopback. Where everyone may be anyone, a page elsewhere
 /// must not get in through a name that it made point here.
 pub fn names_loopback(host: &str) -> bool {
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -52,7 +52,7 @@ pub struct DevForm {
     pub account: String,
 }
 
-/// Why the form names nobody. The text is for the person who filled it in.
+/// Why the form names no person. The text is for the person who filled it in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DevFormError {
     /// A button that the page does not have.
@@ -80,7 +80,7 @@ impl DevSignIn {
         &PEOPLE
     }
 
-    /// Who the form says is there. Somebody typed in is a member of their account.
+    /// The person that the form names. One who is typed in is a member of their account.
     pub fn read(&self, form: &DevForm) -> Result<Person, DevFormError> {
         let (user, account, name, role) = if form.person.is_empty() {
             (form.user.trim(), form.account.trim(), None, AccountRole::Member)

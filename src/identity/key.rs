@@ -75,7 +75,7 @@ impl SessionKey {
         let unreadable = |source| SessionKeyError::Unreadable { path: path.into(), source };
         let file = File::open(path).map_err(unreadable)?;
         check_not_exposed(&file, path)?;
-        // One byte more than is right, so that a longer file is told from a right one.
+        // One byte more than is right, so that a longer file is noticed.
         let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES + 1));
         file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         match <[u8; KEY_BYTES]>::try_from(bytes.as_slice()) {

@@ -3,7 +3,7 @@
 //!
 //! People are never registered here. The host platform names them ([`handoff`]), or on a developer's own
 //! machine the person picks a name ([`dev`]). Either way the browser that set out is the one that comes
-//! back ([`pending`]), the answer rests in an encrypted cookie ([`session`]), and forms that ride on that cookie carry proof that this server made them for this
+//! back ([`pending`]), the answer is kept in an encrypted cookie ([`session`]), and forms that ride on that cookie carry proof that this server made them for this
 //! session ([`tickets`]).
 
 pub mod cookies;
@@ -26,7 +26,7 @@ pub use onward::{Onward, OnwardError};
 /// How people sign in.
 #[derive(Debug, Clone, Default)]
 pub enum SignIn {
-    /// Not at all: the operator has not said how.
+    /// Not at all: the operator has not configured it.
     #[default]
     NotConfigured,
     /// As anyone they like: for development, on loopback only.

@@ -1,7 +1,7 @@
 //! The sign-ins a browser set out for. Knows: nonces and when they were made. Must not know: where the person
 //! is asked who they are.
 //!
-//! Each rests in a short-lived cookie of its own, named after its nonce. So tabs that set out, or come back,
+//! Each is in a short-lived cookie of its own, named after its nonce. So tabs that set out, or come back,
 //! at the same moment do not overwrite each other, and signing in through one leaves the others alone. The
 //! value says when the sign-in began, under a code that only this server can make.
 
@@ -42,7 +42,7 @@ pub struct SignIns {
 pub struct Begun {
     /// 256 random bits as text: what names it on the way out and back.
     pub nonce: String,
-    /// What the browser is to be told.
+    /// For the browser to keep or to remove.
     pub cookies: Vec<Cookie<'static>>,
 }
 
@@ -64,7 +64,7 @@ impl SignIns {
     }
 
     /// Those that the browser which sent these headers has under way. The time must not go back while this process
-    /// runs, or nobody could sign in until it is past the start again.
+    /// runs, or no sign-in would work until it is past the start again.
     pub fn of(&self, headers: &HeaderMap, now: Timestamp) -> UnderWay {
         let mut found: Vec<_> = self.sent(headers).filter_map(|(nonce, at)| Some((at?, nonce))).collect();
         let is_good = |at: Timestamp| at <= now.plus(CLOCK_TOLERANCE) && now < at.plus(PENDING_LIFETIME);
@@ -104,7 +104,7 @@ impl SignIns {
         self.cookies.name(NAME) + nonce
     }
 
-    /// Nonces, with the time if this server said it.
+    /// Nonces, with the time of those that this server made.
     fn sent(&self, headers: &HeaderMap) -> impl Iterator<Item = (String, Option<Timestamp>)> {
         let prefix = self.cookies.name(NAME);
         sent(headers).filter_map(move |(name, value)| {

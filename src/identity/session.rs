@@ -1,4 +1,4 @@
-//! The session of one browser. Knows: the cookie it rests in and who is signed in there. Must not know:
+//! The session of one browser. Knows: its cookie and who is signed in there. Must not know:
 //! how the person signed in, or what the session is good for.
 //!
 //! The cookie is encrypted and authenticated, so that neither the person nor anything that reads cookies
@@ -6,7 +6,7 @@
 //! a copy of a cookie is good until the lifetime ends, even after its owner signed out. Lifetimes are
 //! therefore short, and end by this server's clock, whatever the browser does.
 //!
-//! It is set when somebody signs in, removed when they sign out, and touched by nothing else: a page that
+//! It is set when a person signs in, removed when they sign out, and never otherwise: a page that
 //! is answered late cannot undo a sign-in.
 
 use std::fmt;
@@ -144,7 +144,7 @@ impl Sessions {
         Session(self.read(headers))
     }
 
-    /// What does not read as a session was written by somebody else or another version: nobody is signed in.
+    /// A value that is no session was written by another program or version: then no one is signed in.
     fn read(&self, headers: &HeaderMap) -> Option<SignedIn> {
         let name = self.cookies.name(NAME);
         let sealed = only(headers, &name)?.to_owned();
@@ -174,7 +174,7 @@ impl Sessions {
 /// Who is signed in here, if the sign-in is no older than `lifetime`.
 pub fn signed_in(session: &Session, now: Timestamp, lifetime: Duration) -> Option<SignedIn> {
     let signed_in = session.0.as_ref()?;
-    // One that began later was begun by a clock that was ahead of this one: nobody knows how old it is.
+    // One that began later was begun by a clock that was ahead of this one: its age is unknown.
     let begun = signed_in.since <= now.plus(CLOCK_TOLERANCE);
     let over = signed_in.since.plus(lifetime) <= now;
     (begun && !over).then(|| signed_in.clone())

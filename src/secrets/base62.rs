@@ -37,7 +37,7 @@ pub(super) fn encode(bytes: &[u8], text: &mut String) {
     text.extend(digits.iter().rev().map(|&digit| char::from(digit)));
 }
 
-/// The bytes behind the digits; `None` if there is another digit, another width, or too large a number.
+/// The bytes that the digits stand for; `None` if there is another digit, another width, or too large a number.
 pub(super) fn decode(text: &str, bytes: usize) -> Option<Zeroizing<Vec<u8>>> {
     if text.len() != width(bytes) {
         return None;

@@ -5,12 +5,12 @@
 //! both answers must carry the same code, on whichever node they are made, and the plain code is stored nowhere.
 //! So a code is not drawn at random but is HMAC-SHA-256 of what names the answer: session, grant, installation.
 //!
-//! - To anyone without the key the 256 bits of a code look random (HMAC is a pseudorandom function), as those of
+//! - Without the key the 256 bits of a code look random (HMAC is a pseudorandom function), as those of
 //!   a token do. The key is derived from the session key, which has 512 random bits, for this purpose only.
 //! - No two grants have the same code: a grant id is minted for one form, and is part of what is authenticated.
-//! - The session id is 256 random bits in an encrypted cookie, and never in the ledger. So somebody who reads the
+//! - The session id is 256 random bits in an encrypted cookie, and never in the ledger. So an attacker who reads the
 //!   ledger and learns the session key cannot make the code of a pending grant: that takes the cookie, too.
-//! - Somebody with the session key can forge a sign-in and approve in anybody's name, so this use of it gives
+//! - With the session key one can already forge a sign-in and approve in anyone's name, so this use of it gives
 //!   away nothing more. Tokens, client secrets and operator keys are random and depend on no key.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The way of log lines to stderr: a bounded queue, and a thread that writes. Knows: bytes, and how many lines were
 //! lost. Must not know: what a line says.
 //!
-//! Nobody who logs waits, and no request fails for its log line: what finds no room in the queue, or cannot be
+//! Logging never waits, and no request fails for its log line: what finds no room in the queue, or cannot be
 //! written, is lost and counted, and the count is logged once writing works again.
 
 use std::io::{self, ErrorKind, Write};
@@ -109,7 +109,7 @@ impl Shared {
 
     /// Writes lines as they come.
     fn write(&self, lines: &Receiver<Vec<u8>>, mut out: impl Write) {
-        let (mut told, mut is_torn) = (LostLines::default(), false);
+        let (mut reported, mut is_torn) = (LostLines::default(), false);
         for line in lines {
             if is_torn {
                 is_torn = write_some(&mut out, b"\n").is_err();
@@ -121,8 +121,8 @@ impl Shared {
             }
             self.one_is_over();
             let lost = self.lost();
-            if written.is_ok() && lost != told {
-                told = lost;
+            if written.is_ok() && lost != reported {
+                reported = lost;
                 let LostLines { queue_full, not_written } = lost;
                 tracing::warn!(queue_full, not_written, "log lines were lost since the start");
             }

@@ -11,7 +11,7 @@ use crate::identity::session::{AccountRole, Person};
 
 /// The longest answer that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// The longest name that is shown, in characters. It rests in a cookie, which has some 4 KB.
+/// The longest name that is shown, in characters. It is kept in a cookie, which has some 4 KB.
 const MAX_SHOWN_CHARS: usize = 100;
 /// How far ahead of ours the host's clock may be, in seconds.
 const LEEWAY_SECS: i64 = 30;
@@ -46,7 +46,7 @@ pub enum HandoffError {
     /// The header names extensions that must be understood.
     #[error("the answer's header says `crit`, and grantbook understands no extension")]
     Critical,
-    /// Signed by somebody else, or changed.
+    /// Signed with another key, or changed.
     #[error("the answer's signature does not match the configured key")]
     WrongSignature,
     /// A claim is not there.
@@ -58,7 +58,7 @@ pub enum HandoffError {
     /// From another issuer.
     #[error("the answer's `iss` is {found:?}, and {expected:?} is configured")]
     OtherIssuer { found: String, expected: String },
-    /// For somebody else.
+    /// For another server.
     #[error("the answer's `aud` is {found}, and must be {expected:?} alone")]
     OtherAudience { found: String, expected: String },
     /// Issued later than now.
@@ -174,7 +174,7 @@ impl Handoff {
             return Err(HandoffError::Critical);
         }
         let mut validation = jsonwebtoken::Validation::new(self.key.algorithm().as_jwt());
-        // Each claim is checked here, with a reason of its own and by the time that was given.
+        // Each claim is checked here, with a reason of its own and by the time in the call.
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
@@ -207,7 +207,7 @@ impl Handoff {
     }
 }
 
-/// The audience is we and nobody else: an answer that others may also use is one they could replay.
+/// The audience must be this server alone: others could replay an answer that is also for them.
 fn check_audience(our_issuer: &str, audience: &Value) -> Result<(), HandoffError> {
     let only = match audience {
         Value::Array(audiences) if audiences.len() == 1 => &audiences[0],

@@ -62,10 +62,9 @@ pub enum HandoffKeyError {
     /// The shared secret is too short.
     #[error("the shared secret for HS256 must be at least {MIN_SECRET_BYTES} random bytes, not {0}")]
     ShortSecret(usize),
-    /// A key file where a shared secret should be: anybody who has the public key could sign in as anybody.
+    /// A key file where a shared secret should be: everyone who has the public key could sign in as anyone.
     #[error("the shared secret for HS256 is a PEM file; for a public key, set RS256, ES256 or EdDSA")]
     PemAsSecret,
-    /// The private key was given.
     #[error("this is a private key, which only the host may have; give the public key that belongs to it")]
     PrivateKey,
     /// Not a public key for this algorithm.

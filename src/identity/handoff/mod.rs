@@ -24,7 +24,7 @@ use self::used::UsedAnswers;
 use super::Onward;
 use super::pending::UnderWay;
 
-/// What `prompt` says when the person wants to be somebody else.
+/// What `prompt` says when the person wants to sign in as another user.
 pub const SELECT_ACCOUNT: &str = "select_account";
 
 /// The handoff to one host platform.

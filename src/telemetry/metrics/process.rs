@@ -8,12 +8,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Linux tells CPU time in hundredths of a second (`USER_HZ`), on every machine that Rust is made for.
+/// Linux reports CPU time in hundredths of a second (`USER_HZ`), on every machine that Rust is made for.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// A resident set is told in KiB.
+/// Linux reports resident memory in KiB.
 const KIB: u64 = 1024;
 
-/// What this process takes. What cannot be found out is left out.
+/// What this process takes. Values that cannot be read are missing.
 #[derive(Debug)]
 pub(super) struct Process {
     started_at: Timestamp,

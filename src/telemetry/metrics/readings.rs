@@ -1,4 +1,4 @@
-//! What is read off the server when somebody asks for metrics. Knows: numbers and their names. Must not know: where
+//! The values that are read when metrics are asked for. Knows: numbers and their names. Must not know: where
 //! they are kept.
 
 use std::sync::atomic::AtomicU64;
@@ -21,7 +21,7 @@ struct TaskLabels {
     task: &'static str,
 }
 
-/// What is read off the server when somebody asks.
+/// The values that are read when metrics are asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Readings {
     /// Apps, deleted ones too.
@@ -40,7 +40,7 @@ pub struct Readings {
     pub caught_up: bool,
     /// The last position in the history.
     pub history_position: u64,
-    /// How old what is folded here is, in seconds; 0 if nobody else appends.
+    /// How old what is folded here is, in seconds; 0 if no other node appends.
     pub staleness: f64,
     /// Streams that were read strongly.
     pub strong_reads: u64,
