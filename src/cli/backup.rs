@@ -1,6 +1,6 @@
-//! `grantbook backup`.
+//! `grantbook backup` and `grantbook restore`: the embedded ledger as one file, and back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::failure::{EXIT_CODES, Failure};
 use super::ledger_flags::LedgerFlags;
 use super::ledger_place::only_embedded;
 use super::output;
-use crate::store;
+use crate::store::{self, Head};
 
 /// Copy the ledger into one file, also while it is served.
 ///
@@ -26,16 +26,41 @@ pub(super) struct Backup {
     json: bool,
 }
 
+/// Make the ledger of an empty directory from a backup.
+///
+/// Every record and every chain of records is verified first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Restore {
+    /// The backup
+    file: PathBuf,
+    #[command(flatten)]
+    place: LedgerFlags,
+    /// Print one JSON document and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
 impl Backup {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.place.load()?;
         only_embedded(&config, "use the cluster's own backups, or grantbook ledger copy")?;
-        let head = store::backup(&config.data_dir, &self.file, |_, _| {})?;
-        let file = self.file.display();
-        if self.json {
-            let done = json!({ "ledger": head.identity, "position": head.position });
-            return output::print(&format!("{done}\n"));
-        }
-        output::print(&format!("{file} holds the ledger up to position {}.\n", head.position))
+        print(&self.file, &store::backup(&config.data_dir, &self.file, |_, _| {})?, self.json)
     }
+}
+
+impl Restore {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.place.load()?;
+        only_embedded(&config, "restore into a directory, then use grantbook ledger copy")?;
+        print(&config.data_dir, &store::restore(&self.file, &config.data_dir, |_, _| {})?, self.json)
+    }
+}
+
+fn print(place: &Path, head: &Head, as_json: bool) -> Result<(), Failure> {
+    let Head { identity, position, .. } = head;
+    output::print(&match as_json {
+        true => format!("{}\n", json!({ "ledger": identity, "position": position })),
+        false => format!("{} holds the ledger up to position {position}.\n", place.display()),
+    })
 }

@@ -33,7 +33,6 @@ mod progress;
 mod reach;
 mod render;
 mod replay;
-mod restore;
 mod running;
 mod runtime;
 mod serve;
@@ -82,7 +81,7 @@ enum Command {
     /// Copy the ledger into one file, also while it is served.
     Backup(backup::Backup),
     /// Make the ledger of an empty directory from a backup.
-    Restore(restore::Restore),
+    Restore(backup::Restore),
     /// Look at the configuration.
     Config(config_check::ConfigCommand),
     /// Print the completions of a shell.

@@ -3,7 +3,6 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -11,15 +10,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::telemetry::LostLines;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TaskLabels {
-    task: &'static str,
-}
+/// One label, by name and value.
+type Label = [(&'static str, &'static str); 1];
 
 /// The values that are read when metrics are asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,14 +77,14 @@ impl Readings {
         let help = "How old what this node has folded is; 0 if it is the only one";
         r.register_with_unit("staleness", help, Unit::Seconds, ConstGauge::new(self.staleness));
         let LostLines { queue_full, not_written } = self.lost_lines;
-        let lost = Family::<ReasonLabels, Counter>::default();
+        let lost = Family::<Label, Counter>::default();
         for (reason, lines) in [("queue_full", queue_full), ("not_written", not_written)] {
-            lost.get_or_create(&ReasonLabels { reason }).inc_by(lines);
+            lost.get_or_create(&[("reason", reason)]).inc_by(lines);
         }
         r.register("log_lines_lost", "Log lines that were lost, by reason", lost);
-        let tasks = Family::<TaskLabels, Gauge<u64, AtomicU64>>::default();
+        let tasks = Family::<Label, Gauge<u64, AtomicU64>>::default();
         for (task, runs) in &self.tasks {
-            tasks.get_or_create(&TaskLabels { task }).set(u64::from(*runs));
+            tasks.get_or_create(&[("task", *task)]).set(u64::from(*runs));
         }
         let help = "1 while a thread or task that the server needs runs, 0 once it has ended";
         r.register("task_running", help, tasks);
