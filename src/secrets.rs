@@ -180,7 +180,6 @@ fn timed_uuid(now: Timestamp) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &random_bytes()).into_uuid()
 }
 
-/// A new client id.
 pub fn new_client_id() -> ClientId {
     ClientId::new(random_uuid())
 }
@@ -190,27 +189,22 @@ pub fn new_event_id() -> EventId {
     EventId::new(random_uuid())
 }
 
-/// A new grant id.
 pub fn new_grant_id(now: Timestamp) -> GrantId {
     GrantId::new(timed_uuid(now))
 }
 
-/// A new token id.
 pub fn new_token_id(now: Timestamp) -> TokenId {
     TokenId::new(timed_uuid(now))
 }
 
-/// A new secret id.
 pub fn new_secret_id(now: Timestamp) -> SecretId {
     SecretId::new(timed_uuid(now))
 }
 
-/// A new operator key id.
 pub fn new_operator_key_id(now: Timestamp) -> OperatorKeyId {
     OperatorKeyId::new(timed_uuid(now))
 }
 
-/// A new request id.
 pub fn new_request_id() -> RequestId {
     // 32 hex digits are always a request id.
     let text = random_uuid().simple().to_string();

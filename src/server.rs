@@ -43,16 +43,12 @@ const BACKLOG: i32 = 1024;
 /// Why the server cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The port is taken, or not ours to take.
     #[error("cannot listen on {address}: {}", cannot_listen(address, source))]
     Listen { address: SocketAddr, source: std::io::Error },
-    /// The ledger cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The session key cannot be used.
     #[error(transparent)]
     SessionKey(#[from] SessionKeyError),
-    /// The web server could not be started.
     #[error("the web server could not be started: {0}")]
     Server(std::io::Error),
 }

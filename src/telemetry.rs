@@ -38,13 +38,10 @@ pub enum LogFormat {
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter is none.
     #[error("a log filter must be levels by module, such as info or warn,grantbook=debug: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// It was set up before.
     #[error("logging is set up already")]
     AlreadySet(#[from] tracing_subscriber::util::TryInitError),
-    /// There is no thread to write lines.
     #[error("no thread for the log: {0}")]
     NoThread(#[from] io::Error),
 }

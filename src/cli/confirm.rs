@@ -9,7 +9,7 @@ use super::output;
 /// Whether to ask before something is stopped.
 #[derive(Debug, clap::Args)]
 pub(super) struct Confirm {
-    /// Do it without saying first what it stops, and without asking
+    /// Do it without asking, and without showing what it stops
     #[arg(long)]
     yes: bool,
 }

@@ -80,7 +80,7 @@ pub(super) fn read(data_dir: &Path) -> Result<Option<Control>, Failure> {
             return Err(Failure::Failed(format!("{} cannot be read: {error}; {advice}", path.display())));
         }
     };
-    // What is no control file leads nowhere; the lock on the ledger still guards it.
+    // A file that cannot be read as JSON is ignored; the lock still guards the ledger.
     let Ok(written) = serde_json::from_str::<Written>(&text) else { return Ok(None) };
     let is_here = |dir: &String| fs::canonicalize(data_dir).is_ok_and(|here| here.to_string_lossy() == **dir);
     if !written.data_dir.as_ref().is_none_or(is_here) {

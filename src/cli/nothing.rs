@@ -5,7 +5,7 @@ use super::output;
 use crate::clock::{Clock as _, SystemClock};
 use crate::ledger::WrittenTime;
 
-/// Filters that name a thing. One that no event is about is likely a slip.
+/// Filters that name a thing. A name that no event is about is likely a typing error.
 const NAMES: [&str; 6] = ["account", "app", "user", "installation", "token", "actor"];
 
 /// Says on a terminal that there are no events, and why, as far as that is known. It is no failure, so nothing that

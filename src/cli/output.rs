@@ -48,7 +48,7 @@ pub(super) fn is_watched() -> bool {
     stderr().is_terminal()
 }
 
-/// The same for what is no complaint, if a person looks.
+/// One line on stderr for a person, if stderr is a terminal.
 pub(super) fn remark(text: &str) {
     if is_watched() {
         let _ = writeln!(stderr().lock(), "{}", one_line(text));
@@ -74,7 +74,7 @@ pub(super) fn same_line(text: &str) {
     let _ = write!(stderr().lock(), "\r\x1b[K{}", one_line(text));
 }
 
-/// Text from elsewhere must not break out of its line or steer the terminal.
+/// Text from elsewhere must not break out of its line or control the terminal.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -14,7 +14,7 @@ pub(super) type Shown<'a> = (&'a str, &'a str);
 
 /// One thing: a line for each value that is there; several values of one field below each other.
 pub(super) fn fields(thing: &Value, shown: &[Shown<'_>]) -> String {
-    let mut rows = Vec::new();
+    let mut rows: Vec<(&str, String)> = Vec::new();
     for (label, pointer) in shown {
         let Some(value) = thing.pointer(pointer) else { continue };
         let lines = match value {
@@ -22,9 +22,12 @@ pub(super) fn fields(thing: &Value, shown: &[Shown<'_>]) -> String {
             value => vec![text(value)],
         };
         let labels = std::iter::once(*label).chain(std::iter::repeat(""));
-        rows.extend(labels.zip(lines).map(|(label, line)| vec![label.to_owned(), line]));
+        rows.extend(labels.zip(lines));
     }
-    aligned(&rows)
+    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or_default();
+    let line =
+        |(label, line): &(&str, String)| format!("{}\n", format!("{label:width$}{GAP}{line}").trim_end());
+    rows.iter().map(line).collect()
 }
 
 /// What was done before: when, by whom, and why, as far as it is known.
@@ -52,19 +55,6 @@ pub(super) fn text(value: &Value) -> String {
             fields.iter().map(field).collect::<Vec<_>>().join(" ")
         }
     }
-}
-
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.join(GAP).trim_end())
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -25,15 +25,15 @@ pub(super) struct Running {
     pub(super) key: PlainSecret,
     /// Where this machine reaches it, without a trailing slash.
     pub(super) url: String,
-    /// Given back when the server is gone.
+    /// Released when the server is gone.
     _lock: Option<Lock>,
     /// Where it keeps what it derives from a ledger that it may only read.
     _derived: Option<tempfile::TempDir>,
 }
 
 impl Running {
-    /// Opens the ledger and serves it. Keys that others in this process come with are admitted too. With
-    /// `accept_loss` a ledger is served, too, that lost its end.
+    /// Opens the ledger and serves it. `others` are further keys of this process that are accepted. With `accept_loss`
+    /// a ledger that lost its end is served, too.
     pub(super) async fn start(
         config: &Config,
         listener: TcpListener,

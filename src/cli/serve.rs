@@ -21,7 +21,7 @@ use crate::telemetry;
 /// The name of the sample app's key, which is the actor of its events.
 const SAMPLE_KEY_NAME: &str = "sample app";
 
-/// How often it is looked whether a full disk has room again.
+/// The pause before a full disk is tried again.
 const ROOM_AGAIN: Duration = Duration::from_secs(2);
 
 /// Where people begin who find no sample app.
@@ -108,7 +108,7 @@ async fn until_it_fails(
     }
 }
 
-/// Keeps the file that leads commands on this machine here, for as long as this is waited for. A full disk may get room
+/// Keeps the file by which commands on this machine find the server, for as long as this is waited for. A full disk may get room
 /// again, and what needs no room is served meanwhile.
 async fn keep_control_file(config: &Config, running: &Running) -> Failure {
     let mut had_room = true;

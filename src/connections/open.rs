@@ -79,11 +79,11 @@ impl Open {
     }
 
     /// A request begins. It ends when what is returned is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+    pub(super) fn begin(self: &Arc<Self>) -> OpenRequest {
         let mut state = locked(&self.state);
         state.under_way += 1;
         state.head_since = None;
-        UnderWay(Arc::clone(self))
+        OpenRequest(Arc::clone(self))
     }
 
     /// The client sent something.
@@ -107,9 +107,9 @@ impl Open {
 
 /// A request of a connection.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Open>);
+pub(super) struct OpenRequest(Arc<Open>);
 
-impl Drop for UnderWay {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         let mut state = locked(&self.0.state);
         state.under_way -= 1;

@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use super::accept::Acceptor;
 use super::guarded::Guarded;
-use super::open::{Closed, Limits, Open, Registry, UnderWay};
+use super::open::{Closed, Limits, Open, OpenRequest, Registry};
 
 /// The pause between two looks for connections that wait for too long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -211,11 +211,11 @@ impl Thread {
     {
         let app = map_config(app().into_factory(), |()| AppConfig::default());
         let counted = apply_fn_factory(app, |request: Request, app: &S::Service| {
-            let under_way = request.conn_data::<Arc<Open>>().map(Open::begin);
+            let open_request = request.conn_data::<Arc<Open>>().map(Open::begin);
             let answer = app.call(request);
             async move {
                 let answer: Response<B> = answer.await?.into();
-                Ok(answer.map_body(|_, body| Answer { body: Box::pin(body), _under_way: under_way }))
+                Ok(answer.map_body(|_, body| CountedBody { body: Box::pin(body), _request: open_request }))
             }
         });
         let ends = self.ends.clone();
@@ -265,13 +265,13 @@ fn of_this_thread(accepted: TcpStream) -> io::Result<(TcpStream, Option<std::net
     Ok((stream, peer))
 }
 
-/// The body of an answer, whose request is under way until the last of it is taken.
-struct Answer<B> {
+/// The body of a reply. Its request counts as open until the last of it is taken.
+struct CountedBody<B> {
     body: Pin<Box<B>>,
-    _under_way: Option<UnderWay>,
+    _request: Option<OpenRequest>,
 }
 
-impl<B: MessageBody> MessageBody for Answer<B> {
+impl<B: MessageBody> MessageBody for CountedBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {

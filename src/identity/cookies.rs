@@ -1,9 +1,9 @@
 //! The cookies of a request, as they were sent. Knows: names and values, byte for byte. Must not know: what
 //! they are good for.
 //!
-//! A name counts to the letter. Code that decodes percent-encoded names, as `actix_web` does, takes
+//! Names are compared byte for byte. Code that decodes percent-encoded names, as `actix_web` does, takes
 //! `__%48ost-x`, which any sibling host may set for the whole domain, for `__Host-x`, which only this host
-//! can set. Nor is a neighbour's cookie our affair: it may be any bytes, and ours is still read.
+//! can set. Cookies of other programs may hold any bytes; ours is still read.
 
 use std::time::Duration;
 

@@ -55,16 +55,12 @@ pub struct DevForm {
 /// Why the form names no person. The text is for the person who filled it in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DevFormError {
-    /// A button that the page does not have.
     #[error("There is no such built-in person. Choose one of the buttons, or type a user and an account.")]
     UnknownPerson,
-    /// Only one of the two fields is filled in.
     #[error("Choose a person, or type both a user and an account.")]
     Incomplete,
-    /// The user is not an id.
     #[error("The user must be 1 to 128 visible ASCII characters without spaces, such as ana.")]
     WrongUser,
-    /// The account is not an id.
     #[error("The account must be 1 to 128 visible ASCII characters without spaces, such as acme.")]
     WrongAccount,
 }

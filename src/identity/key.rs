@@ -15,29 +15,25 @@ use crate::{files, secrets};
 /// The size of a session key, in bytes: the block of SHA-256, so that HMAC takes it as it is.
 const KEY_BYTES: usize = 64;
 
-/// The secret from which the keys of session cookies, form tickets and authorization codes are derived. Every node that serves the same people needs the
-/// same key; replacing it signs everybody out and does no other harm.
+/// The secret from which the keys of session cookies, form tickets and authorization codes are derived. Every node that
+/// serves the same people needs the same key; replacing it signs everyone out and does no other harm.
 #[derive(Clone)]
 pub struct SessionKey(Zeroizing<[u8; KEY_BYTES]>);
 
 /// Why there is no session key.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionKeyError {
-    /// The file is there and is not a session key.
     #[error(
         "the session key {path} must be exactly {KEY_BYTES} bytes and is {found}; remove the file to have a \
          new key made (everybody signs in again), or restore it from a backup"
     )]
     WrongSize { path: PathBuf, found: usize },
-    /// Other users of the machine can read the key.
     #[error(
         "the session key {path} is open to every user of this machine (mode {mode:03o}): run `chmod 600 {path}`"
     )]
     Exposed { path: PathBuf, mode: u32 },
-    /// The file cannot be read.
     #[error("the session key {path} cannot be read: {source}; it must be a file this user may read")]
     Unreadable { path: PathBuf, source: io::Error },
-    /// The file cannot be made.
     #[error(
         "the session key {path} cannot be made: {source}; its folder must exist and be writable by this user"
     )]

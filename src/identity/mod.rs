@@ -2,9 +2,9 @@
 //! Must not know: apps, tokens, stores, or what a person may do.
 //!
 //! People are never registered here. The host platform names them ([`handoff`]), or on a developer's own
-//! machine the person picks a name ([`dev`]). Either way the browser that set out is the one that comes
-//! back ([`pending`]), the answer is kept in an encrypted cookie ([`session`]), and forms that ride on that cookie carry proof that this server made them for this
-//! session ([`tickets`]).
+//! machine the person picks a name ([`dev`]). Either way the browser that began the sign-in must be the one that
+//! finishes it ([`pending`]). Who is signed in is kept in an encrypted cookie ([`session`]), and each form proves that
+//! this server made it for this session ([`tickets`]).
 
 pub mod cookies;
 pub mod dev;

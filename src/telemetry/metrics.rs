@@ -18,7 +18,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use process::Process;
 pub use readings::Readings;
 pub use text::TextFormat;
 
@@ -101,7 +100,7 @@ impl Metrics {
     /// # Errors
     /// If something cannot be written as text.
     pub fn render(&self, readings: &Readings, format: TextFormat) -> Result<String, fmt::Error> {
-        let process = Process::now(self.started_at).registry();
+        let process = process::registry(self.started_at);
         format.write(&[&self.registry, &readings.registry(), &process])
     }
 }

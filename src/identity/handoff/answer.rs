@@ -3,8 +3,7 @@
 use std::fmt;
 
 use grantbook_events::{IdError, Timestamp};
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Handoff;
 use crate::identity::session::{AccountRole, Person};
@@ -26,7 +25,7 @@ pub struct Arrived {
 }
 
 /// An answer that reads right and was not compared with what is pending yet.
-pub(super) struct Answer {
+pub(super) struct Assertion {
     pub(super) arrived: Arrived,
     pub(super) jti: String,
     /// Seconds since 1970.
@@ -37,42 +36,31 @@ pub(super) struct Answer {
 /// tell the person.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoffError {
-    /// Not a JWT.
     #[error("the answer is not a JWT: {0}")]
     Malformed(String),
-    /// Signed in another way than configured, or not at all.
     #[error("the answer is signed with {found}, and {configured} is configured")]
     OtherAlgorithm { found: String, configured: &'static str },
     /// The header names extensions that must be understood.
     #[error("the answer's header says `crit`, and grantbook understands no extension")]
     Critical,
-    /// Signed with another key, or changed.
     #[error("the answer's signature does not match the configured key")]
     WrongSignature,
-    /// A claim is not there.
     #[error("the answer has no claim `{0}`")]
     MissingClaim(&'static str),
-    /// A claim is not of its kind.
     #[error("the answer's claim `{claim}` must be {expected}")]
     WrongClaim { claim: &'static str, expected: &'static str },
-    /// From another issuer.
     #[error("the answer's `iss` is {found:?}, and {expected:?} is configured")]
     OtherIssuer { found: String, expected: String },
-    /// For another server.
     #[error("the answer's `aud` is {found}, and must be {expected:?} alone")]
     OtherAudience { found: String, expected: String },
-    /// Issued later than now.
     #[error(
         "the answer's `{claim}` is {ahead} s ahead of this server's clock; at most {LEEWAY_SECS} s are taken"
     )]
     FromTheFuture { claim: &'static str, ahead: i64 },
-    /// Too late.
     #[error("the answer expired {0} s ago")]
     Expired(i64),
-    /// Good for longer than allowed, or for no time at all.
     #[error("the answer is good for {lifetime} s (`exp` minus `iat`), and must be for 1 to {allowed} s")]
     WrongLifetime { lifetime: i64, allowed: u64 },
-    /// The user or the account is not an identifier.
     #[error("the answer's claim `{claim}` is not an identifier: {source}")]
     NotAnId { claim: &'static str, source: IdError },
     /// Not asked for by this browser, or spent, or too long ago, or before this process started.
@@ -80,7 +68,6 @@ pub enum HandoffError {
         "the answer's `request` is not pending in this browser, or has been since before this server started"
     )]
     NotPending,
-    /// Taken before.
     #[error("the answer was used before (its `jti` is known)")]
     Reused,
     /// More answers at once than can be remembered; none is taken that could be taken twice.
@@ -110,48 +97,39 @@ impl HandoffError {
     }
 }
 
-/// The claims as they come; each is checked by name, so that a refusal can name it.
-#[derive(Deserialize)]
-struct Claims {
-    iss: Option<Value>,
-    aud: Option<Value>,
-    sub: Option<Value>,
-    account: Option<Value>,
-    name: Option<Value>,
-    account_name: Option<Value>,
-    role: Option<Value>,
-    request: Option<Value>,
-    iat: Option<Value>,
-    nbf: Option<Value>,
-    exp: Option<Value>,
-    jti: Option<Value>,
-}
+/// The claims as they come; each is taken and checked by name, so that a refusal can name it.
+struct Claims(Map<String, Value>);
 
 impl Handoff {
-    /// Believes a token or says why not.
-    pub(super) fn read(&self, our_issuer: &str, token: &str, now: Timestamp) -> Result<Answer, HandoffError> {
-        let claims = self.verified_claims(token)?;
-        let issuer = text("iss", claims.iss)?;
+    /// What a token says, or why it is refused.
+    pub(super) fn read(
+        &self,
+        our_issuer: &str,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Assertion, HandoffError> {
+        let mut claims = self.verified_claims(token)?;
+        let issuer = claims.text("iss")?;
         if issuer != self.issuer {
             return Err(HandoffError::OtherIssuer { found: issuer, expected: self.issuer.clone() });
         }
-        check_audience(our_issuer, &claims.aud.ok_or(HandoffError::MissingClaim("aud"))?)?;
-        let exp = seconds("exp", claims.exp)?;
-        let not_before = claims.nbf.map(|nbf| seconds("nbf", Some(nbf))).transpose()?;
-        self.check_times(seconds("iat", claims.iat)?, not_before, exp, now)?;
+        check_audience(our_issuer, &required("aud", claims.take("aud"))?)?;
+        let exp = required("exp", claims.seconds("exp")?)?;
+        let not_before = claims.seconds("nbf")?;
+        self.check_times(required("iat", claims.seconds("iat")?)?, not_before, exp, now)?;
         let not_an_id = |claim| move |source| HandoffError::NotAnId { claim, source };
-        Ok(Answer {
+        Ok(Assertion {
             arrived: Arrived {
                 person: Person {
-                    user: text("sub", claims.sub)?.parse().map_err(not_an_id("sub"))?,
-                    account: text("account", claims.account)?.parse().map_err(not_an_id("account"))?,
-                    name: shown("name", claims.name)?,
-                    account_name: shown("account_name", claims.account_name)?,
-                    role: role(claims.role)?,
+                    user: claims.text("sub")?.parse().map_err(not_an_id("sub"))?,
+                    account: claims.text("account")?.parse().map_err(not_an_id("account"))?,
+                    name: claims.shown("name")?,
+                    account_name: claims.shown("account_name")?,
+                    role: claims.role()?,
                 },
-                nonce: text("request", claims.request)?,
+                nonce: claims.text("request")?,
             },
-            jti: text("jti", claims.jti)?,
+            jti: claims.text("jti")?,
             exp,
         })
     }
@@ -179,7 +157,7 @@ impl Handoff {
         validation.validate_exp = false;
         validation.validate_aud = false;
         match jsonwebtoken::decode(token, self.key.decoding_key(), &validation) {
-            Ok(verified) => Ok(verified.claims),
+            Ok(verified) => Ok(Claims(verified.claims)),
             Err(error) => Err(match error.kind() {
                 jsonwebtoken::errors::ErrorKind::InvalidSignature => HandoffError::WrongSignature,
                 _ => malformed(&error),
@@ -219,49 +197,53 @@ fn check_audience(our_issuer: &str, audience: &Value) -> Result<(), HandoffError
     Err(HandoffError::OtherAudience { found: audience.to_string(), expected: our_issuer.to_owned() })
 }
 
-fn text(claim: &'static str, value: Option<Value>) -> Result<String, HandoffError> {
-    match value {
-        None | Some(Value::Null) => Err(HandoffError::MissingClaim(claim)),
-        Some(Value::String(text)) if !text.is_empty() => Ok(text),
-        Some(_) => Err(HandoffError::WrongClaim { claim, expected: "a text that is not empty" }),
-    }
+fn required<T>(claim: &'static str, value: Option<T>) -> Result<T, HandoffError> {
+    value.ok_or(HandoffError::MissingClaim(claim))
 }
 
-/// A text that is only shown. People choose their names, so one that is too long or holds what cannot be shown
-/// is no reason to keep its owner out: it is cut, and what is left of it is shown.
-fn shown(claim: &'static str, value: Option<Value>) -> Result<Option<String>, HandoffError> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => {
-            let words =
-                text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-            let text: String = words.collect::<Vec<_>>().join(" ").chars().take(MAX_SHOWN_CHARS).collect();
-            Ok(Some(text).filter(|text| !text.is_empty()))
+impl Claims {
+    /// A claim that is null is not there.
+    fn take(&mut self, claim: &str) -> Option<Value> {
+        self.0.remove(claim).filter(|value| !value.is_null())
+    }
+
+    fn text(&mut self, claim: &'static str) -> Result<String, HandoffError> {
+        match required(claim, self.take(claim))? {
+            Value::String(text) if !text.is_empty() => Ok(text),
+            _ => Err(HandoffError::WrongClaim { claim, expected: "a text that is not empty" }),
         }
-        Some(_) => Err(HandoffError::WrongClaim { claim, expected: "a text" }),
     }
-}
 
-fn role(value: Option<Value>) -> Result<AccountRole, HandoffError> {
-    match value {
-        None | Some(Value::Null) => Ok(AccountRole::default()),
-        Some(role) => serde_json::from_value(role)
-            .map_err(|_| HandoffError::WrongClaim { claim: "role", expected: "\"member\" or \"admin\"" }),
+    /// A text that is only shown. People choose their names, so one that is too long or holds what cannot be shown
+    /// is no reason to keep its owner out: it is cut, and what is left of it is shown.
+    fn shown(&mut self, claim: &'static str) -> Result<Option<String>, HandoffError> {
+        match self.take(claim) {
+            None => Ok(None),
+            Some(Value::String(text)) => {
+                let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+                let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+                let text: String = words.join(" ").chars().take(MAX_SHOWN_CHARS).collect();
+                Ok(Some(text).filter(|text| !text.is_empty()))
+            }
+            Some(_) => Err(HandoffError::WrongClaim { claim, expected: "a text" }),
+        }
     }
-}
 
-/// A `NumericDate` (RFC 7519 section 2): seconds since 1970, which some libraries write with a fraction.
-fn seconds(claim: &'static str, value: Option<Value>) -> Result<i64, HandoffError> {
-    /// Far beyond any date and far below where a double or an `i64` loses a second.
-    const BOUND: f64 = 1e12;
-    let wrong = HandoffError::WrongClaim { claim, expected: "a number of seconds since 1970" };
-    match value {
-        None | Some(Value::Null) => Err(HandoffError::MissingClaim(claim)),
-        Some(Value::Number(number)) => match number.as_f64() {
+    fn role(&mut self) -> Result<AccountRole, HandoffError> {
+        let Some(role) = self.take("role") else { return Ok(AccountRole::default()) };
+        serde_json::from_value(role)
+            .map_err(|_| HandoffError::WrongClaim { claim: "role", expected: "\"member\" or \"admin\"" })
+    }
+
+    /// A `NumericDate` (RFC 7519 section 2): seconds since 1970, which some libraries write with a fraction.
+    fn seconds(&mut self, claim: &'static str) -> Result<Option<i64>, HandoffError> {
+        /// Far beyond any date and far below where a double or an `i64` loses a second.
+        const BOUND: f64 = 1e12;
+        let Some(value) = self.take(claim) else { return Ok(None) };
+        match value.as_f64() {
             // Bounded, so that the cast only drops the fraction.
-            Some(seconds) if seconds.abs() <= BOUND => Ok(seconds.floor() as i64),
-            _ => Err(wrong),
-        },
-        Some(_) => Err(wrong),
+            Some(seconds) if seconds.abs() <= BOUND => Ok(Some(seconds.floor() as i64)),
+            _ => Err(HandoffError::WrongClaim { claim, expected: "a number of seconds since 1970" }),
+        }
     }
 }

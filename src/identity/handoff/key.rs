@@ -59,7 +59,6 @@ pub struct HandoffKey {
 /// Why a key cannot be used with its algorithm. Says nothing of the key itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandoffKeyError {
-    /// The shared secret is too short.
     #[error("the shared secret for HS256 must be at least {MIN_SECRET_BYTES} random bytes, not {0}")]
     ShortSecret(usize),
     /// A key file where a shared secret should be: everyone who has the public key could sign in as anyone.
@@ -67,7 +66,6 @@ pub enum HandoffKeyError {
     PemAsSecret,
     #[error("this is a private key, which only the host may have; give the public key that belongs to it")]
     PrivateKey,
-    /// Not a public key for this algorithm.
     #[error("the key for {algorithm} must be {expected}, as PEM that begins with -----BEGIN PUBLIC KEY-----")]
     WrongKey { algorithm: &'static str, expected: &'static str },
 }

@@ -13,55 +13,35 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Linux reports resident memory in KiB.
 const KIB: u64 = 1024;
 
-/// What this process takes. Values that cannot be read are missing.
-#[derive(Debug)]
-pub(super) struct Process {
-    started_at: Timestamp,
-    cpu_seconds: Option<f64>,
-    resident_bytes: Option<u64>,
-    open_fds: Option<u64>,
-    max_fds: Option<u64>,
+/// What this process takes, since it started at this time. Values that cannot be read are missing.
+pub(super) fn registry(started_at: Timestamp) -> Registry {
+    let mut registry = Registry::with_prefix("process");
+    let started = ConstGauge::new(started_at.as_micros() as f64 / 1e6);
+    registry.register_with_unit("start_time", "When the process started, since 1970", Unit::Seconds, started);
+    if let Some(seconds) = cpu_seconds(&read("stat")) {
+        let help = "CPU time of the process, in user and system mode";
+        registry.register_with_unit("cpu", help, Unit::Seconds, ConstCounter::new(seconds));
+    }
+    if let Some(bytes) = resident_bytes(&read("status")) {
+        let help = "Memory of the process that is in RAM";
+        registry.register_with_unit("resident_memory", help, Unit::Bytes, ConstGauge::new(bytes));
+    }
+    if let Some(open) = open_fds() {
+        registry.register("open_fds", "Open file descriptors", ConstGauge::new(open));
+    }
+    if let Some(most) = max_fds(&read("limits")) {
+        registry.register("max_fds", "The most file descriptors that may be open", ConstGauge::new(most));
+    }
+    registry
 }
 
-impl Process {
-    pub(super) fn now(started_at: Timestamp) -> Self {
-        let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
-        let open_fds = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
-        Self {
-            started_at,
-            cpu_seconds: cpu_seconds(&read("stat")),
-            resident_bytes: resident_bytes(&read("status")),
-            // The one that lists them is among them.
-            open_fds: open_fds.map(|count| count.saturating_sub(1)),
-            max_fds: max_fds(&read("limits")),
-        }
-    }
+fn read(name: &str) -> String {
+    fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default()
+}
 
-    pub(super) fn registry(&self) -> Registry {
-        let mut registry = Registry::with_prefix("process");
-        let started = self.started_at.as_micros() as f64 / 1e6;
-        registry.register_with_unit(
-            "start_time",
-            "When the process started, since 1970",
-            Unit::Seconds,
-            ConstGauge::new(started),
-        );
-        if let Some(seconds) = self.cpu_seconds {
-            let help = "CPU time of the process, in user and system mode";
-            registry.register_with_unit("cpu", help, Unit::Seconds, ConstCounter::new(seconds));
-        }
-        if let Some(bytes) = self.resident_bytes {
-            let help = "Memory of the process that is in RAM";
-            registry.register_with_unit("resident_memory", help, Unit::Bytes, ConstGauge::new(bytes));
-        }
-        if let Some(open) = self.open_fds {
-            registry.register("open_fds", "Open file descriptors", ConstGauge::new(open));
-        }
-        if let Some(most) = self.max_fds {
-            registry.register("max_fds", "The most file descriptors that may be open", ConstGauge::new(most));
-        }
-        registry
-    }
+/// The one that lists them is among them.
+fn open_fds() -> Option<u64> {
+    fs::read_dir("/proc/self/fd").ok().map(|entries| (entries.count() as u64).saturating_sub(1))
 }
 
 /// User and system time are the 14th and 15th field; the second is a name in parentheses, which may hold spaces.
@@ -100,12 +80,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_takes_something() {
-        let now = Process::now(Timestamp::EPOCH);
-        assert!(now.cpu_seconds.is_some(), "{now:?}");
-        assert!(now.resident_bytes.is_some_and(|bytes| bytes > 1 << 20), "{now:?}");
-        assert!(
-            now.open_fds.is_some_and(|open| open >= 3 && now.max_fds.is_none_or(|most| open <= most)),
-            "{now:?}"
-        );
+        assert!(cpu_seconds(&read("stat")).is_some());
+        assert!(resident_bytes(&read("status")).is_some_and(|bytes| bytes > 1 << 20));
+        let (open, most) = (open_fds(), max_fds(&read("limits")));
+        assert!(open.is_some_and(|open| open >= 3 && most.is_none_or(|most| open <= most)), "{open:?}");
     }
 }
