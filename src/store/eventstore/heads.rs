@@ -1,5 +1,5 @@
-//! Where streams ended when they were last looked at, so that a record can be chained to its predecessor
-//! without reading it. A remembered end may be behind: the append at its exact revision decides.
+//! Where streams ended when they were last read or written, so that a record can be chained to its predecessor
+//! without reading it. A remembered end may be old: the append at its exact revision decides.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};

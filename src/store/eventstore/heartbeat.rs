@@ -1,10 +1,10 @@
-//! Heartbeats: events on a stream of their own by which every node knows how old what it has folded is. Knows:
-//! when the next is due, and who writes it. Must not know: who looks at them.
+//! Heartbeats: events on a stream of their own by which every node knows how old its copy is. Knows: when the next
+//! is due, and which node writes it. Must not know: what they are used for.
 //!
-//! A heartbeat says when it was about to be written. Whoever has been handed it has been handed everything that
-//! was acknowledged before that time, for it stands before the heartbeat in `$all`. One node at a time is
-//! enough: each writes when none has been seen for a while, at the revision it saw last, so that of those
-//! who try at once one succeeds. The stream keeps the last few ([`KEPT`]); the cluster's scavenging removes the rest.
+//! A heartbeat says when it was about to be written. A node that has received it has received everything that was
+//! acknowledged before that time, because that comes before the heartbeat in `$all`. One node at a time is enough:
+//! each writes when it has seen none for a while, at the revision it saw last, so that only one of several succeeds.
+//! The stream keeps the last few ([`KEPT`]); the cluster's scavenging removes the rest.
 
 use std::time::Duration;
 
@@ -37,27 +37,19 @@ pub(super) fn time_of(data: &[u8]) -> Option<Timestamp> {
     Some(serde_json::from_slice::<Heartbeat>(data).ok()?.at)
 }
 
-/// Writes heartbeats for as long as it is let, when nobody else does.
+/// Writes heartbeats while no other node does.
 pub(super) async fn beat(shared: &Shared) {
     let mut seen = shared.heartbeat_seen.subscribe();
     let mut is_bounded = false;
     let mut last = None;
     let mut due = Instant::now();
     loop {
-        // One that somebody else wrote puts ours off.
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => {}
-            changed = seen.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let revision = *seen.borrow_and_update();
-                if revision > last {
-                    last = revision;
-                    due = Instant::now() + EVERY + GRACE;
-                }
-                continue;
-            }
+        // One of another node delays ours. The wait fails only when the store is gone.
+        let newer = seen.wait_for(|revision| *revision > last);
+        if let Ok(Ok(newer)) = tokio::time::timeout_at(due, newer).await {
+            last = *newer;
+            due = Instant::now() + EVERY + GRACE;
+            continue;
         }
         due = Instant::now() + EVERY;
         if !is_bounded {

@@ -1,9 +1,8 @@
-//! Whom a node is believed to be, and who we say we are. Knows: certificates. Must not know: what crosses the
-//! connection.
+//! TLS: which certificates are trusted, and our own. Knows: certificates. Must not know: what crosses the connection.
 //!
-//! The client crate panics over a file that is not there, over one bad certificate among the system's, and over
-//! a TLS provider that somebody else has installed. So everything it would read is read here first, and it is
-//! given one file of certificates that are known to be good: none without TLS.
+//! The client crate panics over a file that is not there, over one bad certificate among the system's, and over a
+//! TLS provider that another part of the process has installed. So everything it would read is read here first, and
+//! it gets one file of certificates that are known to be good: none without TLS.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -19,12 +18,11 @@ use tempfile::NamedTempFile;
 use super::target::TlsChoices;
 use crate::store::StoreError;
 
-/// What connections are made with.
 #[derive(Debug)]
 pub(super) struct Tls {
-    /// For connections of our own; also for plain ones, which do not look at it.
+    /// For connections of our own; plain ones do not look at it.
     pub config: ClientConfig,
-    /// The file of certificates that the crate is given.
+    /// The file of certificates that the crate trusts.
     pub bundle: NamedTempFile,
 }
 
@@ -35,25 +33,26 @@ impl Tls {
     /// `Unavailable`, naming the file and what is wrong with it.
     pub(super) fn load(choices: Option<&TlsChoices>) -> Result<Self, StoreError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let roots = match choices {
+        let (ca_file, user_files, verify) = match choices {
+            Some(choices) => (choices.ca_file.as_deref(), choices.user_files.as_ref(), choices.verify),
+            None => (None, None, true),
+        };
+        let mut roots = match ca_file {
+            Some(path) => certificates(path)?,
+            None if verify && choices.is_some() => system_certificates()?,
             None => Vec::new(),
-            Some(TlsChoices { ca_file: Some(path), .. }) => certificates(path)?,
-            Some(TlsChoices { verify: false, .. }) => Vec::new(),
-            Some(TlsChoices { ca_file: None, .. }) => system_certificates()?,
         };
         let mut store = RootCertStore::empty();
-        let roots: Vec<_> = roots.into_iter().filter(|root| store.add(root.clone()).is_ok()).collect();
-        if let Some(TlsChoices { ca_file: Some(path), .. }) = choices
-            && roots.is_empty()
-        {
-            return Err(unusable(path, "holds no certificate that can be believed"));
+        roots.retain(|root| store.add(root.clone()).is_ok());
+        if let Some(path) = ca_file.filter(|_| roots.is_empty()) {
+            return Err(unusable(path, "holds no certificate that can be trusted"));
         }
         let failed = |error: rustls::Error| StoreError::Unavailable(format!("TLS cannot be used: {error}"));
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(failed)?
             .with_root_certificates(store);
-        let mut config = match choices.and_then(|choices| choices.user_files.as_ref()) {
+        let mut config = match user_files {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
                 let chain = certificates(cert)?;
@@ -64,18 +63,17 @@ impl Tls {
                     .map_err(|_| unusable(key, "is not the key of the user certificate"))?
             }
         };
-        if choices.is_some_and(|choices| !choices.verify) {
+        if !verify {
             config.dangerous().set_certificate_verifier(Arc::new(NoVerification(provider)));
         }
         Ok(Self { config, bundle: bundle(&roots)? })
     }
 }
 
-/// The crate installs a TLS provider for the whole process when it is first used, and panics if another is
-/// there.
+/// The crate installs a TLS provider for the whole process when it is first used, and panics if there is another.
 ///
 /// # Errors
-/// If another is there.
+/// If there is another.
 pub(super) fn check_provider() -> Result<(), StoreError> {
     static IS_FREE: OnceLock<bool> = OnceLock::new();
     match IS_FREE.get_or_init(|| CryptoProvider::get_default().is_none()) {
@@ -89,8 +87,7 @@ pub(super) fn check_provider() -> Result<(), StoreError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
-    let read = CertificateDer::pem_file_iter(path).map_err(|error| unusable(path, &error.to_string()))?;
-    let found: Result<Vec<_>, _> = read.collect();
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) => Err(unusable(path, "holds no certificate")),
@@ -98,16 +95,15 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError>
     }
 }
 
-/// The good ones among what the system believes.
+/// The good ones among what the system trusts.
 fn system_certificates() -> Result<Vec<CertificateDer<'static>>, StoreError> {
     let loaded = rustls_native_certs::load_native_certs();
     for error in &loaded.errors {
-        tracing::warn!(%error, "a certificate of this system cannot be read and is passed over");
+        tracing::warn!(%error, "a certificate of this system cannot be read and is skipped");
     }
     if loaded.certs.is_empty() {
         return Err(StoreError::Unavailable(
-            "this system has no certificates to believe a node by: name the cluster's with tlsCaFile=… in \
-             store.url"
+            "this system has no certificates to trust: name the file with the cluster's in store.url, tlsCaFile=…"
                 .to_owned(),
         ));
     }
@@ -126,7 +122,7 @@ fn bundle(roots: &[CertificateDer<'_>]) -> Result<NamedTempFile, StoreError> {
     Ok(file)
 }
 
-/// `tlsVerifyCert=false`: whoever answers is believed, if the handshake is sound.
+/// `tlsVerifyCert=false`: any certificate is trusted, if the handshake is sound.
 #[derive(Debug)]
 struct NoVerification(Arc<CryptoProvider>);
 
