@@ -161,8 +161,6 @@ impl Server {
                 .app_data(web::PayloadConfig::new(limits.body))
                 .app_data(http::input::query_config())
                 .app_data(http::input::path_config())
-                .wrap(from_fn(http::limits::guard))
-                .wrap(from_fn(http::cors::answer))
                 .wrap(from_fn(http::observe::observe))
                 .wrap(Condition::new(!prefix.as_str().is_empty(), from_fn(http::prefix::under_the_issuer)))
                 .default_service(web::to(http::endpoint::no_such_path))

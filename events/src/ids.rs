@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::text::serde_as_text;
+use crate::text::serde_from_text;
 
 /// Why a text is not an identifier of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,14 @@ macro_rules! uuid_id {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Uuid);
 
-        serde_as_text!($name);
+        serde_from_text!($name);
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                // Without a formatter, which each token check would pay for.
+                serializer.serialize_str(self.0.$form().encode_lower(&mut Uuid::encode_buffer()))
+            }
+        }
 
         impl $name {
             /// Wraps a UUID that was minted or read elsewhere.

@@ -34,6 +34,13 @@ macro_rules! serde_as_text {
             }
         }
 
+        crate::text::serde_from_text!($name);
+    };
+}
+
+/// Implements `Deserialize` through `FromStr`.
+macro_rules! serde_from_text {
+    ($name:ident) => {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_str(crate::text::FromText(std::marker::PhantomData))
@@ -42,4 +49,4 @@ macro_rules! serde_as_text {
     };
 }
 
-pub(crate) use serde_as_text;
+pub(crate) use {serde_as_text, serde_from_text};

@@ -1,54 +1,43 @@
 //! `/account/apps`: a person sees the apps on their account, revokes a token, uninstalls an app.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
-use grantbook_events::{ActorKind, ClientId, InstallationId, RevocationReason, TokenId, UninstallReason};
+use actix_web::HttpResponse;
+use actix_web::web::Path;
+use grantbook_events::{ClientId, InstallationId, RevocationReason, TokenId, UninstallReason};
 use grantbook_projections::AppStatus;
 use grantbook_projections::live::{InstallationFacts, TokenFacts};
 
-use super::browser::{Browser, PageError, page, see_other};
-use super::context::Context;
+use super::browser::{PageError, Visit, see_other};
 use super::form::Form;
 use super::notice;
 use super::service::Service;
 use super::sign_in;
 use crate::audit::Past;
 use crate::decisions::{RevokeToken, TokenHolder, UninstallApp, WhichToken};
-use crate::identity::session::{AccountRole, Session, SignedIn};
-use crate::identity::{Onward, session};
+use crate::identity::Onward;
+use crate::identity::session::{AccountRole, SignedIn};
 use crate::ledger::Until;
 use crate::pages::{AccountApp, AccountAppsPage, Forms, ScopeLine, TokenLine};
 
-/// Names the forms of this page for their CSRF token (K5).
-pub(super) const ACCOUNT_FORMS: &str = "account/apps";
 /// The most apps shown on the page.
 const SHOWN_MAX: usize = 500;
 
 /// `GET /account/apps`
-pub async fn apps(
-    context: Context,
-    request: HttpRequest,
-    service: web::Data<Service>,
-    browser: web::Data<Browser>,
-    session: Session,
-) -> Result<HttpResponse, PageError> {
-    let now = service.ledger.now();
-    let Some(person) = session::signed_in(&session, now, service.session_lifetime) else {
-        return Ok(see_other(&sign_in::path(&Onward::AccountApps)));
-    };
-    let live = service.ledger.live();
+pub async fn apps(visit: Visit) -> HttpResponse {
+    let Some(person) = &visit.person else { return see_other(&sign_in::path(&Onward::AccountApps)) };
+    let service = &visit.service;
     let recorded_now = service.ledger.recorded_now();
-    let installed = live.installations_on_account(&person.account, 0, SHOWN_MAX, recorded_now);
+    let installed =
+        service.ledger.live().installations_on_account(&person.account, 0, SHOWN_MAX, recorded_now);
     let shown = AccountAppsPage {
         user: person.user_in_words(),
         account: person.account_in_words(),
-        apps: installed.iter().filter_map(|facts| account_app(&service, &person, facts)).collect(),
-        may_uninstall: may_uninstall(&service, &person),
-        csrf: browser.tickets.csrf_token(&person.session_id, ACCOUNT_FORMS),
-        notice: notice::read(&browser, &person, request.query_string(), now),
+        apps: installed.iter().filter_map(|facts| account_app(service, person, facts)).collect(),
+        may_uninstall: may_uninstall(service, person),
+        csrf: visit.csrf_token(person),
+        notice: notice::read(&visit, person),
         sign_out_action: Some("/sign-out".to_owned()),
     };
-    Ok(page(&context, StatusCode::OK, &shown, Forms::Here))
+    visit.page(&shown, Forms::Here)
 }
 
 /// An app that is installed, or is again as soon as it is no longer stopped.
@@ -90,21 +79,10 @@ fn token_line(person: &SignedIn, token: &TokenFacts) -> TokenLine {
 }
 
 /// Who sent one of this page's forms.
-fn sender(
-    context: &Context,
-    service: &Service,
-    browser: &Browser,
-    session: &Session,
-    body: &str,
-) -> Result<SignedIn, PageError> {
-    let form = Form::parse(body).map_err(|error| PageError::bad_request(context, error.to_string()))?;
-    let person = session::signed_in(session, service.ledger.now(), service.session_lifetime)
-        .ok_or_else(|| PageError::signed_out(context, &Onward::AccountApps))?;
-    let csrf = form.get("csrf").unwrap_or_default();
-    if !browser.tickets.check_csrf_token(&person.session_id, ACCOUNT_FORMS, csrf) {
-        let sentence = "This form was made for another sign-in, so nothing was changed.";
-        return Err(PageError::stale_form(context, sentence, &Onward::AccountApps));
-    }
+fn sender<'a>(visit: &'a Visit, form: &Form) -> Result<&'a SignedIn, PageError> {
+    let person = visit.signed_in(&Onward::AccountApps)?;
+    let sentence = "This form was made for another sign-in, so nothing was changed.";
+    visit.check_csrf_token(person, form, sentence)?;
     Ok(person)
 }
 
@@ -115,75 +93,54 @@ fn may_uninstall(service: &Service, person: &SignedIn) -> bool {
 
 /// `POST /account/apps/{installation_id}/uninstall`: any user of the account may, or an admin of it only, as
 /// configured.
-pub async fn uninstall(
-    context: Context,
-    service: web::Data<Service>,
-    browser: web::Data<Browser>,
-    session: Session,
-    id: web::Path<String>,
-    body: String,
-) -> Result<HttpResponse, PageError> {
-    let person = sender(&context, &service, &browser, &session, &body)?;
-    if !may_uninstall(&service, &person) {
-        return Err(PageError::for_admins(&context));
+pub async fn uninstall(visit: Visit, id: Path<String>, form: Form) -> Result<HttpResponse, PageError> {
+    let (person, service) = (sender(&visit, &form)?, &visit.service);
+    if !may_uninstall(service, person) {
+        return Err(PageError::for_admins());
     }
-    let unknown = || PageError::bad_request(&context, "This app is not installed on your account.");
+    let unknown = || PageError::bad_request("This app is not installed on your account.");
     let installation_id: InstallationId = id.parse().map_err(|_| unknown())?;
     let facts = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
     let facts = facts.filter(|facts| facts.account_id == person.account).ok_or_else(unknown)?;
     let command = UninstallApp { installation_id, reason: UninstallReason::User, note: None };
-    let origin = context.origin(ActorKind::User, person.user.as_str());
-    let settled = service.settle(&origin, &command).await;
-    let ended = settled.map_err(|error| PageError::ledger(&context, error))?.map_err(|_| unknown())?;
-    let (app, account) = (app_name(&service, &facts.client_id), &person.account);
+    let ended = visit.settle(person, &command).await?.map_err(|_| unknown())?;
+    let (app, account) = (app_name(service, &facts.client_id), &person.account);
     let said = if ended.already {
         format!("{app} was not installed on {account} any more, so nothing had to be done.")
     } else {
         format!("{app} was uninstalled from {account}.")
     };
-    notice::back_with(&context, &service, &browser, &person, &said)
+    notice::back_with(&visit, person, &said)
 }
 
 /// `POST /account/tokens/{token_id}/revoke`: only the user who approved it may.
-pub async fn revoke(
-    context: Context,
-    service: web::Data<Service>,
-    browser: web::Data<Browser>,
-    session: Session,
-    id: web::Path<String>,
-    body: String,
-) -> Result<HttpResponse, PageError> {
-    let person = sender(&context, &service, &browser, &session, &body)?;
-    let unknown = || PageError::bad_request(&context, "This approval is not yours.");
+pub async fn revoke(visit: Visit, id: Path<String>, form: Form) -> Result<HttpResponse, PageError> {
+    let (person, service) = (sender(&visit, &form)?, &visit.service);
+    let unknown = || PageError::bad_request("This approval is not yours.");
     let token_id: TokenId = id.parse().map_err(|_| unknown())?;
-    let held = service.ledger.live().installation_of_token(&token_id);
-    let revoked = match held {
-        Some(installation_id) => revoke_own(&context, &service, &person, installation_id, token_id).await?,
-        None => None,
-    };
-    let said = match revoked {
-        Some(client_id) => format!("Your approval of {} was revoked.", app_name(&service, &client_id)),
+    let said = match revoke_own(&visit, person, token_id).await? {
+        Some(client_id) => format!("Your approval of {} was revoked.", app_name(service, &client_id)),
         None => {
-            let past = Past::new(&service.ledger, &service.history).token(token_id, Until::Head).await;
-            let past = past.map_err(|error| PageError::audit(&context, error))?.ok_or_else(unknown)?;
-            let is_own =
-                past.account_id == Some(person.account.clone()) && past.user_id == Some(person.user.clone());
+            let past = Past::new(&service.ledger, &service.history).token(token_id, Until::Head).await?;
+            let past = past.ok_or_else(unknown)?;
+            let is_own = past.account_id.as_ref() == Some(&person.account)
+                && past.user_id.as_ref() == Some(&person.user);
             let client_id = past.client_id.filter(|_| is_own).ok_or_else(unknown)?;
-            format!("Your approval of {} had ended before.", app_name(&service, &client_id))
+            format!("Your approval of {} had ended before.", app_name(service, &client_id))
         }
     };
-    notice::back_with(&context, &service, &browser, &person, &said)
+    notice::back_with(&visit, person, &said)
 }
 
 /// The app whose token was revoked; none if the token is not the person's, or has ended.
 async fn revoke_own(
-    context: &Context,
-    service: &Service,
+    visit: &Visit,
     person: &SignedIn,
-    installation_id: InstallationId,
     token_id: TokenId,
 ) -> Result<Option<ClientId>, PageError> {
-    let facts = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
+    let (ledger, live) = (&visit.service.ledger, visit.service.ledger.live());
+    let Some(installation_id) = live.installation_of_token(&token_id) else { return Ok(None) };
+    let facts = live.installation(installation_id, ledger.recorded_now());
     let Some(facts) = facts.filter(|facts| facts.account_id == person.account) else { return Ok(None) };
     let command = RevokeToken {
         installation_id,
@@ -192,10 +149,7 @@ async fn revoke_own(
         reason: RevocationReason::User,
         note: None,
     };
-    let origin = context.origin(ActorKind::User, person.user.as_str());
-    let settled =
-        service.settle(&origin, &command).await.map_err(|error| PageError::ledger(context, error))?;
-    Ok(settled.ok().map(|_| facts.client_id))
+    Ok(visit.settle(person, &command).await?.ok().map(|_| facts.client_id))
 }
 
 fn app_name(service: &Service, client_id: &ClientId) -> String {

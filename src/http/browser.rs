@@ -2,34 +2,42 @@
 
 use std::fmt;
 use std::future::{Ready, ready};
+use std::pin::Pin;
 
 use actix_web::cookie::Cookie;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
+use grantbook_events::{ActorKind, Timestamp};
 
 use super::context::Context;
 use super::fault::Fault;
+use super::form::{Form, MalformedForm};
+use super::openapi::describe::Input;
 use super::problem::Problem;
 use super::reason::Reason;
+use super::service::Service;
 use crate::audit::AuditError;
+use crate::decisions::{Command, Refusal};
 use crate::identity::pending::SignIns;
-use crate::identity::session::{Session, SessionError, Sessions};
+use crate::identity::session::{self, SessionError, Sessions, SignedIn};
 use crate::identity::tickets::{SealError, Tickets};
 use crate::identity::{Onward, SignIn};
 use crate::ledger::LedgerError;
 use crate::pages::{ErrorPage, Forms, Template, WayOn, security_headers};
 use crate::secrets::CodeKey;
 
+/// Names the forms of the account pages for their CSRF token (K5).
+const ACCOUNT_FORMS: &str = "account/apps";
+
 /// What the handlers for people in a browser share.
 #[derive(Debug)]
 pub struct Browser {
-    /// How people sign in.
     pub sign_in: SignIn,
     /// The sign-ins that browsers have under way.
     pub sign_ins: SignIns,
-    /// Reads and writes who is signed in.
     pub sessions: Sessions,
     /// Signs the forms.
     pub tickets: Tickets,
@@ -37,18 +45,102 @@ pub struct Browser {
     pub code_key: CodeKey,
 }
 
-impl FromRequest for Session {
+/// A request of a person in a browser.
+pub struct Visit {
+    pub service: Data<Service>,
+    pub browser: Data<Browser>,
+    pub context: Context,
+    /// Who is signed in.
+    pub person: Option<SignedIn>,
+    pub now: Timestamp,
+    request: HttpRequest,
+}
+
+impl FromRequest for Visit {
     type Error = actix_web::Error;
     type Future = Ready<Result<Self, Self::Error>>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let browser = request.app_data::<web::Data<Browser>>();
-        ready(Ok(browser.map(|browser| browser.sessions.of(request.headers())).unwrap_or_default()))
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let service = Data::<Service>::from_request(request, payload).into_inner();
+        let browser = Data::<Browser>::from_request(request, payload).into_inner();
+        ready(service.and_then(|service| {
+            let (browser, now) = (browser?, service.ledger.now());
+            let session = browser.sessions.of(request.headers());
+            let person = session::signed_in(&session, now, service.session_lifetime);
+            let context = Context::of(request);
+            Ok(Self { service, browser, context, person, now, request: request.clone() })
+        }))
+    }
+}
+
+impl Input for Visit {}
+
+impl FromRequest for Form {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = String::from_request(request, payload);
+        Box::pin(async move { Ok(Self::parse(&body.await?).map_err(PageError::from)?) })
+    }
+}
+
+impl Input for Form {}
+
+impl Visit {
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    pub fn raw_query(&self) -> &str {
+        self.request.query_string()
+    }
+
+    pub fn query(&self) -> Result<Form, MalformedForm> {
+        Form::parse(self.raw_query())
+    }
+
+    /// The person, who was signed in when they got the form that comes back now.
+    pub fn signed_in(&self, page: &Onward) -> Result<&SignedIn, PageError> {
+        self.person.as_ref().ok_or_else(|| PageError::signed_out(page))
+    }
+
+    /// Proof that this server made a form of the account pages for this person.
+    pub fn csrf_token(&self, person: &SignedIn) -> String {
+        self.browser.tickets.csrf_token(&person.session_id, ACCOUNT_FORMS)
+    }
+
+    /// Whether a form of the account pages was made for this person. If not, nothing is done.
+    pub fn check_csrf_token(
+        &self,
+        person: &SignedIn,
+        form: &Form,
+        sentence: &'static str,
+    ) -> Result<(), PageError> {
+        let token = form.get("csrf").unwrap_or_default();
+        if self.browser.tickets.check_csrf_token(&person.session_id, ACCOUNT_FORMS, token) {
+            return Ok(());
+        }
+        Err(PageError::stale_form(sentence, &Onward::AccountApps))
+    }
+
+    /// Settles a command of a person.
+    pub async fn settle<C: Command>(
+        &self,
+        person: &SignedIn,
+        command: &C,
+    ) -> Result<Result<C::Answer, Refusal>, LedgerError> {
+        let origin = self.context.origin(ActorKind::User, person.user.as_str());
+        self.service.settle(&origin, command).await
+    }
+
+    pub fn page(&self, shown: &impl Template, forms: Forms) -> HttpResponse {
+        page(&self.context, StatusCode::OK, shown, forms)
     }
 }
 
 /// Renders a page with the headers that protect it.
-pub fn page(context: &Context, status: StatusCode, page: &impl Template, forms: Forms<'_>) -> HttpResponse {
+pub fn page(context: &Context, status: StatusCode, page: &impl Template, forms: Forms) -> HttpResponse {
     match page.render_with_values(&context.prefix) {
         Ok(html) => {
             let mut response = HttpResponse::build(status);
@@ -95,7 +187,7 @@ pub fn with_cookies(
     response
 }
 
-/// Why a person gets a page that says no.
+/// Why a person gets a page that says no. Middleware renders it, which knows the request.
 #[derive(Debug, Clone)]
 pub struct PageError {
     status: StatusCode,
@@ -103,64 +195,68 @@ pub struct PageError {
     sentence: String,
     hint: Option<&'static str>,
     ways_on: Vec<WayOn>,
-    context: Box<Context>,
-    /// What only the log is told.
+    /// For the log only.
     cause: Option<String>,
     /// Seconds to wait (RFC 9110 section 10.2.3).
     retry_after: Option<u8>,
 }
 
 impl PageError {
-    /// The same, with what only the log is told.
-    #[must_use]
-    pub fn because(self, cause: impl fmt::Display) -> Self {
-        Self { cause: Some(cause.to_string()), ..self }
-    }
-
-    /// The request is wrong.
-    pub fn bad_request(context: &Context, sentence: impl Into<String>) -> Self {
+    fn new(status: StatusCode, title: &'static str, sentence: impl Into<String>) -> Self {
         Self {
-            status: StatusCode::BAD_REQUEST,
-            title: "This request cannot be answered",
+            status,
+            title,
             sentence: as_sentence(sentence.into()),
-            hint: Some("Go back to where you came from and start again."),
+            hint: None,
             ways_on: Vec::new(),
-            context: Box::new(context.clone()),
             cause: None,
             retry_after: None,
         }
     }
 
+    /// The same, with a cause for the log only.
+    #[must_use]
+    pub fn because(self, cause: impl fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
+    }
+
+    /// The same, with one more link that leads on.
+    #[must_use]
+    pub fn going_on(mut self, text: impl Into<String>, href: String) -> Self {
+        self.ways_on.push(WayOn { text: text.into(), href });
+        self
+    }
+
+    #[must_use]
+    fn hinting(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+
+    /// The request is wrong.
+    pub fn bad_request(sentence: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "This request cannot be answered", sentence)
+            .hinting("Go back to where you came from and start again.")
+    }
+
     /// The person approved too often within a minute. The same form can be sent again later.
-    pub fn too_often(context: &Context, seconds: u8) -> Self {
-        Self {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            title: "You approved too often",
-            hint: Some("Wait a minute, then reload this page to send the form again."),
-            retry_after: Some(seconds),
-            ..Self::bad_request(
-                context,
-                "You approved too many times within a minute, so nothing was granted.",
-            )
-        }
+    pub fn too_often(seconds: u8) -> Self {
+        let sentence = "You approved too many times within a minute, so nothing was granted.";
+        let page = Self::new(StatusCode::TOO_MANY_REQUESTS, "You approved too often", sentence)
+            .hinting("Wait a minute, then reload this page to send the form again.");
+        Self { retry_after: Some(seconds), ..page }
     }
 
     /// There is no such page, or not by this method.
-    pub fn not_here(context: &Context, status: StatusCode) -> Self {
-        Self {
-            status,
-            title: "There is nothing here",
-            hint: None,
-            ..Self::bad_request(context, "This address leads to no page of this server.")
-        }
-        .going_on("See the apps on your account", Onward::AccountApps.location())
+    pub fn not_here(status: StatusCode) -> Self {
+        Self::new(status, "There is nothing here", "This address leads to no page of this server.")
+            .going_on("See the apps on your account", Onward::AccountApps.location())
     }
 
-    /// What a program would be told as this problem.
-    pub fn problem(context: &Context, problem: &Problem) -> Self {
+    /// What a program would get as this problem.
+    pub fn problem(problem: &Problem) -> Self {
         let status = problem.status_code();
         let (title, hint) = match status {
-            StatusCode::SERVICE_UNAVAILABLE => return Self::fault(context, Fault::Unavailable),
+            StatusCode::SERVICE_UNAVAILABLE => return Self::fault(Fault::Unavailable),
             StatusCode::PAYLOAD_TOO_LARGE => {
                 ("This form is too large", "Shorten what you typed and send it again.")
             }
@@ -171,104 +267,108 @@ impl PageError {
             StatusCode::REQUEST_TIMEOUT => ("This took too long", "Try again."),
             _ => ("This request cannot be answered", "Go back to where you came from and start again."),
         };
-        Self { status, title, hint: Some(hint), ..Self::bad_request(context, problem.detail.as_str()) }
+        Self::new(status, title, problem.detail.as_str()).hinting(hint)
     }
 
     /// The form is not one that this server made for this person, or not any more. The page it was on leads to
     /// another.
-    pub fn stale_form(context: &Context, sentence: impl Into<String>, page: &Onward) -> Self {
-        let title = "This form is no longer good";
-        Self { title, hint: None, ..Self::bad_request(context, sentence) }.going_on(
-            match page {
-                Onward::Authorize { .. } => "Go on to what the app asks for",
-                Onward::AccountApps => "Go on to the apps on your account",
-            },
-            page.location(),
-        )
+    pub fn stale_form(sentence: impl Into<String>, page: &Onward) -> Self {
+        let way_on = match page {
+            Onward::Authorize { .. } => "Go on to what the app asks for",
+            Onward::AccountApps => "Go on to the apps on your account",
+        };
+        Self::new(StatusCode::BAD_REQUEST, "This form is no longer good", sentence)
+            .going_on(way_on, page.location())
     }
 
     /// The sign-in is over. The page leads to another one and then back.
-    pub fn signed_out(context: &Context, page: &Onward) -> Self {
+    pub fn signed_out(page: &Onward) -> Self {
         let sentence = "Nothing was changed. Sign in, and you can go on where you were";
-        let title = "You are not signed in any more";
-        Self { title, hint: None, ..Self::bad_request(context, sentence) }
+        Self::new(StatusCode::BAD_REQUEST, "You are not signed in any more", sentence)
             .going_on("Sign in and go on", page.location())
     }
 
     /// Only an admin of the account may.
-    pub fn for_admins(context: &Context) -> Self {
+    pub fn for_admins() -> Self {
         let sentence = "Ask an admin to uninstall the app. What you approved yourself you can revoke";
-        let title = "Only an admin of the account can do this";
-        let status = StatusCode::FORBIDDEN;
-        Self { status, title, hint: None, ..Self::bad_request(context, sentence) }
+        Self::new(StatusCode::FORBIDDEN, "Only an admin of the account can do this", sentence)
             .going_on("Go on to the apps on your account", Onward::AccountApps.location())
     }
 
     /// Nobody was signed in. The link begins another sign-in.
-    pub fn not_signed_in(context: &Context, sentence: impl Into<String>, sign_in: String) -> Self {
-        let title = "You could not be signed in";
-        Self { title, hint: None, ..Self::bad_request(context, sentence) }.going_on("Sign in again", sign_in)
-    }
-
-    /// This page with one more link that leads on.
-    #[must_use]
-    pub fn going_on(self, text: &str, href: String) -> Self {
-        self.leading_on([WayOn { text: text.to_owned(), href }])
+    pub fn not_signed_in(sentence: impl Into<String>, sign_in: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "You could not be signed in", sentence)
+            .going_on("Sign in again", sign_in)
     }
 
     /// The form was answered before.
-    pub fn answered_before(context: &Context, sentence: impl Into<String>) -> Self {
-        Self { title: "You have answered this already", hint: None, ..Self::bad_request(context, sentence) }
-    }
-
-    /// This page with links that lead on.
-    #[must_use]
-    pub fn leading_on(mut self, ways: impl IntoIterator<Item = WayOn>) -> Self {
-        self.ways_on.extend(ways);
-        self
+    pub fn answered_before(sentence: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "You have answered this already", sentence)
     }
 
     /// Something broke.
-    pub fn fault(context: &Context, fault: Fault) -> Self {
-        Self {
-            status: fault.status(),
-            title: "This does not work right now",
-            sentence: match fault {
-                Fault::Unavailable => "Nothing was changed.".to_owned(),
-                Fault::OutcomeUnknown => "It is not known whether this happened.".to_owned(),
-                Fault::Broken => "Something in grantbook is broken.".to_owned(),
-            },
-            hint: Some("Try again in a minute."),
-            ways_on: Vec::new(),
-            context: Box::new(context.clone()),
-            cause: None,
-            retry_after: (fault.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+    fn fault(fault: Fault) -> Self {
+        let sentence = match fault {
+            Fault::Unavailable => "Nothing was changed.",
+            Fault::OutcomeUnknown => "It is not known whether this happened.",
+            Fault::Broken => "Something in grantbook is broken.",
+        };
+        let page = Self::new(fault.status(), "This does not work right now", sentence)
+            .hinting("Try again in a minute.");
+        Self { retry_after: (fault.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1), ..page }
+    }
+
+    /// The page, as an answer to this request.
+    pub fn page(&self, context: &Context) -> HttpResponse {
+        let shown = ErrorPage {
+            status: self.status.as_u16(),
+            title: self.title.to_owned(),
+            sentence: self.sentence.clone(),
+            hint: self.hint.map(str::to_owned),
+            ways_on: self.ways_on.clone(),
+            request_id: context.request_id.to_string(),
+        };
+        let mut response = page(context, self.status, &shown, Forms::Here);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
+        Reason::new(&self.sentence).because(self.cause.as_deref()).put_on(&mut response);
+        response
     }
+}
 
-    /// The ledger could not settle it.
-    pub fn ledger(context: &Context, error: LedgerError) -> Self {
-        Self::fault(context, Fault::of(&error)).because(error)
+impl From<LedgerError> for PageError {
+    fn from(error: LedgerError) -> Self {
+        Self::fault(Fault::of(&error)).because(error)
     }
+}
 
-    /// The history could not be asked.
-    pub fn audit(context: &Context, error: AuditError) -> Self {
+impl From<AuditError> for PageError {
+    fn from(error: AuditError) -> Self {
         match error {
-            AuditError::Ledger(error) => Self::ledger(context, error),
+            AuditError::Ledger(error) => error.into(),
             AuditError::History(_) | AuditError::NotYet(_) | AuditError::Backwards { .. } => {
-                Self::fault(context, Fault::Unavailable).because(error)
+                Self::fault(Fault::Unavailable).because(error)
             }
         }
     }
+}
 
-    /// The session could not be written.
-    pub fn session(context: &Context, error: &SessionError) -> Self {
-        Self::fault(context, Fault::Broken).because(format_args!("the session cannot be written: {error}"))
+impl From<SessionError> for PageError {
+    fn from(error: SessionError) -> Self {
+        Self::fault(Fault::Broken).because(error)
     }
+}
 
-    /// A form could not be signed.
-    pub fn seal(context: &Context, error: &SealError) -> Self {
-        Self::fault(context, Fault::Broken).because(format_args!("the form cannot be signed: {error}"))
+impl From<SealError> for PageError {
+    fn from(error: SealError) -> Self {
+        Self::fault(Fault::Broken).because(error)
+    }
+}
+
+impl From<MalformedForm> for PageError {
+    fn from(error: MalformedForm) -> Self {
+        Self::bad_request(error.to_string())
     }
 }
 
@@ -295,23 +395,6 @@ impl fmt::Display for PageError {
 impl ResponseError for PageError {
     fn status_code(&self) -> StatusCode {
         self.status
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let shown = ErrorPage {
-            status: self.status.as_u16(),
-            title: self.title.to_owned(),
-            sentence: self.sentence.clone(),
-            hint: self.hint.map(str::to_owned),
-            ways_on: self.ways_on.clone(),
-            request_id: self.context.request_id.to_string(),
-        };
-        let mut response = page(&self.context, self.status, &shown, Forms::Here);
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
-        }
-        Reason::new(&self.sentence).because(self.cause.as_deref()).put_on(&mut response);
-        response
     }
 }
 

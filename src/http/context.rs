@@ -1,6 +1,7 @@
 //! The request's own name, in its logs, in the events it causes and in its reply.
 
 use std::future::{Ready, ready};
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use actix_web::dev::Payload;
@@ -17,14 +18,25 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// The longest request id taken from a caller, in characters.
 const REQUEST_ID_MAX: usize = 64;
 
-/// The request's name. Taken from the caller (a proxy, usually) if it sent a plain one, else minted.
+/// What is known of a request from its start. One allocation, because each token check makes one.
 #[derive(Debug, Clone)]
-pub struct Context {
-    /// The request's name.
+pub struct Context(Arc<Known>);
+
+#[derive(Debug)]
+pub struct Known {
+    /// The request's name. Taken from the caller (a proxy, usually) if it sent a plain one, else minted.
     pub request_id: RequestId,
     /// Where our own paths begin for the browser that asks.
     pub prefix: Prefix,
-    caller: Arc<OnceLock<Caller>>,
+    caller: OnceLock<Caller>,
+}
+
+impl Deref for Context {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.0
+    }
 }
 
 /// Who asks, for the log.
@@ -65,11 +77,11 @@ impl Context {
         };
         let request_id = sent.filter(plain).and_then(|text| text.parse().ok());
         let prefix = request.app_data::<web::Data<Prefix>>().map(|prefix| (***prefix).clone());
-        Self {
+        Self(Arc::new(Known {
             request_id: request_id.unwrap_or_else(secrets::new_request_id),
             prefix: prefix.unwrap_or_default(),
-            caller: Arc::default(),
-        }
+            caller: OnceLock::new(),
+        }))
     }
 
     /// Who asks, through this request.

@@ -5,13 +5,15 @@
 //! All these take what they need from the request itself and nothing from cookies, so any origin may, and never
 //! with credentials. Everything else is for pages of this server, or for programs.
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse};
+
+use super::limits::guard;
 
 /// The paths, as the route table spells them, and what they take.
 const OPEN: &[(&str, &str)] = &[
@@ -31,27 +33,21 @@ const PREFLIGHT: [(HeaderName, &str); 2] = [
 ];
 
 /// What a path takes that pages of other origins may call.
-fn opened(request: &HttpRequest) -> Option<&'static str> {
-    let pattern = request.match_pattern()?;
-    OPEN.iter().find(|(path, _)| *path == pattern).map(|&(_, methods)| methods)
+fn opened(path: &str) -> Option<&'static str> {
+    OPEN.iter().find(|(open, _)| *open == path).map(|&(_, methods)| methods)
 }
 
 /// Whether pages of other origins may call a path of the table.
 pub(super) fn is_open(path: &str) -> bool {
-    OPEN.iter().any(|(open, _)| *open == path)
+    opened(path).is_some()
 }
 
-/// Middleware around everything that may refuse a request, since a page has to see why.
-///
-/// # Errors
-/// Those of the services within, with the headers added.
-pub async fn answer(
+/// Around everything that may refuse a request, since a page has to see why.
+pub(super) async fn answer(
     request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
-    let Some(methods) = opened(request.request()) else {
-        return Ok(next.call(request).await?.map_into_left_body());
-    };
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
+    let Some(methods) = opened(request.path()) else { return guard(request, next).await };
     if request.method() == Method::OPTIONS {
         let mut response = HttpResponse::NoContent();
         response.insert_header((header::ALLOW, methods));
@@ -59,12 +55,12 @@ pub async fn answer(
         let mut response = response.finish();
         insert(response.headers_mut(), PREFLIGHT);
         insert(response.headers_mut(), ANSWER);
-        return Ok(request.into_response(response).map_into_right_body());
+        return Ok(request.into_response(response));
     }
-    match next.call(request).await {
+    match guard(request, next).await {
         Ok(mut response) => {
             insert(response.headers_mut(), ANSWER);
-            Ok(response.map_into_left_body())
+            Ok(response)
         }
         Err(error) => {
             let mut response = error.error_response();

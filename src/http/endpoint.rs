@@ -141,8 +141,7 @@ pub(super) fn wants_a_page(headers: &HeaderMap) -> bool {
 fn refused(request: &HttpRequest, status: StatusCode, code: &'static str, detail: String) -> HttpResponse {
     use actix_web::ResponseError as _;
     if wants_a_page(request.headers()) {
-        let context = Context::of(request);
-        return PageError::not_here(&context, status).error_response();
+        return PageError::not_here(status).page(&Context::of(request));
     }
     Problem::new(status, code, detail).error_response()
 }

@@ -1,26 +1,16 @@
 //! `/`: what a person finds who only typed the address.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
-use super::browser::page;
-use super::context::Context;
+use super::browser::Visit;
 use super::endpoint::{no_such_path, wants_a_page};
-use super::service::Service;
-use crate::identity::session::{self, Session};
 use crate::pages::{Forms, HomePage};
 
 /// `GET /`; for programs there is nothing here.
-pub async fn home(
-    request: HttpRequest,
-    context: Context,
-    service: web::Data<Service>,
-    session: Session,
-) -> HttpResponse {
+pub async fn home(request: HttpRequest, visit: Visit) -> HttpResponse {
     if !wants_a_page(request.headers()) {
         return no_such_path(request).await;
     }
-    let person = session::signed_in(&session, service.ledger.now(), service.session_lifetime);
-    let shown = HomePage { user: person.map(|person| person.user_in_words()) };
-    page(&context, StatusCode::OK, &shown, Forms::Here)
+    let user = visit.person.as_ref().map(|person| person.user_in_words());
+    visit.page(&HomePage { user }, Forms::Here)
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, ResponseError as _, web};
 
 use super::browser::PageError;
 use super::context::Context;
@@ -31,12 +32,13 @@ pub struct RequestLimits {
 }
 
 /// Passes a request on, or says why not.
-pub async fn guard(
-    limits: web::Data<RequestLimits>,
-    service: web::Data<Service>,
+pub(super) async fn guard(
     mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody, BoxBody>>, actix_web::Error> {
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
+    let limits = request.app_data::<web::Data<RequestLimits>>().cloned();
+    let service = request.app_data::<web::Data<Service>>().cloned();
+    let (Some(limits), Some(service)) = (limits, service) else { return next.call(request).await };
     let unread = Unread::of(&mut request);
     let refused = match too_much(&limits, &service, &request) {
         None => node::catch_up(&service, request.request()).await,
@@ -45,30 +47,30 @@ pub async fn guard(
     // A person, if one reads the answer, and the request's name for them.
     let person = has_a_page(request.path()) && wants_a_page(request.headers());
     let person = person.then(|| Context::of(request.request()));
-    let refusal = |problem: Problem| -> actix_web::Error {
-        match &person {
-            Some(context) => PageError::problem(context, &problem).into(),
-            None => problem.into(),
-        }
+    let refusal = |problem: Problem| match &person {
+        Some(context) => PageError::problem(&problem).page(context),
+        None => problem.error_response(),
     };
     if let Some(problem) = refused {
-        let refused = request.into_response(refusal(problem).error_response());
-        return Ok(unread.held_by(refused).map_body(|_, body| EitherBody::right(BoxBody::new(body))));
+        return Ok(unread.held_by(request.into_response(refusal(problem))));
     }
-    let answer = tokio::time::timeout(limits.within, next.call(request)).await.unwrap_or_else(|_| {
+    let answer = tokio::time::timeout(limits.within, next.call(request)).await;
+    let Ok(answer) = answer else {
         let detail = format!("the request was not complete within {} s", limits.within.as_secs());
-        Err(refusal(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)))
-    });
-    match answer {
-        Ok(response) => match refused_by_actix(response.response()) {
-            None => Ok(unread.held_by(response)),
-            Some(problem) => {
-                let refused = response.into_response(refusal(problem).error_response());
-                Ok(unread.held_by(refused).map_body(|_, body| EitherBody::right(BoxBody::new(body))))
-            }
-        },
-        Err(error) => Err(unread.held_by_error(error)),
-    }
+        let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail);
+        let refused = InternalError::from_response(problem.clone(), refusal(problem));
+        return Err(unread.held_by_error(refused.into()));
+    };
+    let response = answer.map_err(|error| unread.clone().held_by_error(error))?;
+    let page = response.response().error().and_then(actix_web::Error::as_error::<PageError>);
+    let refused = match page {
+        Some(page) => Some(page.page(&Context::of(response.request()))),
+        None => refused_by_actix(response.response()).map(refusal),
+    };
+    Ok(unread.held_by(match refused {
+        Some(refused) => response.into_response(refused),
+        None => response,
+    }))
 }
 
 /// What actix refuses by itself, such as a body that is too large, in its own plain text.

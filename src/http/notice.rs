@@ -7,12 +7,8 @@
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use grantbook_events::Timestamp;
 
-use super::browser::{Browser, PageError, see_other};
-use super::context::Context;
-use super::form::Form;
-use super::service::Service;
+use super::browser::{PageError, Visit, see_other};
 use crate::identity::Onward;
 use crate::identity::session::SignedIn;
 
@@ -22,21 +18,14 @@ const NOTICE: &str = "account/notice";
 const SHOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Leads back to the account page, which says this.
-pub(super) fn back_with(
-    context: &Context,
-    service: &Service,
-    browser: &Browser,
-    person: &SignedIn,
-    sentence: &str,
-) -> Result<HttpResponse, PageError> {
-    let until = service.ledger.now().plus(SHOWN_FOR);
-    let sealed = browser.tickets.seal(NOTICE, &person.session_id, &sentence, until);
-    let sealed = sealed.map_err(|error| PageError::seal(context, &error))?;
+pub(super) fn back_with(visit: &Visit, person: &SignedIn, sentence: &str) -> Result<HttpResponse, PageError> {
+    let until = visit.now.plus(SHOWN_FOR);
+    let sealed = visit.browser.tickets.seal(NOTICE, &person.session_id, &sentence, until)?;
     Ok(see_other(&format!("{}?notice={sealed}", Onward::AccountApps.location())))
 }
 
-/// What a page with this query says; nothing if the sentence is not one of ours, or old.
-pub(super) fn read(browser: &Browser, person: &SignedIn, query: &str, now: Timestamp) -> Option<String> {
-    let form = Form::parse(query).ok()?;
-    browser.tickets.open(NOTICE, &person.session_id, form.get("notice")?, now).ok()
+/// What the page that is asked for says; nothing if the sentence is not one of ours, or old.
+pub(super) fn read(visit: &Visit, person: &SignedIn) -> Option<String> {
+    let query = visit.query().ok()?;
+    visit.browser.tickets.open(NOTICE, &person.session_id, query.get("notice")?, visit.now).ok()
 }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
@@ -14,6 +14,7 @@ use actix_web::middleware::Next;
 use actix_web::web;
 
 use super::context::{Caller, Context, REQUEST_ID_HEADER};
+use super::cors;
 use super::endpoint::{Matched, method_name};
 use super::reason::Reason;
 use crate::telemetry::Metrics;
@@ -25,21 +26,19 @@ const READING_POSTS: &[&str] = &["/oauth/introspect"];
 /// Asked every few seconds, and its refusal is news to nobody but who asks.
 const READINESS: &str = "/readyz";
 
-/// Middleware, outermost: names the request in its reply, measures it and logs it.
+/// Middleware: names the request in its reply, measures it and logs it. What else every request passes is called from
+/// here as plain functions, because each middleware of its own costs several allocations a request.
 ///
 /// It is on the way of every token check, so it formats nothing unless the line is wanted.
-///
-/// # Errors
-/// Those of the services within, which are measured and passed on.
-pub async fn observe<B: MessageBody>(
+pub async fn observe(
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, actix_web::Error> {
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
     let started = Instant::now();
     let method = method_name(request.method());
     let metrics = request.app_data::<web::Data<Metrics>>().cloned();
     let context = Context::of(request.request());
-    let answer = next.call(request).await;
+    let answer = cors::answer(request, next).await;
     let (status, route, reason) = match &answer {
         Ok(response) => {
             let request = response.request();

@@ -108,10 +108,18 @@ impl FromRequest for Operator {
 
 impl Input for Operator {}
 
-/// The key that a request came with, and what it may do.
-pub(super) fn key_of(request: &HttpRequest, service: &Service) -> Result<(KeyName, Role), Problem> {
+fn key_of(request: &HttpRequest, service: &Service) -> Result<(KeyName, Role), Problem> {
     let presented =
         bearer(request).ok_or_else(|| unauthorized("send an operator key: Authorization: Bearer gbk_…"))?;
+    accepted(request, service, presented)
+}
+
+/// The name of a key that a request came with, and what it may do.
+pub(super) fn accepted(
+    request: &HttpRequest,
+    service: &Service,
+    presented: &str,
+) -> Result<(KeyName, Role), Problem> {
     let (key, role) = find_key(service, &secrets::digest(presented)).ok_or_else(unknown_key)?;
     Context::of(request).is_from(Caller::Operator(key.clone()));
     Ok((key, role))

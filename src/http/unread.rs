@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
@@ -40,15 +40,10 @@ impl Unread {
     }
 
     /// An answer that holds the body until it is sent.
-    pub(super) fn held_by<B: MessageBody + 'static>(
-        self,
-        response: ServiceResponse<B>,
-    ) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    pub(super) fn held_by(self, response: ServiceResponse) -> ServiceResponse {
         match self.0 {
-            None => response.map_into_left_body(),
-            Some(unread) => response
-                .map_body(|_, answer| BoxBody::new(Holding { answer: BoxBody::new(answer), _unread: unread }))
-                .map_into_right_body(),
+            None => response,
+            Some(unread) => response.map_body(|_, answer| BoxBody::new(Holding { answer, _unread: unread })),
         }
     }
 

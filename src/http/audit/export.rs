@@ -16,7 +16,7 @@ use grantbook_events::Position;
 use grantbook_projections::history::HistoryRow;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::rows::{CSV_HEADER, csv_line, csv_of, ndjson};
+use super::rows::{csv_header, csv_line, csv_of, ndjson};
 use crate::audit::{Filter, History, HistoryError, Order};
 use crate::connections::Open;
 use crate::http::problem::Problem;
@@ -141,7 +141,7 @@ impl Export {
         match self.lines {
             Lines::Ndjson => ndjson(rows),
             Lines::Csv => {
-                let header = is_first.then(|| CSV_HEADER.map(str::to_owned));
+                let header = is_first.then(csv_header);
                 csv_of(header.into_iter().chain(rows.iter().map(csv_line)))
             }
         }

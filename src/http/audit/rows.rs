@@ -1,6 +1,6 @@
 //! Rows of history as JSON and as CSV. Knows: columns. Must not know: which rows are wanted.
 
-use grantbook_events::{ActorKind, UserId};
+use grantbook_events::ActorKind;
 use grantbook_projections::history::HistoryRow;
 
 use crate::audit::ShownRow;
@@ -15,31 +15,58 @@ pub(super) fn ndjson(rows: &[HistoryRow]) -> Result<Vec<u8>, std::io::Error> {
     Ok(text)
 }
 
-/// How many fields a line of CSV has.
-const COLUMNS: usize = 16;
-
-/// The first line of CSV.
-pub(super) const CSV_HEADER: [&str; COLUMNS] = [
-    "position",
-    "recorded_at",
-    "type",
-    "event_id",
-    "stream",
-    "revision",
-    "client_id",
-    "account_id",
-    "user_id",
-    "installation_id",
-    "token_ids",
-    "actor_kind",
-    "actor_id",
-    "reason",
-    "request_id",
-    "token_users",
+/// The columns of CSV: their names, and what a row has there.
+const COLUMNS: [(&str, fn(&HistoryRow) -> String); 16] = [
+    ("position", |row| row.position.to_string()),
+    ("recorded_at", |row| row.recorded_at.to_string()),
+    ("type", |row| row.event_type.to_string()),
+    ("event_id", |row| row.event_id.to_string()),
+    ("stream", |row| row.stream.to_string()),
+    ("revision", |row| row.revision.to_string()),
+    ("client_id", |row| text(row.client_id.as_ref())),
+    ("account_id", |row| text(row.account_id.as_ref())),
+    ("user_id", |row| text(row.user_id.as_ref())),
+    ("installation_id", |row| text(row.installation_id.as_ref())),
+    ("token_ids", |row| list(&row.token_ids)),
+    ("actor_kind", |row| row.actor.as_ref().map(|actor| kind(actor.kind)).unwrap_or_default().to_owned()),
+    ("actor_id", |row| row.actor.as_ref().map(|actor| actor.id.clone()).unwrap_or_default()),
+    ("reason", |row| text(row.reason.as_ref())),
+    ("request_id", |row| text(row.request_id.as_ref())),
+    ("token_users", |row| list(&row.token_users)),
 ];
 
+fn text<T: ToString>(value: Option<&T>) -> String {
+    value.map(T::to_string).unwrap_or_default()
+}
+
+fn list<T: ToString>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn kind(kind: ActorKind) -> &'static str {
+    match kind {
+        ActorKind::User => "user",
+        ActorKind::App => "app",
+        ActorKind::Operator => "operator",
+        ActorKind::System => "system",
+    }
+}
+
+/// The first line of CSV.
+pub(super) fn csv_header() -> Line {
+    COLUMNS.map(|(name, _)| name.to_owned())
+}
+
+/// A row as a line of CSV.
+pub(super) fn csv_line(row: &HistoryRow) -> Line {
+    COLUMNS.map(|(_, field)| field(row))
+}
+
+/// The fields of a line.
+type Line = [String; COLUMNS.len()];
+
 /// Lines of CSV (RFC 4180). A field that a spreadsheet would take for a formula begins with an apostrophe.
-pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; COLUMNS]>) -> Result<Vec<u8>, std::io::Error> {
+pub(super) fn csv_of(lines: impl IntoIterator<Item = Line>) -> Result<Vec<u8>, std::io::Error> {
     // Quotes keep a field whole also where a comma is not what separates fields.
     let mut writer = csv::WriterBuilder::new()
         .quote_style(csv::QuoteStyle::Always)
@@ -49,39 +76,6 @@ pub(super) fn csv_of(lines: impl IntoIterator<Item = [String; COLUMNS]>) -> Resu
         writer.write_record(line.map(harmless))?;
     }
     writer.into_inner().map_err(csv::IntoInnerError::into_error)
-}
-
-/// A row as the fields of a line.
-pub(super) fn csv_line(row: &HistoryRow) -> [String; COLUMNS] {
-    fn text<T: ToString>(value: Option<&T>) -> String {
-        value.map(T::to_string).unwrap_or_default()
-    }
-    let kind = row.actor.as_ref().map(|actor| match actor.kind {
-        ActorKind::User => "user",
-        ActorKind::App => "app",
-        ActorKind::Operator => "operator",
-        ActorKind::System => "system",
-    });
-    let tokens: Vec<String> = row.token_ids.iter().map(ToString::to_string).collect();
-    let users: Vec<&str> = row.token_users.iter().map(UserId::as_str).collect();
-    [
-        row.position.to_string(),
-        row.recorded_at.to_string(),
-        row.event_type.clone(),
-        row.event_id.to_string(),
-        row.stream.to_string(),
-        row.revision.to_string(),
-        text(row.client_id.as_ref()),
-        text(row.account_id.as_ref()),
-        text(row.user_id.as_ref()),
-        text(row.installation_id.as_ref()),
-        tokens.join(" "),
-        kind.unwrap_or_default().to_owned(),
-        row.actor.as_ref().map(|actor| actor.id.clone()).unwrap_or_default(),
-        row.reason.clone().unwrap_or_default(),
-        text(row.request_id.as_ref()),
-        users.join(" "),
-    ]
 }
 
 /// Account ids, user ids and reasons are words of strangers: `=1+1` must stay what it says, also behind
@@ -101,7 +95,7 @@ mod tests {
     #[test]
     fn what_a_spreadsheet_would_run_is_text_and_what_csv_would_split_is_whole() {
         let line = |field: &str| {
-            let mut line = [const { String::new() }; COLUMNS];
+            let mut line = [const { String::new() }; COLUMNS.len()];
             line[0] = field.to_owned();
             let bytes = csv_of([line]).unwrap();
             String::from_utf8(bytes).unwrap()

@@ -3,9 +3,9 @@
 use actix_web::web::{Data, Path, Query};
 use grantbook_events::{
     AccountId, ClientId, InstallationId, Recorded, ShownEvent, StreamKind, Timestamp, TokenId,
-    UninstallReason, UserId,
+    UninstallReason,
 };
-use grantbook_projections::live::{InstallationFacts, Live, TokenFacts};
+use grantbook_projections::live::{InstallationFacts, Live};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::openapi::{RefOr, Schema};
@@ -13,7 +13,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::Note;
 use super::paging::{Cursor, Limit, Page, Paging};
-use crate::audit::{Moment, Past};
+use crate::audit::{Moment, Past, TokenThen};
 use crate::decisions::UninstallApp;
 use crate::http::operator::Operator;
 use crate::http::problem::Problem;
@@ -88,22 +88,9 @@ pub struct InstallationWithTokensJson {
     #[serde(flatten)]
     installation: InstallationJson,
     /// The valid tokens, oldest first; never the tokens themselves.
-    tokens: Vec<TokenJson>,
+    tokens: Vec<TokenThen>,
     /// The tokens that do not count while the app is suspended, and will once it is resumed; oldest first.
-    dormant: Vec<TokenJson>,
-}
-
-/// A token, by its name.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TokenJson {
-    token_id: TokenId,
-    /// Who approved, as the host platform names them.
-    user_id: UserId,
-    /// Canonical names of its scopes.
-    scopes: Vec<String>,
-    issued_at: Timestamp,
-    /// From when on it is refused; null never.
-    expires_at: Option<Timestamp>,
+    dormant: Vec<TokenThen>,
 }
 
 /// What an uninstall ended.
@@ -165,18 +152,6 @@ impl InstallationJson {
     }
 }
 
-impl From<&TokenFacts> for TokenJson {
-    fn from(token: &TokenFacts) -> Self {
-        Self {
-            token_id: token.token_id,
-            user_id: token.user_id.clone(),
-            scopes: token.scopes.to_vec(),
-            issued_at: token.issued_at,
-            expires_at: token.expires_at,
-        }
-    }
-}
-
 pub async fn list(service: Data<Service>, which: Query<Which>) -> Answer<Page<InstallationJson>> {
     let (live, now) = (service.ledger.live(), service.ledger.recorded_now());
     let paging = Paging { cursor: which.cursor, limit: which.limit };
@@ -214,8 +189,8 @@ pub async fn read(service: Data<Service>, id: Path<InstallationId>) -> Answer<In
     };
     Ok(Reply(InstallationWithTokensJson {
         installation: InstallationJson::new(&facts, &live),
-        tokens: facts.tokens.iter().map(TokenJson::from).collect(),
-        dormant: facts.dormant.iter().map(TokenJson::from).collect(),
+        tokens: facts.tokens.iter().map(TokenThen::from).collect(),
+        dormant: facts.dormant.iter().map(TokenThen::from).collect(),
     }))
 }
 

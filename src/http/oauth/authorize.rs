@@ -3,10 +3,10 @@
 use std::future::{Ready, ready};
 use std::time::Duration;
 
-use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
-use grantbook_events::{AccountId, ActorKind, ClientId, GrantId, InstallationId, UserId};
+use actix_web::web::Payload;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, dev};
+use grantbook_events::{AccountId, ClientId, GrantId, InstallationId, UserId};
 use grantbook_projections::RegisteredApp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::decisions::authorization_request::{
     AuthorizationRequest, Parameters, RedirectTarget, RequestError, check_request, redirect_target,
 };
 use crate::decisions::{GrantAccess, Refusal};
-use crate::http::browser::{Browser, PageError, page, see_other};
+use crate::http::browser::{PageError, Visit, see_other};
 use crate::http::context::{Caller, Context};
 use crate::http::form::{Form, MalformedForm};
 use crate::http::oauth::approvals::TooOften;
@@ -27,11 +27,11 @@ use crate::http::reason::Reason;
 use crate::http::service::Service;
 use crate::http::sign_in;
 use crate::http::whole_body::{self, BodyError};
-use crate::identity::session::{Session, SignedIn};
+use crate::identity::Onward;
+use crate::identity::session::SignedIn;
 use crate::identity::tickets::{self, TicketError};
-use crate::identity::{Onward, session};
-use crate::pages::{ConsentPage, Forms, ScopeLine, WayOn, web_page};
-use crate::secrets::{self, PlainSecret};
+use crate::pages::{ConsentPage, Forms, ScopeLine, web_page};
+use crate::secrets;
 
 /// How long a consent form can be sent. Shorter than grants are remembered, so that a form sent twice is
 /// always noticed.
@@ -60,7 +60,7 @@ impl FromRequest for RawQuery {
     type Error = PageError;
     type Future = Ready<Result<Self, PageError>>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
         ready(Ok(Self(request.query_string().to_owned())))
     }
 }
@@ -99,107 +99,88 @@ enum Checked {
 }
 
 /// `GET /oauth/authorize`
-pub async fn ask(
-    RawQuery(query): RawQuery,
-    context: Context,
-    service: web::Data<Service>,
-    browser: web::Data<Browser>,
-    session: Session,
-) -> Result<HttpResponse, PageError> {
-    let checked = check(&service, &context, &query).await?;
+pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse, PageError> {
+    let service = &visit.service;
+    let checked = check(service, &visit.context, &query).await?;
     // Nothing redirects to an app before the person is known, or this endpoint would be a way to send
     // strangers anywhere an app likes (A7).
-    let now = service.ledger.now();
-    let Some(person) = session::signed_in(&session, now, service.session_lifetime) else {
+    let Some(person) = &visit.person else {
         let onward = Onward::authorize(&query);
-        let onward = onward.map_err(|_| PageError::bad_request(&context, "This request is too long."))?;
+        let onward = onward.map_err(|_| PageError::bad_request("This request is too long."))?;
         return Ok(see_other(&sign_in::path(&onward)));
     };
     let wanted = match checked {
         Checked::Good(wanted) => wanted,
-        Checked::Bad(target, error) => return Ok(refuse(&service, &target, &error)),
+        Checked::Bad(target, error) => return Ok(refuse(service, &target, &error)),
     };
     let ticket = ConsentTicket {
-        grant_id: secrets::new_grant_id(now),
+        grant_id: secrets::new_grant_id(visit.now),
         query: query.clone(),
         user: person.user.clone(),
         account: person.account.clone(),
     };
-    let ticket = browser.tickets.seal(CONSENT, &person.session_id, &ticket, now.plus(FORM_LIFETIME));
-    let ticket = ticket.map_err(|error| PageError::seal(&context, &error))?;
-    let shown = consent_page(&service, wanted, &person, ticket, &query);
-    Ok(page(&context, StatusCode::OK, &shown, Forms::LeaveForAnywhere))
+    let until = visit.now.plus(FORM_LIFETIME);
+    let ticket = visit.browser.tickets.seal(CONSENT, &person.session_id, &ticket, until)?;
+    Ok(visit.page(&consent_page(service, wanted, person, ticket, &query), Forms::LeaveForAnywhere))
 }
 
 /// `POST /oauth/authorize`: the person's decision.
-pub async fn decide(
-    context: Context,
-    service: web::Data<Service>,
-    browser: web::Data<Browser>,
-    session: Session,
-    payload: web::Payload,
-) -> Result<HttpResponse, PageError> {
-    let body = read_form(&context, payload).await?;
-    let form = Form::parse(&body).map_err(|error| PageError::bad_request(&context, error.to_string()))?;
+pub async fn decide(visit: Visit, payload: Payload) -> Result<HttpResponse, PageError> {
+    let (service, browser) = (&visit.service, &visit.browser);
+    let form = Form::parse(&read_form(payload).await?)?;
     let ticket = form.get("ticket").unwrap_or_default();
     // Even if it is old or was made for somebody else, what it asked can be asked again.
     let made_for = browser.tickets.made_for::<ConsentTicket>(CONSENT, ticket);
     let page =
         made_for.and_then(|ticket| Onward::authorize(&ticket.query).ok()).unwrap_or(Onward::AccountApps);
-    let stale = |sentence: &str| PageError::stale_form(&context, sentence, &page);
-    let now = service.ledger.now();
-    let person = session::signed_in(&session, now, service.session_lifetime)
-        .ok_or_else(|| PageError::signed_out(&context, &page))?;
-    let opened = browser.tickets.open(CONSENT, &person.session_id, ticket, now);
+    let stale = |sentence: &str| PageError::stale_form(sentence, &page);
+    let person = visit.signed_in(&page)?;
+    let opened = browser.tickets.open(CONSENT, &person.session_id, ticket, visit.now);
     let ticket: ConsentTicket = opened.map_err(|error| match error {
         TicketError::Expired => stale("It was open for too long, so nothing was decided."),
         TicketError::Malformed | TicketError::WrongSession => {
             stale("It was not made for your sign-in in this browser, so nothing was decided.")
         }
     })?;
-    if (&ticket.user, &ticket.account) != (&person.user, &person.account) {
+    if !person.is(&ticket.user, &ticket.account) {
         return Err(stale("It was made for somebody else, so nothing was decided."));
     }
-    let wanted = match check(&service, &context, &ticket.query).await? {
+    let wanted = match check(service, &visit.context, &ticket.query).await? {
         Checked::Good(wanted) => wanted,
-        Checked::Bad(target, error) => return Ok(refuse(&service, &target, &error)),
+        Checked::Bad(target, error) => return Ok(refuse(service, &target, &error)),
     };
     match form.get("decision") {
-        Some("approve") => {
-            let installation = InstallationId::of(&wanted.app.client_id, &ticket.account);
-            let code = browser.code_key.code(installation, ticket.grant_id, &person.session_id);
-            approve(&context, &service, wanted, ticket, &code).await
-        }
-        Some("deny") => Ok(refused(&service, &wanted.target, "access_denied", "the user said no")),
-        Some(_) | None => Err(PageError::bad_request(&context, "The form must say approve or deny.")),
+        Some("approve") => approve(&visit, person, wanted, ticket).await,
+        Some("deny") => Ok(refused(service, &wanted.target, "access_denied", "the user said no")),
+        Some(_) | None => Err(PageError::bad_request("The form must say approve or deny.")),
     }
 }
 
 /// The form that came back. Its size is of our making and the app's: `limits.body` is for what others send.
-async fn read_form(context: &Context, payload: web::Payload) -> Result<String, PageError> {
-    let refused = |sentence: String| PageError::bad_request(context, sentence);
+async fn read_form(payload: Payload) -> Result<String, PageError> {
     let body = whole_body::read(payload, FORM_MAX_BYTES).await.map_err(|error| match error {
         BodyError::TooLarge => {
             let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string());
-            PageError::problem(context, &problem)
+            PageError::problem(&problem)
         }
-        BodyError::Incomplete => refused(error.to_string()),
+        BodyError::Incomplete => PageError::bad_request(error.to_string()),
     })?;
-    String::from_utf8(body.into()).map_err(|_| refused(MalformedForm.to_string()))
+    String::from_utf8(body.into()).map_err(|_| MalformedForm.into())
 }
 
 async fn approve(
-    context: &Context,
-    service: &Service,
+    visit: &Visit,
+    person: &SignedIn,
     wanted: AuthorizationRequest,
     ticket: ConsentTicket,
-    code: &PlainSecret,
 ) -> Result<HttpResponse, PageError> {
+    let service = &visit.service;
     let approved_at = service.ledger.steady_now();
-    let person = (ticket.account.clone(), ticket.user.clone());
-    let counted = service.approvals.count(person, ticket.grant_id, approved_at);
-    counted.map_err(|TooOften(seconds)| PageError::too_often(context, seconds))?;
-    let origin = context.origin(ActorKind::User, ticket.user.as_str());
+    let approver = (ticket.account.clone(), ticket.user.clone());
+    let counted = service.approvals.count(approver, ticket.grant_id, approved_at);
+    counted.map_err(|TooOften(seconds)| PageError::too_often(seconds))?;
+    let installation = InstallationId::of(&wanted.app.client_id, &ticket.account);
+    let code = visit.browser.code_key.code(installation, ticket.grant_id, &person.session_id);
     let command = GrantAccess {
         grant_id: ticket.grant_id,
         client_id: wanted.app.client_id,
@@ -215,34 +196,32 @@ async fn approve(
         approved_at,
         not_before: wanted.app.first_grant_at(),
     };
-    let settled = service.settle(&origin, &command).await;
-    match settled.map_err(|error| PageError::ledger(context, error))? {
+    match visit.settle(person, &command).await? {
         Ok(()) => Ok(answer(service, &wanted.target, &[("code", code.expose())])),
-        Err(Refusal::FormUsed) => Err(approved_before(context, &wanted.app, &ticket.query)),
-        Err(refusal) => Err(PageError::bad_request(context, refusal.to_string())),
+        Err(Refusal::FormUsed) => Err(approved_before(&wanted.app, &ticket.query)),
+        Err(refusal) => Err(PageError::bad_request(refusal.to_string())),
     }
 }
 
 /// The form was sent before and its code is spent, expired or ended. The person may only have come back to an
 /// old tab, so the page leads to the app, and to a new form.
-fn approved_before(context: &Context, app: &RegisteredApp, query: &str) -> PageError {
+fn approved_before(app: &RegisteredApp, query: &str) -> PageError {
     let sentence =
         format!("You approved {} with this form before, and a form is good for one approval.", app.name);
-    let homepage = web_page(app.homepage.as_deref());
-    let again = Onward::authorize(query).ok();
-    PageError::answered_before(context, sentence)
-        .leading_on(homepage.map(|(href, _)| WayOn { text: format!("Go to {}", app.name), href }))
-        .leading_on(again.map(|onward| WayOn { text: "Start again".to_owned(), href: onward.location() }))
-        .leading_on([WayOn {
-            text: "See the apps on your account".to_owned(),
-            href: Onward::AccountApps.location(),
-        }])
+    let mut page = PageError::answered_before(sentence);
+    if let Some((href, _)) = web_page(app.homepage.as_deref()) {
+        page = page.going_on(format!("Go to {}", app.name), href);
+    }
+    if let Ok(again) = Onward::authorize(query) {
+        page = page.going_on("Start again", again.location());
+    }
+    page.going_on("See the apps on your account", Onward::AccountApps.location())
 }
 
 /// Checks a raw query. A refusal is for the person: there is nowhere to send an answer to (A2).
 async fn check(service: &Service, context: &Context, query: &str) -> Result<Checked, PageError> {
-    let refused = |sentence: String| PageError::bad_request(context, sentence);
-    let form = Form::parse(query).map_err(|error| refused(error.to_string()))?;
+    let refused = |sentence: String| PageError::bad_request(sentence);
+    let form = Form::parse(query)?;
     let value = |name| form.get(name).map(str::to_owned);
     let parameters = Parameters {
         client_id: value("client_id"),
@@ -260,7 +239,7 @@ async fn check(service: &Service, context: &Context, query: &str) -> Result<Chec
         context.is_from(Caller::App(id));
     }
     let app = match client_id {
-        Some(id) => service.ledger.app(&id).await.map_err(|error| PageError::ledger(context, error))?,
+        Some(id) => service.ledger.app(&id).await?,
         None => None,
     };
     let target =

@@ -4,11 +4,10 @@ use std::fmt;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::reply::no_store;
 use crate::decisions::Refusal;
 use crate::http::fault::Fault;
 use crate::http::reason::Reason;
@@ -91,6 +90,12 @@ impl OAuthError {
         Self::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", description)
     }
 
+    /// grantbook is broken.
+    pub fn broken(cause: impl fmt::Display) -> Self {
+        let fault = Fault::Broken;
+        Self::new(fault.status(), fault.code(), fault.hint()).because(cause)
+    }
+
     /// The operator key at the introspection endpoint is missing or not accepted (RFC 6750 section 3).
     pub fn invalid_key(description: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description);
@@ -123,6 +128,12 @@ impl ResponseError for OAuthError {
         Reason::new(self).because(self.cause.as_deref()).put_on(&mut response);
         response
     }
+}
+
+/// The headers that keep a reply out of every cache.
+pub fn no_store(response: &mut HttpResponseBuilder) {
+    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    response.insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")));
 }
 
 impl From<LedgerError> for OAuthError {

@@ -89,13 +89,17 @@ pub async fn introspect(
     service: Data<Service>,
     Posted(form): Posted<IntrospectionForm>,
 ) -> Result<OAuthReply<Introspection>, OAuthError> {
-    let only_of = if operator::bearer(&request).is_some() {
-        operator::key_of(&request, &service).map_err(|problem| OAuthError::invalid_key(problem.detail))?;
-        None
-    } else {
-        let (client_id, client_secret) = (form.client_id, form.client_secret);
-        let client = client::authenticate_by_secret(&request, &service, client_id, client_secret).await?;
-        client.map(|client| client.app.client_id)
+    let only_of = match operator::bearer(&request) {
+        Some(key) => {
+            operator::accepted(&request, &service, key)
+                .map_err(|problem| OAuthError::invalid_key(problem.detail))?;
+            None
+        }
+        None => {
+            let (client_id, client_secret) = (form.client_id, form.client_secret);
+            let client = client::authenticate_by_secret(&request, &service, client_id, client_secret).await?;
+            client.map(|client| client.app.client_id)
+        }
     };
     let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required"))?;
     let facts = service.ledger.token(&secrets::digest(&token), || secrets::locate_token(&token)).await?;

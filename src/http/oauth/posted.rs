@@ -9,8 +9,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use super::error::OAuthError;
-use super::reply::no_store;
+use super::error::{OAuthError, no_store};
 use crate::http::form::Form;
 use crate::http::openapi::describe::{Input, Operation};
 use crate::http::reason::Reason;
@@ -31,20 +30,16 @@ const KNOWN: &[&str] = &[
     "scope",
 ];
 
-/// A form, of a request that has nothing in its URI.
+/// A form. Unless it says so, nothing may be in the URI.
 #[derive(Debug)]
-pub struct Posted<T>(pub T);
+pub struct Posted<T, const ALSO_IN_URI: bool = false>(pub T);
 
-/// A form; what is in the URI counts for nothing.
-#[derive(Debug)]
-pub struct PostedAnywhere<T>(pub T);
-
-impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
+impl<T: DeserializeOwned + 'static, const ALSO_IN_URI: bool> FromRequest for Posted<T, ALSO_IN_URI> {
     type Error = OAuthError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        if !request.query_string().is_empty() {
+        if !ALSO_IN_URI && !request.query_string().is_empty() {
             let refused = OAuthError::invalid_request("parameters belong in the body, never in the URI");
             return Box::pin(ready(Err(refused)));
         }
@@ -53,25 +48,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
     }
 }
 
-impl<T: DeserializeOwned + 'static> FromRequest for PostedAnywhere<T> {
-    type Error = OAuthError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let read = read(request, payload);
-        Box::pin(async { read.await.map(Self) })
-    }
-}
-
-impl<T: ToSchema> Input for Posted<T> {
+impl<T: ToSchema, const ALSO_IN_URI: bool> Input for Posted<T, ALSO_IN_URI> {
     fn describe(operation: &mut Operation) {
         operation.takes_body::<T>("application/x-www-form-urlencoded", true);
-    }
-}
-
-impl<T: ToSchema> Input for PostedAnywhere<T> {
-    fn describe(operation: &mut Operation) {
-        Posted::<T>::describe(operation);
     }
 }
 

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
+use actix_web::http::header::ContentType;
+use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::error::{OAuthError, no_store};
 use crate::http::node::STALENESS_HEADER;
 use crate::http::openapi::describe::{Operation, Output};
+
+/// The size of a body that most fit in.
+const BODY_BYTES: usize = 512;
 
 /// 200 with a body.
 #[derive(Debug)]
@@ -34,7 +38,12 @@ impl<T: Serialize> Responder for OAuthReply<T> {
         if let Some(staleness) = self.staleness {
             response.insert_header((STALENESS_HEADER, format!("{:.3}", staleness.as_secs_f64())));
         }
-        response.json(self.body)
+        // Written into one piece of memory that is large enough for nearly all.
+        let mut json = Vec::with_capacity(BODY_BYTES);
+        match serde_json::to_writer(&mut json, &self.body) {
+            Ok(()) => response.content_type(ContentType::json()).body(json),
+            Err(error) => OAuthError::broken(error).error_response(),
+        }
     }
 }
 
@@ -42,10 +51,4 @@ impl<T: ToSchema> Output for OAuthReply<T> {
     fn describe(operation: &mut Operation) {
         operation.answers_json::<T>(200);
     }
-}
-
-/// The headers that keep a reply out of every cache.
-pub fn no_store(response: &mut HttpResponseBuilder) {
-    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    response.insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")));
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::client;
 use super::error::OAuthError;
-use super::posted::PostedAnywhere;
+use super::posted::Posted;
 use super::reply::OAuthReply;
 use crate::decisions::{Refusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::context::Context;
@@ -44,7 +44,7 @@ pub async fn revoke(
     context: Context,
     service: Data<Service>,
     // A token that its app wants to end must not live on because the app also wrote it into the URI.
-    PostedAnywhere(form): PostedAnywhere<RevocationForm>,
+    Posted(form): Posted<RevocationForm, true>,
 ) -> Result<OAuthReply<Revoked>, OAuthError> {
     let client = client::authenticate(&request, &service, form.client_id, form.client_secret).await?;
     let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;

@@ -10,7 +10,6 @@ use utoipa::openapi::path::ParameterIn;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::context::Context;
-use crate::identity::session::Session;
 
 /// Where schemas with a name are.
 pub const SCHEMAS: &str = "#/components/schemas/";
@@ -89,13 +88,9 @@ inputs! { A }
 inputs! { A B }
 inputs! { A B C }
 inputs! { A B C D }
-inputs! { A B C D E }
-inputs! { A B C D E F }
 
 impl Input for Context {}
 impl Input for HttpRequest {}
-impl Input for Session {}
-impl Input for String {}
 impl Input for web::Payload {}
 impl<T> Input for web::Data<T> {}
 
