@@ -110,17 +110,17 @@ fn endpoints() -> Vec<Endpoint> {
         }
         audit {
             /// Read events, filtered, in pages (JSON) or all of them (NDJSON, CSV).
-            Audit GET "/audit/events" audit::events::list as listAuditEvents => 200 "One page, or everything, one event a line";
+            Audit GET "/audit/events" audit::events::list as listAuditEvents => 200 "One page, or everything, one event a line" as "application/x-ndjson" | "text/csv";
             /// Read which apps were installed on an account, with which scopes and tokens, since when.
             Audit GET "/audit/installations" audit::past::installations as listInstallationsAsOf
                 => 200 "Every app that anybody had approved by then, and the position and time that this is as of";
             /// Read in plain sentences what happened to one installation, from the registration of its app on.
-            Audit GET "/audit/installations/{installation_id}/timeline" audit::timeline::of_installation as explainInstallation => 200 "The timeline";
+            Audit GET "/audit/installations/{installation_id}/timeline" audit::past::timeline_of_installation as explainInstallation => 200 "The timeline";
             /// Read whether a token was valid, and why or why not.
             Audit GET "/audit/token/{token_id}" audit::past::token as readTokenAsOf
                 => 200 "Whether it was valid, why or why not, and the event that says so";
             /// Read in plain sentences what happened to one token: its approval, its issue, its end, and its app.
-            Audit GET "/audit/token/{token_id}/timeline" audit::timeline::of_token as explainToken => 200 "The timeline";
+            Audit GET "/audit/token/{token_id}/timeline" audit::past::timeline_of_token as explainToken => 200 "The timeline";
             /// Read what changed on an account from one time to another.
             Audit GET "/audit/diff" audit::past::diff as readChanges => 200 "What is different, and the positions and times compared";
         }

@@ -1,12 +1,15 @@
 //! What comes in: JSON bodies, and actix's own refusals of queries and paths, as problems.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
+use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::error::{PathError, QueryPayloadError};
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
@@ -85,6 +88,19 @@ fn wrong_type() -> Problem {
 
 fn unreadable() -> Problem {
     Problem::bad_request("the body could not be read to its end")
+}
+
+/// A value of a query, read through its `FromStr`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String", bound(deserialize = "T: FromStr, T::Err: Display"))]
+pub struct Text<T>(pub T);
+
+impl<T: FromStr> TryFrom<String> for Text<T> {
+    type Error = T::Err;
+
+    fn try_from(text: String) -> Result<Self, T::Err> {
+        text.parse().map(Self)
+    }
 }
 
 /// Makes what actix refuses of a query a problem. Put it into the app's data.

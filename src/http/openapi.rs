@@ -104,12 +104,14 @@ fn operation(endpoint: &Endpoint) -> (Value, BTreeMap<String, Value>) {
     types.parameters.iter_mut().for_each(|parameter| never_null(&mut parameter["schema"]));
     let mut responses: BTreeMap<String, Value> = BTreeMap::new();
     for (status, description, media_types) in endpoint.answers {
-        if !media_types.is_empty() {
-            let text = media_types.iter().map(|media_type| (*media_type, json!({ "type": "string" })));
-            types.answers_with(*status, &text.collect::<Vec<_>>());
+        media_types.iter().for_each(|text| types.answers_with(text, json!({ "type": "string" })));
+        let mut answer = json!({ "description": description });
+        if *status != 204 && !types.contents.is_empty() {
+            answer["content"] = json!(types.contents);
         }
-        let mut answer = types.answers.remove(status).unwrap_or_else(|| json!({}));
-        answer["description"] = (*description).into();
+        if *status == 201 && endpoint.id == "registerApp" {
+            answer["headers"] = text_header("Location", "Where to read the app");
+        }
         responses.insert(status.to_string(), answer);
     }
     for (status, answer) in errors(endpoint, &types) {
@@ -190,7 +192,7 @@ fn error(status: u16, description: &str, is_problem: bool) -> Value {
 }
 
 /// A header of an answer.
-pub(super) fn text_header(name: &str, description: &str) -> Value {
+fn text_header(name: &str, description: &str) -> Value {
     json!({ name: { "description": description, "schema": { "type": "string" } } })
 }
 

@@ -92,8 +92,7 @@ impl Responder for Readiness {
 
 impl Output for Readiness {
     fn describe(operation: &mut Operation) {
-        operation.answers_json::<Self>(200);
-        operation.answers_json::<Self>(503);
+        operation.answers_json::<Self>();
     }
 }
 

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::openapi::describe::{Operation, PathParameters};
 use super::operator::Operator;
 use super::problem::Problem;
-use super::reply::{Accepted, Answer, Created, NoContent, Reply};
+use super::reply::{Answer, Reply};
 use super::service::Service;
 use crate::audit::HISTORY_VERSION;
 use crate::replay::{NotStarted, Outcome, Projection, Rebuild};
@@ -114,7 +114,7 @@ pub async fn list(service: Data<Service>) -> Answer<ProjectionsJson> {
             Projection::History => history(&service, rebuild).await,
         });
     }
-    Ok(Reply(ProjectionsJson { items }))
+    Ok(Reply::ok(ProjectionsJson { items }))
 }
 
 async fn live(service: &Service, rebuild: Option<RebuildJson>) -> Result<ProjectionJson, Problem> {
@@ -136,7 +136,7 @@ async fn history(service: &Service, rebuild: Option<RebuildJson>) -> ProjectionJ
     ProjectionJson { name, version, position, digest, unavailable, quarantined: None, rebuild }
 }
 
-pub async fn rebuild(operator: Operator, name: Path<Name>) -> Result<Accepted<RebuildJson>, Problem> {
+pub async fn rebuild(operator: Operator, name: Path<Name>) -> Answer<RebuildJson> {
     let (projection, rebuilds) = (name.projection()?, &operator.service.rebuilds);
     rebuilds.start(projection).map_err(|why| match why {
         NotStarted::UnderWay => Problem::conflict(why.to_string()),
@@ -144,32 +144,29 @@ pub async fn rebuild(operator: Operator, name: Path<Name>) -> Result<Accepted<Re
     })?;
     tracing::info!(%projection, operator = operator.origin.actor.id, "a rebuild was asked for");
     let begun = rebuilds.last(projection).ok_or_else(|| Problem::not_found("rebuild since the start"))?;
-    Ok(Reply(begun.into()))
+    Ok(Reply::accepted(begun.into()))
 }
 
 pub async fn progress(service: Data<Service>, name: Path<Name>) -> Answer<RebuildJson> {
     let last = service.rebuilds.last(name.projection()?);
     let last = last.ok_or_else(|| Problem::not_found("rebuild since the start"))?;
-    Ok(Reply(last.into()))
+    Ok(Reply::ok(last.into()))
 }
 
-pub async fn cancel(service: Data<Service>, name: Path<Name>) -> Result<NoContent, Problem> {
+pub async fn cancel(service: Data<Service>, name: Path<Name>) -> Answer<()> {
     if service.rebuilds.cancel(name.projection()?) {
-        return Ok(NoContent);
+        return Ok(Reply::no_content());
     }
     Err(Problem::conflict("no rebuild of this projection is under way"))
 }
 
-pub async fn snapshot(
-    service: Data<Service>,
-    wanted: Query<SnapshotWanted>,
-) -> Result<Created<SnapshotJson>, Problem> {
+pub async fn snapshot(service: Data<Service>, wanted: Query<SnapshotWanted>) -> Answer<SnapshotJson> {
     let written = match wanted.kept {
         Some(false) => service.ledger.take_snapshot_apart().await,
         Some(true) | None => service.ledger.take_snapshot().await,
     };
     match written {
-        Ok(Some(position)) => Ok(Reply(SnapshotJson { position })),
+        Ok(Some(position)) => Ok(Reply::created(SnapshotJson { position })),
         Ok(None) => Err(Problem::conflict(
             "no snapshot is taken before the first event, or while a stream is in quarantine",
         )),

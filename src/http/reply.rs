@@ -2,8 +2,9 @@
 //! are shown once.
 
 use actix_web::body::BoxBody;
-use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, Responder};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use utoipa::openapi::RefOr;
@@ -11,99 +12,73 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::openapi::describe::{Operation, Output};
-use super::openapi::text_header;
 use super::problem::Problem;
 use crate::secrets::PlainSecret;
 
-/// A JSON body.
+/// A JSON body or none, with a status that the table of endpoints has.
 #[derive(Debug)]
-pub struct Reply<T, const STATUS: u16 = 200>(pub T);
+pub struct Reply<T> {
+    status: StatusCode,
+    /// Where to read what was created.
+    location: Option<String>,
+    body: Option<T>,
+}
 
-pub type Created<T> = Reply<T, 201>;
-pub type Accepted<T> = Reply<T, 202>;
 /// What most handlers of the JSON APIs answer.
 pub type Answer<T> = Result<Reply<T>, Problem>;
 
-/// 201 with a body, and where to read what was created.
-#[derive(Debug)]
-pub struct CreatedAt<T> {
-    pub location: String,
-    pub body: T,
+impl<T> Reply<T> {
+    fn new(status: StatusCode, body: Option<T>) -> Self {
+        Self { status, location: None, body }
+    }
+
+    pub fn ok(body: T) -> Self {
+        Self::new(StatusCode::OK, Some(body))
+    }
+
+    pub fn created(body: T) -> Self {
+        Self::new(StatusCode::CREATED, Some(body))
+    }
+
+    pub fn accepted(body: T) -> Self {
+        Self::new(StatusCode::ACCEPTED, Some(body))
+    }
+
+    pub fn no_content() -> Self {
+        Self::new(StatusCode::NO_CONTENT, None)
+    }
+
+    #[must_use]
+    pub fn at(self, location: String) -> Self {
+        Self { location: Some(location), ..self }
+    }
 }
 
-/// 204.
-#[derive(Debug)]
-pub struct NoContent;
+impl<T: Serialize> Responder for Reply<T> {
+    type Body = BoxBody;
 
-/// What ended now (204), or had ended before (200).
-#[derive(Debug)]
-pub enum Ended<T> {
-    Now,
-    Before(T),
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        if let Some(location) = self.location {
+            response.insert_header((header::LOCATION, location));
+        }
+        match self.body {
+            Some(body) => response.json(body),
+            None => response.finish(),
+        }
+    }
+}
+
+impl<T: ToSchema> Output for Reply<T> {
+    fn describe(operation: &mut Operation) {
+        operation.answers_json::<T>();
+    }
 }
 
 /// An object whose fields are not described, as text.
 #[derive(Debug)]
 pub struct JsonObject(pub String);
-
-impl<T: Serialize, const STATUS: u16> Responder for Reply<T, STATUS> {
-    type Body = BoxBody;
-
-    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        uncached(STATUS).json(self.0)
-    }
-}
-
-impl<T: ToSchema, const STATUS: u16> Output for Reply<T, STATUS> {
-    fn describe(operation: &mut Operation) {
-        operation.answers_json::<T>(STATUS);
-    }
-}
-
-impl<T: Serialize> Responder for CreatedAt<T> {
-    type Body = BoxBody;
-
-    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        uncached(201).insert_header((header::LOCATION, self.location)).json(self.body)
-    }
-}
-
-impl<T: ToSchema> Output for CreatedAt<T> {
-    fn describe(operation: &mut Operation) {
-        operation.answers_json::<T>(201);
-        let headers = text_header("Location", "Where to read the app");
-        operation.answers.entry(201).and_modify(|answer| answer["headers"] = headers);
-    }
-}
-
-impl Responder for NoContent {
-    type Body = BoxBody;
-
-    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        uncached(204).finish()
-    }
-}
-
-impl Output for NoContent {
-    fn describe(_: &mut Operation) {}
-}
-
-impl<T: Serialize> Responder for Ended<T> {
-    type Body = BoxBody;
-
-    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
-        match self {
-            Self::Now => NoContent.respond_to(request),
-            Self::Before(body) => Reply::<_, 200>(body).respond_to(request),
-        }
-    }
-}
-
-impl<T: ToSchema> Output for Ended<T> {
-    fn describe(operation: &mut Operation) {
-        operation.answers_json::<T>(200);
-    }
-}
 
 impl Responder for JsonObject {
     type Body = BoxBody;
@@ -115,14 +90,8 @@ impl Responder for JsonObject {
 
 impl Output for JsonObject {
     fn describe(operation: &mut Operation) {
-        operation.answers_with(200, &[("application/json", json!({ "type": "object" }))]);
+        operation.answers_with("application/json", json!({ "type": "object" }));
     }
-}
-
-fn uncached(status: u16) -> HttpResponseBuilder {
-    let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or_default());
-    response.insert_header((header::CACHE_CONTROL, header::HeaderValue::from_static("no-store")));
-    response
 }
 
 /// A secret in the one answer that hands it over. Its Debug is as opaque as the secret's own.

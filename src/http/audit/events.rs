@@ -13,7 +13,6 @@ use grantbook_events::codec::STORED_TYPES;
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::json;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,12 +20,13 @@ use super::export::{Body, Export, Lines, after_row};
 use super::known;
 use crate::audit::{Filter, Order, ShownRow};
 use crate::connections::Open;
+use crate::http::input::Text;
 use crate::http::manage::paging::Limit;
 use crate::http::openapi::describe::{Operation, Output};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::service::Service;
-use crate::ledger::{WhenError, WrittenTime};
+use crate::ledger::WrittenTime;
 
 /// Which events, in which order and form.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -54,10 +54,10 @@ pub struct Wanted {
     /// Recorded at this time or later. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
     /// `yesterday`, or how long ago, such as `7d` or `12h`.
     #[param(value_type = Option<String>)]
-    since: Option<Time>,
+    since: Option<Text<WrittenTime>>,
     /// Recorded at this time, written as in `since`, or earlier.
     #[param(value_type = Option<String>)]
-    until: Option<Time>,
+    until: Option<Text<WrittenTime>>,
     /// After this position.
     #[serde(default, deserialize_with = "after")]
     after: Option<u64>,
@@ -75,19 +75,6 @@ pub struct Wanted {
     /// The most items: 1 to 200. Without it, 50 of a page, and all lines.
     #[param(value_type = Option<u8>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<Limit>,
-}
-
-/// A time as it was written, so that a list that goes on is the same list, however long ago it began.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct Time(WrittenTime);
-
-impl TryFrom<String> for Time {
-    type Error = WhenError;
-
-    fn try_from(text: String) -> Result<Self, WhenError> {
-        text.parse().map(Self)
-    }
 }
 
 /// The types that events have.
@@ -147,7 +134,8 @@ impl Wanted {
     }
 
     fn filter(&self, now: Timestamp) -> Filter {
-        let at = |time: Option<Time>| time.map(|time| time.0.at(now));
+        // As it was written, so that a list that goes on is the same list, however long ago it began.
+        let at = |time: Option<Text<WrittenTime>>| time.map(|time| time.0.at(now));
         Filter {
             token: self.token,
             installation: self.installation,
@@ -286,7 +274,7 @@ impl Responder for Events {
 
     fn respond_to(self, request: &HttpRequest) -> HttpResponse {
         match self {
-            Self::Page(page) => Reply::<_, 200>(page).respond_to(request),
+            Self::Page(page) => Reply::ok(page).respond_to(request),
             Self::All(media_type, body) => HttpResponse::Ok()
                 .insert_header((header::CONTENT_TYPE, media_type))
                 .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -297,9 +285,7 @@ impl Responder for Events {
 
 impl Output for Events {
     fn describe(operation: &mut Operation) {
-        let (page, text) = (operation.schema::<EventsJson>(), json!({ "type": "string" }));
-        let forms = [("application/json", page), ("application/x-ndjson", text.clone()), ("text/csv", text)];
-        operation.answers_with(200, &forms);
+        operation.answers_json::<EventsJson>();
     }
 }
 

@@ -9,7 +9,6 @@ pub(super) mod questions;
 mod rows;
 #[cfg(test)]
 mod tests;
-pub mod timeline;
 
 use actix_web::http::StatusCode;
 

@@ -1,30 +1,16 @@
-//! `/audit/installations`, `/audit/token/…`, `/audit/diff`: what was true then.
-
-use std::str::FromStr;
+//! `/audit/installations`, `/audit/token/…`, `/audit/diff`: what was true then, and what happened, in plain sentences.
 
 use actix_web::web::{Data, Path, Query};
-use grantbook_events::{AccountId, TokenId};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use grantbook_events::{AccountId, InstallationId, TokenId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::audit::{AccountThen, Changes, Past, TokenAnswer};
+use crate::audit::{self, AccountThen, Changes, Moment, Past, TokenAnswer};
+use crate::http::input::Text;
 use crate::http::problem::Problem;
 use crate::http::reply::{Answer, Reply};
 use crate::http::service::Service;
-use crate::ledger::{Ledger, Until, When, WhenError};
-
-/// A position or a time.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct Point(When);
-
-impl TryFrom<String> for Point {
-    type Error = WhenError;
-
-    fn try_from(text: String) -> Result<Self, WhenError> {
-        When::from_str(&text).map(Self)
-    }
-}
+use crate::ledger::{Ledger, Until, When};
 
 /// An account, and when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -37,7 +23,7 @@ pub struct AccountAsOf {
     /// As of this position or time; now without. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
     /// `yesterday`, or how long ago, such as `7d` or `12h`.
     #[param(value_type = Option<String>)]
-    as_of: Option<Point>,
+    as_of: Option<Text<When>>,
 }
 
 /// When.
@@ -48,7 +34,7 @@ pub struct AsOf {
     /// As of this position or time; now without. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
     /// `yesterday`, or how long ago, such as `7d` or `12h`.
     #[param(value_type = Option<String>)]
-    as_of: Option<Point>,
+    as_of: Option<Text<When>>,
 }
 
 /// An account, and from when to when.
@@ -61,17 +47,17 @@ pub struct FromTo {
     account: Option<AccountId>,
     /// From this position or time, written as in `as_of` of `/audit/installations`.
     #[param(value_type = Option<String>, required = true)]
-    from: Option<Point>,
+    from: Option<Text<When>>,
     /// To this position or time, which is not before `from`; now without.
     #[param(value_type = Option<String>)]
-    to: Option<Point>,
+    to: Option<Text<When>>,
 }
 
 fn required<T>(value: Option<T>, name: &str, example: &str) -> Result<T, Problem> {
     value.ok_or_else(|| Problem::bad_request(format!("{name} is required, such as ?{name}={example}")))
 }
 
-fn until(point: Option<Point>, ledger: &Ledger) -> Until {
+fn until(point: Option<Text<When>>, ledger: &Ledger) -> Until {
     point.map(|point| point.0.until(ledger.now())).unwrap_or_default()
 }
 
@@ -79,13 +65,13 @@ pub async fn installations(service: Data<Service>, asked: Query<AccountAsOf>) ->
     let AccountAsOf { account, as_of } = asked.into_inner();
     let account = required(account, "account", "acme")?;
     let past = Past::new(&service.ledger, &service.history);
-    Ok(Reply(past.account(&account, until(as_of, &service.ledger)).await?))
+    Ok(Reply::ok(past.account(&account, until(as_of, &service.ledger)).await?))
 }
 
 pub async fn token(service: Data<Service>, id: Path<TokenId>, asked: Query<AsOf>) -> Answer<TokenAnswer> {
     let past = Past::new(&service.ledger, &service.history);
     let answer = past.token(*id, until(asked.as_of, &service.ledger)).await?;
-    answer.map(Reply).ok_or_else(|| Problem::not_found("token"))
+    answer.map(Reply::ok).ok_or_else(|| Problem::not_found("token"))
 }
 
 pub async fn diff(service: Data<Service>, asked: Query<FromTo>) -> Answer<Changes> {
@@ -94,5 +80,28 @@ pub async fn diff(service: Data<Service>, asked: Query<FromTo>) -> Answer<Change
     let from = required(from, "from", "2026-01-31T12:00:00Z")?;
     let past = Past::new(&service.ledger, &service.history);
     let (from, to) = (until(Some(from), &service.ledger), until(to, &service.ledger));
-    Ok(Reply(past.changes(&account, from, to).await?))
+    Ok(Reply::ok(past.changes(&account, from, to).await?))
+}
+
+/// What happened.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TimelineJson {
+    /// Events in sentences, oldest first, each with its event id, position, time, actor and request id.
+    items: Vec<Moment>,
+}
+
+pub async fn timeline_of_installation(
+    service: Data<Service>,
+    id: Path<InstallationId>,
+) -> Answer<TimelineJson> {
+    let items = audit::timeline(&service.ledger, *id).await?;
+    let items = items.ok_or_else(|| Problem::not_found("installation"))?;
+    Ok(Reply::ok(TimelineJson { items }))
+}
+
+pub async fn timeline_of_token(service: Data<Service>, id: Path<TokenId>) -> Answer<TimelineJson> {
+    let installation = Past::new(&service.ledger, &service.history).installation_of(*id).await?;
+    let installation = installation.ok_or_else(|| Problem::not_found("token"))?;
+    let items = audit::token_timeline(&service.ledger, installation, *id).await?;
+    Ok(Reply::ok(TimelineJson { items }))
 }

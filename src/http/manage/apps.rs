@@ -19,7 +19,7 @@ use crate::decisions::{
 use crate::http::input::Body;
 use crate::http::operator::Operator;
 use crate::http::problem::Problem;
-use crate::http::reply::{Answer, Created, CreatedAt, Ended, NoContent, Reply, ShownOnce};
+use crate::http::reply::{Answer, Reply, ShownOnce};
 use crate::http::service::Service;
 use crate::secrets;
 
@@ -137,10 +137,7 @@ pub struct Reason {
     reason: String,
 }
 
-pub async fn register(
-    operator: Operator,
-    Body(body): Body<NewApp>,
-) -> Result<CreatedAt<NewAppJson>, Problem> {
+pub async fn register(operator: Operator, Body(body): Body<NewApp>) -> Answer<NewAppJson> {
     let service = &operator.service;
     let client_id = secrets::new_client_id();
     let secret = body.confidential.then(|| mint_secret(service));
@@ -157,17 +154,17 @@ pub async fn register(
     operator.settle(&command.map_err(Refusal::from)?).await?;
     let app = app_json(service, client_id)?;
     let body = NewAppJson { app, client_secret: secret.map(|(_, plain)| plain) };
-    Ok(CreatedAt { location: service.url(&format!("/apps/{client_id}")), body })
+    Ok(Reply::created(body).at(service.url(&format!("/apps/{client_id}"))))
 }
 
 pub async fn list(service: Data<Service>, paging: Query<Paging>) -> Answer<Page<AppJson>> {
     let now = service.ledger.recorded_now();
     let rows = |skip, limit| service.ledger.live().apps(skip, limit);
-    Ok(Reply(paging.page(rows, |app| Some(AppJson::new(app, now)))))
+    Ok(Reply::ok(paging.page(rows, |app| Some(AppJson::new(app, now)))))
 }
 
 pub async fn read(service: Data<Service>, client_id: Path<ClientId>) -> Answer<AppJson> {
-    app_json(&service, *client_id).map(Reply)
+    app_json(&service, *client_id).map(Reply::ok)
 }
 
 pub async fn update(
@@ -185,14 +182,14 @@ pub async fn update(
     };
     let command = UpdateApp::new(*client_id, &changes, &operator.service.scopes).map_err(Refusal::from)?;
     operator.settle(&command).await?;
-    app_json(&operator.service, *client_id).map(Reply)
+    app_json(&operator.service, *client_id).map(Reply::ok)
 }
 
 pub async fn rotate_secret(
     operator: Operator,
     client_id: Path<ClientId>,
     Body(body): Body<Rotation>,
-) -> Result<Created<NewSecretJson>, Problem> {
+) -> Answer<NewSecretJson> {
     let service = &operator.service;
     let overlap = match body.overlap_seconds {
         Some(seconds) if seconds > MAX_OVERLAP_SECONDS => {
@@ -208,17 +205,17 @@ pub async fn rotate_secret(
     operator.settle(&RotateSecret { client_id: *client_id, secret, overlap }).await?;
     let (app, now) = (known_app(service, *client_id)?, service.ledger.recorded_now());
     let secrets = app.live_secrets(now).map(SecretJson::from).collect();
-    Ok(Reply(NewSecretJson { secret_id, client_secret, secrets }))
+    Ok(Reply::created(NewSecretJson { secret_id, client_secret, secrets }))
 }
 
 pub async fn retire_secret(
     operator: Operator,
     ids: Path<(ClientId, SecretId)>,
     Query(Note { note }): Query<Note>,
-) -> Result<Ended<DoneBefore>, Problem> {
+) -> Answer<DoneBefore> {
     let (client_id, secret_id) = ids.into_inner();
     if !operator.settle(&RetireSecret { client_id, secret_id, note }).await? {
-        return Ok(Ended::Now);
+        return Ok(Reply::no_content());
     }
     let is_it = |event: &Event| match event {
         Event::App(AppEvent::SecretRetired(retired)) => retired.secret_id == secret_id,
@@ -233,7 +230,7 @@ pub async fn suspend(
     Body(Reason { reason }): Body<Reason>,
 ) -> Answer<AppJson> {
     operator.settle(&SuspendApp { client_id: *client_id, reason }).await?;
-    app_json(&operator.service, *client_id).map(Reply)
+    app_json(&operator.service, *client_id).map(Reply::ok)
 }
 
 pub async fn resume(
@@ -242,17 +239,13 @@ pub async fn resume(
     Body(Reason { reason }): Body<Reason>,
 ) -> Answer<AppJson> {
     operator.settle(&ResumeApp { client_id: *client_id, reason }).await?;
-    app_json(&operator.service, *client_id).map(Reply)
+    app_json(&operator.service, *client_id).map(Reply::ok)
 }
 
-pub async fn delete(
-    operator: Operator,
-    client_id: Path<ClientId>,
-    why: Query<Why>,
-) -> Result<NoContent, Problem> {
+pub async fn delete(operator: Operator, client_id: Path<ClientId>, why: Query<Why>) -> Answer<()> {
     let reason = why.into_inner().required()?;
     operator.settle(&DeleteApp { client_id: *client_id, reason }).await?;
-    Ok(NoContent)
+    Ok(Reply::no_content())
 }
 
 fn mint_secret(service: &Service) -> (NewSecret, ShownOnce) {

@@ -163,11 +163,11 @@ pub async fn list(service: Data<Service>, which: Query<Which>) -> Answer<Page<In
         (Some(app), None) if live.app(app).is_none() => Err(Problem::not_found("app")),
         (Some(app), None) => {
             let rows = |skip, limit| live.installations_of_app(app, skip, limit, now);
-            Ok(Reply(paging.page(rows, wanted)))
+            Ok(Reply::ok(paging.page(rows, wanted)))
         }
         (None, Some(account)) => {
             let rows = |skip, limit| live.installations_on_account(account, skip, limit, now);
-            Ok(Reply(paging.page(rows, wanted)))
+            Ok(Reply::ok(paging.page(rows, wanted)))
         }
         (Some(_), Some(_)) | (None, None) => {
             let right =
@@ -187,7 +187,7 @@ pub async fn read(service: Data<Service>, id: Path<InstallationId>) -> Answer<In
             |poison| LedgerError::Quarantined(poison).into(),
         ));
     };
-    Ok(Reply(InstallationWithTokensJson {
+    Ok(Reply::ok(InstallationWithTokensJson {
         installation: InstallationJson::new(&facts, &live),
         tokens: facts.tokens.iter().map(TokenThen::from).collect(),
         dormant: facts.dormant.iter().map(TokenThen::from).collect(),
@@ -205,7 +205,7 @@ pub async fn events(
     }
     let shown = events.iter().map(EventJson::new).collect::<Result<Vec<_>, _>>()?;
     let rows = |skip, limit| shown.iter().skip(skip).take(limit).cloned().collect::<Vec<_>>();
-    Ok(Reply(paging.page(rows, |event| Some(event.clone()))))
+    Ok(Reply::ok(paging.page(rows, |event| Some(event.clone()))))
 }
 
 pub async fn uninstall(
@@ -220,5 +220,5 @@ pub async fn uninstall(
         true => Past::new(&service.ledger, &service.history).last_end(*id).await?,
         false => None,
     };
-    Ok(Reply(UninstalledJson { token_ids: ended.token_ids, already: ended.already, ended_by }))
+    Ok(Reply::ok(UninstalledJson { token_ids: ended.token_ids, already: ended.already, ended_by }))
 }

@@ -12,7 +12,7 @@ use crate::decisions::{CreateOperatorKey, RetireOperatorKey};
 use crate::http::input::Body;
 use crate::http::operator::Operator;
 use crate::http::problem::Problem;
-use crate::http::reply::{Answer, Created, Ended, Reply, ShownOnce};
+use crate::http::reply::{Answer, Reply, ShownOnce};
 use crate::http::service::Service;
 use crate::secrets;
 
@@ -64,32 +64,25 @@ impl From<&IssuedKey> for KeyJson {
     }
 }
 
-pub async fn create(
-    operator: Operator,
-    Body(NewKey { name, role }): Body<NewKey>,
-) -> Result<Created<NewKeyJson>, Problem> {
+pub async fn create(operator: Operator, Body(NewKey { name, role }): Body<NewKey>) -> Answer<NewKeyJson> {
     let service = &operator.service;
     let plain = secrets::mint_operator_key();
     let key_id = secrets::new_operator_key_id(service.ledger.now());
     operator.settle(&CreateOperatorKey { key_id, name, role, digest: plain.digest() }).await?;
     let created = service.ledger.live().operator_key_by_id(&key_id);
     let created = KeyJson::from(&*created.ok_or_else(|| Problem::not_found("operator key"))?);
-    Ok(Reply(NewKeyJson { created, key: ShownOnce(plain) }))
+    Ok(Reply::created(NewKeyJson { created, key: ShownOnce(plain) }))
 }
 
 pub async fn list(service: Data<Service>, paging: Query<Paging>) -> Answer<Page<KeyJson>> {
     let rows = |skip, limit| service.ledger.live().operator_keys(skip, limit);
-    Ok(Reply(paging.page(rows, |key| Some(KeyJson::from(&**key)))))
+    Ok(Reply::ok(paging.page(rows, |key| Some(KeyJson::from(&**key)))))
 }
 
-pub async fn retire(
-    operator: Operator,
-    key_id: Path<OperatorKeyId>,
-    why: Query<Why>,
-) -> Result<Ended<DoneBefore>, Problem> {
+pub async fn retire(operator: Operator, key_id: Path<OperatorKeyId>, why: Query<Why>) -> Answer<DoneBefore> {
     let reason = why.into_inner().required()?;
     if !operator.settle(&RetireOperatorKey { key_id: *key_id, reason }).await? {
-        return Ok(Ended::Now);
+        return Ok(Reply::no_content());
     }
     let is_it = |event: &Event| matches!(event, Event::OperatorKey(OperatorKeyEvent::Retired(_)));
     done_before(&operator.service, StreamKind::OperatorKey(*key_id), is_it).await

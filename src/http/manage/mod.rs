@@ -14,7 +14,7 @@ use grantbook_events::{Actor, Event, Recorded, StreamKind, Timestamp};
 use serde::Deserialize;
 
 use super::problem::Problem;
-use super::reply::Ended;
+use super::reply::{Answer, Reply};
 use super::service::Service;
 
 /// What had been done before it was asked for: when, and by whom.
@@ -29,11 +29,11 @@ async fn done_before(
     service: &Service,
     stream: StreamKind,
     is_it: impl Fn(&Event) -> bool,
-) -> Result<Ended<DoneBefore>, Problem> {
+) -> Answer<DoneBefore> {
     let events = service.ledger.events_of(&stream.into()).await?;
     let done = events.into_iter().rfind(|recorded| is_it(&recorded.event));
-    Ok(done.map_or(Ended::Now, |Recorded { envelope, .. }| {
-        Ended::Before(DoneBefore { recorded_at: envelope.recorded_at, actor: envelope.actor })
+    Ok(done.map_or_else(Reply::no_content, |Recorded { envelope, .. }| {
+        Reply::ok(DoneBefore { recorded_at: envelope.recorded_at, actor: envelope.actor })
     }))
 }
 

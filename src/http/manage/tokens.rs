@@ -8,8 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::audit::{Past, TokenAnswer};
 use crate::decisions::{Refusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::operator::Operator;
-use crate::http::problem::Problem;
-use crate::http::reply::Ended;
+use crate::http::reply::{Answer, Reply};
 use crate::ledger::Until;
 
 /// Why an operator revokes a token.
@@ -41,7 +40,7 @@ pub async fn revoke(
     operator: Operator,
     token_id: Path<TokenId>,
     Query(Revocation { reason, note }): Query<Revocation>,
-) -> Result<Ended<TokenAnswer>, Problem> {
+) -> Answer<TokenAnswer> {
     let service = &operator.service;
     let past = Past::new(&service.ledger, &service.history);
     let installation_id = match service.ledger.live().installation_of_token(&token_id) {
@@ -59,10 +58,10 @@ pub async fn revoke(
         note,
     };
     match service.settle(&operator.origin, &command).await? {
-        Ok(_) => Ok(Ended::Now),
+        Ok(_) => Ok(Reply::no_content()),
         Err(Refusal::TokenUnknown) => {
             let ended = past.token(*token_id, Until::Head).await?;
-            Ok(Ended::Before(ended.ok_or(Refusal::TokenUnknown)?))
+            Ok(Reply::ok(ended.ok_or(Refusal::TokenUnknown)?))
         }
         Err(refusal) => Err(refusal.into()),
     }

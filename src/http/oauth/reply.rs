@@ -49,6 +49,6 @@ impl<T: Serialize> Responder for OAuthReply<T> {
 
 impl<T: ToSchema> Output for OAuthReply<T> {
     fn describe(operation: &mut Operation) {
-        operation.answers_json::<T>(200);
+        operation.answers_json::<T>();
     }
 }

@@ -19,8 +19,8 @@ pub const SCHEMAS: &str = "#/components/schemas/";
 pub struct Operation {
     pub parameters: Vec<Value>,
     pub request_body: Option<Value>,
-    /// The answers that its types tell, by status.
-    pub answers: BTreeMap<u16, Value>,
+    /// The media types that it answers, each with a schema.
+    pub contents: BTreeMap<String, Value>,
     /// The schemas that the others refer to, by name.
     pub schemas: BTreeMap<String, Value>,
 }
@@ -51,15 +51,13 @@ impl Operation {
             Some(json!({ "content": { media_type: { "schema": schema } }, "required": is_required }));
     }
 
-    pub fn answers_json<T: ToSchema>(&mut self, status: u16) {
+    pub fn answers_json<T: ToSchema>(&mut self) {
         let schema = self.schema::<T>();
-        self.answers_with(status, &[("application/json", schema)]);
+        self.answers_with("application/json", schema);
     }
 
-    pub fn answers_with(&mut self, status: u16, contents: &[(&str, Value)]) {
-        let contents: BTreeMap<_, _> =
-            contents.iter().map(|(media_type, schema)| (media_type, json!({ "schema": schema }))).collect();
-        self.answers.insert(status, json!({ "content": contents }));
+    pub fn answers_with(&mut self, media_type: &str, schema: Value) {
+        self.contents.insert(media_type.to_owned(), json!({ "schema": schema }));
     }
 }
 
