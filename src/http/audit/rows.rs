@@ -15,8 +15,11 @@ pub(super) fn ndjson(rows: &[HistoryRow]) -> Result<Vec<u8>, std::io::Error> {
     Ok(text)
 }
 
+/// What a row has in a column.
+type Field = fn(&HistoryRow) -> String;
+
 /// The columns of CSV: their names, and what a row has there.
-const COLUMNS: [(&str, fn(&HistoryRow) -> String); 16] = [
+const COLUMNS: [(&str, Field); 16] = [
     ("position", |row| row.position.to_string()),
     ("recorded_at", |row| row.recorded_at.to_string()),
     ("type", |row| row.event_type.to_string()),
