@@ -61,7 +61,7 @@ const ROOMS: &[Room] = &[
         &[HTTP, "rusqlite"],
     ),
     room("audit", &["clock", "files", "ledger", "store", "tasks"], &[HTTP]),
-    room("replay", &["audit", "clock", "ledger", "store"], &[HTTP, "rusqlite"]),
+    room("replay", &["audit", "clock", "ledger", "store"], &[HTTP]),
     room(
         "identity",
         &["clock", "files", "secrets"],

@@ -1,45 +1,58 @@
-//! What a verification came to, in words. Knows: positions and texts. Must not know: how anything was found.
+//! The outcome of a verification. Knows: positions and texts. Must not know: how anything was found.
+
+use std::fmt::Display;
 
 use grantbook_events::Position;
 use grantbook_projections::live::Live;
+use serde::Serialize;
 
-use super::compare::{Compared, PassedOver};
+/// How many findings are kept; the rest is counted.
+const MAX_KEPT: usize = 20;
 
-/// How many findings are told in words; the rest is counted.
-const TOLD: usize = 20;
-
-/// What a verification came to.
+/// The outcome of a verification.
 #[derive(Debug, Default)]
 pub struct Verified {
     /// The state after the last event.
     pub live: Live,
     /// How many records were read.
     pub events: u64,
-    /// The first things that are wrong, in words.
+    /// The first things that are wrong.
     pub findings: Vec<Finding>,
     /// How many things are wrong.
     pub found: u64,
-    /// What was compared with the fold and is the same.
     pub compared: Vec<Compared>,
-    /// What was of no use to compare with.
-    pub passed_over: Vec<PassedOver>,
+    pub skipped: Vec<Skipped>,
     /// Whether the live projection of the running server differs.
     pub live_differs: bool,
     /// Whether there is a stored history.
     pub has_history: bool,
 }
 
+/// Something that was compared with the ledger and is the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    pub what: String,
+    pub position: Position,
+}
+
+/// Something that could not be compared, and is no fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    pub what: String,
+    pub why: String,
+}
+
 impl Verified {
     /// A ledger of which nothing can be read.
-    pub fn damaged(position: Position, detail: String) -> Self {
+    pub fn damaged(position: Position, detail: &str) -> Self {
         let mut verified = Self::default();
-        verified.find(Finding::damage(position, &detail));
+        verified.find(Finding::damage(position, detail));
         verified
     }
 
     pub(super) fn find(&mut self, finding: Finding) {
         self.found += 1;
-        if self.findings.len() < TOLD {
+        if self.findings.len() < MAX_KEPT {
             self.findings.push(finding);
         }
     }
@@ -51,12 +64,11 @@ impl Verified {
 }
 
 /// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{}{what}", .position.map_or_else(String::new, |at| format!("position {at}: ")))]
 pub struct Finding {
-    /// Where, if it is anywhere in the ledger.
+    /// Where in the ledger, if it is anywhere there.
     pub position: Option<Position>,
-    /// What, in words.
     pub what: String,
 }
 
@@ -67,5 +79,9 @@ impl Finding {
 
     pub(super) fn damage(position: Position, detail: &str) -> Self {
         Self::at(position, format!("the ledger is damaged: {detail}"))
+    }
+
+    pub(super) fn of_history(error: &impl Display) -> Self {
+        Self { position: None, what: format!("history: {error}") }
     }
 }

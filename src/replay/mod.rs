@@ -1,17 +1,20 @@
 //! Folds the ledger again, from its first event. Knows: stores, events, folds. Must not know: how to append
-//! anything, HTTP, or who wants to know.
+//! anything, HTTP, or who asks.
 //!
 //! What is folded here is folded by the same `apply` that serves requests, into a state of its own: a
 //! replay beside a server changes nothing of it.
 
-mod chains;
 mod codes;
 mod compare;
+mod event_ids;
+mod events;
 mod findings;
-mod history;
 mod plan;
 mod projection;
+mod reading;
 mod rebuild;
+mod records;
+mod rows;
 mod run;
 mod shown;
 mod sorted;
@@ -22,29 +25,28 @@ mod what_if;
 
 use grantbook_events::Position;
 
-pub use compare::{Against, Claim, Compared, PassedOver};
-pub use findings::{Finding, Verified};
-pub use history::run_history;
+pub use compare::{Against, ReportedState};
+pub use findings::{Compared, Finding, Skipped, Verified};
 pub use plan::{Plan, plan};
 pub use projection::{Projection, ProjectionError};
+pub use reading::Reading;
 pub use rebuild::{NotStarted, Outcome, Rebuild, Rebuilds};
-pub use run::{Replayed, run};
+pub use run::{Replayed, run, run_history};
 pub use shown::ShownState;
 pub use verify::{difference_from, verify};
 pub use what_if::{Consequence, Without, what_if};
 
-use crate::audit::HistoryError;
 pub use crate::ledger::{NotYet, Until};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
-/// How far a replay has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a replay is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Step {
     /// How many events were read.
     pub events: u64,
     /// The last position read.
     pub position: Position,
-    /// The last position there was at the beginning.
+    /// The last position in the ledger when it began.
     pub head: Position,
 }
 
@@ -54,24 +56,15 @@ pub enum ReplayError {
     /// The store cannot be read, or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It was to go on beyond the end.
+    /// The ledger ends before the point up to which it was to be read.
     #[error(transparent)]
     NotYet(#[from] NotYet),
-    /// The snapshots cannot be listed.
     #[error("the snapshots cannot be listed: {0}")]
     Snapshots(std::io::Error),
-    /// The history cannot be read.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    /// There is no room for what must be remembered on the way.
     #[error("the temporary file of the replay cannot be used: {0}")]
-    Temporary(#[from] std::io::Error),
-    /// A part of it panicked, or the process ends.
-    #[error("a part of the replay broke off: {0}")]
-    Broke(#[from] tokio::task::JoinError),
-}
-
-/// A ledger that ends before a position is not the ledger as of that position.
-async fn check_end(store: &dyn Store, until: Until) -> Result<(), ReplayError> {
-    Ok(until.within(store.head().await?.position)?)
+    Temporary(#[from] rusqlite::Error),
+    #[error("the temporary file of the replay cannot be used: {0}")]
+    Codes(#[from] std::io::Error),
+    #[error("a part of the replay panicked")]
+    Panicked,
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::Live;
 
-use super::run::each;
-use super::{ReplayError, Step};
+use super::reading::each;
+use super::{ReplayError, Step, Until};
 use crate::ledger::{Snapshots, fold};
 use crate::store::{Record, Store};
 
@@ -60,14 +60,14 @@ impl Plan {
     }
 }
 
-/// Reads the whole ledger and folds a sample of it, and looks at the snapshots. `progress` is told after every few events.
+/// Reads the whole ledger and folds a sample of it, and looks at the snapshots. `progress` is called after every few events.
 ///
 /// # Errors
 /// If the store cannot be read, or something in the sample cannot be folded.
 pub async fn plan(
     store: &dyn Store,
     snapshots: &Snapshots,
-    mut progress: impl FnMut(Step),
+    progress: impl FnMut(Step),
 ) -> Result<Plan, ReplayError> {
     let mut plan = Plan::default();
     for path in snapshots.paths().map_err(ReplayError::Snapshots)? {
@@ -77,23 +77,17 @@ pub async fn plan(
     }
     let sampled = Live::new();
     let started = Instant::now();
-    each(store, |records, head| {
-        for record in records {
-            plan.count(record);
-        }
+    let read = each(store, Until::Head, progress, |record| -> Result<(), ReplayError> {
+        plan.count(record);
         if plan.folded < SAMPLE {
             let started = Instant::now();
-            for record in records {
-                let _ = fold(&sampled, record);
-            }
-            plan.folded += records.len() as u64;
+            let _ = fold(&sampled, record);
+            plan.folded += 1;
             plan.sample += started.elapsed();
         }
-        let position = plan.position.unwrap_or(Position::START);
-        progress(Step { events: plan.events, position, head });
-        Ok(true)
-    })
-    .await?;
+        Ok(())
+    });
+    read.await?;
     plan.reading = started.elapsed().saturating_sub(plan.sample);
     Ok(plan)
 }

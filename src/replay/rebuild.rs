@@ -1,26 +1,27 @@
-//! Building a projection again while it is served. Knows: the ledger, and how a copy takes the place of
-//! another. Must not know: who asked, or how they are told.
+//! Building a projection again while it is served. Knows: the ledger, and how a copy takes the place of another. Must not
+//! know: who asks.
 //!
-//! A projection is built beside the one that is served, from the ledger's first event. Where the served one
-//! was when this began, the two are compared. The new copy takes the place of the old one at once; the old
-//! one is kept until both were compared once more where the new one then is, and the new one has gone on to the
-//! end of the ledger. Until the exchange nothing is changed, so a rebuild can be called off or cut short at any
-//! time.
+//! A new copy is built beside the one that is served, from the ledger's first event. Where the served one was when this
+//! began, the two are compared. The new copy then takes the place of the old one at once; the old one is kept until both
+//! were compared again where the new one is then, and the new one has gone on to the end of the ledger. Until the new
+//! copy is served, nothing is changed, so a rebuild can be cancelled or cut short.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::{Live, StateDigest};
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
-use super::{Projection, Step};
+use super::reading::each;
+use super::{Projection, ReplayError, Step, Until};
 use crate::audit::{History, Rebuilt};
 use crate::ledger::{Ledger, fold};
-use crate::store::{Record, Signal, Store, StoreError, Subscription};
+use crate::store::{Store, StoreError};
 
-/// Records read at once for a copy that is not served any more.
+/// Records read at once for a copy that is not served.
 const PAGE: usize = 1024;
 
 /// How a rebuild ended.
@@ -30,18 +31,28 @@ pub enum Outcome {
     Same,
     /// The new copy has taken the place of the old one, which was not what the ledger folds to.
     Repaired,
-    /// It was called off; nothing was changed.
+    /// Nothing was changed.
     Cancelled,
-    /// It broke. The old copy is served, unless the reason says otherwise.
+    /// The old copy is served, unless the reason says otherwise.
     Failed(String),
+}
+
+impl From<ReplayError> for Outcome {
+    fn from(error: ReplayError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<StoreError> for Outcome {
+    fn from(error: StoreError) -> Self {
+        ReplayError::from(error).into()
+    }
 }
 
 /// A rebuild, under way or over.
 #[derive(Debug, Clone)]
 pub struct Rebuild {
-    /// How far it is.
     pub step: Step,
-    /// When it began.
     pub started_at: Timestamp,
     /// How and when it ended, if it is over.
     pub ended: Option<(Timestamp, Outcome)>,
@@ -82,8 +93,8 @@ impl Rebuilds {
             return Err(NotStarted::NotReady);
         }
         let job = Arc::new(Job::new(self.ledger.now()));
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.get(&projection).is_some_and(|job| job.get().ended.is_none()) {
+        let mut jobs = self.jobs();
+        if jobs.get(&projection).is_some_and(|job| job.is_running()) {
             return Err(NotStarted::UnderWay);
         }
         jobs.insert(projection, Arc::clone(&job));
@@ -94,219 +105,157 @@ impl Rebuilds {
             let (of, its_job) = (Arc::clone(&ledger), Arc::clone(&job));
             // A task of its own, so that the job ends also if it panics.
             let running = tokio::spawn(async move {
-                match projection {
+                let outcome = match projection {
                     Projection::Live => rebuild_live(&of, &its_job).await,
                     Projection::History => rebuild_history(&of, &history, &its_job).await,
+                };
+                match outcome {
+                    Ok(outcome) | Err(outcome) => outcome,
                 }
             });
-            let outcome = match running.await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(Stopped::Cancelled)) => Outcome::Cancelled,
-                Ok(Err(Stopped::Failed(why))) => Outcome::Failed(why),
-                Err(broke) => Outcome::Failed(broke.to_string()),
-            };
+            let outcome = running.await.unwrap_or_else(|broke| Outcome::Failed(broke.to_string()));
             tracing::info!(%projection, ?outcome, "a rebuild is over");
-            job.end(ledger.now(), outcome);
+            job.state().ended = Some((ledger.now(), outcome));
         });
         Ok(())
     }
 
     /// The last rebuild of a projection, if there was one since the start.
     pub fn last(&self, projection: Projection) -> Option<Rebuild> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.get(&projection).map(|job| job.get())
+        self.jobs().get(&projection).map(|job| job.state().clone())
     }
 
-    /// Calls a rebuild off; says whether one was under way.
+    /// Cancels a rebuild; says whether one was under way.
     pub fn cancel(&self, projection: Projection) -> bool {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let job = jobs.get(&projection).filter(|job| job.get().ended.is_none());
+        let jobs = self.jobs();
+        let job = jobs.get(&projection).filter(|job| job.is_running());
         job.inspect(|job| job.is_cancelled.store(true, Ordering::Release)).is_some()
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<Projection, Arc<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A rebuild under way.
 #[derive(Debug)]
 struct Job {
     is_cancelled: AtomicBool,
     state: Mutex<Rebuild>,
 }
 
-/// Why a rebuild ends without a new copy.
-#[derive(Debug)]
-enum Stopped {
-    Cancelled,
-    Failed(String),
-}
-
-impl From<StoreError> for Stopped {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
 impl Job {
     fn new(started_at: Timestamp) -> Self {
-        let step = Step { events: 0, position: Position::START, head: Position::START };
-        Self {
-            is_cancelled: AtomicBool::new(false),
-            state: Mutex::new(Rebuild { step, started_at, ended: None }),
-        }
+        let state = Mutex::new(Rebuild { step: Step::default(), started_at, ended: None });
+        Self { is_cancelled: AtomicBool::new(false), state }
     }
 
-    fn get(&self) -> Rebuild {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn state(&self) -> MutexGuard<'_, Rebuild> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(&self, step: Step) -> Result<(), Stopped> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).step = step;
-        if self.is_cancelled.load(Ordering::Acquire) { Err(Stopped::Cancelled) } else { Ok(()) }
+    fn is_running(&self) -> bool {
+        self.state().ended.is_none()
     }
 
-    fn end(&self, now: Timestamp, outcome: Outcome) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = Some((now, outcome));
+    fn go_on(&self) -> Result<(), Outcome> {
+        if self.is_cancelled.load(Ordering::Acquire) { Err(Outcome::Cancelled) } else { Ok(()) }
     }
 }
 
-async fn rebuild_history(ledger: &Ledger, history: &History, job: &Job) -> Result<Outcome, Stopped> {
+async fn rebuild_history(ledger: &Ledger, history: &History, job: &Job) -> Result<Outcome, Outcome> {
     let head = ledger.store().head().await?.position;
-    let step = |events, position| job.step(Step { events, position, head }).is_ok();
+    let step = |events, position| {
+        job.state().step = Step { events, position, head };
+        job.go_on().is_ok()
+    };
     match history.rebuild(step).await {
         Ok(Rebuilt::Same) => Ok(Outcome::Same),
         Ok(Rebuilt::Repaired) => Ok(Outcome::Repaired),
-        Ok(Rebuilt::Cancelled) => Err(Stopped::Cancelled),
-        Err(error) => Err(Stopped::Failed(error.to_string())),
+        Ok(Rebuilt::Cancelled) => Err(Outcome::Cancelled),
+        Err(error) => Err(Outcome::Failed(error.to_string())),
     }
 }
 
-/// A second copy on its way to where the first one is.
-struct Copy<'a> {
-    live: Arc<Live>,
-    job: &'a Job,
-    subscription: Subscription,
-    step: Step,
-    /// Where the served copy was, and its digest there.
-    served: (Position, StateDigest),
-    /// Whether this copy was the same there; known once it is there.
-    is_same: Option<bool>,
-    is_strict: bool,
-}
-
-impl Copy<'_> {
-    /// Folds what comes next; says whether that was all there is.
-    async fn advance(&mut self) -> Result<bool, Stopped> {
-        match self.subscription.next().await {
-            Signal::CaughtUp => Ok(true),
-            Signal::UpTo(_) => Ok(false),
-            Signal::Lost(error) => Err(error.into()),
-            Signal::Records(records) => {
-                for record in records.iter() {
-                    self.fold(record)?;
-                    self.compare().await?;
-                }
-                self.step.events += records.len() as u64;
-                self.step.position = self.live.position();
-                self.job.step(self.step)?;
-                Ok(false)
-            }
-        }
-    }
-
-    fn fold(&mut self, record: &Record) -> Result<(), Stopped> {
-        // What cannot be folded is in quarantine then, as it is in the served copy.
-        if let Err(poison) = fold(&self.live, record)
-            && self.is_strict
-        {
-            return Err(Stopped::Failed(poison.reason));
-        }
-        Ok(())
-    }
-
-    /// Compares it with the served copy, once it is where that was.
-    async fn compare(&mut self) -> Result<(), Stopped> {
-        if self.is_same.is_none() && self.live.position() >= self.served.0 {
-            self.is_same = Some(digest_at(&self.live).await? == self.served);
-        }
-        Ok(())
-    }
-}
-
-async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Stopped> {
-    let store = ledger.store();
+async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Outcome> {
+    let store = &**ledger.store();
     let served = digest_at(&ledger.live()).await?;
-    let step = Step { events: 0, position: Position::START, head: store.head().await?.position };
-    let subscription = store.subscribe(Position::START).await?;
-    let live = Arc::new(Live::new());
-    let is_strict = ledger.is_strict();
-    let mut copy = Copy { live, job, subscription, step, served, is_same: None, is_strict };
-    copy.compare().await?;
-    while !copy.advance().await? {}
+    let copy = Arc::new(Live::new());
+    let folded = each(
+        store,
+        Until::Position(served.0),
+        |step| job.state().step = step,
+        |record| {
+            // What cannot be folded is in quarantine then, as it is in the served copy.
+            let _ = fold(&copy, record);
+            job.go_on()
+        },
+    );
+    folded.await?;
+    let is_same = digest_at(&copy).await? == served;
     let old = loop {
-        match ledger.adopt(Arc::clone(&copy.live)) {
-            Ok(old) => break old,
-            // The served copy has gone on meanwhile.
-            Err(_) => drop(copy.advance().await?),
+        job.go_on()?;
+        fold_up_to(store, &copy, ledger.live().position()).await?;
+        // The served copy may have gone on meanwhile.
+        if let Ok(old) = ledger.adopt(Arc::clone(&copy)) {
+            break old;
         }
     };
-    // From here on there is no calling off: the copy is served. It is proven once it has gone on to the end, and
-    // once it is still the same as the old one there, if it was where this began.
-    let is_same = copy.is_same == Some(true);
+    // From here on the new copy is served, and nothing can be cancelled.
     let went_on = ledger.reached(store.head().await?.position).await;
     let strayed = if !went_on {
         Some("did not go on")
-    } else if is_same && !agree(&**store, &copy.live, &old).await.map_err(unproven)? {
+    } else if is_same && !agree(store, &copy, &old).await.map_err(|outcome| unproven(&outcome))? {
         Some("went another way")
     } else {
         None
     };
     if let Some(what) = strayed {
         take_back(ledger, old).await?;
-        return Err(Stopped::Failed(format!("the new copy {what}, so the old one is back")));
+        return Err(Outcome::Failed(format!("the new copy {what}, so the old one is back")));
     }
     // Freeing a large state takes a while, too.
-    tokio::task::spawn_blocking(move || drop(old));
-    match ledger.take_snapshot().await {
-        Ok(taken) if !is_same => {
-            // Older snapshots were taken of the copy that was wrong. No snapshot is of the start.
-            let newest = taken.unwrap_or(Position::START);
-            let snapshots = ledger.snapshots().cloned();
-            let keep = move || snapshots.map_or(Ok(()), |snapshots| snapshots.keep_only(newest));
-            let kept = tokio::task::spawn_blocking(keep).await.map_err(std::io::Error::other);
-            if let Err(error) = kept.flatten() {
-                // The new copy is served all the same.
-                tracing::error!(%error, "snapshots of the wrong copy cannot be removed: remove them by hand");
-            }
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "no snapshot was written of the rebuilt projection"),
-    }
+    spawn_blocking(move || drop(old));
+    write_snapshot(ledger, is_same).await;
     Ok(if is_same { Outcome::Same } else { Outcome::Repaired })
 }
 
-/// What is served then is the new copy.
-fn unproven(stopped: Stopped) -> Stopped {
-    match stopped {
-        Stopped::Cancelled => Stopped::Cancelled,
-        Stopped::Failed(why) => Stopped::Failed(format!(
-            "the new copy is served, and could not be compared with the old one again: {why}"
-        )),
+/// Older snapshots of a copy that was wrong are removed. If that fails, the new copy is served all the same.
+async fn write_snapshot(ledger: &Ledger, was_same: bool) {
+    let written = match ledger.take_snapshot().await {
+        Ok(written) => written,
+        Err(error) => {
+            return tracing::warn!(%error, "no snapshot was written of the rebuilt projection");
+        }
+    };
+    if let (false, Some(snapshots)) = (was_same, ledger.snapshots().cloned()) {
+        // No snapshot is of the start.
+        let newest = written.unwrap_or(Position::START);
+        let kept = spawn_blocking(move || snapshots.keep_only(newest)).await;
+        if let Err(error) = kept.map_err(std::io::Error::other).flatten() {
+            tracing::error!(%error, "snapshots of the wrong copy cannot be removed: remove them by hand");
+        }
     }
 }
 
-/// Whether the new copy, where it is now, is what the old one comes to there.
-async fn agree(store: &dyn Store, new: &Arc<Live>, old: &Arc<Live>) -> Result<bool, Stopped> {
+fn unproven(outcome: &Outcome) -> Outcome {
+    Outcome::Failed(format!(
+        "the new copy is served, and could not be compared with the old one again: {outcome:?}"
+    ))
+}
+
+/// Whether the old copy is the same where the new one is now.
+async fn agree(store: &dyn Store, new: &Arc<Live>, old: &Arc<Live>) -> Result<bool, Outcome> {
     let (position, digest) = digest_at(new).await?;
     fold_up_to(store, old, position).await?;
     Ok(digest_at(old).await? == (position, digest))
 }
 
-async fn digest_at(live: &Arc<Live>) -> Result<(Position, StateDigest), Stopped> {
+async fn digest_at(live: &Arc<Live>) -> Result<(Position, StateDigest), Outcome> {
     let live = Arc::clone(live);
-    let digest = tokio::task::spawn_blocking(move || live.digest_at()).await;
-    digest.map_err(|broke| Stopped::Failed(broke.to_string()))
+    spawn_blocking(move || live.digest_at()).await.map_err(|broke| Outcome::Failed(broke.to_string()))
 }
 
-/// Folds what a copy that is not served any more has missed.
+/// Folds what a copy that is not served has missed.
 async fn fold_up_to(store: &dyn Store, live: &Live, position: Position) -> Result<(), StoreError> {
     while live.position() < position {
         let after = live.position();
@@ -324,13 +273,12 @@ async fn fold_up_to(store: &dyn Store, live: &Live, position: Position) -> Resul
 }
 
 /// Serves the old copy again, from where the new one is: nothing between may be missing.
-async fn take_back(ledger: &Ledger, mut old: Arc<Live>) -> Result<(), Stopped> {
+async fn take_back(ledger: &Ledger, old: Arc<Live>) -> Result<(), Outcome> {
     loop {
         fold_up_to(&**ledger.store(), &old, ledger.live().position()).await?;
-        match ledger.adopt(old) {
-            Ok(_) => return Ok(()),
-            // The other one has gone on meanwhile.
-            Err(behind) => old = behind,
+        // The new copy may have gone on meanwhile.
+        if ledger.adopt(Arc::clone(&old)).is_ok() {
+            return Ok(());
         }
     }
 }

@@ -8,9 +8,9 @@ use grantbook_events::{
 use grantbook_projections::RegisteredApp;
 use grantbook_projections::live::{InstallationFacts, Live};
 
-use super::run::each;
+use super::reading::each;
 use super::shown::pages;
-use super::{ReplayError, Step};
+use super::{ReplayError, Step, Until};
 use crate::ledger::fold;
 use crate::store::Store;
 
@@ -102,7 +102,7 @@ impl Affected<'_> {
 }
 
 /// Folds a ledger and says what would be different now, app by app; `None` if neither a grant nor an app ever had
-/// what is thought away. `progress` is told after every few events.
+/// what is thought away. `progress` is called after every few events.
 ///
 /// # Errors
 /// If the store cannot be read, or something in it cannot be folded.
@@ -110,26 +110,21 @@ pub async fn what_if(
     store: &dyn Store,
     without: &Without,
     now: Timestamp,
-    mut progress: impl FnMut(Step),
+    progress: impl FnMut(Step),
 ) -> Result<Option<Vec<Consequence>>, ReplayError> {
     let live = Live::new();
     let mut affected = Affected { without, grants: HashMap::new(), tokens: HashSet::new(), is_known: false };
-    let mut events = 0;
-    each(store, |records, head| {
-        for record in records {
-            // What is in quarantine has no valid token.
-            let Ok(recorded) = fold(&live, record) else { continue };
-            if let Event::Installation(event) = &recorded.event
-                && let Ok(StreamKind::Installation(id)) = record.stream.kind()
-            {
-                affected.see(id, event, record.recorded_at);
-            }
+    let read = each(store, Until::Head, progress, |record| -> Result<(), ReplayError> {
+        // What is in quarantine has no valid token.
+        if let Ok(recorded) = fold(&live, record)
+            && let Event::Installation(event) = &recorded.event
+            && let Ok(StreamKind::Installation(id)) = record.stream.kind()
+        {
+            affected.see(id, event, record.recorded_at);
         }
-        events += records.len() as u64;
-        progress(Step { events, position: live.position(), head });
-        Ok(true)
-    })
-    .await?;
+        Ok(())
+    });
+    read.await?;
     let apps = || pages(|skip| live.apps(skip, PAGE)).flatten();
     let has_it = |app: &RegisteredApp| match without {
         Without::Scope(scope) => app.scopes.contains(scope),

@@ -74,7 +74,7 @@ fn a_snapshot_that_was_changed_is_named_and_not_used() {
     assert!(code == Some(1) && said.contains("live-0000") && said.contains("it is damaged"), "{said}");
     assert!(!said.contains("sound"), "{said}");
     let planned = place.ok(&["replay", "plan"]);
-    assert!(planned.contains("is passed over: it is damaged"), "{planned}");
+    assert!(planned.contains("is skipped: it is damaged"), "{planned}");
     let serving = place.serve();
     let projections = serving.ask("GET", "/projections", None).expect(200).json();
     assert_eq!(projections["items"][0]["position"], 1);

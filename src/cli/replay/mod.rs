@@ -1,5 +1,5 @@
-//! `grantbook replay`: fold the ledger again, from its first event, beside whoever serves it. Only `rebuild`
-//! changes anything, and that through the server.
+//! `grantbook replay`: fold the ledger again, from its first event, beside the server. Only `rebuild` changes anything,
+//! and that through the server.
 
 mod rebuild;
 mod shown;
@@ -25,7 +25,7 @@ use crate::replay::{self, Consequence, Projection, ReplayError, Step, Until, Wit
 use crate::server::SNAPSHOT_DIR;
 use crate::store::Store;
 
-/// Fold the ledger again, beside whoever serves it; nothing is changed.
+/// Fold the ledger again, beside the server; nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Replay {
@@ -39,7 +39,7 @@ pub(super) struct Replay {
 enum Task {
     /// Say how much there is to fold, and how long that would take.
     Plan,
-    /// Fold from empty, and print what it comes to.
+    /// Fold from empty, and print the result.
     #[command(after_help = when::HELP)]
     Run {
         /// Which projection
@@ -53,8 +53,8 @@ enum Task {
         dump: bool,
     },
     /// Check every record of the ledger: order, digests, revisions, event ids, and that each is an event
-    /// that follows from those before it; and compare what it folds to with the running server and the
-    /// snapshots.
+    /// that follows from those before it; and compare its fold with the running server, the snapshots
+    /// and the history.
     Verify,
     /// Build a projection of the running server again, beside the one that is served.
     Rebuild {
@@ -126,7 +126,7 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
         }
         Task::Verify => verify::run(&*store, config, snapshots, as_json).await,
         Task::Run { projection: Projection::Live, until, dump } => {
-            let until = come(until, &*store).await?;
+            let until = in_the_past(until, &*store).await?;
             let replayed = replay::run(&*store, until, tell).await;
             progress.end();
             if dump {
@@ -137,11 +137,11 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
         }
         Task::Run { projection: Projection::History, until, dump } => {
             let print = |row: &_| if dump { output::print(&shown::history_row(row)?) } else { Ok(()) };
-            let until = come(until, &*store).await?;
+            let until = in_the_past(until, &*store).await?;
             let folded = replay::run_history(&*store, until, tell, print).await;
             progress.end();
-            let (events, position, digest) = folded?;
-            if dump { Ok(()) } else { output::print(&shown::history(events, position, digest, as_json)) }
+            let (reading, digest) = folded?;
+            if dump { Ok(()) } else { output::print(&shown::history(&reading, digest, as_json)) }
         }
         Task::Quarantine => {
             let replayed = replay::run(&*store, Until::Head, tell).await;
@@ -153,8 +153,8 @@ async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: boo
     }
 }
 
-/// How far to fold: not to a time to come, which the fold knows nothing of.
-async fn come(until: Option<When>, store: &dyn Store) -> Result<Until, Failure> {
+/// How far to fold: not to a time that is still to come.
+async fn in_the_past(until: Option<When>, store: &dyn Store) -> Result<Until, Failure> {
     let now = SystemClock.now();
     let until = until.map(|when| when.until(now)).unwrap_or_default();
     until.has_come(store.head().await?.position, now).map_err(Failure::of)?;
@@ -169,7 +169,7 @@ fn canonical(scopes: &ScopeCatalogue, scope: String) -> String {
     }
 }
 
-/// What follows from thinking away what nothing in the ledger has: nothing, unless it is a slip.
+/// Without what nothing in the ledger has, nothing ends; or its name is wrong.
 fn unknown(without: &Without, scopes: &ScopeCatalogue) -> Result<Vec<Consequence>, Failure> {
     match without {
         Without::Scope(scope) if scopes.names().any(|name| name == scope) => Ok(Vec::new()),

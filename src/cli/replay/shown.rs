@@ -1,4 +1,4 @@
-//! What replays come to, as people and programs are shown it. Knows: texts and JSON. Must not know: how
+//! The results of replays, as people and programs are shown them. Knows: texts and JSON. Must not know: how
 //! anything is folded.
 
 use std::path::{Path, PathBuf};
@@ -8,38 +8,36 @@ use std::time::Duration;
 use grantbook_events::Position;
 use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::{Poison, StateDigest};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use super::super::output;
 use super::super::table::{Column, Wide};
 use crate::audit::ShownRow;
 use crate::clock::{Clock as _, SystemClock};
-use crate::replay::{Consequence, Plan, Replayed, ShownState, Until};
+use crate::replay::{Consequence, Plan, Reading, Replayed, ShownState, Until};
 
 pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failure> {
     let at = match until {
         Until::Head => SystemClock.now(),
         Until::Time(time) => time,
-        Until::Position(_) => replayed.recorded_at.unwrap_or_else(|| SystemClock.now()),
+        Until::Position(_) => replayed.reading.recorded_at.unwrap_or_else(|| SystemClock.now()),
     };
-    if replayed.events() == 0 {
+    if replayed.reading.events == 0 {
         output::remark("no events");
     }
     ShownState::new(&replayed.live, at).write(output::print)
 }
 
 pub(super) fn counts(replayed: &Replayed, as_json: bool) -> String {
-    let counts = replayed.live.counts();
-    let digest = replayed.live.digest().to_string();
+    let Replayed { live, types, reading } = replayed;
+    let (counts, digest) = (live.counts(), live.digest().to_string());
     if as_json {
-        let types: Map<String, Value> =
-            replayed.types.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
         let done = json!({
-            "position": replayed.position(),
-            "recorded_at": replayed.recorded_at,
-            "events": replayed.events(),
-            "out_of_order": replayed.out_of_order,
+            "position": reading.position,
+            "recorded_at": reading.recorded_at,
+            "events": reading.events,
+            "out_of_order": reading.out_of_order,
             "types": types,
             "live": {
                 "apps": counts.apps,
@@ -52,15 +50,15 @@ pub(super) fn counts(replayed: &Replayed, as_json: bool) -> String {
         });
         return format!("{done}\n");
     }
-    let mut text = format!("{} events folded, up to position {}", replayed.events(), replayed.position());
-    if let Some(at) = replayed.recorded_at {
+    let mut text = format!("{} events folded, up to position {}", reading.events, reading.position);
+    if let Some(at) = reading.recorded_at {
         text.push_str(&format!(", recorded at {at}"));
     }
     text.push('\n');
-    if replayed.out_of_order {
+    if reading.out_of_order {
         text.push_str("clocks disagreed: events before the last one were recorded later, and are left out\n");
     }
-    for (name, count) in &replayed.types {
+    for (name, count) in types {
         text.push_str(&format!("{count:>12}  {name}\n"));
     }
     text.push_str(&format!(
@@ -144,7 +142,7 @@ pub(super) fn plan(plan: &Plan, as_json: bool) -> String {
             Ok(position) => {
                 format!("snapshot {name}: a start folds only what is after position {position}\n")
             }
-            Err(why) => format!("snapshot {name} is passed over: {why}\n"),
+            Err(why) => format!("snapshot {name} is skipped: {why}\n"),
         });
     }
     text
@@ -187,11 +185,11 @@ pub(super) fn history_row(row: &HistoryRow) -> Result<String, Failure> {
     Ok(format!("{}\n", serde_json::to_string(&ShownRow::from(row))?))
 }
 
-pub(super) fn history(events: u64, position: Position, digest: StateDigest, as_json: bool) -> String {
-    let digest = digest.to_string();
+pub(super) fn history(reading: &Reading, digest: StateDigest, as_json: bool) -> String {
+    let Reading { events, position, .. } = reading;
     if as_json {
-        let done = json!({ "events": events, "position": position, "history": { "rows": events, "digest": digest } });
-        return format!("{done}\n");
+        let rows = json!({ "rows": events, "digest": digest.to_string() });
+        return format!("{}\n", json!({ "events": events, "position": position, "history": rows }));
     }
     format!("{events} events folded, up to position {position}\nhistory: {events} rows\ndigest {digest}\n")
 }

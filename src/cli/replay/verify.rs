@@ -1,7 +1,7 @@
 //! `grantbook replay verify`. Knows: where a running server is, and how to ask it. Must not know: what is
 //! compared with what.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use ureq::http::Method;
 
 use super::super::api::Api;
@@ -12,7 +12,7 @@ use super::super::progress::Progress;
 use super::super::reach;
 use crate::config::Config;
 use crate::ledger::Snapshots;
-use crate::replay::{self, Against, Claim, Compared, Finding, PassedOver, Step, Verified};
+use crate::replay::{self, Against, Finding, ReportedState, Skipped, Step, Verified};
 use crate::store::{Store, StoreError};
 use grantbook_events::Position;
 
@@ -23,7 +23,7 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<(), Failure> {
     let server = reach::serving_if_served(config)?;
-    let live = server.as_ref().map(claim).transpose()?;
+    let live = server.as_ref().map(reported).transpose()?;
     let mut progress = Progress::new("verify");
     let mut tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
     let apart = snapshots.apart();
@@ -69,21 +69,21 @@ pub(super) fn cannot_open(error: StoreError, config: &Config, as_json: bool) -> 
         StoreError::Damaged { position, detail } => {
             // Nothing else was looked for.
             let missing = Missing { server: served_by(config)?.is_none(), history: false };
-            print(&Verified::damaged(position, detail), &missing, as_json)
+            print(&Verified::damaged(position, &detail), &missing, as_json)
         }
         error => Err(error.into()),
     }
 }
 
-/// What a running server says of its live projection.
-fn claim(api: &Api) -> Result<Claim, Failure> {
+/// What a running server reports of its live projection.
+fn reported(api: &Api) -> Result<ReportedState, Failure> {
     let answer = api.ask(Method::GET, "/projections", &[], None)?;
     let live =
         answer.body["items"].as_array().and_then(|items| items.iter().find(|item| item["name"] == "live"));
     let said = live.and_then(|live| Some((live["position"].as_u64()?, live["digest"].as_str()?)));
     let (position, digest) = said
         .ok_or_else(|| Failure::Failed(format!("the server at {} does not say how far it is", api.url())))?;
-    Ok(Claim { position: Position::new(position), digest: digest.to_owned() })
+    Ok(ReportedState { position: Position::new(position), digest: digest.to_owned() })
 }
 
 /// What could not be compared, because it is not there.
@@ -92,7 +92,7 @@ struct Missing {
     history: bool,
 }
 
-/// Says what is wrong, if anything is; then the command has failed, whether anybody reads that or not.
+/// If anything is wrong, the command has failed, whether that can be printed or not.
 fn print(verified: &Verified, missing: &Missing, as_json: bool) -> Result<(), Failure> {
     let printed = output::print(&if as_json { document(verified, missing) } else { text(verified, missing) });
     match verified.findings.first() {
@@ -104,45 +104,38 @@ fn print(verified: &Verified, missing: &Missing, as_json: bool) -> Result<(), Fa
 }
 
 fn document(verified: &Verified, missing: &Missing) -> String {
-    let finding = |found: &Finding| json!({ "position": found.position, "what": found.what });
-    let compared = |same: &Compared| json!({ "what": same.what, "position": same.position });
-    let passed_over = |passed: &PassedOver| json!({ "what": passed.what, "why": passed.why });
-    let done: Value = json!({
+    let document = json!({
         "sound": verified.is_sound(),
         "events": verified.events,
         "position": verified.live.position(),
         "digest": verified.live.digest().to_string(),
         "served": !missing.server,
-        "passed_over": verified.passed_over.iter().map(passed_over).collect::<Vec<_>>(),
-        "compared": verified.compared.iter().map(compared).collect::<Vec<_>>(),
+        "skipped": verified.skipped,
+        "compared": verified.compared,
         "found": verified.found,
-        "findings": verified.findings.iter().map(finding).collect::<Vec<_>>(),
+        "findings": verified.findings,
     });
-    format!("{done}\n")
+    format!("{document}\n")
 }
 
 fn text(verified: &Verified, missing: &Missing) -> String {
-    let findings = &verified.findings;
-    let mut text: String =
-        findings.iter().map(|found| format!("{}\n", one_line(&found.to_string()))).collect();
+    let mut lines: Vec<String> = verified.findings.iter().map(|found| one_line(&found.to_string())).collect();
     if verified.is_sound() {
         let (events, position) = (verified.events, verified.live.position());
-        let digest = verified.live.digest();
-        text.push_str(&format!(
-            "the ledger is sound: {events} events, up to position {position}\ndigest {digest}\n"
-        ));
+        lines.push(format!("the ledger is sound: {events} events, up to position {position}"));
+        lines.push(format!("digest {}", verified.live.digest()));
     }
-    for same in &verified.compared {
-        text.push_str(&format!("the same at position {}: {}\n", same.position, same.what));
-    }
-    for PassedOver { what, why } in &verified.passed_over {
-        text.push_str(&format!("{}\n", one_line(&format!("passed over: {what}, because {why}"))));
-    }
+    lines.extend(
+        verified.compared.iter().map(|same| format!("the same at position {}: {}", same.position, same.what)),
+    );
+    let skipped = |Skipped { what, why }: &Skipped| one_line(&format!("skipped: {what}, because {why}"));
+    lines.extend(verified.skipped.iter().map(skipped));
     if missing.server {
-        text.push_str("no server serves this ledger here, so no live projection was compared\n");
+        lines.push("no server serves this ledger here, so no live projection was compared".to_owned());
     }
     if missing.history {
-        text.push_str("there is no history file of this ledger here, so none was compared\n");
+        lines.push("there is no history file of this ledger here, so none was compared".to_owned());
     }
-    text
+    lines.push(String::new());
+    lines.join("\n")
 }

@@ -25,8 +25,8 @@ pub(super) fn folded(records: &[Record], change: impl Fn(&mut Record)) -> Live {
     live
 }
 
-fn claim(live: &Live) -> Option<Claim> {
-    Some(Claim { position: live.position(), digest: live.digest().to_string() })
+fn reported(live: &Live) -> Option<ReportedState> {
+    Some(ReportedState { position: live.position(), digest: live.digest().to_string() })
 }
 
 pub(super) fn said(verified: &Verified) -> Vec<String> {
@@ -48,7 +48,7 @@ async fn what_is_the_same_is_said_to_be_the_same() {
     let half = folded(&records[..records.len() / 2], |_| {});
     snapshots(&dir).write(&half, identity);
     snapshots(&dir).write(&ledger.live(), identity);
-    let against = Against { live: claim(&half), snapshots: Some(snapshots(&dir)), history: None };
+    let against = Against { live: reported(&half), snapshots: Some(snapshots(&dir)), history: None };
     let verified = verify(&*store, against, |_| {}).await.unwrap();
     assert!(verified.is_sound(), "{:?}", said(&verified));
     let positions: Vec<_> = verified.compared.iter().map(|compared| compared.position).collect();
@@ -61,7 +61,7 @@ async fn a_live_projection_that_differs_is_found_and_its_snapshot_says_where() {
     let (_, store) = history(36).await;
     let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
     let wrong = folded(&records, widened);
-    let against = Against { live: claim(&wrong), snapshots: None, history: None };
+    let against = Against { live: reported(&wrong), snapshots: None, history: None };
     let verified = verify(&*store, against, |_| {}).await.unwrap();
     assert!(!verified.is_sound() && verified.live_differs);
     assert!(said(&verified)[0].contains("the live projection of the running server has digest"));
@@ -102,9 +102,9 @@ async fn a_flipped_field_in_a_snapshot_is_found_and_named() {
     snapshots(&dir).write(&folded(cut, |_| {}), Uuid::from_u128(99));
     let verified = verify(&*store, against(), |_| {}).await.unwrap();
     assert!(verified.is_sound());
-    let [passed_over] = verified.passed_over.as_slice() else { panic!("{:?}", verified.passed_over) };
-    assert!(passed_over.what.starts_with("snapshot live-"), "{passed_over:?}");
-    assert!(passed_over.why.contains("it is of ledger"), "{passed_over:?}");
+    let [skipped] = verified.skipped.as_slice() else { panic!("{:?}", verified.skipped) };
+    assert!(skipped.what.starts_with("snapshot live-"), "skipped: {skipped:?}");
+    assert!(skipped.why.contains("it is of ledger"), "skipped: {skipped:?}");
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn what_is_beyond_the_ledger_is_found() {
     let (records, dir) = (everything(&*store).await, tempfile::tempdir().unwrap());
     let shorter = ledger_of(&records[..records.len() - 5]).await;
     snapshots(&dir).write(&ledger.live(), shorter.head().await.unwrap().identity);
-    let against = Against { live: claim(&ledger.live()), snapshots: Some(snapshots(&dir)), history: None };
+    let against = Against { live: reported(&ledger.live()), snapshots: Some(snapshots(&dir)), history: None };
     let verified = verify(&*shorter, against, |_| {}).await.unwrap();
     assert_eq!(verified.found, 2, "{:?}", said(&verified));
     assert!(said(&verified).iter().all(|said| said.contains("which the ledger does not have")));
@@ -160,7 +160,7 @@ async fn a_quarantined_stream_is_a_finding_also_if_the_server_agrees() {
     store.append(&stream, expected, vec![crate::ledger::tests::poison::foreign()]).await.unwrap();
     let replayed = replay(&*store, Until::Head).await;
     assert_eq!(replayed.live.quarantined().len(), 1);
-    let against = Against { live: claim(&replayed.live), snapshots: None, history: None };
+    let against = Against { live: reported(&replayed.live), snapshots: None, history: None };
     let verified = verify(&*store, against, |_| {}).await.unwrap();
     assert_eq!((verified.found, verified.compared.len()), (1, 1));
     assert!(said(&verified)[0].contains("app-teleported"), "{:?}", said(&verified));
@@ -275,7 +275,7 @@ async fn every_fault_in_the_history_is_found_and_named() {
 }
 
 #[tokio::test]
-async fn a_history_of_another_version_or_ledger_is_passed_over_and_named() {
+async fn a_history_of_another_version_or_ledger_is_skipped_and_named() {
     let (_, store) = history(39).await;
     for (sql, why) in [
         ("PRAGMA user_version = 1", "it has version 1"),
@@ -285,8 +285,8 @@ async fn a_history_of_another_version_or_ledger_is_passed_over_and_named() {
         let against = history_with(&store, &dir, sql).await;
         let verified = verify(&*store, against, |_| {}).await.unwrap();
         assert!(verified.is_sound() && verified.compared.is_empty() && verified.has_history);
-        assert_eq!(verified.passed_over[0].what, "history history-1.db");
-        assert!(verified.passed_over[0].why.contains(why), "{:?}", verified.passed_over);
+        assert_eq!(verified.skipped[0].what, "history history-1.db");
+        assert!(verified.skipped[0].why.contains(why), "{:?}", verified.skipped);
     }
 }
 
@@ -301,7 +301,7 @@ async fn the_history_folded_again_is_the_one_that_is_kept() {
         rows += 1;
         Ok(())
     };
-    let (events, position, digest) = run_history(&*store, Until::Head, |_| {}, take).await.unwrap();
-    assert_eq!((position, digest), kept.digest_at().await.unwrap());
-    assert_eq!((events, rows), (everything(&*store).await.len() as u64, events));
+    let (reading, digest) = run_history(&*store, Until::Head, |_| {}, take).await.unwrap();
+    assert_eq!((reading.position, digest), kept.digest_at().await.unwrap());
+    assert_eq!([reading.events, rows], [everything(&*store).await.len() as u64; 2]);
 }

@@ -66,13 +66,13 @@ async fn a_replay_comes_to_what_is_served() {
         let mut steps = Vec::new();
         let replayed = run(&*store, Until::Head, |step| steps.push(step)).await.unwrap();
         assert_eq!(replayed.live.digest(), ledger.live().digest(), "seed {seed}");
-        assert_eq!(replayed.position(), ledger.live().position());
+        assert_eq!(replayed.reading.position, ledger.live().position());
         let records = everything(&*store).await;
-        assert_eq!(replayed.events(), records.len() as u64);
+        assert_eq!(replayed.reading.events, records.len() as u64);
         let granted = records.iter().filter(|record| record.type_name == "access-granted").count();
         assert_eq!(replayed.types["access-granted"], granted as u64);
         let last = steps.last().unwrap();
-        assert_eq!((last.position, last.head), (replayed.position(), replayed.position()));
+        assert_eq!((last.position, last.head), (replayed.reading.position, replayed.reading.position));
     }
 }
 
@@ -145,7 +145,7 @@ async fn a_plan_counts_what_a_replay_folds() {
     let replayed = replay(&*store, Until::Head).await;
     let plan = plan(&*store, &nowhere(), |_| {}).await.unwrap();
     let types = plan.types.iter().map(|((name, _), count)| (name.clone(), *count)).collect();
-    assert_eq!(plan.events, replayed.events());
+    assert_eq!(plan.events, replayed.reading.events);
     assert_eq!(replayed.types, types);
     assert_eq!(plan.position, Some(replayed.live.position()));
     assert!(plan.bytes > 0 && plan.estimate() > Duration::ZERO);

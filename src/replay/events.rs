@@ -1,0 +1,92 @@
+//! The second look of a verification: whether each event follows from those before it, as the fold says, and whether the
+//! state that is compared with others is the same. Knows: the fold. Must not know: digests and links of records.
+
+use grantbook_events::Position;
+
+use super::codes::Codes;
+use super::compare::Comparisons;
+use super::findings::{Compared, Finding, Verified};
+use super::{ReplayError, Step};
+use crate::ledger::fold;
+use crate::store::{IndexCheck, Record, Store, StoreError};
+
+#[derive(Debug)]
+pub(super) struct Events {
+    codes: Codes,
+    comparisons: Comparisons,
+    /// What the store finds streams by.
+    index: Option<IndexCheck>,
+    /// The last position read.
+    pub position: Position,
+}
+
+impl Events {
+    pub(super) async fn new(
+        store: &dyn Store,
+        mut comparisons: Comparisons,
+        verified: &mut Verified,
+    ) -> Result<Self, StoreError> {
+        comparisons.reached(Position::START, verified);
+        let index = match store.index().await {
+            Err(StoreError::Damaged { detail, .. }) => {
+                let what = format!("the index of streams: {detail}");
+                verified.find(Finding { position: None, what });
+                None
+            }
+            index => index?,
+        };
+        Ok(Self { codes: Codes::default(), comparisons, index, position: Position::START })
+    }
+
+    pub(super) const fn step(&self, verified: &Verified, head: Position) -> Step {
+        Step { events: verified.events, position: self.position, head }
+    }
+
+    /// What is wrong with the events of the next records.
+    pub(super) fn check(
+        &mut self,
+        records: &[Record],
+        verified: &mut Verified,
+    ) -> Result<Vec<Finding>, ReplayError> {
+        let mut findings = Vec::new();
+        for record in records {
+            verified.events += 1;
+            self.position = self.position.max(record.position);
+            let wrong_in_index = self.index.as_mut().and_then(|index| index.see(record));
+            findings.extend(wrong_in_index.map(|what| Finding::at(record.position, what)));
+            let folded = fold(&verified.live, record);
+            // After an event that could not be folded, no other in its stream can be.
+            let quarantined = verified.live.quarantine_of(&record.stream);
+            match folded {
+                Ok(recorded) if quarantined.is_none() => self.codes.see(&recorded)?,
+                Err(poison) if quarantined.is_none_or(|first| first.position == record.position) => {
+                    findings.push(Finding::at(record.position, poison.reason));
+                }
+                Ok(_) | Err(_) => {}
+            }
+            self.comparisons.reached(record.position, verified);
+        }
+        Ok(findings)
+    }
+
+    /// What is wrong when the ledger has ended: with what is compared last, because it may differ only where the ledger
+    /// itself is damaged.
+    pub(super) fn end(self, head: Position, verified: &mut Verified) -> Result<Vec<Finding>, ReplayError> {
+        let position = self.position;
+        if position != head {
+            let what = format!("the ledger ends here, but says that it goes on to {head}");
+            verified.find(Finding::at(position, what));
+        } else if let Some(index) = self.index {
+            match index.end(position) {
+                Ok(()) if index.up_to() == Position::START => {}
+                Ok(()) => {
+                    let what = "the index of streams".to_owned();
+                    verified.compared.push(Compared { what, position: index.up_to() });
+                }
+                Err(what) => verified.find(Finding::at(position, what)),
+            }
+        }
+        self.codes.end(|finding| verified.find(finding))?;
+        Ok(self.comparisons.end(position == head))
+    }
+}
