@@ -1,8 +1,8 @@
 //! What was true at some time: of the installations on an account, of a token, and between two times. Knows:
 //! the ledger, the history, folds. Must not know: HTTP.
 //!
-//! The streams of the account asked about are folded again up to the cut, by the same fold that serves
-//! requests, and the state is asked what was true. So the cost follows the history of that account.
+//! The streams of that account are folded again up to the cut, by the same fold that serves requests, and the state is
+//! asked what was true. So the cost follows the history of that account.
 
 mod answers;
 
@@ -13,6 +13,7 @@ use grantbook_events::{
     Timestamp, TokenId,
 };
 use grantbook_projections::AppStatus;
+use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::Live;
 
 use answers::app_then;
@@ -36,17 +37,12 @@ pub enum AuditError {
     /// It is not the past.
     #[error(transparent)]
     NotYet(#[from] NotYet),
-    /// What changed is asked backwards.
+    /// `from` is after `to`.
     #[error(
         "from ({}, position {}) is after to ({}, position {}): name the earlier one first",
         from.time, from.position, to.time, to.position
     )]
-    Backwards {
-        /// From when.
-        from: Cut,
-        /// To when.
-        to: Cut,
-    },
+    Backwards { from: Cut, to: Cut },
 }
 
 impl From<StoreError> for AuditError {
@@ -68,7 +64,7 @@ impl<'a> Past<'a> {
         Self { ledger, history }
     }
 
-    /// What a point in time comes to. Waits until everything that is folded is in the history too.
+    /// The position and time of a point in the past. Waits until everything that is folded is in the history too.
     ///
     /// # Errors
     /// If it is beyond the end or still to come, or the history cannot be asked.
@@ -173,55 +169,22 @@ impl<'a> Past<'a> {
         let Some(issue) = self.history.issue_of(token_id).await? else { return Ok(None) };
         let Some(installation_id) = issue.installation_id else { return Ok(None) };
         let (live, records) = self.folded([installation_id], issue.client_id, cut).await?;
-        let answer = |state, why: String, event| TokenAnswer {
+        let count = records.len();
+        let decode = move || records.iter().filter_map(|record| read(record).ok()).collect();
+        let events: Vec<Recorded> = aside(count, decode).await?;
+        let (state, why, event) = token_then(&live, &events, token_id, &issue, cut.time);
+        Ok(Some(TokenAnswer {
             token_id,
             installation_id,
             client_id: issue.client_id,
-            account_id: issue.account_id.clone(),
-            user_id: issue.user_id.clone(),
+            account_id: issue.account_id,
+            user_id: issue.user_id,
             as_of: cut,
             valid: state == "valid",
             state,
             why,
-            event,
-        };
-        let count = records.len();
-        let decode = move || records.iter().filter_map(|record| read(record).ok()).collect();
-        let events: Vec<Recorded> = aside(count, decode).await?;
-        let told = |recorded: &Recorded| moment_of(recorded);
-        let issued =
-            events.iter().find_map(|recorded| issues(recorded, token_id).map(|event| (recorded, event)));
-        let Some((issued, exchanged)) = issued else {
-            let why = format!("The token was issued later, at {}.", issue.recorded_at);
-            return Ok(Some(answer("not_issued", why, None)));
-        };
-        if live.token_by_id(&token_id, cut.time).is_some() {
-            let why = "It had been issued, and neither ended nor expired, and its app was active.";
-            return Ok(Some(answer("valid", why.to_owned(), told(issued))));
-        }
-        if let Some(ended) = events.iter().find(|recorded| ends(recorded, token_id)) {
-            let moment = told(ended);
-            let why = moment.as_ref().map(|moment| moment.sentence.clone()).unwrap_or_default();
-            return Ok(Some(answer("ended", why, moment)));
-        }
-        if let Some(end) = exchanged.expires_at.filter(|end| *end <= cut.time) {
-            return Ok(Some(answer("expired", format!("It had expired at {end}."), None)));
-        }
-        if let Some(poison) = live.quarantine_of(&StreamKind::Installation(installation_id).into()) {
-            let why = format!("Nothing was known of its installation: {}.", poison.reason);
-            return Ok(Some(answer("quarantined", why, None)));
-        }
-        let app = issue.client_id.and_then(|app| live.app(&app));
-        if app.as_ref().is_some_and(|app| app.had_ended(exchanged.granted_at, issued.envelope.position)) {
-            return Ok(Some(answer("never_valid", DEAD_CODE.to_owned(), told(issued))));
-        }
-        let status = app.as_ref().map(|app| &app.status);
-        let why = match app_then(status).1 {
-            Some(reason) => sentence(&reason),
-            None => "Its app was not active.".to_owned(),
-        };
-        let stopped = events.iter().rfind(|recorded| stops(recorded, status));
-        Ok(Some(answer("app_inactive", why, stopped.and_then(told))))
+            event: event.and_then(moment_of),
+        }))
     }
 
     /// The last event that ended something of an installation, if there was one.
@@ -247,6 +210,41 @@ impl<'a> Past<'a> {
         self.history.reached(self.ledger.live().position()).await?;
         Ok(self.history.issue_of(token_id).await?.and_then(|row| row.installation_id))
     }
+}
+
+/// What a token was in one word, why in a sentence, and the event that says so, if it is one event.
+fn token_then<'a>(
+    live: &Live,
+    events: &'a [Recorded],
+    token_id: TokenId,
+    issue: &HistoryRow,
+    time: Timestamp,
+) -> (&'static str, String, Option<&'a Recorded>) {
+    let issued = events.iter().find_map(|recorded| issues(recorded, token_id).map(|event| (recorded, event)));
+    let Some((issued, exchanged)) = issued else {
+        return ("not_issued", format!("The token was issued later, at {}.", issue.recorded_at), None);
+    };
+    if live.token_by_id(&token_id, time).is_some() {
+        let why = "It had been issued, and neither ended nor expired, and its app was active.";
+        return ("valid", why.to_owned(), Some(issued));
+    }
+    if let Some(ended) = events.iter().find(|recorded| ends(recorded, token_id)) {
+        let why = moment_of(ended).map(|moment| moment.sentence).unwrap_or_default();
+        return ("ended", why, Some(ended));
+    }
+    if let Some(end) = exchanged.expires_at.filter(|end| *end <= time) {
+        return ("expired", format!("It had expired at {end}."), None);
+    }
+    if let Some(poison) = live.quarantine_of(&issued.envelope.stream) {
+        return ("quarantined", format!("Nothing was known of its installation: {}.", poison.reason), None);
+    }
+    let app = live.app(&exchanged.client_id);
+    if app.as_ref().is_some_and(|app| app.had_ended(exchanged.granted_at, issued.envelope.position)) {
+        return ("never_valid", DEAD_CODE.to_owned(), Some(issued));
+    }
+    let status = app.as_ref().map(|app| &app.status);
+    let why = app_then(status).1.map_or("Its app was not active.".to_owned(), |reason| sentence(&reason));
+    ("app_inactive", why, events.iter().rfind(|recorded| stops(recorded, status)))
 }
 
 /// Words as a sentence.

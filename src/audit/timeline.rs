@@ -1,19 +1,20 @@
-//! What happened to one installation, in order, in plain sentences.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//! What happened to one installation, in order, in plain sentences. Knows: the ledger, events, the fold. Must not know:
+//! HTTP.
+//!
+//! A sentence is a function of one event. Whether the app is installed because of it, or no longer, is what a fold of the
+//! same events says before it and after it.
 
 use grantbook_events::{
-    Actor, AppEvent, ClientId, CodeExchanged, Envelope, Event, EventId, InstallationEvent, InstallationId,
-    Position, Recorded, RequestId, Revision, StreamKind, Timestamp, TokenId,
+    Actor, ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId, Position, Recorded,
+    RequestId, Revision, StreamKind, Timestamp, TokenId,
 };
-use grantbook_projections::live::Poison;
+use grantbook_projections::live::{Live, Poison};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::as_of::ends;
 use super::sentences;
-use crate::ledger::{Ledger, LedgerError, UnreadableError, aside, read};
+use crate::ledger::{Ledger, LedgerError, UnreadableError, aside, fold, read};
 use crate::store::Record;
 
 /// One event, in a sentence.
@@ -33,45 +34,22 @@ pub struct Moment {
     pub sentence: String,
 }
 
-/// An event, or the record of one that cannot be read and why.
-type Told = Result<Recorded, Box<(Record, UnreadableError)>>;
-
-fn position(told: &Told) -> Position {
-    match told {
-        Ok(recorded) => recorded.envelope.position,
-        Err(unread) => unread.0.position,
-    }
-}
-
-async fn stream(ledger: &Ledger, stream: StreamKind) -> Result<Vec<Told>, LedgerError> {
-    let records = ledger.records_of(&stream.into(), Revision::FIRST).await?;
-    let count = records.len();
-    let told = |record: Record| read(&record).map_err(|error| Box::new((record, error)));
-    aside(count, move || records.into_iter().map(told).collect()).await
-}
-
 /// The timeline of an installation, oldest first: from the registration of its app on. `None` if there was
 /// never such an installation.
 ///
 /// # Errors
 /// If its streams cannot be read.
 pub async fn timeline(ledger: &Ledger, id: InstallationId) -> Result<Option<Vec<Moment>>, LedgerError> {
-    let mut events = stream(ledger, StreamKind::Installation(id)).await?;
-    if events.is_empty() {
-        return Ok(None);
-    }
-    let client_id = events.iter().flatten().find_map(client_of);
-    if let Some(client_id) = client_id {
-        events.extend(stream(ledger, StreamKind::App(client_id)).await?);
-    }
-    events.sort_by_key(position);
-    let quarantine = Quarantine::of(ledger, id, client_id);
-    let mut tokens = Tokens::default();
-    let moments = events.iter().filter_map(|told| match told {
-        Ok(recorded) => moment(recorded, &mut tokens, &quarantine),
-        Err(unread) => Some(unreadable(&unread.0, &unread.1)),
-    });
-    Ok(Some(moments.collect()))
+    let steps = steps(ledger, id).await?;
+    let with_change = |step: Step| {
+        let mut moment = step.moment;
+        if let Some(change) = step.change {
+            moment.sentence.push(' ');
+            moment.sentence.push_str(change);
+        }
+        moment
+    };
+    Ok(steps.map(|steps| steps.into_iter().map(with_change).collect()))
 }
 
 /// What happened to one token, oldest first: its approval, its issue and its end, and what became of its app.
@@ -83,43 +61,138 @@ pub async fn token_timeline(
     installation_id: InstallationId,
     token_id: TokenId,
 ) -> Result<Vec<Moment>, LedgerError> {
-    let mut events = stream(ledger, StreamKind::Installation(installation_id)).await?;
-    let grant = events.iter().flatten().find_map(|recorded| match &recorded.event {
+    let mut steps = steps(ledger, installation_id).await?.unwrap_or_default();
+    let grant = steps.iter().find_map(|step| match &step.recorded.as_ref()?.event {
         Event::Installation(InstallationEvent::CodeExchanged(event)) if event.token_id == token_id => {
             Some(event.grant_id)
         }
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
     });
-    let client_id = events.iter().flatten().find_map(client_of);
-    let quarantine = Quarantine::of(ledger, installation_id, client_id);
-    events.retain(|told| {
-        quarantine.at(position(told)).is_some()
-            || match told.as_ref().map(|recorded| (recorded, &recorded.event)) {
-                Ok((_, Event::Installation(InstallationEvent::AccessGranted(event)))) => {
-                    Some(event.grant_id) == grant
-                }
-                Ok((_, Event::Installation(InstallationEvent::CodeExchanged(event)))) => {
-                    event.token_id == token_id
-                }
-                Ok((_, Event::Installation(InstallationEvent::CodeReplayed(event)))) => {
-                    Some(event.grant_id) == grant
-                }
-                Ok((recorded, Event::Installation(_) | Event::App(_) | Event::OperatorKey(_))) => {
-                    ends(recorded, token_id)
-                }
-                // It may have been about the token.
-                Err(_) => true,
-            }
+    steps.retain(|step| match step.recorded.as_ref().map(|recorded| (recorded, &recorded.event)) {
+        _ if step.is_quarantined => true,
+        Some((_, Event::Installation(InstallationEvent::AccessGranted(event)))) => {
+            Some(event.grant_id) == grant
+        }
+        Some((_, Event::Installation(InstallationEvent::CodeReplayed(event)))) => {
+            Some(event.grant_id) == grant
+        }
+        Some((_, Event::Installation(InstallationEvent::CodeExchanged(event)))) => event.token_id == token_id,
+        Some((recorded, Event::Installation(_))) => ends(recorded, token_id),
+        Some((_, Event::App(_) | Event::OperatorKey(_))) => true,
+        // It may have been about the token.
+        None => true,
     });
-    if let Some(client_id) = client_id {
-        events.extend(stream(ledger, StreamKind::App(client_id)).await?);
+    Ok(steps.into_iter().map(|step| step.moment).collect())
+}
+
+/// One event of a timeline.
+struct Step {
+    /// None if it cannot be read.
+    recorded: Option<Recorded>,
+    moment: Moment,
+    /// Whether nothing in its stream counts from it on.
+    is_quarantined: bool,
+    /// Whether the app is installed because of it, or no longer, in words.
+    change: Option<&'static str>,
+}
+
+/// The events of an installation and its app, in order; `None` if there was never such an installation.
+async fn steps(ledger: &Ledger, id: InstallationId) -> Result<Option<Vec<Step>>, LedgerError> {
+    let installation = StreamKind::Installation(id).into();
+    let mut records = ledger.records_of(&installation, Revision::FIRST).await?;
+    if records.is_empty() {
+        return Ok(None);
     }
-    events.sort_by_key(position);
-    let moment = |told: &Told| match told {
-        Ok(recorded) => quarantine.told(recorded),
-        Err(unread) => Some(unreadable(&unread.0, &unread.1)),
+    let mut streams = vec![installation];
+    if let Some(client_id) = records.iter().find_map(client_of) {
+        let app = StreamKind::App(client_id).into();
+        records.extend(ledger.records_of(&app, Revision::FIRST).await?);
+        streams.push(app);
+    }
+    records.sort_by_key(|record| record.position);
+    // A fold of two streams does not know everything that the whole ledger contradicts.
+    let known: Vec<_> = streams.iter().filter_map(|stream| ledger.live().quarantine_of(stream)).collect();
+    let count = records.len();
+    let work = move || {
+        let live = Live::new();
+        records
+            .iter()
+            .filter_map(|record| {
+                let poison = known.iter().find(|poison| poison.position == record.position);
+                step(&live, id, record, poison.map(|poison| Poison::clone(poison)))
+            })
+            .collect()
     };
-    Ok(events.iter().filter_map(moment).collect())
+    Ok(Some(aside(count, work).await?))
+}
+
+/// Folds one event, and says what happened; `None` if it does not matter to an installation.
+fn step(live: &Live, id: InstallationId, record: &Record, known: Option<Poison>) -> Option<Step> {
+    let before = tokens(live, id, record.recorded_at);
+    let folded = match known {
+        Some(poison) => {
+            live.quarantine(poison.clone());
+            Err(poison)
+        }
+        None => fold(live, record).map_err(|poison| *poison),
+    };
+    match folded {
+        Ok(recorded) => {
+            let moment = moment_of(&recorded)?;
+            let change = change(live, id, &recorded, before);
+            Some(Step { recorded: Some(recorded), moment, is_quarantined: false, change })
+        }
+        Err(poison) => {
+            let (recorded, moment) = match read(record) {
+                Ok(recorded) => {
+                    let moment = that_does_not_follow(&recorded, &poison);
+                    (Some(recorded), moment)
+                }
+                Err(error) => (None, unreadable(record, &error)),
+            };
+            Some(Step { recorded, moment, is_quarantined: true, change: None })
+        }
+    }
+}
+
+fn client_of(record: &Record) -> Option<ClientId> {
+    match &read(record).ok()?.event {
+        Event::Installation(event) => Some(event.installation().0),
+        Event::App(_) | Event::OperatorKey(_) => None,
+    }
+}
+
+/// How many tokens an installation has that have neither ended nor expired, whatever its app is; and whether it had others
+/// before.
+fn tokens(live: &Live, id: InstallationId, at: Timestamp) -> (usize, bool) {
+    live.installation(id, at)
+        .map_or((0, false), |facts| (facts.tokens.len() + facts.dormant.len(), facts.ended_at.is_some()))
+}
+
+/// What an event of an installation changed.
+fn change(
+    live: &Live,
+    id: InstallationId,
+    recorded: &Recorded,
+    (before, was_installed): (usize, bool),
+) -> Option<&'static str> {
+    let Event::Installation(event) = &recorded.event else { return None };
+    // What does not count neither installs an app nor ends that.
+    if !live.quarantined().is_empty() {
+        return None;
+    }
+    if let InstallationEvent::CodeExchanged(exchanged) = event
+        && let Some(app) = live.app(&exchanged.client_id)
+        && app.had_ended(exchanged.granted_at, recorded.envelope.position)
+    {
+        return Some(sentences::DEAD_CODE);
+    }
+    match (before, tokens(live, id, recorded.envelope.recorded_at).0) {
+        (0, 1..) if was_installed => Some("The app is installed again."),
+        (0, 1..) => Some("The app is installed."),
+        (1.., 0) => Some("No token is left: the app is not installed any more."),
+        _ => None,
+    }
 }
 
 fn unreadable(record: &Record, error: &UnreadableError) -> Moment {
@@ -136,66 +209,16 @@ fn unreadable(record: &Record, error: &UnreadableError) -> Moment {
     }
 }
 
-fn client_of(recorded: &Recorded) -> Option<ClientId> {
-    match &recorded.event {
-        Event::Installation(event) => Some(event.installation().0),
-        Event::App(_) | Event::OperatorKey(_) => None,
-    }
-}
-
-/// What is known of the streams of an installation and of its app, if some event in them cannot be folded.
-struct Quarantine(Vec<(&'static str, Arc<Poison>)>);
-
-impl Quarantine {
-    fn of(ledger: &Ledger, id: InstallationId, app: Option<ClientId>) -> Self {
-        let live = ledger.live();
-        let streams =
-            [("installation", Some(StreamKind::Installation(id))), ("app", app.map(StreamKind::App))];
-        let poison =
-            |(what, stream): (_, Option<StreamKind>)| Some((what, live.quarantine_of(&stream?.into())?));
-        Self(streams.into_iter().filter_map(poison).collect())
-    }
-
-    /// What is wrong with the event at a position, and of what nothing counts from there on.
-    fn at(&self, position: Position) -> Option<&(&'static str, Arc<Poison>)> {
-        self.0.iter().find(|(_, poison)| poison.position == position)
-    }
-
-    /// Whether something that cannot be folded was before the end of an event.
-    fn has_begun(&self, position: Position) -> bool {
-        self.0.iter().any(|(_, poison)| poison.position <= position)
-    }
-
-    /// An event in a sentence, and what is wrong with it.
-    fn told(&self, recorded: &Recorded) -> Option<Moment> {
-        let Some((what, poison)) = self.at(recorded.envelope.position) else { return moment_of(recorded) };
-        let mut moment = moment_of(recorded).unwrap_or_else(|| {
-            moment_with(&recorded.envelope, format!("An event of type {} was recorded.", poison.event_type))
-        });
-        moment.sentence.push_str(&format!(
-            " It does not follow from the events before it, and nothing in this {what} counts from there on: {}.",
-            poison.reason
-        ));
-        Some(moment)
-    }
-}
-
-fn moment(recorded: &Recorded, tokens: &mut Tokens, quarantine: &Quarantine) -> Option<Moment> {
-    let mut moment = quarantine.told(recorded)?;
-    // What does not count neither installs an app nor ends that.
-    if quarantine.has_begun(moment.position) {
-        return Some(moment);
-    }
-    if let Event::App(AppEvent::Suspended(_)) = &recorded.event {
-        tokens.suspended.push(moment.recorded_at);
-    }
-    if let Event::Installation(event) = &recorded.event
-        && let Some(change) = tokens.see(event, moment.recorded_at)
-    {
-        moment.sentence.push(' ');
-        moment.sentence.push_str(change);
-    }
-    Some(moment)
+fn that_does_not_follow(recorded: &Recorded, poison: &Poison) -> Moment {
+    let mut moment = moment_of(recorded).unwrap_or_else(|| {
+        moment_with(&recorded.envelope, format!("An event of type {} was recorded.", poison.event_type))
+    });
+    let what = if matches!(recorded.event, Event::App(_)) { "app" } else { "installation" };
+    moment.sentence.push_str(&format!(
+        " It does not follow from the events before it, and nothing in this {what} counts from there on: {}.",
+        poison.reason
+    ));
+    moment
 }
 
 /// One event in a sentence, if it matters to an installation.
@@ -220,53 +243,10 @@ fn moment_with(envelope: &Envelope, sentence: String) -> Moment {
     }
 }
 
-/// The tokens that no event has ended, and when they expire.
-#[derive(Debug, Default)]
-struct Tokens {
-    there: HashMap<TokenId, Option<Timestamp>>,
-    suspended: Vec<Timestamp>,
-    was_installed: bool,
-}
-
-impl Tokens {
-    /// Takes an event in, and says whether the app is installed because of it, or no longer.
-    fn see(&mut self, event: &InstallationEvent, at: Timestamp) -> Option<&'static str> {
-        // No event says that a token has expired.
-        self.there.retain(|_, expires_at| expires_at.is_none_or(|end| end > at));
-        let before = self.there.len();
-        match event {
-            InstallationEvent::AccessGranted(_) => {}
-            InstallationEvent::CodeExchanged(event) if self.is_dead(event) => {
-                return Some(sentences::DEAD_CODE);
-            }
-            InstallationEvent::CodeExchanged(event) => {
-                self.there.insert(event.token_id, event.expires_at);
-            }
-            InstallationEvent::CodeReplayed(_)
-            | InstallationEvent::TokenRevoked(_)
-            | InstallationEvent::Uninstalled(_) => {
-                for (token_id, _) in event.ended_tokens() {
-                    self.there.remove(&token_id);
-                }
-            }
-        }
-        match (before, self.there.len()) {
-            (0, 1..) if std::mem::replace(&mut self.was_installed, true) => {
-                Some("The app is installed again.")
-            }
-            (0, 1..) => Some("The app is installed."),
-            (1.., 0) => Some("No token is left: the app is not installed any more."),
-            _ => None,
-        }
-    }
-
-    fn is_dead(&self, event: &CodeExchanged) -> bool {
-        self.suspended.iter().any(|suspended| event.granted_at <= *suspended)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use grantbook_events::UninstallReason;
     use uuid::Uuid;
 

@@ -12,7 +12,7 @@ use super::nothing;
 use super::reach::{Needs, Reach};
 use super::table::Wide;
 use super::when;
-use shown::{changes, installations, items, lines, token, told};
+use shown::{changes, installations, items, lines, timeline, token};
 
 /// Ask what happened, when, and who did it.
 #[derive(Debug, clap::Args)]
@@ -136,7 +136,7 @@ impl Audit {
         match self.command {
             Command::Explain { id } => {
                 let path = explained(&id)?;
-                reach.ask(Needs::Reading, |api| api.get(&path, &[]), told)
+                reach.ask(Needs::Reading, |api| api.get(&path, &[]), timeline)
             }
             Command::Events(events) => events.run(reach),
             Command::Installations { account, as_of } => {
@@ -210,7 +210,7 @@ fn query<const N: usize>(pairs: [(&'static str, Option<String>); N]) -> Vec<(&'s
     pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// What is asked about one account. An answer of nothing may be the answer to a slip.
+/// A question about one account. An empty answer may mean that its name is wrong.
 fn on_account(api: &Api, path: &str, query: &[(&'static str, String)]) -> Result<Value, Failure> {
     let answer = api.get(path, &borrowed(query))?;
     if items(&answer).is_empty()
@@ -229,7 +229,7 @@ fn borrowed<'a>(query: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> 
 fn explained(id: &str) -> Result<String, Failure> {
     let wrong = || {
         let right = "it takes the id of an installation or of a token, as the other commands show them";
-        Failure::Usage(format!("{id:?} is no id: {right}"))
+        Failure::Usage(format!("{id:?} is not an id: {right}"))
     };
     let uuid: uuid::Uuid = id.parse().map_err(|_| wrong())?;
     match uuid.get_version_num() {

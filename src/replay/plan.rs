@@ -1,4 +1,4 @@
-//! What a replay would cost, without folding anything but a sample.
+//! How long a replay would take: everything is read, and a sample is folded.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::store::{Record, Store};
 /// How many events are folded to see how fast that goes.
 const SAMPLE: u64 = 20_000;
 
-/// What a replay would go through.
+/// What a replay would read, and how long that takes.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// How many events there are, by stored type name and version.

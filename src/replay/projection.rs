@@ -27,7 +27,7 @@ impl Projection {
 
 /// A text that names no projection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no projection; there are: live, history")]
+#[error("`{0}` is not a projection: use live or history")]
 pub struct ProjectionError(String);
 
 impl FromStr for Projection {

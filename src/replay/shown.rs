@@ -1,12 +1,12 @@
 //! A folded state as JSON, row by row: apps, then their installations, then operator keys. Without any
 //! digest of a secret.
 
-use grantbook_events::{
-    AccountId, ClientId, InstallationId, OperatorKeyId, Role, SecretId, Timestamp, TokenId, UserId,
-};
-use grantbook_projections::live::{InstallationFacts, Live, TokenFacts};
+use grantbook_events::{AccountId, ClientId, InstallationId, OperatorKeyId, Role, SecretId, Timestamp};
+use grantbook_projections::live::{InstallationFacts, Live};
 use grantbook_projections::{AppStatus, IssuedKey, RegisteredApp};
 use serde::Serialize;
+
+use crate::audit::TokenThen;
 
 /// Rows taken from the state at once.
 const PAGE: usize = 256;
@@ -38,8 +38,8 @@ enum Row<'a> {
         ended_at: Option<Timestamp>,
         first_granted_at: Timestamp,
         epoch: u32,
-        tokens: Vec<Token<'a>>,
-        dormant: Vec<Token<'a>>,
+        tokens: Vec<TokenThen>,
+        dormant: Vec<TokenThen>,
         #[serde(skip_serializing_if = "Option::is_none")]
         quarantined: Option<&'a str>,
     },
@@ -50,15 +50,6 @@ enum Row<'a> {
         created_at: Timestamp,
         retired_at: Option<Timestamp>,
     },
-}
-
-#[derive(Debug, Serialize)]
-struct Token<'a> {
-    token_id: TokenId,
-    user_id: &'a UserId,
-    scopes: &'a [String],
-    issued_at: Timestamp,
-    expires_at: Option<Timestamp>,
 }
 
 /// A state, as it is seen at a time: what had expired by then is gone.
@@ -150,19 +141,9 @@ fn installation_row(facts: &InstallationFacts) -> Row<'_> {
         ended_at: facts.ended_at,
         first_granted_at: facts.first_granted_at,
         epoch: facts.epoch,
-        tokens: facts.tokens.iter().map(token).collect(),
-        dormant: facts.dormant.iter().map(token).collect(),
+        tokens: facts.tokens.iter().map(TokenThen::from).collect(),
+        dormant: facts.dormant.iter().map(TokenThen::from).collect(),
         quarantined: facts.quarantined.as_ref().map(|poison| poison.reason.as_str()),
-    }
-}
-
-fn token(facts: &TokenFacts) -> Token<'_> {
-    Token {
-        token_id: facts.token_id,
-        user_id: &facts.user_id,
-        scopes: &facts.scopes,
-        issued_at: facts.issued_at,
-        expires_at: facts.expires_at,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::store::Store;
 /// Installations taken from the state at once.
 const PAGE: usize = 256;
 
-/// What is thought away.
+/// What is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Without {
     /// Every token that has this scope, by its canonical name.
@@ -29,11 +29,8 @@ pub enum Without {
 /// What that would do to an installation that has valid tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consequence {
-    /// The installation.
     pub installation_id: InstallationId,
-    /// Its app.
     pub client_id: ClientId,
-    /// Its account.
     pub account_id: AccountId,
     /// How many of its valid tokens would not be there.
     pub tokens_gone: usize,
@@ -48,14 +45,14 @@ impl Consequence {
     }
 }
 
-/// The live tokens that are thought away.
+/// The live tokens that are left out.
 #[derive(Debug)]
 struct Affected<'a> {
     without: &'a Without,
-    /// Grants that are thought away and whose code can still be exchanged, with the end of that.
+    /// Grants that are left out and whose code can still be exchanged, with the end of that.
     grants: HashMap<InstallationId, Vec<(GrantId, Timestamp)>>,
     tokens: HashSet<TokenId>,
-    /// Whether anything in the ledger has what is thought away.
+    /// Whether anything in the ledger has what is left out.
     is_known: bool,
 }
 
@@ -102,7 +99,7 @@ impl Affected<'_> {
 }
 
 /// Folds a ledger and says what would be different now, app by app; `None` if neither a grant nor an app ever had
-/// what is thought away. `progress` is called after every few events.
+/// what is left out. `progress` is called after every few events.
 ///
 /// # Errors
 /// If the store cannot be read, or something in it cannot be folded.

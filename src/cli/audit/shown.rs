@@ -22,8 +22,8 @@ fn words(item: &Value, name: &str) -> String {
     words.iter().filter_map(Value::as_str).map(one_line).collect::<Vec<_>>().join(" ")
 }
 
-/// A paragraph an event.
-pub(super) fn told(timeline: &Value) -> String {
+/// A paragraph for each event.
+pub(super) fn timeline(timeline: &Value) -> String {
     let paragraph = |item: &Value| {
         let (time, sentence) = (text(item, "recorded_at"), text(item, "sentence"));
         let (event, request) = (text(item, "event_id"), text(item, "request_id"));

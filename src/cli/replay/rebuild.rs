@@ -26,7 +26,7 @@ pub(super) fn run(reach: &Reach, projection: Projection) -> Result<(), Failure> 
             let mut rebuild = api.post(&path(projection), &json!({}))?;
             while !is_over(&rebuild) {
                 if interrupted.load(Ordering::Acquire) {
-                    // It may be over by now; what it came to is asked for in any case.
+                    // It may be over by now; its outcome is asked for in any case.
                     let _ = api.delete(&path(projection), &[]);
                 }
                 thread::sleep(PAUSE);
@@ -38,7 +38,7 @@ pub(super) fn run(reach: &Reach, projection: Projection) -> Result<(), Failure> 
             match rebuild["state"].as_str() {
                 Some("same" | "repaired") => Ok(rebuild),
                 Some("cancelled") => {
-                    Err(Failure::Failed("the rebuild was called off; nothing was changed".to_owned()))
+                    Err(Failure::Failed("the rebuild was cancelled; nothing was changed".to_owned()))
                 }
                 _ => Err(Failure::Failed(format!(
                     "the rebuild failed: {}",
@@ -46,7 +46,7 @@ pub(super) fn run(reach: &Reach, projection: Projection) -> Result<(), Failure> 
                 ))),
             }
         },
-        move |rebuild| told(projection, rebuild),
+        move |rebuild| text(projection, rebuild),
     )
 }
 
@@ -54,7 +54,7 @@ fn path(projection: Projection) -> String {
     format!("/projections/{projection}/rebuild")
 }
 
-fn told(projection: Projection, rebuild: &Value) -> String {
+fn text(projection: Projection, rebuild: &Value) -> String {
     let (events, position) = (&rebuild["events"], &rebuild["position"]);
     let before = match rebuild["state"].as_str() {
         Some("same") => "the old copy was the same",
