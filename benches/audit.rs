@@ -1,4 +1,5 @@
-//! The history behind a writer, and what was installed on one account then: in a small ledger and in a large one.
+//! The history after a writer, what a row costs, and what was installed on one account then: in a small ledger and in a
+//! large one.
 //!
 //! `cargo bench --bench audit [-- --events 1000000]`
 
@@ -6,22 +7,27 @@
 
 mod measure;
 
+use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use grantbook::audit::{History, Past};
 use grantbook::clock::{Clock as _, SystemClock};
-use grantbook::ledger::{Ledger, Until};
+use grantbook::ledger::{Batch, FollowError, Follower, Ledger, Subscriber, Until};
 use grantbook::secrets;
 use grantbook::store::{SqliteOptions, SqliteStore, Store};
-use grantbook_events::AccountId;
+use grantbook_events::{AccountId, Position};
 use measure::Failure;
 
 const SMALL: usize = 10_000;
 const BURST: usize = 100_000;
 const ACCOUNTS_ASKED: usize = 400;
 const ROUNDS: usize = 5;
+/// As many as a busy server writes in the time that rows wait for others.
+const BATCH: usize = 2_000;
+const PACED: usize = 100_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -31,6 +37,10 @@ async fn main() -> Result<(), Failure> {
         ratios.push(burst().await?);
     }
     measure::at_most("lag of the history after a burst / the burst", measure::median(ratios), 1.0);
+
+    let costs = "history: microseconds of processor time an event, reading and decoding it left out";
+    let history = paced(true).await? - paced(false).await?;
+    measure::at_most(costs, history * 1e6 / PACED as f64, 10.0);
 
     let (small, large) = (Asked::of(SMALL).await?, Asked::of(events).await?);
     let mut ratios = Vec::new();
@@ -62,6 +72,52 @@ async fn burst() -> Result<f64, Failure> {
     history.close().await;
     store.close().await?;
     Ok(lag.as_secs_f64() / took.as_secs_f64())
+}
+
+/// Reads every event, and keeps nothing.
+#[derive(Debug)]
+struct Reads;
+
+#[async_trait]
+impl Subscriber for Reads {
+    fn name(&self) -> &'static str {
+        "reads"
+    }
+
+    async fn checkpoint(&self, _store: &dyn Store) -> Result<Position, FollowError> {
+        Ok(Position::START)
+    }
+
+    async fn handle(&self, batch: Batch) -> Result<(), FollowError> {
+        for record in batch.records() {
+            black_box(batch.read(record)).map_err(|error| FollowError::Stopped(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The processor time of writing events and of following them, batch by batch: as rows of the history, or only read.
+async fn paced(as_rows: bool) -> Result<f64, Failure> {
+    let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let store = open(dir.path())?;
+    let app = measure::ledger::app(&store).await?;
+    let history = as_rows.then(|| History::of(Arc::clone(&store), dir.path().to_owned()));
+    let reads = (!as_rows).then(|| Follower::of(Arc::clone(&store), Arc::new(Reads)));
+    let started = measure::cpu_seconds();
+    for batch in 0..PACED / BATCH {
+        let accounts = batch * BATCH / 2..(batch + 1) * BATCH / 2;
+        measure::ledger::installations_of(&store, &app, accounts, 0).await?;
+        let head = store.head().await?.position;
+        if let Some(history) = &history {
+            while history.reached(head).await.is_err() {}
+        }
+        if let Some(reads) = &reads {
+            reads.reached(head).await;
+        }
+    }
+    let took = measure::cpu_seconds() - started;
+    println!("{} events as rows: {as_rows}, {took:.2} s of processor time", PACED);
+    Ok(took)
 }
 
 /// A ledger and its history.

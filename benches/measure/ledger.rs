@@ -116,18 +116,28 @@ pub async fn installations_with_past(
     count: usize,
     past: usize,
 ) -> Result<Vec<PlainSecret>, Failure> {
+    installations_of(store, app, 0..count, past).await
+}
+
+/// The same, on the accounts of these numbers.
+pub async fn installations_of(
+    store: &Arc<dyn Store>,
+    app: &App,
+    accounts: std::ops::Range<usize>,
+    past: usize,
+) -> Result<Vec<PlainSecret>, Failure> {
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let (store, client_id) = (Arc::clone(store), app.client_id);
+        let (store, client_id, accounts) = (Arc::clone(store), app.client_id, accounts.clone());
         writers.spawn(async move {
             let mut secrets = Vec::new();
-            for n in (writer..count).step_by(WRITERS) {
+            for n in accounts.skip(writer).step_by(WRITERS) {
                 secrets.push(install(&store, client_id, n, past).await?);
             }
             Ok::<_, Failure>(secrets)
         });
     }
-    let mut all = Vec::with_capacity(count);
+    let mut all = Vec::new();
     while let Some(written) = writers.join_next().await {
         all.extend(written??);
     }

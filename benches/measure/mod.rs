@@ -9,6 +9,9 @@ pub mod ledger;
 
 use std::time::{Duration, Instant};
 
+/// In which the kernel counts processor time, on every architecture of Linux that grantbook runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// A benchmark ends at the first surprise.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -37,6 +40,15 @@ pub fn time<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The processor time of this process, in seconds.
+pub fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program, in brackets, is the second field; user and system time are the 14th and 15th.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: f64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    ticks / TICKS_PER_SECOND
 }
 
 /// Resident memory of this process, in bytes.

@@ -16,6 +16,8 @@ use serde_json::Value;
 
 /// One event as auditors look for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = AuditEvent))]
 pub struct HistoryRow {
     pub position: Position,
     pub recorded_at: Timestamp,

@@ -11,7 +11,7 @@ pub use as_of::{
     AccountThen, AuditError, Change, Changes, Cut, InstallationThen, Past, TokenAnswer, TokenThen,
 };
 pub use history::{
-    Filter, HISTORY_VERSION, History, HistoryError, HistoryReader, Order, Rebuilt, ShownRow, StoredHistory,
+    Filter, HISTORY, HISTORY_VERSION, History, HistoryError, HistoryReader, Order, Rebuilt, StoredHistory,
     StoredRow, digest_of, history_seen, row_of,
 };
 pub use timeline::{Moment, timeline, token_timeline};

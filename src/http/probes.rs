@@ -11,6 +11,7 @@ use super::openapi::describe::{Operation, Output};
 use super::problem::Problem;
 use super::reason::Reason;
 use super::service::Service;
+use crate::audit::HISTORY;
 use crate::ledger::LIVE;
 use crate::telemetry::{self, Metrics, Readings, TextFormat};
 
@@ -103,6 +104,7 @@ pub async fn metrics(
     metrics: web::Data<Metrics>,
 ) -> Result<HttpResponse, Problem> {
     let (counts, progress) = (service.ledger.live().counts(), service.ledger.progress());
+    let history = service.history.progress();
     let (strong, store) = (service.ledger.strong_counts(), service.ledger.store().counts());
     let readings = Readings {
         staleness: service.ledger.staleness().map_or(0.0, |behind| behind.as_secs_f64()),
@@ -119,7 +121,8 @@ pub async fn metrics(
         quarantined: counts.quarantined,
         position: progress.position.as_u64(),
         caught_up: progress.caught_up,
-        history_position: service.history.progress().position.as_u64(),
+        history_position: history.position.as_u64(),
+        subscriber_lags: history.lag(&progress).map(|lag| (HISTORY, lag.as_secs_f64())).into_iter().collect(),
         lost_lines: telemetry::lost_lines(),
         tasks: service.tasks(),
     };

@@ -117,6 +117,17 @@ pub struct Progress {
     pub stopped: Option<String>,
 }
 
+impl Progress {
+    /// How much recorded time this is after another subscriber; `None` until both have handled a record.
+    pub fn lag(&self, first: &Self) -> Option<Duration> {
+        if self.position >= first.position {
+            return Some(Duration::ZERO);
+        }
+        let lag = first.recorded_at?.as_micros().saturating_sub(self.recorded_at?.as_micros());
+        Some(Duration::from_micros(lag.try_into().unwrap_or(0)))
+    }
+}
+
 /// A subscriber that runs.
 #[derive(Debug)]
 pub struct Follower {

@@ -21,6 +21,8 @@ use super::writer::Sums;
 use crate::ledger::{self, Batch, FollowError, Subscriber};
 use crate::store::{Store, StoreError};
 
+/// The name of the subscriber.
+pub const HISTORY: &str = "history";
 /// How long rows wait for others to be written with while nothing waits for them: a page that many rows change is then
 /// written once.
 const GATHERS: Duration = Duration::from_millis(500);
@@ -105,7 +107,7 @@ impl Current {
 #[async_trait]
 impl Subscriber for Arc<Current> {
     fn name(&self) -> &'static str {
-        "history"
+        HISTORY
     }
 
     async fn checkpoint(&self, store: &dyn Store) -> Result<Position, FollowError> {

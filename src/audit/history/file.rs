@@ -16,6 +16,9 @@ use crate::store::database::{self, Checked};
 const MAX_IDLE: usize = 4;
 /// The cache of the connection that writes, in KiB.
 const WRITER_CACHE_KIB: i64 = 65_536;
+/// How long the log becomes before its pages are copied into the file, 64 MiB: a page that changes often is then copied
+/// once.
+const CHECKPOINT_PAGES: i64 = 4_000;
 
 #[derive(Debug)]
 pub(super) struct File {
@@ -48,6 +51,7 @@ impl File {
         // What a power cut takes is followed again; the ledger is what must not be lost.
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         if let Some(why) = is_of(&conn, ledger)? {
             return Err(HistoryError::File(why));
         }

@@ -12,7 +12,6 @@ mod query;
 mod rebuild;
 mod rows;
 mod schema;
-mod shown;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -31,13 +30,13 @@ use grantbook_projections::live::StateDigest;
 use tokio::sync::Semaphore;
 
 use current::Current;
+pub use current::HISTORY;
 use directory::Directory;
 pub use file::HistoryReader;
 pub use query::{Filter, Order};
 pub use rebuild::Rebuilt;
 pub use rows::{StoredRow, digest_of, row_of};
 pub use schema::VERSION as HISTORY_VERSION;
-pub use shown::ShownRow;
 pub use stored::{StoredHistory, history_seen};
 
 use crate::ledger::{Follower, Ledger, Progress, Subscriber};

@@ -15,7 +15,7 @@ use super::*;
 use crate::ledger::tests::poison::foreign;
 use crate::ledger::tests::simulation::history as random_history;
 use crate::ledger::tests::{Given, exchange, grant, revoke};
-use crate::store::{Expected, MemoryStore, Record};
+use crate::store::{Expected, MemoryStore, NewRecord, Record};
 
 async fn records(store: &MemoryStore) -> Vec<Record> {
     store.read_all(Position::START, usize::MAX).await.unwrap()
@@ -85,10 +85,18 @@ async fn an_event_that_cannot_be_read_has_a_row_that_says_so() {
     let granted = grant(given.app().await, &"acme".parse().unwrap());
     given.settle(&granted).await.unwrap().unwrap();
     let stream = store.read_all(Position::new(1), 1).await.unwrap()[0].stream.clone();
-    store.append(&stream, Expected::Exactly(Revision::FIRST), vec![foreign()]).await.unwrap();
+    let known =
+        r#"{"client_id":"019a000000007000800000000000000f","account_id":"acme","user_id":"alice","since":7}"#;
+    let says_more = NewRecord { payload: known.to_owned(), ..foreign() };
+    let unread = vec![foreign(), says_more];
+    store.append(&stream, Expected::Exactly(Revision::FIRST), unread).await.unwrap();
     let history = kept(&store, &dir).await;
     let rows = every_row(&history).await;
-    let last = &rows[2];
+    let (last, says_more) = (&rows[2], &rows[3]);
+    assert_eq!(says_more.client_id.unwrap().to_string(), "019a000000007000800000000000000f");
+    assert_eq!(says_more.account_id.as_ref().unwrap().as_str(), "acme");
+    assert_eq!(says_more.user_id.as_ref().unwrap().as_str(), "alice");
+    assert_eq!(says_more.installation_id, last.installation_id);
     assert_eq!((last.event_type.as_str(), &last.actor), ("app-teleported", &None));
     assert!(last.installation_id.is_some() && last.account_id.is_none(), "only its stream is known");
     assert!(last.reason.as_ref().unwrap().starts_with("cannot be read: event type"), "{:?}", last.reason);

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use super::super::failure::Failure;
 use super::super::output;
 use super::super::table::{Column, Wide};
-use crate::audit::ShownRow;
 use crate::clock::{Clock as _, SystemClock};
 use crate::replay::{Consequence, Plan, Reading, Replayed, ShownState, Until};
 
@@ -182,7 +181,7 @@ fn rounded(duration: Duration) -> f64 {
 
 /// A row of history, as the audit API shows it, on a line.
 pub(super) fn history_row(row: &HistoryRow) -> Result<String, Failure> {
-    Ok(format!("{}\n", serde_json::to_string(&ShownRow::from(row))?))
+    Ok(format!("{}\n", serde_json::to_string(row)?))
 }
 
 pub(super) fn history(reading: &Reading, digest: StateDigest, as_json: bool) -> String {

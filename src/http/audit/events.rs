@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantbook_events::codec::STORED_TYPES;
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
+use grantbook_projections::history::HistoryRow;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
@@ -18,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::export::{Body, Export, Lines, after_row};
 use super::known;
-use crate::audit::{Filter, Order, ShownRow};
+use crate::audit::{Filter, Order};
 use crate::connections::Open;
 use crate::http::input::Text;
 use crate::http::manage::paging::Limit;
@@ -118,7 +119,7 @@ enum Format {
 /// One page of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventsJson {
-    items: Vec<ShownRow>,
+    items: Vec<HistoryRow>,
     /// Asks for the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -259,7 +260,7 @@ async fn page(
     rows.truncate(limit);
     let last = rows.last().filter(|_| is_more);
     let next_cursor = last.map(|last| Cursor::write(last.position, wanted));
-    Ok(EventsJson { items: rows.iter().map(ShownRow::from).collect(), next_cursor })
+    Ok(EventsJson { items: rows, next_cursor })
 }
 
 /// One page, or everything.

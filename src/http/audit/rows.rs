@@ -3,13 +3,11 @@
 use grantbook_events::ActorKind;
 use grantbook_projections::history::HistoryRow;
 
-use crate::audit::ShownRow;
-
 /// Rows as JSON, one object a line.
 pub(super) fn ndjson(rows: &[HistoryRow]) -> Result<Vec<u8>, std::io::Error> {
     let mut text = Vec::new();
     for row in rows {
-        serde_json::to_writer(&mut text, &ShownRow::from(row))?;
+        serde_json::to_writer(&mut text, row)?;
         text.push(b'\n');
     }
     Ok(text)

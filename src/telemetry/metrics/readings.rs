@@ -32,6 +32,8 @@ pub struct Readings {
     pub caught_up: bool,
     /// The last position in the history.
     pub history_position: u64,
+    /// How many seconds of recorded time each subscriber is after the live projection, where that is known.
+    pub subscriber_lags: Vec<(&'static str, f64)>,
     /// How old what is folded here is, in seconds; 0 if no other node appends.
     pub staleness: f64,
     /// Streams that were read strongly.
@@ -66,6 +68,12 @@ impl Readings {
         let help = "1 once the ledger as of the start is folded, else 0";
         gauge(r, "caught_up", help, u64::from(self.caught_up));
         gauge(r, "history_position", "The last position in the history file", self.history_position);
+        let lags = Family::<Label, Gauge<f64, AtomicU64>>::default();
+        for (subscriber, lag) in &self.subscriber_lags {
+            lags.get_or_create(&[("subscriber", *subscriber)]).set(*lag);
+        }
+        let help = "Recorded time between the last event of the live projection and that of a subscriber";
+        r.register_with_unit("subscriber_lag", help, Unit::Seconds, lags);
         let help = "Streams read from the store for one answer since the start";
         counter(r, "strong_reads", help, self.strong_reads);
         let help = "Answers that came from such a read of another's";
