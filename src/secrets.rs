@@ -24,6 +24,7 @@ use grantbook_events::{
     ClientId, EventId, GrantId, InstallationId, OperatorKeyId, RequestId, SecretDigest, SecretId, Timestamp,
     TokenId,
 };
+use grantbook_projections::CodeChallenge;
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -115,8 +116,8 @@ pub fn locate_code(presented: &str) -> Option<InstallationId> {
 }
 
 /// The S256 code challenge of a verifier (RFC 7636 section 4.2).
-pub fn s256_challenge(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+pub fn s256_challenge(verifier: &str) -> CodeChallenge {
+    CodeChallenge(Sha256::digest(verifier).into())
 }
 
 fn located(installation: InstallationId, bits: &[u8; RANDOM_BYTES]) -> Zeroizing<Vec<u8>> {
@@ -271,6 +272,7 @@ mod tests {
     #[test]
     fn the_challenge_of_rfc_7636_appendix_b() {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        assert_eq!(s256_challenge(verifier), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        let challenge = CodeChallenge::parse("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        assert_eq!(Ok(s256_challenge(verifier)), challenge);
     }
 }

@@ -24,7 +24,7 @@ use crate::identity::pending::SignIns;
 use crate::identity::session::Sessions;
 use crate::identity::tickets::Tickets;
 use crate::identity::{SessionKey, SessionKeyError, SignIn};
-use crate::ledger::{Beyond, Freshness, Ledger, LedgerOptions, SnapshotOptions};
+use crate::ledger::{Freshness, Ledger, LedgerOptions, SnapshotOptions, WhenStale};
 use crate::pages::Prefix;
 use crate::replay::Rebuilds;
 use crate::secrets::CodeKey;
@@ -128,7 +128,7 @@ impl Server {
             snapshots: Some(snapshots),
             freshness: Freshness {
                 max_staleness: config.max_staleness,
-                beyond: if config.refuse_when_stale { Beyond::Refuse } else { Beyond::Read },
+                when_stale: if config.refuse_when_stale { WhenStale::Refuse } else { WhenStale::Read },
             },
         };
         let ledger = Ledger::open_with(parts.store, parts.clock, options);

@@ -74,7 +74,7 @@ pub async fn grants(
     Ok(all)
 }
 
-async fn grant(ledger: &Ledger, client_id: ClientId, n: usize) -> Result<PlainSecret, Failure> {
+async fn grant(ledger: &Arc<Ledger>, client_id: ClientId, n: usize) -> Result<PlainSecret, Failure> {
     let account_id: AccountId = format!("account-{n:08}").parse()?;
     let user_id: UserId = format!("user-{n:08}").parse()?;
     let grant_id = secrets::new_grant_id(ledger.now());
@@ -89,7 +89,7 @@ async fn grant(ledger: &Ledger, client_id: ClientId, n: usize) -> Result<PlainSe
         redirect_uri_sent: false,
         code_challenge: None,
         code_digest: code.digest(),
-        code_lifetime: Duration::from_secs(600),
+        code_lifetime: Duration::from_secs(60),
         codes_dead_until: None,
         approved_at: ledger.now(),
         not_before: Timestamp::EPOCH,

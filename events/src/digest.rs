@@ -10,7 +10,7 @@ use crate::text::serde_as_text;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SecretDigest([u8; 32]);
 
-serde_as_text!(SecretDigest);
+serde_as_text!(SecretDigest, binary [u8; 32]);
 
 impl SecretDigest {
     /// Wraps the 32 bytes of a SHA-256.

@@ -5,10 +5,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
-use crate::text::serde_from_text;
+use crate::text::{serde_as_text, serde_from_text};
 
 /// Why a text is not an identifier of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,12 +36,15 @@ macro_rules! uuid_id {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Uuid);
 
-        serde_from_text!($name);
+        serde_from_text!($name, binary Uuid);
 
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                // Without a formatter, which each token check would pay for.
-                serializer.serialize_str(self.0.$form().encode_lower(&mut Uuid::encode_buffer()))
+                match serializer.is_human_readable() {
+                    // Without a formatter, which each token check would pay for.
+                    true => serializer.serialize_str(self.0.$form().encode_lower(&mut Uuid::encode_buffer())),
+                    false => self.0.serialize(serializer),
+                }
             }
         }
 
@@ -130,15 +134,10 @@ const OPAQUE_MAX: usize = 128;
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-        #[serde(try_from = "Box<str>")]
-        pub struct $name(Box<str>);
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(SmolStr);
 
-        impl Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
+        serde_as_text!($name);
 
         impl $name {
             /// The text as the host platform wrote it.
@@ -163,25 +162,11 @@ macro_rules! opaque_id {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                Self::try_from(Box::<str>::from(text))
-            }
-        }
-
-        impl TryFrom<Box<str>> for $name {
-            type Error = IdError;
-
-            fn try_from(text: Box<str>) -> Result<Self, IdError> {
                 let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
                 if text.is_empty() || text.len() > OPAQUE_MAX || !visible {
                     return Err(IdError::NotOpaque { what: $what });
                 }
-                Ok(Self(text))
-            }
-        }
-
-        impl From<$name> for Box<str> {
-            fn from(id: $name) -> Self {
-                id.0
+                Ok(Self(text.into()))
             }
         }
     };

@@ -25,8 +25,21 @@ where
     }
 }
 
-/// Implements `Serialize` through `Display` and `Deserialize` through `FromStr`.
+/// Implements `Serialize` through `Display` and `Deserialize` through `FromStr`; with a binary form, formats that no
+/// person reads (snapshots) hold that instead.
 macro_rules! serde_as_text {
+    ($name:ident, binary $binary:ty) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match serializer.is_human_readable() {
+                    true => serializer.collect_str(self),
+                    false => self.0.serialize(serializer),
+                }
+            }
+        }
+
+        crate::text::serde_from_text!($name, binary $binary);
+    };
     ($name:ident) => {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -38,8 +51,18 @@ macro_rules! serde_as_text {
     };
 }
 
-/// Implements `Deserialize` through `FromStr`.
+/// Implements `Deserialize` through `FromStr`, and from the binary form if there is one.
 macro_rules! serde_from_text {
+    ($name:ident, binary $binary:ty) => {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                match deserializer.is_human_readable() {
+                    true => deserializer.deserialize_str(crate::text::FromText(std::marker::PhantomData)),
+                    false => <$binary>::deserialize(deserializer).map(Self),
+                }
+            }
+        }
+    };
     ($name:ident) => {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -91,7 +91,7 @@ fn parse_late(text: &str) -> Option<i64> {
     late(micros).map(|_| micros)
 }
 
-serde_as_text!(Timestamp);
+serde_as_text!(Timestamp, binary i64);
 
 #[cfg(test)]
 mod tests {

@@ -3,29 +3,19 @@
 use std::time::Duration;
 
 use grantbook_events::{
-    AppEvent, AppRegistered, AppUpdated, ClientId, Event, NewSecret, Position, Recorded, SecretDigest,
+    AppEvent, AppRegistered, AppUpdated, ClientId, Envelope, NewSecret, Position, Revision, SecretDigest,
     SecretId, Timestamp, TokenPolicy,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::fold::{FoldError, StreamState};
+use crate::fold::Head;
 
-/// An app, or the absence of one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum App {
-    /// Nothing was registered under this client id.
-    #[default]
-    Unregistered,
-    /// Something was, and may have been deleted since.
-    Registered(Box<RegisteredApp>),
-}
-
-/// What is known of a registered app. Its JSON holds digests of secrets and is for images of the live
-/// projection only; people are shown other forms.
+/// A registered app. Its serialised form holds digests of secrets and is for snapshots only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegisteredApp {
-    /// Its client id.
+pub struct App {
     pub client_id: ClientId,
+    /// Of its last event.
+    pub revision: Revision,
     /// Shown on the consent page.
     pub name: String,
     /// Who answers for it.
@@ -71,7 +61,6 @@ pub enum AppStatus {
         reason: String,
     },
     /// None does, because an event of the app cannot be read or folded: what is true of it is not known.
-    /// Only the live projection says so; the fold of the app's own stream ends with an error there.
     Quarantined {
         /// What is wrong with the event.
         reason: String,
@@ -83,14 +72,12 @@ pub enum AppStatus {
 pub struct Suspension {
     /// When it was recorded.
     pub at: Timestamp,
-    /// Where its event is.
     pub position: Position,
 }
 
 /// A client secret, by its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSecret {
-    /// Names the secret.
     pub secret_id: SecretId,
     /// SHA-256 of the secret.
     pub digest: SecretDigest,
@@ -107,7 +94,7 @@ impl ClientSecret {
     }
 }
 
-impl RegisteredApp {
+impl App {
     /// Whether its codes and tokens count.
     pub fn is_active(&self) -> bool {
         self.status == AppStatus::Active
@@ -136,10 +123,11 @@ impl RegisteredApp {
         self.secrets.iter().filter(move |secret| secret.is_live(now))
     }
 
-    fn register(event: &AppRegistered, at: Timestamp) -> Self {
-        let secret = event.secret.as_ref();
+    fn register(event: &AppRegistered, envelope: &Envelope) -> Self {
+        let (secret, at) = (event.secret.as_ref(), envelope.recorded_at);
         Self {
             client_id: event.client_id,
+            revision: envelope.revision,
             name: event.name.clone(),
             owner: event.owner.clone(),
             homepage: event.homepage.clone(),
@@ -172,66 +160,54 @@ impl RegisteredApp {
         }
     }
 
-    fn apply(&mut self, event: &AppEvent, at: Timestamp, position: Position) -> Result<(), &'static str> {
-        if let AppStatus::Deleted { .. } = self.status {
-            return Err("the app was deleted before");
-        }
+    /// Applies the next event. One that cannot follow changes nothing.
+    pub(crate) fn apply(
+        state: &mut Option<Self>,
+        event: &AppEvent,
+        envelope: &Envelope,
+    ) -> Result<(), &'static str> {
+        let at = envelope.recorded_at;
+        let app = match (state, event) {
+            (state @ None, AppEvent::Registered(event)) => {
+                *state = Some(Self::register(event, envelope));
+                return Ok(());
+            }
+            (None, _) => return Err("the app was not registered before"),
+            (Some(app), _) if app.is_deleted() => return Err("the app was deleted before"),
+            (Some(app), _) => app,
+        };
         match event {
             AppEvent::Registered(_) => return Err("the app was registered before"),
-            AppEvent::Updated(event) => self.update(event),
+            AppEvent::Updated(event) => app.update(event),
             AppEvent::SecretAdded(event) => {
                 let secret = NewSecret { secret_id: event.secret_id, digest: event.digest };
-                // A secret that ended can no longer matter to any decision; the ledger remembers it.
-                self.secrets.retain(|secret| secret.is_live(at));
-                self.secrets.push(ClientSecret::added(&secret, at));
+                // A secret that ended can no longer matter to any decision; the ledger keeps it.
+                app.secrets.retain(|secret| secret.is_live(at));
+                app.secrets.push(ClientSecret::added(&secret, at));
             }
             AppEvent::SecretRetired(event) => {
-                let secret = self.secrets.iter_mut().find(|secret| secret.secret_id == event.secret_id);
+                let secret = app.secrets.iter_mut().find(|secret| secret.secret_id == event.secret_id);
                 secret.ok_or("the secret does not exist")?.retires_at = Some(event.retires_at);
             }
             AppEvent::Suspended(event) => {
-                self.status = AppStatus::Suspended { reason: event.reason.clone() };
-                self.codes_dead_until = Some(at);
-                self.suspensions.push(Suspension { at, position });
+                app.status = AppStatus::Suspended { reason: event.reason.clone() };
+                app.codes_dead_until = Some(at);
+                app.suspensions.push(Suspension { at, position: envelope.position });
             }
-            AppEvent::Resumed(_) => self.status = AppStatus::Active,
-            AppEvent::Deleted(event) => self.status = AppStatus::Deleted { reason: event.reason.clone() },
+            AppEvent::Resumed(_) => app.status = AppStatus::Active,
+            AppEvent::Deleted(event) => app.status = AppStatus::Deleted { reason: event.reason.clone() },
         }
-        self.changed_at = at;
+        (app.revision, app.changed_at) = (envelope.revision, at);
         Ok(())
+    }
+
+    pub(crate) const fn head(&self) -> Head {
+        Head { revision: self.revision, recorded_at: self.changed_at }
     }
 }
 
 impl ClientSecret {
     fn added(secret: &NewSecret, at: Timestamp) -> Self {
         Self { secret_id: secret.secret_id, digest: secret.digest, added_at: at, retires_at: None }
-    }
-}
-
-impl StreamState for App {
-    fn apply(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
-        let at = recorded.envelope.recorded_at;
-        let wrong = |detail| FoldError::new(recorded, detail);
-        let event = match &recorded.event {
-            Event::App(event) => event,
-            Event::Installation(_) | Event::OperatorKey(_) => {
-                return Err(wrong("it does not belong in an app's stream"));
-            }
-        };
-        match self {
-            Self::Registered(app) => app.apply(event, at, recorded.envelope.position).map_err(wrong),
-            Self::Unregistered => match event {
-                AppEvent::Registered(event) => {
-                    *self = Self::Registered(Box::new(RegisteredApp::register(event, at)));
-                    Ok(())
-                }
-                AppEvent::Updated(_)
-                | AppEvent::SecretAdded(_)
-                | AppEvent::SecretRetired(_)
-                | AppEvent::Suspended(_)
-                | AppEvent::Resumed(_)
-                | AppEvent::Deleted(_) => Err(wrong("the app was not registered before")),
-            },
-        }
     }
 }

@@ -11,10 +11,12 @@ pub mod history;
 mod installation;
 pub mod live;
 mod operator_key;
+mod text;
 
-pub use app::{App, AppStatus, ClientSecret, RegisteredApp, Suspension};
-pub use fold::{FoldError, StreamState};
+pub use app::{App, AppStatus, ClientSecret, Suspension};
+pub use fold::{Effects, FoldError, Head, TokenEffect};
 pub use installation::{
-    CodeState, GRANT_MEMORY, Grant, Installation, InstalledApp, LiveToken, MAX_PENDING_PER_USER,
+    CodeChallenge, CodeState, GRANT_MEMORY, Grant, Installation, LiveToken, MAX_PENDING_PER_USER,
 };
-pub use operator_key::{IssuedKey, OperatorKey};
+pub use operator_key::OperatorKey;
+pub use text::{Scopes, SharedText};

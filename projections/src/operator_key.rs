@@ -1,67 +1,56 @@
 //! The state of one operator key: the fold of stream `key-{key_id}`.
 
-use grantbook_events::{Event, OperatorKeyEvent, OperatorKeyId, Recorded, Role, SecretDigest, Timestamp};
+use grantbook_events::{Envelope, OperatorKeyEvent, OperatorKeyId, Revision, Role, SecretDigest, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::fold::{FoldError, StreamState};
+use crate::fold::Head;
 
-/// An operator key, or the absence of one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum OperatorKey {
-    /// Nothing was created under this id.
-    #[default]
-    Absent,
-    /// It is or was accepted.
-    Issued(IssuedKey),
-}
-
-/// What is known of an operator key. Its JSON holds a digest of the key and is for images of the live
-/// projection only.
+/// An operator key, accepted or retired. Its serialised form holds a digest of the key and is for snapshots only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IssuedKey {
-    /// Names the key.
+pub struct OperatorKey {
     pub key_id: OperatorKeyId,
+    /// Of its last event.
+    pub revision: Revision,
     /// What it is for.
     pub name: String,
-    /// What it may do.
     pub role: Role,
-    /// SHA-256 of the key.
     pub digest: SecretDigest,
-    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was retired, if it was.
     pub retired_at: Option<Timestamp>,
 }
 
-impl StreamState for OperatorKey {
-    fn apply(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
-        let at = recorded.envelope.recorded_at;
-        let wrong = |detail| Err(FoldError::new(recorded, detail));
-        let event = match &recorded.event {
-            Event::OperatorKey(event) => event,
-            Event::App(_) | Event::Installation(_) => return wrong("it does not belong in a key's stream"),
-        };
-        match (self, event) {
-            (key @ Self::Absent, OperatorKeyEvent::Created(event)) => {
-                *key = Self::Issued(IssuedKey {
+impl OperatorKey {
+    /// Applies the next event. One that cannot follow changes nothing.
+    pub(crate) fn apply(
+        state: &mut Option<Self>,
+        event: &OperatorKeyEvent,
+        envelope: &Envelope,
+    ) -> Result<(), &'static str> {
+        match (state, event) {
+            (state @ None, OperatorKeyEvent::Created(event)) => {
+                *state = Some(Self {
                     key_id: event.key_id,
+                    revision: envelope.revision,
                     name: event.name.clone(),
                     role: event.role,
                     digest: event.digest,
-                    created_at: at,
+                    created_at: envelope.recorded_at,
                     retired_at: None,
                 });
-                Ok(())
             }
-            (Self::Absent, OperatorKeyEvent::Retired(_)) => wrong("the key was not created before"),
-            (Self::Issued(_), OperatorKeyEvent::Created(_)) => wrong("the key was created before"),
-            (Self::Issued(key), OperatorKeyEvent::Retired(_)) => {
-                if key.retired_at.is_some() {
-                    return wrong("the key was retired before");
-                }
-                key.retired_at = Some(at);
-                Ok(())
+            (None, OperatorKeyEvent::Retired(_)) => return Err("the key was not created before"),
+            (Some(_), OperatorKeyEvent::Created(_)) => return Err("the key was created before"),
+            (Some(key), OperatorKeyEvent::Retired(_)) if key.retired_at.is_some() => {
+                return Err("the key was retired before");
+            }
+            (Some(key), OperatorKeyEvent::Retired(_)) => {
+                (key.retired_at, key.revision) = (Some(envelope.recorded_at), envelope.revision);
             }
         }
+        Ok(())
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        Head { revision: self.revision, recorded_at: self.retired_at.unwrap_or(self.created_at) }
     }
 }

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use grantbook_projections::{AppStatus, RegisteredApp};
+use grantbook_projections::{App, AppStatus, CodeChallenge};
 
 use super::redirect_uri;
 use super::scopes::{ScopeCatalogue, ScopeError};
 
 /// The longest `state`, in bytes.
 pub const STATE_MAX: usize = 16 * 1024;
-/// Characters of an S256 code challenge: 32 bytes in base64url without padding (RFC 7636 section 4.2).
-const CHALLENGE_CHARS: usize = 43;
 
 /// The parameters as the app sent them; an empty value counts as absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub struct Parameters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizationRequest {
     /// The app that asks.
-    pub app: Arc<RegisteredApp>,
+    pub app: Arc<App>,
     /// Where the answer goes.
     pub target: RedirectTarget,
     /// Canonical names of the scopes it asks for.
@@ -98,10 +96,7 @@ pub enum RequestError {
 }
 
 /// Where an answer to this app may be sent (A2, A3, A4).
-pub fn redirect_target(
-    app: Option<&RegisteredApp>,
-    parameters: &Parameters,
-) -> Result<RedirectTarget, NoTarget> {
+pub fn redirect_target(app: Option<&App>, parameters: &Parameters) -> Result<RedirectTarget, NoTarget> {
     if matches!(parameters.repeated.as_deref(), Some("client_id" | "redirect_uri")) {
         return Err(NoTarget::Repeated);
     }
@@ -128,7 +123,7 @@ pub fn redirect_target(
 
 /// Everything else about the request (A1, A6, A8, A12, A13).
 pub fn check_request(
-    app: Arc<RegisteredApp>,
+    app: Arc<App>,
     target: RedirectTarget,
     parameters: &Parameters,
     catalogue: &ScopeCatalogue,
@@ -147,7 +142,7 @@ pub fn check_request(
         return invalid("response_mode must be query");
     }
     match (&parameters.code_challenge, parameters.code_challenge_method.as_deref()) {
-        (Some(challenge), Some("S256")) if !is_challenge(challenge) => {
+        (Some(challenge), Some("S256")) if CodeChallenge::parse(challenge).is_err() => {
             return invalid("code_challenge must be 43 characters of base64url");
         }
         (Some(_), Some("S256")) => {}
@@ -163,7 +158,7 @@ pub fn check_request(
 }
 
 fn requested_scopes(
-    app: &RegisteredApp,
+    app: &App,
     scope: Option<&str>,
     catalogue: &ScopeCatalogue,
 ) -> Result<Vec<String>, RequestError> {
@@ -182,13 +177,8 @@ fn requested_scopes(
     }
 }
 
-fn may_ask(app: &RegisteredApp, scope: &str) -> bool {
+fn may_ask(app: &App, scope: &str) -> bool {
     app.scopes.iter().any(|name| name == scope)
-}
-
-fn is_challenge(text: &str) -> bool {
-    text.len() == CHALLENGE_CHARS
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 #[cfg(test)]
@@ -204,7 +194,7 @@ mod tests {
         Parameters { client_id, scope: Some(scope.to_owned()), ..Parameters::default() }
     }
 
-    fn check(app: RegisteredApp, parameters: &Parameters) -> Result<AuthorizationRequest, RequestError> {
+    fn check(app: App, parameters: &Parameters) -> Result<AuthorizationRequest, RequestError> {
         let target = redirect_target(Some(&app), parameters).unwrap();
         check_request(Arc::new(app), target, parameters, &ScopeCatalogue::default())
     }
@@ -293,7 +283,7 @@ mod tests {
             code_challenge_method: method.map(str::to_owned),
             ..asking("faqs")
         };
-        let public = RegisteredApp { confidential: false, ..given::registered_app() };
+        let public = App { confidential: false, ..given::registered_app() };
         assert!(check(given::registered_app(), &with(None, None)).is_ok());
         assert!(check(public.clone(), &with(Some(CHALLENGE), Some("S256"))).is_ok());
         for wrong in [

@@ -1,7 +1,7 @@
 //! Whether the party at the token or revocation endpoint is the app it says it is (T4, T5).
 
 use grantbook_events::{SecretDigest, SecretId, Timestamp};
-use grantbook_projections::{AppStatus, ClientSecret, RegisteredApp};
+use grantbook_projections::{App, AppStatus, ClientSecret};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 /// Why a client is not let in.
@@ -20,7 +20,7 @@ pub enum ClientError {
 ///
 /// The same work is done for an unknown client as for a wrong secret, so that the time tells nothing.
 pub fn authenticate(
-    app: Option<&RegisteredApp>,
+    app: Option<&App>,
     presented: Option<&SecretDigest>,
     now: Timestamp,
 ) -> Result<Option<SecretId>, ClientError> {
@@ -43,11 +43,7 @@ pub fn authenticate(
 /// How many secrets are compared whatever the app has.
 const COMPARED: usize = super::MAX_LIVE_SECRETS;
 
-fn matching_secret(
-    app: Option<&RegisteredApp>,
-    presented: &SecretDigest,
-    now: Timestamp,
-) -> Option<SecretId> {
+fn matching_secret(app: Option<&App>, presented: &SecretDigest, now: Timestamp) -> Option<SecretId> {
     let live: Vec<&ClientSecret> = app.map(|app| app.live_secrets(now).collect()).unwrap_or_default();
     let nothing = [0; 32];
     let mut found = u8::MAX;
@@ -68,7 +64,7 @@ mod tests {
         SecretDigest::new([byte; 32])
     }
 
-    fn app_with(secrets: &[(u8, Option<i64>)]) -> RegisteredApp {
+    fn app_with(secrets: &[(u8, Option<i64>)]) -> App {
         let mut app = given::registered_app();
         app.secrets = secrets
             .iter()
@@ -101,23 +97,20 @@ mod tests {
         assert_eq!(authenticate(None, Some(&digest(1)), Timestamp::EPOCH), failed);
         assert_eq!(authenticate(Some(&app), Some(&digest(9)), Timestamp::EPOCH), failed);
         assert_eq!(authenticate(Some(&app), None, Timestamp::EPOCH), failed);
-        let deleted = RegisteredApp { status: AppStatus::Deleted { reason: String::new() }, ..app };
+        let deleted = App { status: AppStatus::Deleted { reason: String::new() }, ..app };
         assert_eq!(authenticate(Some(&deleted), Some(&digest(1)), Timestamp::EPOCH), failed);
     }
 
     #[test]
     fn a_public_client_presents_nothing() {
-        let app = RegisteredApp { confidential: false, ..app_with(&[]) };
+        let app = App { confidential: false, ..app_with(&[]) };
         assert_eq!(authenticate(Some(&app), None, Timestamp::EPOCH), Ok(None));
         assert_eq!(authenticate(Some(&app), Some(&digest(1)), Timestamp::EPOCH), Err(ClientError::Failed));
     }
 
     #[test]
     fn c5_a_suspended_app_is_told_so_only_with_its_secret() {
-        let app = RegisteredApp {
-            status: AppStatus::Suspended { reason: String::new() },
-            ..app_with(&[(1, None)])
-        };
+        let app = App { status: AppStatus::Suspended { reason: String::new() }, ..app_with(&[(1, None)]) };
         assert_eq!(authenticate(Some(&app), Some(&digest(1)), Timestamp::EPOCH), Err(ClientError::Suspended));
         assert_eq!(authenticate(Some(&app), Some(&digest(2)), Timestamp::EPOCH), Err(ClientError::Failed));
     }

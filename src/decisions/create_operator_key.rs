@@ -33,13 +33,13 @@ impl Command for CreateOperatorKey {
         StreamKind::OperatorKey(self.key_id)
     }
 
-    fn decide(&self, state: &OperatorKey, _now: Timestamp) -> Decision<()> {
+    fn decide(&self, state: Option<&OperatorKey>, _now: Timestamp) -> Decision<()> {
         if let Err(refusal) = check_text("name", &self.name, KEY_NAME_MAX) {
             return refusal.into();
         }
         match state {
-            OperatorKey::Issued(_) => Refusal::KeyExists.into(),
-            OperatorKey::Absent => {
+            Some(_) => Refusal::KeyExists.into(),
+            None => {
                 let event = OperatorKeyCreated {
                     key_id: self.key_id,
                     name: self.name.trim().to_owned(),

@@ -4,7 +4,7 @@ use grantbook_events::{AppDeleted, AppEvent, ClientId, StreamKind, Timestamp};
 use grantbook_projections::App;
 
 use super::refusal::{REASON_MAX, check_text};
-use super::update_app::KnownApp;
+use super::update_app::known;
 use super::{Command, Decision};
 
 /// Delete an app.
@@ -25,8 +25,8 @@ impl Command for DeleteApp {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
-        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| state.known());
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
+        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| known(state));
         match known {
             Err(refusal) => refusal.into(),
             Ok(_) => {

@@ -6,7 +6,7 @@ use grantbook_events::{
     ClientId, CodeExchanged, CodeReplayed, InstallationEvent, InstallationId, RevocationReason, SecretDigest,
     SecretId, StreamKind, Timestamp, TokenId, TokenRevoked,
 };
-use grantbook_projections::{CodeState, Grant, Installation, InstalledApp, LiveToken};
+use grantbook_projections::{CodeChallenge, CodeState, Grant, Installation};
 
 use super::code_time::is_over;
 use super::{Command, Decision, Refusal, redirect_uri};
@@ -27,7 +27,7 @@ pub struct ExchangeCode {
     /// The redirect URI, if it was named.
     pub redirect_uri: Option<String>,
     /// The S256 challenge of the code verifier, if one was presented.
-    pub verifier_challenge: Option<String>,
+    pub verifier_challenge: Option<CodeChallenge>,
     /// When the code was presented, by the clock that it lives by.
     pub presented_at: Timestamp,
     /// How long a code lives that is granted now.
@@ -67,19 +67,19 @@ impl Command for ExchangeCode {
         StreamKind::Installation(self.installation_id)
     }
 
-    fn decide(&self, state: &Installation, now: Timestamp) -> Decision<Exchanged> {
-        let installed = state.present().filter(|installed| installed.client_id == self.client_id);
+    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decision<Exchanged> {
+        let installed = state.filter(|installed| installed.client_id == self.client_id);
         let Some(installed) = installed else { return Refusal::CodeUnknown.into() };
         let Some(grant) = installed.grant_of_code(&self.code_digest) else {
             return Refusal::CodeUnknown.into();
         };
-        // A request that is wrong in itself is only refused: whoever does not know the verifier or the
+        // A request that is wrong in itself is only refused: a caller that does not know the verifier or the
         // redirect URI must not be able to burn the code, or the tokens it became (C3).
         if let Err(refusal) = self.check(grant) {
             return refusal.into();
         }
         match grant.code {
-            CodeState::Spent => replayed(installed, grant),
+            CodeState::Spent(_) => replayed(installed, grant),
             CodeState::Ended => Refusal::CodeEnded.into(),
             CodeState::Pending if self.codes_dead_until.is_some_and(|dead| grant.granted_at <= dead) => {
                 Refusal::CodeEnded.into()
@@ -96,7 +96,7 @@ impl ExchangeCode {
     fn check(&self, grant: &Grant) -> Result<(), Refusal> {
         match &self.redirect_uri {
             // Named although the authorization request did not: it must still be where the code went.
-            Some(uri) if !redirect_uri::is_same(uri, &grant.redirect_uri) => {
+            Some(uri) if !redirect_uri::is_same(uri, grant.redirect_uri.as_str()) => {
                 return Err(Refusal::RedirectUriMismatch);
             }
             None if grant.redirect_uri_sent => return Err(Refusal::RedirectUriMissing),
@@ -111,7 +111,7 @@ impl ExchangeCode {
         }
     }
 
-    fn exchange(&self, installed: &InstalledApp, grant: &Grant, now: Timestamp) -> Decision<Exchanged> {
+    fn exchange(&self, installed: &Installation, grant: &Grant, now: Timestamp) -> Decision<Exchanged> {
         let expires_at = self.rules.lifetime.map(|lifetime| now.plus(lifetime));
         let exchanged = InstallationEvent::CodeExchanged(CodeExchanged {
             grant_id: grant.grant_id,
@@ -121,35 +121,33 @@ impl ExchangeCode {
             token_id: self.token_id,
             token_digest: self.token_digest,
             user_id: grant.user_id.clone(),
-            scopes: grant.scopes.clone(),
+            scopes: grant.scopes.to_vec(),
             expires_at,
             secret_id: self.secret_id,
         });
-        let held: Vec<_> = installed
-            .tokens
-            .iter()
-            .filter(|token| token.user_id == grant.user_id && token.is_unexpired(now))
-            .collect();
+        let of_user = installed.grants_of_user(&grant.user_id).filter_map(Grant::token);
+        let mut held: Vec<_> = of_user.filter(|token| token.is_unexpired(now)).collect();
+        held.sort_by_key(|token| (token.issued_at, token.token_id));
         let too_many = (held.len() + 1).saturating_sub(self.rules.max_live_per_user.max(1));
         let superseded = held.into_iter().take(too_many).map(|token| {
             InstallationEvent::TokenRevoked(TokenRevoked {
                 token_id: token.token_id,
                 client_id: installed.client_id,
                 account_id: installed.account_id.clone(),
-                user_id: token.user_id.clone(),
+                user_id: grant.user_id.clone(),
                 reason: RevocationReason::Superseded,
                 note: None,
             })
         });
-        let answer = Exchanged { scopes: grant.scopes.clone(), expires_at };
+        let answer = Exchanged { scopes: grant.scopes.to_vec(), expires_at };
         Decision::granted(answer, std::iter::once(exchanged).chain(superseded))
     }
 }
 
-/// A spent code in the right hands has leaked, or its first exchange was made by somebody else: its tokens
+/// A spent code in the right hands has leaked, or another party made its first exchange: its tokens
 /// end (RFC 6749 section 4.1.2). When none is left, nothing more can follow, and nothing is recorded.
-fn replayed(installed: &InstalledApp, grant: &Grant) -> Decision<Exchanged> {
-    let tokens: Vec<_> = installed.tokens_of(grant.grant_id).map(LiveToken::as_ended).collect();
+fn replayed(installed: &Installation, grant: &Grant) -> Decision<Exchanged> {
+    let tokens: Vec<_> = grant.ended_token().into_iter().collect();
     if tokens.is_empty() {
         return Refusal::CodeSpent.into();
     }
@@ -216,7 +214,7 @@ mod tests {
         given.run(&exchange(1), NOW + 1).unwrap();
         let wrong = ExchangeCode { redirect_uri: Some("https://evil.example/".to_owned()), ..exchange(1) };
         assert_eq!(refused(given.when(&wrong, NOW + 2)), Refusal::RedirectUriMismatch);
-        let wrong = ExchangeCode { verifier_challenge: Some("x".to_owned()), ..exchange(1) };
+        let wrong = ExchangeCode { verifier_challenge: Some(CodeChallenge([1; 32])), ..exchange(1) };
         assert_eq!(refused(given.when(&wrong, NOW + 2)), Refusal::VerifierUnexpected);
     }
 
@@ -280,14 +278,14 @@ mod tests {
     #[test]
     fn a13_challenge_and_verifier_belong_together() {
         let mut given = Given::installation([]);
-        let challenge = Some("challenge".to_owned());
+        let challenge = Some(CodeChallenge([7; 32]).to_string());
         given.run(&super::super::GrantAccess { code_challenge: challenge, ..grant(1) }, NOW).unwrap();
         assert_eq!(refused(given.when(&exchange(1), NOW + 1)), Refusal::VerifierMissing);
         let with =
-            |verifier: &str| ExchangeCode { verifier_challenge: Some(verifier.to_owned()), ..exchange(1) };
-        assert_eq!(refused(given.when(&with("other"), NOW + 1)), Refusal::VerifierMismatch);
-        assert!(given.when(&with("challenge"), NOW + 1).answer.is_ok());
-        assert_eq!(refused(granted().when(&with("challenge"), NOW + 1)), Refusal::VerifierUnexpected);
+            |byte: u8| ExchangeCode { verifier_challenge: Some(CodeChallenge([byte; 32])), ..exchange(1) };
+        assert_eq!(refused(given.when(&with(8), NOW + 1)), Refusal::VerifierMismatch);
+        assert!(given.when(&with(7), NOW + 1).answer.is_ok());
+        assert_eq!(refused(granted().when(&with(7), NOW + 1)), Refusal::VerifierUnexpected);
     }
 
     #[test]
@@ -297,7 +295,7 @@ mod tests {
             given.run(&grant(n), NOW + i64::from(n) * 10).unwrap();
             given.run(&exchange(n), NOW + i64::from(n) * 10 + 1).unwrap();
         }
-        let live: Vec<_> = given.state.present().unwrap().tokens.iter().map(|token| token.token_id).collect();
+        let live: Vec<_> = given.token_ids();
         let expected: Vec<_> = (2..=11).map(|n| exchange(n).token_id).collect();
         assert_eq!(live, expected);
     }

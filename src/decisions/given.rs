@@ -1,12 +1,15 @@
 //! Given–when–then for commands: a state built by running commands, and a few commands with fixed ids.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use grantbook_events::{
     Actor, ActorKind, ClientId, Envelope, Event, EventId, GrantId, InstallationId, NewSecret, Position,
-    Recorded, Revision, SecretDigest, SecretId, StreamName, Timestamp, TokenId, TokenPolicy, UninstallReason,
+    Recorded, Revision, SecretDigest, SecretId, StreamKind, StreamName, Timestamp, TokenId, TokenPolicy,
+    UninstallReason,
 };
-use grantbook_projections::{App, Installation, RegisteredApp, StreamState};
+use grantbook_projections::live::{Live, State};
+use grantbook_projections::{App, Installation};
 use uuid::Uuid;
 
 use super::exchange_code::TokenRules;
@@ -17,39 +20,54 @@ use super::{Command, Decision, ExchangeCode, GrantAccess, Refusal, RegisterApp, 
 /// What the clock shows when the grants below are made and their codes are exchanged.
 pub(super) const NOW: Timestamp = Timestamp::from_micros(10_000_000);
 
-/// The state of one stream, and the events that made it.
+/// A small ledger: an app, and the streams that commands have changed.
 pub(super) struct Given<S> {
-    pub state: S,
-    revision: u64,
+    live: Live,
+    events: u64,
+    of: PhantomData<S>,
 }
 
-impl<S: StreamState> Given<S> {
+impl<S: State> Given<S> {
     pub fn nothing() -> Self {
-        Self { state: S::default(), revision: 0 }
+        Self { live: Live::new(), events: 0, of: PhantomData }
     }
 
     /// What a command would decide.
     pub fn when<C: Command<State = S>>(&self, command: &C, now: i64) -> Decision<C::Answer> {
-        command.decide(&self.state, Timestamp::from_micros(now))
+        S::look(&self.live, &command.stream(), |state| command.decide(state, Timestamp::from_micros(now)))
     }
 
     /// Decides and applies what happens.
     pub fn run<C: Command<State = S>>(&mut self, command: &C, now: i64) -> Result<C::Answer, Refusal> {
         let decision = self.when(command, now);
-        for event in decision.events {
-            let recorded = recorded(command.stream().into(), self.revision, now, event);
-            self.state.apply(&recorded).expect("what a decision says can be folded");
-            self.revision += 1;
-        }
+        decision.events.into_iter().for_each(|event| self.record(command.stream(), now, event));
         decision.answer
+    }
+
+    fn record(&mut self, stream: StreamKind, now: i64, event: Event) {
+        let recorded = recorded(stream.into(), self.events, now, event);
+        self.live.apply(&recorded).expect("what a decision says can be folded");
+        self.events += 1;
     }
 }
 
 impl Given<Installation> {
     pub fn installation(grants: impl IntoIterator<Item = GrantAccess>) -> Self {
         let mut given = Self::nothing();
+        let registered = register(1).decide(None, Timestamp::EPOCH).events;
+        registered.into_iter().for_each(|event| given.record(StreamKind::App(client_id(1)), 0, event));
         grants.into_iter().for_each(|grant| given.run(&grant, 0).expect("granted"));
         given
+    }
+
+    pub fn installed(&self) -> Installation {
+        let stream = StreamKind::Installation(exchange(1).installation_id);
+        Installation::look(&self.live, &stream, |state| state.cloned()).expect("granted")
+    }
+
+    /// The tokens, oldest first.
+    pub fn token_ids(&self) -> Vec<TokenId> {
+        self.installed().held().iter().map(|(_, token)| token.token_id).collect()
     }
 }
 
@@ -58,6 +76,10 @@ impl Given<App> {
         let mut given = Self::nothing();
         registrations.into_iter().for_each(|register| given.run(&register, 0).expect("registered"));
         given
+    }
+
+    pub fn registered(&self) -> App {
+        (*self.live.app(&client_id(1)).expect("registered")).clone()
     }
 }
 
@@ -154,9 +176,6 @@ pub(super) fn register(n: u8) -> RegisterApp {
     RegisterApp::new(client_id(n), Some(secret), &registration(), &ScopeCatalogue::default()).expect("right")
 }
 
-pub(super) fn registered_app() -> RegisteredApp {
-    match Given::app([register(1)]).state {
-        App::Registered(app) => *app,
-        App::Unregistered => panic!("it was registered"),
-    }
+pub(super) fn registered_app() -> App {
+    Given::app([register(1)]).registered()
 }

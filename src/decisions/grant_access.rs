@@ -39,7 +39,7 @@ pub struct GrantAccess {
     pub codes_dead_until: Option<Timestamp>,
     /// When it was approved, by the clock that the code lives by.
     pub approved_at: Timestamp,
-    /// Recorded no earlier than this ([`RegisteredApp::first_grant_at`](grantbook_projections::RegisteredApp)).
+    /// Recorded no earlier than this ([`App::first_grant_at`](grantbook_projections::App)).
     pub not_before: Timestamp,
 }
 
@@ -56,9 +56,8 @@ impl Command for GrantAccess {
         self.not_before
     }
 
-    fn decide(&self, state: &Installation, now: Timestamp) -> Decision<()> {
-        let grants = state.present().map_or(&[][..], |installed| &installed.grants);
-        if let Some(grant) = grants.iter().find(|grant| grant.grant_id == self.grant_id) {
+    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decision<()> {
+        if let Some(grant) = state.and_then(|installed| installed.grant(self.grant_id)) {
             let is_same = self.made(grant) && self.is_open(grant, now);
             return if is_same { Decision::already(()) } else { Refusal::FormUsed.into() };
         }
@@ -81,7 +80,7 @@ impl Command for GrantAccess {
 impl GrantAccess {
     /// Whether this would grant what was granted, by the same code to the same place.
     fn made(&self, grant: &Grant) -> bool {
-        grant.code_digest == self.code_digest && grant.redirect_uri == self.redirect_uri
+        grant.code_digest == self.code_digest && grant.redirect_uri.as_str() == self.redirect_uri
     }
 
     /// Whether the code can still be exchanged. Sending a spent one again would revoke its token (C3).

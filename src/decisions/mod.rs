@@ -29,7 +29,7 @@ mod update_app;
 mod given;
 
 use grantbook_events::{Event, StreamKind, Timestamp};
-use grantbook_projections::StreamState;
+use grantbook_projections::live::State;
 
 pub use create_operator_key::CreateOperatorKey;
 pub use delete_app::DeleteApp;
@@ -46,14 +46,14 @@ pub use suspend_app::SuspendApp;
 pub use uninstall_app::{UninstallApp, Uninstalled};
 pub use update_app::{Changes, UpdateApp};
 
-/// What somebody wants to happen, with everything a pure rule needs to answer.
-pub trait Command: Send + Sync {
-    /// Its name, for whoever counts commands.
+/// What a caller wants to happen, with everything a pure rule needs to answer.
+pub trait Command: Clone + Send + Sync + 'static {
+    /// Its name, for counting commands.
     const NAME: &'static str;
     /// The state of the one stream the command decides on.
-    type State: StreamState;
+    type State: State;
     /// What is answered if it is granted.
-    type Answer: Send;
+    type Answer: Send + 'static;
 
     /// The stream the command decides on.
     fn stream(&self) -> StreamKind;
@@ -65,7 +65,7 @@ pub trait Command: Send + Sync {
     }
 
     /// What happens, and what is answered.
-    fn decide(&self, state: &Self::State, now: Timestamp) -> Decision<Self::Answer>;
+    fn decide(&self, state: Option<&Self::State>, now: Timestamp) -> Decision<Self::Answer>;
 }
 
 /// What happens, and what is answered. A refusal can have consequences: replaying a spent code revokes
@@ -94,7 +94,7 @@ impl<A> Decision<A> {
         Self { events: Vec::new(), answer: Err(refusal) }
     }
 
-    /// The answer is no, and this happens because somebody asked.
+    /// The answer is no, and this happens because of the attempt.
     pub fn refused_with(refusal: Refusal, event: impl Into<Event>) -> Self {
         Self { events: vec![event.into()], answer: Err(refusal) }
     }

@@ -61,10 +61,10 @@ impl Command for RegisterApp {
         StreamKind::App(self.0.client_id)
     }
 
-    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
         match state {
-            App::Registered(_) => Refusal::AppExists.into(),
-            App::Unregistered => Decision::granted((), [AppEvent::Registered(self.0.clone())]),
+            Some(_) => Refusal::AppExists.into(),
+            None => Decision::granted((), [AppEvent::Registered(self.0.clone())]),
         }
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     fn a_registration_is_normalised_and_happens_once() {
         let mut given = Given::app([]);
         given.run(&given::register(1), 1).unwrap();
-        let App::Registered(app) = &given.state else { panic!() };
+        let app = given.registered();
         assert_eq!(app.scopes, ["widgets", "faqs"], "canonical names in the catalogue's order");
         assert_eq!(given.when(&given::register(1), 2), Decision::refused(Refusal::AppExists));
     }

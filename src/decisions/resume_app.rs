@@ -4,7 +4,7 @@ use grantbook_events::{AppEvent, AppResumed, ClientId, StreamKind, Timestamp};
 use grantbook_projections::App;
 
 use super::refusal::{REASON_MAX, check_text};
-use super::update_app::KnownApp;
+use super::update_app::known;
 use super::{Command, Decision, Refusal};
 
 /// Resume a suspended app.
@@ -25,8 +25,8 @@ impl Command for ResumeApp {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
-        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| state.known());
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
+        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| known(state));
         match known {
             Err(refusal) => refusal.into(),
             Ok(app) if app.is_active() => Refusal::AppNotSuspended.into(),
@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(given.when(&resume, 2), Decision::refused(Refusal::AppNotSuspended));
         given.run(&SuspendApp { client_id: given::client_id(1), reason }, 2).unwrap();
         given.run(&resume, 3).unwrap();
-        let App::Registered(app) = &given.state else { panic!() };
+        let app = given.registered();
         assert!(app.is_active());
         assert_eq!(app.codes_dead_until, Some(Timestamp::from_micros(2)));
     }

@@ -25,17 +25,17 @@ impl Command for RetireOperatorKey {
         StreamKind::OperatorKey(self.key_id)
     }
 
-    fn decide(&self, state: &OperatorKey, _now: Timestamp) -> Decision<bool> {
+    fn decide(&self, state: Option<&OperatorKey>, _now: Timestamp) -> Decision<bool> {
         if let Err(refusal) = check_text("reason", &self.reason, REASON_MAX) {
             return refusal.into();
         }
         match state {
-            OperatorKey::Issued(key) if key.retired_at.is_none() => {
+            Some(key) if key.retired_at.is_none() => {
                 let event = OperatorKeyRetired { reason: self.reason.clone() };
                 Decision::granted(false, [OperatorKeyEvent::Retired(event)])
             }
-            OperatorKey::Issued(_) => Decision::already(true),
-            OperatorKey::Absent => Refusal::KeyUnknown.into(),
+            Some(_) => Decision::already(true),
+            None => Refusal::KeyUnknown.into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use grantbook_events::{AppEvent, AppSecretRetired, ClientId, SecretId, StreamKin
 use grantbook_projections::App;
 
 use super::refusal::check_note;
-use super::update_app::KnownApp;
+use super::update_app::known;
 use super::{Command, Decision, Refusal};
 
 /// Retire a client secret at once.
@@ -28,8 +28,8 @@ impl Command for RetireSecret {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: &App, now: Timestamp) -> Decision<bool> {
-        let known = check_note(self.note.as_ref()).and_then(|()| state.known());
+    fn decide(&self, state: Option<&App>, now: Timestamp) -> Decision<bool> {
+        let known = check_note(self.note.as_ref()).and_then(|()| known(state));
         let app = match known {
             Ok(app) => app,
             Err(refusal) => return refusal.into(),

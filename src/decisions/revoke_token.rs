@@ -4,7 +4,7 @@ use grantbook_events::{
     ClientId, InstallationEvent, InstallationId, RevocationReason, SecretDigest, StreamKind, Timestamp,
     TokenId, TokenRevoked, UserId,
 };
-use grantbook_projections::{Installation, LiveToken};
+use grantbook_projections::{Grant, Installation};
 
 use super::refusal::check_note;
 use super::{Command, Decision, Refusal};
@@ -16,7 +16,7 @@ pub struct RevokeToken {
     pub installation_id: InstallationId,
     /// Which token.
     pub token: WhichToken,
-    /// Who may want this; somebody else's token is as good as unknown.
+    /// Who may want this; the token of another holder is unknown.
     pub holder: TokenHolder,
     /// Why.
     pub reason: RevocationReason,
@@ -53,22 +53,28 @@ impl Command for RevokeToken {
         StreamKind::Installation(self.installation_id)
     }
 
-    fn decide(&self, state: &Installation, _now: Timestamp) -> Decision<TokenId> {
+    fn decide(&self, state: Option<&Installation>, _now: Timestamp) -> Decision<TokenId> {
         if let Err(refusal) = check_note(self.note.as_ref()) {
             return refusal.into();
         }
-        let installed = state.present().filter(|installed| match &self.holder {
+        let installed = state.filter(|installed| match &self.holder {
             TokenHolder::App(client_id) => installed.client_id == *client_id,
             TokenHolder::User(_) | TokenHolder::Operator => true,
         });
         let Some(installed) = installed else { return Refusal::TokenUnknown.into() };
-        let token = installed.tokens.iter().find(|token| self.names(token) && self.may_end(token));
-        let Some(token) = token else { return Refusal::TokenUnknown.into() };
+        let grant = match &self.token {
+            WhichToken::Id(id) => installed.grant_of_token(*id),
+            WhichToken::Digest(digest) => installed.grant_of_token_digest(digest),
+        };
+        let Some(grant) = grant.filter(|grant| self.may_end(grant)) else {
+            return Refusal::TokenUnknown.into();
+        };
+        let Some(token) = grant.token() else { return Refusal::TokenUnknown.into() };
         let event = TokenRevoked {
             token_id: token.token_id,
             client_id: installed.client_id,
             account_id: installed.account_id.clone(),
-            user_id: token.user_id.clone(),
+            user_id: grant.user_id.clone(),
             reason: self.reason,
             note: self.note.clone(),
         };
@@ -77,16 +83,9 @@ impl Command for RevokeToken {
 }
 
 impl RevokeToken {
-    fn names(&self, token: &LiveToken) -> bool {
-        match &self.token {
-            WhichToken::Id(id) => token.token_id == *id,
-            WhichToken::Digest(digest) => token.digest == *digest,
-        }
-    }
-
-    fn may_end(&self, token: &LiveToken) -> bool {
+    fn may_end(&self, grant: &Grant) -> bool {
         match &self.holder {
-            TokenHolder::User(user) => token.user_id == *user,
+            TokenHolder::User(user) => grant.user_id == *user,
             TokenHolder::App(_) | TokenHolder::Operator => true,
         }
     }
@@ -121,7 +120,7 @@ mod tests {
     fn k4_one_token_ends_and_no_other() {
         let mut given = two_tokens();
         assert_eq!(given.run(&revoke(TokenHolder::Operator), 12), Ok(exchange(1).token_id));
-        let left: Vec<_> = given.state.present().unwrap().tokens.iter().map(|token| token.token_id).collect();
+        let left: Vec<_> = given.token_ids();
         assert_eq!(left, [exchange(2).token_id]);
         assert_eq!(given.when(&revoke(TokenHolder::Operator), 13), Decision::refused(Refusal::TokenUnknown));
     }

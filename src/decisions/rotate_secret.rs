@@ -7,7 +7,7 @@ use grantbook_events::{
 };
 use grantbook_projections::App;
 
-use super::update_app::KnownApp;
+use super::update_app::known;
 use super::{Command, Decision, Refusal};
 
 /// The most client secrets an app may have live at once: the old and the new one.
@@ -33,8 +33,8 @@ impl Command for RotateSecret {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: &App, now: Timestamp) -> Decision<()> {
-        let app = match state.known() {
+    fn decide(&self, state: Option<&App>, now: Timestamp) -> Decision<()> {
+        let app = match known(state) {
             Ok(app) if !app.confidential => return Refusal::PublicClient.into(),
             Ok(app) => app,
             Err(refusal) => return refusal.into(),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     fn live(given: &Given<App>, now: i64) -> Vec<grantbook_events::SecretId> {
-        let App::Registered(app) = &given.state else { panic!() };
+        let app = given.registered();
         app.live_secrets(Timestamp::from_micros(now)).map(|secret| secret.secret_id).collect()
     }
 

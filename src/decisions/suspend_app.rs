@@ -4,7 +4,7 @@ use grantbook_events::{AppEvent, AppSuspended, ClientId, StreamKind, Timestamp};
 use grantbook_projections::App;
 
 use super::refusal::{REASON_MAX, check_text};
-use super::update_app::KnownApp;
+use super::update_app::known;
 use super::{Command, Decision, Refusal};
 
 /// Suspend an app.
@@ -25,8 +25,8 @@ impl Command for SuspendApp {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
-        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| state.known());
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
+        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| known(state));
         match known {
             Err(refusal) => refusal.into(),
             Ok(app) if !app.is_active() => Refusal::AppSuspended.into(),
@@ -50,7 +50,7 @@ mod tests {
         let unread = Refusal::Text { what: "reason", limit: REASON_MAX };
         assert_eq!(given.when(&suspend(" "), 2), Decision::refused(unread));
         given.run(&suspend("under review"), 2).unwrap();
-        let App::Registered(app) = &given.state else { panic!() };
+        let app = given.registered();
         assert!(!app.is_active());
         assert_eq!(app.codes_dead_until, Some(Timestamp::from_micros(2)));
         assert_eq!(given.when(&suspend("again"), 3), Decision::refused(Refusal::AppSuspended));

@@ -3,7 +3,7 @@
 use grantbook_events::{
     AppUninstalled, InstallationEvent, InstallationId, StreamKind, Timestamp, TokenId, UninstallReason,
 };
-use grantbook_projections::{CodeState, Installation, LiveToken};
+use grantbook_projections::{CodeState, Grant, Installation};
 
 use super::refusal::check_note;
 use super::{Command, Decision, Refusal};
@@ -37,16 +37,15 @@ impl Command for UninstallApp {
         StreamKind::Installation(self.installation_id)
     }
 
-    fn decide(&self, state: &Installation, now: Timestamp) -> Decision<Uninstalled> {
+    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decision<Uninstalled> {
         if let Err(refusal) = check_note(self.note.as_ref()) {
             return refusal.into();
         }
-        let Some(installed) = state.present() else { return Refusal::InstallationUnknown.into() };
-        let token_ids: Vec<_> = installed.tokens.iter().map(|token| token.token_id).collect();
-        let pending = installed
-            .grants
-            .iter()
-            .any(|grant| grant.code == CodeState::Pending && now < grant.code_expires_at);
+        let Some(installed) = state else { return Refusal::InstallationUnknown.into() };
+        let held = installed.held();
+        let token_ids: Vec<_> = held.iter().map(|(_, token)| token.token_id).collect();
+        let is_pending = |grant: &Grant| grant.code == CodeState::Pending && now < grant.code_expires_at;
+        let pending = installed.grants().any(is_pending);
         if token_ids.is_empty() && !pending {
             return Decision::already(Uninstalled { token_ids, already: true });
         }
@@ -54,7 +53,7 @@ impl Command for UninstallApp {
             client_id: installed.client_id,
             account_id: installed.account_id.clone(),
             reason: self.reason,
-            tokens: installed.tokens.iter().map(LiveToken::as_ended).collect(),
+            tokens: held.iter().filter_map(|(grant, _)| grant.ended_token()).collect(),
             epoch: installed.epoch,
             note: self.note.clone(),
         };
@@ -82,8 +81,7 @@ mod tests {
         );
         given.run(&grant(3), 14).unwrap();
         given.run(&exchange(3), 15).unwrap();
-        let installed = given.state.present().unwrap();
-        assert_eq!((installed.epoch, installed.tokens.len()), (1, 1));
+        assert_eq!((given.installed().epoch, given.token_ids().len()), (1, 1));
     }
 
     #[test]

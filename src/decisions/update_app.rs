@@ -1,7 +1,7 @@
 //! An operator changes what an app says of itself.
 
 use grantbook_events::{AppEvent, AppUpdated, ClientId, StreamKind, Timestamp, TokenPolicy};
-use grantbook_projections::{App, RegisteredApp};
+use grantbook_projections::App;
 
 use super::app_profile::{
     ProfileError, check_homepage, check_name, check_redirect_uris, check_scopes, check_token_policy,
@@ -61,8 +61,8 @@ impl Command for UpdateApp {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: &App, _now: Timestamp) -> Decision<()> {
-        match state.known() {
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
+        match known(state) {
             Err(refusal) => refusal.into(),
             Ok(app) => {
                 let changes = really_changed(&self.changes, app);
@@ -76,7 +76,7 @@ impl Command for UpdateApp {
 }
 
 /// An event names only what changed, so that history reads as what happened.
-fn really_changed(changes: &AppUpdated, app: &RegisteredApp) -> AppUpdated {
+fn really_changed(changes: &AppUpdated, app: &App) -> AppUpdated {
     fn differing<T: Clone + PartialEq>(new: Option<&T>, old: &T) -> Option<T> {
         new.filter(|new| *new != old).cloned()
     }
@@ -90,19 +90,9 @@ fn really_changed(changes: &AppUpdated, app: &RegisteredApp) -> AppUpdated {
     }
 }
 
-/// What every command on an existing app asks first.
-pub(super) trait KnownApp {
-    /// The app, unless there is none or it was deleted.
-    fn known(&self) -> Result<&RegisteredApp, Refusal>;
-}
-
-impl KnownApp for App {
-    fn known(&self) -> Result<&RegisteredApp, Refusal> {
-        match self {
-            Self::Registered(app) if !app.is_deleted() => Ok(app),
-            Self::Registered(_) | Self::Unregistered => Err(Refusal::AppUnknown),
-        }
-    }
+/// The app, unless there is none or it was deleted.
+pub(super) fn known(state: Option<&App>) -> Result<&App, Refusal> {
+    state.filter(|app| !app.is_deleted()).ok_or(Refusal::AppUnknown)
 }
 
 #[cfg(test)]

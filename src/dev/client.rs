@@ -76,7 +76,7 @@ impl Client {
             .append_pair("redirect_uri", &self.redirect_uri)
             .append_pair("scope", &self.scope)
             .append_pair("state", &attempt.state)
-            .append_pair("code_challenge", &secrets::s256_challenge(&attempt.code_verifier))
+            .append_pair("code_challenge", &secrets::s256_challenge(&attempt.code_verifier).to_string())
             .append_pair("code_challenge_method", "S256")
             .finish();
         self.server.at(&format!("/oauth/authorize?{query}"))
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(sent["scope"], "faqs widgets");
         assert_eq!(sent["state"], attempt.state);
         assert_eq!(sent["code_challenge_method"], "S256");
-        assert_eq!(sent["code_challenge"], secrets::s256_challenge(&attempt.code_verifier));
+        assert_eq!(sent["code_challenge"], secrets::s256_challenge(&attempt.code_verifier).to_string());
         assert_eq!((sent["state"].len(), sent["code_challenge"].len()), (43, 43));
     }
 

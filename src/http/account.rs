@@ -47,7 +47,7 @@ fn account_app(service: &Service, person: &SignedIn, facts: &InstallationFacts) 
         return None;
     }
     let app = service.ledger.live().app(&facts.client_id)?;
-    let granted = |name: &&str| tokens.iter().any(|token| token.scopes.iter().any(|scope| scope == name));
+    let granted = |name: &&str| tokens.iter().any(|token| token.scopes.contains(name));
     let scopes = service.scopes.names().filter(granted).map(|name| ScopeLine {
         name: name.to_owned(),
         sentence: service.scopes.sentence(name).unwrap_or(name).to_owned(),

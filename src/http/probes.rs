@@ -105,7 +105,7 @@ pub async fn metrics(
 ) -> Result<HttpResponse, Problem> {
     let (counts, progress) = (service.ledger.live().counts(), service.ledger.progress());
     let history = service.history.progress();
-    let (strong, store) = (service.ledger.strong_counts(), service.ledger.store().counts());
+    let (strong, store) = (service.ledger.read_counts(), service.ledger.store().counts());
     let readings = Readings {
         staleness: service.ledger.staleness().map_or(0.0, |behind| behind.as_secs_f64()),
         strong_reads: strong.reads,

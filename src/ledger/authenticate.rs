@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grantbook_events::{ClientId, SecretDigest, SecretId};
-use grantbook_projections::RegisteredApp;
+use grantbook_projections::App;
 
 use super::{Ledger, LedgerError};
 use crate::decisions::client_authentication::{self, ClientError};
@@ -11,7 +11,7 @@ use crate::decisions::client_authentication::{self, ClientError};
 /// An app that proved who it is; a public client only said so.
 #[derive(Debug)]
 pub struct AuthenticatedApp {
-    pub app: Arc<RegisteredApp>,
+    pub app: Arc<App>,
     /// Which of its secrets was presented; none for a public client.
     pub secret_id: Option<SecretId>,
 }

@@ -1,18 +1,19 @@
-//! Load, decide, append, fold, wait. Knows: state, store, clock. Must not know: any particular command,
-//! or any HTTP.
+//! Decide, append, fold, wait. Knows: state, store, clock, subscribers and their runner. Must not know: any particular
+//! command, or any HTTP.
 //!
 //! An answer, granted or refused, leaves only after its events are durable and visible in this node's
 //! live projection. Outcomes that are not known are found out before anything is answered.
 
+mod append;
 mod aside;
 mod authenticate;
+mod consistent;
 mod follow;
+mod line;
 mod live;
 mod recorded;
 mod snapshots;
-mod states;
 mod streams;
-mod strong;
 #[cfg(test)]
 pub(crate) mod tests;
 mod time;
@@ -25,38 +26,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::Guard;
-use grantbook_events::codec::{EncodeError, Metadata};
-use grantbook_events::{Actor, Event, EventId, Position, RequestId, StreamName, Timestamp};
+use grantbook_events::codec::EncodeError;
+use grantbook_events::{Actor, Position, RequestId, StreamName, Timestamp};
 use grantbook_projections::FoldError;
 use grantbook_projections::live::{Live, Poison};
 
 use crate::clock::{Clock, SteadyTime};
-use crate::decisions::{Command, Refusal};
-use crate::store::{Append, Expected, NewRecord, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::tasks::Tasks;
 pub use aside::aside;
 pub use authenticate::AuthenticatedApp;
+use consistent::ConsistentReads;
+pub use consistent::{Freshness, ReadCounts, WhenStale};
 pub use follow::{Batch, FollowError, Follower, Progress, Subscriber};
+use line::Lines;
 pub use live::LIVE;
 use live::LiveProjection;
 pub use recorded::{UnreadableError, fold, read};
 use snapshots::SnapshotWriter;
 pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
-use states::States;
-use strong::Strong;
-pub use strong::{Beyond, Freshness, StrongCounts};
 pub use until::{NotYet, Until};
 pub use when::{TIME_FORMS, When, WhenError, WrittenTime};
 use written::Written;
-
-/// How often a command is decided again because its stream moved on meanwhile.
-const MAX_CONFLICTS: usize = 64;
-/// How often the outcome of one append is asked for.
-const MAX_UNKNOWNS: u32 = 6;
-/// The pause before asking again, doubled each time.
-const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
-/// How long an answer waits until its events are visible here.
-const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Who asks, through which request: what the envelope of every event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +85,7 @@ pub enum LedgerError {
     /// The events are durable, but the live projection does not get to them.
     #[error("the live projection has not reached position {0}")]
     NotVisible(Position),
-    /// Others append, too, and what is folded here is too old to let anything pass by it.
+    /// Others append, too, and what is folded here is too old to allow anything from it.
     #[error("this node is {} s behind the ledger", behind.as_secs())]
     Stale {
         /// How long ago what is folded here was all there was.
@@ -103,7 +94,7 @@ pub enum LedgerError {
     /// Too many streams are being read at once.
     #[error("too many streams are being read at once")]
     TooManyReads,
-    /// What broke while somebody else waited for the same.
+    /// What broke while others waited for the same.
     #[error(transparent)]
     Shared(Arc<LedgerError>),
 }
@@ -151,8 +142,8 @@ pub struct Ledger {
     written: Arc<Written>,
     live: Arc<LiveProjection>,
     follower: Follower,
-    states: States,
-    strong: Strong,
+    lines: Lines,
+    consistent: ConsistentReads,
 }
 
 /// How a ledger is folded.
@@ -190,7 +181,7 @@ impl Ledger {
         let live = Arc::new(LiveProjection::new(options.strict, writer));
         let written = Arc::new(Written::default());
         let follower = Follower::start(Arc::clone(&store), Arc::clone(&written), Arc::clone(&live) as _);
-        let strong = Strong::new(options.freshness);
+        let consistent = ConsistentReads::new(options.freshness);
         let (steady, ahead) = (SteadyTime::begin(&*clock), time::ahead(&*store, clock.now()));
         Arc::new(Self {
             store,
@@ -200,8 +191,8 @@ impl Ledger {
             written,
             live,
             follower,
-            states: States::default(),
-            strong,
+            lines: Lines::default(),
+            consistent,
         })
     }
 
@@ -297,122 +288,4 @@ impl Ledger {
         }
         self.store.close().await
     }
-
-    /// Decides a command on the state of its stream and makes what follows durable and visible. The
-    /// outer error is a fault; the inner one is the answer no.
-    pub async fn settle<C: Command>(
-        &self,
-        origin: &Origin,
-        command: &C,
-    ) -> Result<Result<C::Answer, Refusal>, LedgerError> {
-        let stream = StreamName::from(command.stream());
-        // What the fold of the stream alone would let pass may still not follow in the whole.
-        if let Some(poison) = self.live().quarantine_of(&stream) {
-            return Err(LedgerError::Quarantined(poison));
-        }
-        let mut loaded = self.states.get::<C::State>(&stream).unwrap_or_default();
-        let mut is_fresh = false;
-        // A first event is appended only to a stream that is not known here: that the store does not find it
-        // would not be enough.
-        if loaded.revision.is_none() && self.live().has_stream(&stream) {
-            loaded = self.catch_up(&stream, loaded).await?;
-            is_fresh = true;
-        }
-        for _ in 0..MAX_CONFLICTS {
-            // Recorded time never runs backwards within a stream, whatever the clock does.
-            let now = self.recorded_now().max(loaded.recorded_at).max(command.not_before());
-            let decision = command.decide(&loaded.state, now);
-            if decision.events.is_empty() && is_fresh {
-                return Ok(decision.answer);
-            }
-            if !decision.events.is_empty() {
-                let records = encode(&decision.events, origin, now, &self.written)?;
-                let ids: Vec<EventId> = records.iter().map(|record| record.event_id).collect();
-                let expected = Expected::after(loaded.revision);
-                if let Some((position, at)) = self.append(&stream, expected, records).await? {
-                    let next = loaded.followed_by(&stream, decision.events, &ids, origin, at, position)?;
-                    self.states.put(stream, Arc::new(next));
-                    self.wait_until_visible(position).await?;
-                    return Ok(decision.answer);
-                }
-            }
-            // The stream is elsewhere than remembered; or nothing would happen, which is worth saying
-            // only on the word of the store.
-            loaded = self.catch_up(&stream, loaded).await?;
-            is_fresh = true;
-        }
-        Err(LedgerError::Contended(stream))
-    }
-
-    /// Appends, and finds out how it ended: the position and time of the last event, or `None` for a conflict.
-    async fn append(
-        &self,
-        stream: &StreamName,
-        expected: Expected,
-        records: Vec<NewRecord>,
-    ) -> Result<Option<(Position, Timestamp)>, LedgerError> {
-        let first_id = records.first().map(|record| record.event_id);
-        let count = records.len();
-        let mut pause = UNKNOWN_PAUSE;
-        let mut unknown = None;
-        for _ in 0..MAX_UNKNOWNS {
-            // Retrying with the same ids is harmless by the store's contract.
-            match self.store.append(stream, expected, records.clone()).await {
-                Ok(Append::Appended { position, recorded_at, .. }) => {
-                    return Ok(Some((position, recorded_at)));
-                }
-                Ok(Append::Conflict { .. }) if unknown.is_none() => return Ok(None),
-                Ok(Append::Conflict { .. }) => {}
-                Ok(Append::Unknown { reason }) => unknown = Some(reason),
-                // Before anything was unknown, an error means that nothing was appended.
-                Err(error) if unknown.is_none() => return Err(error.into()),
-                Err(error) => {
-                    tracing::warn!(%stream, %error, "an append of unknown outcome could not be retried");
-                }
-            }
-            if let Ok(there) = self.store.read_stream(stream, expected.next_revision()).await
-                && let Some(first) = there.first()
-            {
-                if Some(first.event_id) != first_id {
-                    return Ok(None);
-                }
-                let last = there.get(count.saturating_sub(1));
-                return Ok(last.map(|last| (last.position, last.recorded_at)));
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        Err(LedgerError::OutcomeUnknown(unknown.unwrap_or_default()))
-    }
-
-    async fn wait_until_visible(&self, position: Position) -> Result<(), LedgerError> {
-        // Once this node is too stale, nothing passes by what is folded here: then there is nothing to wait for.
-        let is_shared = self.store.is_shared();
-        let within = if is_shared { self.strong.freshness().max_staleness } else { VISIBLE_WITHIN };
-        match tokio::time::timeout(within, self.follower.reached(position)).await {
-            Ok(true) => Ok(()),
-            Err(_) if is_shared => Ok(()),
-            Ok(false) | Err(_) => Err(LedgerError::NotVisible(position)),
-        }
-    }
-}
-
-fn encode(
-    events: &[Event],
-    origin: &Origin,
-    now: Timestamp,
-    written: &Written,
-) -> Result<Vec<NewRecord>, EncodeError> {
-    let mut first = None;
-    let mut records = Vec::with_capacity(events.len());
-    for event in events {
-        let event_id = crate::secrets::new_event_id();
-        // What one decision says after its first event follows from that event.
-        let metadata =
-            Metadata { actor: origin.actor.clone(), request_id: origin.request_id.clone(), caused_by: first };
-        first.get_or_insert(event_id);
-        records.push(recorded::write(event_id, event, &metadata, now)?);
-        written.keep(event_id, event.clone(), metadata);
-    }
-    Ok(records)
 }

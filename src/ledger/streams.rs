@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use grantbook_events::{Recorded, Revision, StreamName};
-use grantbook_projections::StreamState;
+use grantbook_events::{Event, Recorded, Revision, StreamKind, StreamName};
+use grantbook_projections::live::{Live, State};
+use grantbook_projections::{App, Head, Installation, OperatorKey};
 
-use super::states::Loaded;
 use super::{Ledger, LedgerError, aside, read};
 use crate::store::{Record, StoreError};
 
@@ -42,27 +42,37 @@ impl Ledger {
         )))
     }
 
-    /// Folds what the store has beyond what is remembered of a stream.
-    pub(super) async fn catch_up<S: StreamState>(
+    /// The state of a stream as the store has it now, if that has more than what is folded here.
+    pub(super) async fn beyond(
         &self,
         stream: &StreamName,
-        loaded: Arc<Loaded<S>>,
-    ) -> Result<Arc<Loaded<S>>, LedgerError> {
-        let from = loaded.revision.map_or(Revision::FIRST, Revision::next);
-        let records = self.records_of(stream, from).await?;
-        if records.is_empty() {
-            return Ok(loaded);
-        }
+        kind: &StreamKind,
+    ) -> Result<Option<Live>, LedgerError> {
+        let from = head_of(&self.live(), kind).map_or(Revision::FIRST, |head| head.revision.next());
+        let mut records = self.records_of(stream, from).await?;
+        let Some(first) = records.first() else { return Ok(None) };
+        let app = match read(first)?.event {
+            Event::Installation(event) => Box::pin(self.app(&event.installation().0)).await?,
+            Event::App(_) | Event::OperatorKey(_) => None,
+        };
+        let copy = self.live().copy_of(kind, app.as_deref());
+        // Some may have been folded here meanwhile.
+        records.retain(|record| head_of(&copy, kind).is_none_or(|head| head.revision < record.revision));
         let count = records.len();
         let fold = move || {
-            let mut next = Loaded::clone(&loaded);
             for record in &records {
-                next.apply(&read(record)?)?;
+                copy.apply(&read(record)?)?;
             }
-            Ok::<_, LedgerError>(Arc::new(next))
+            Ok::<_, LedgerError>(copy)
         };
-        let next = aside(count, fold).await??;
-        self.states.put(stream.clone(), Arc::clone(&next));
-        Ok(next)
+        aside(count, fold).await?.map(Some)
+    }
+}
+
+fn head_of(live: &Live, kind: &StreamKind) -> Option<Head> {
+    match kind {
+        StreamKind::App(_) => App::look(live, kind, |state| state.map(State::head)),
+        StreamKind::Installation(_) => Installation::look(live, kind, |state| state.map(State::head)),
+        StreamKind::OperatorKey(_) => OperatorKey::look(live, kind, |state| state.map(State::head)),
     }
 }

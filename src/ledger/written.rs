@@ -2,7 +2,7 @@
 //! Must not know: who follows.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::codec::Metadata;
 use grantbook_events::{Event, EventId, Recorded};
@@ -13,19 +13,25 @@ use crate::store::Record;
 /// How many events are kept. What is older is decoded from its record.
 const MAX_EVENTS: usize = 2048;
 
+#[derive(Debug)]
+pub(super) struct WrittenEvent {
+    pub event: Event,
+    pub metadata: Metadata,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Written(Mutex<Recent>);
 
 #[derive(Debug, Default)]
 struct Recent {
-    events: HashMap<EventId, (Event, Metadata)>,
+    events: HashMap<EventId, Arc<WrittenEvent>>,
     /// Oldest first.
     order: VecDeque<EventId>,
 }
 
 impl Written {
     /// Keeps an event that is about to be appended.
-    pub(super) fn keep(&self, event_id: EventId, event: Event, metadata: Metadata) {
+    pub(super) fn keep(&self, event_id: EventId, event: Arc<WrittenEvent>) {
         let mut recent = self.lock();
         if recent.order.len() >= MAX_EVENTS
             && let Some(oldest) = recent.order.pop_front()
@@ -33,14 +39,14 @@ impl Written {
             recent.events.remove(&oldest);
         }
         recent.order.push_back(event_id);
-        recent.events.insert(event_id, (event, metadata));
+        recent.events.insert(event_id, event);
     }
 
     /// The event of a record: the one that was written, or decoded.
     pub(super) fn read(&self, record: &Record) -> Result<Recorded, UnreadableError> {
         let kept = self.lock().events.get(&record.event_id).cloned();
         match kept {
-            Some((event, metadata)) => Ok(recorded::placed(record, event, metadata)),
+            Some(kept) => Ok(recorded::placed(record, kept.event.clone(), kept.metadata.clone())),
             None => recorded::read(record),
         }
     }

@@ -3,7 +3,7 @@
 
 use grantbook_events::{AccountId, ClientId, InstallationId, OperatorKeyId, Role, SecretId, Timestamp};
 use grantbook_projections::live::{InstallationFacts, Live};
-use grantbook_projections::{AppStatus, IssuedKey, RegisteredApp};
+use grantbook_projections::{App, AppStatus, OperatorKey};
 use serde::Serialize;
 
 use crate::audit::TokenThen;
@@ -109,7 +109,7 @@ fn lines<'a>(rows: impl Iterator<Item = Row<'a>>) -> Result<String, serde_json::
     Ok(text)
 }
 
-fn app_row(app: &RegisteredApp, at: Timestamp) -> Row<'_> {
+fn app_row(app: &App, at: Timestamp) -> Row<'_> {
     let (status, reason) = match &app.status {
         AppStatus::Active => ("active", None),
         AppStatus::Suspended { reason } => ("suspended", Some(reason.as_str())),
@@ -147,7 +147,7 @@ fn installation_row(facts: &InstallationFacts) -> Row<'_> {
     }
 }
 
-fn key_row(key: &IssuedKey) -> Row<'_> {
+fn key_row(key: &OperatorKey) -> Row<'_> {
     Row::OperatorKey {
         key_id: &key.key_id,
         name: &key.name,

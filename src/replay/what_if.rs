@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use grantbook_events::{
     AccountId, ClientId, Event, GrantId, InstallationEvent, InstallationId, StreamKind, Timestamp, TokenId,
 };
-use grantbook_projections::RegisteredApp;
+use grantbook_projections::App;
 use grantbook_projections::live::{InstallationFacts, Live};
 
 use super::reading::each;
@@ -123,7 +123,7 @@ pub async fn what_if(
     });
     read.await?;
     let apps = || pages(|skip| live.apps(skip, PAGE)).flatten();
-    let has_it = |app: &RegisteredApp| match without {
+    let has_it = |app: &App| match without {
         Without::Scope(scope) => app.scopes.contains(scope),
         Without::RedirectUri(uri) => app.redirect_uris.contains(uri),
     };

@@ -118,7 +118,7 @@ impl Grantbook {
         self
     }
 
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &Arc<Ledger> {
         self.server.as_ref().unwrap().ledger()
     }
 

@@ -72,7 +72,7 @@ fn t8_no_secret_is_logged_counted_recorded_or_kept() {
     let browser = grantbook.person("ana", "acme");
     let query = app.query(&[
         ("state", "the-state-of-this-story"),
-        ("code_challenge", &challenge),
+        ("code_challenge", &challenge.to_string()),
         ("code_challenge_method", "S256"),
     ]);
     let form = browser.consent(&query);

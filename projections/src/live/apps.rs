@@ -1,35 +1,49 @@
 //! The table of apps.
 
-mod image;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
-use grantbook_events::{ClientId, Recorded};
+use grantbook_events::{AppEvent, ClientId, Envelope};
 
-use super::digest::StateDigest;
 use super::shards::{Place, read, write};
-use crate::app::{App, AppStatus, RegisteredApp};
-use crate::fold::{FoldError, StreamState};
+use crate::app::{App, AppStatus};
 
-/// One app, shared by every row that belongs to it. A suspension is then one store, seen by a million
-/// tokens at once.
+/// One app, shared by every token of it. A suspension is then one store, seen by a million tokens at once.
 #[derive(Debug)]
 pub(super) struct AppHandle {
     pub(super) client_id: ClientId,
-    /// Its place in the order of registration.
-    pub(super) number: u32,
     active: AtomicBool,
-    state: RwLock<Arc<RegisteredApp>>,
+    state: RwLock<Arc<App>>,
     installations: RwLock<Vec<Place>>,
 }
 
 impl AppHandle {
+    fn new(app: App, installations: Vec<Place>) -> Arc<Self> {
+        Arc::new(Self {
+            client_id: app.client_id,
+            active: AtomicBool::new(app.is_active()),
+            state: RwLock::new(Arc::new(app)),
+            installations: RwLock::new(installations),
+        })
+    }
+
     pub(super) fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire)
     }
 
+    pub(super) fn state(&self) -> Arc<App> {
+        Arc::clone(&read(&self.state))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut App) -> T) -> T {
+        let mut state = write(&self.state);
+        let changed = change(Arc::make_mut(&mut state));
+        self.active.store(state.is_active(), Ordering::Release);
+        changed
+    }
+
+    /// The places of its installations, in order of their first approval.
     pub(super) fn installations(&self, skip: usize, limit: usize) -> Vec<Place> {
         read(&self.installations).iter().skip(skip).take(limit).copied().collect()
     }
@@ -49,78 +63,60 @@ struct Inner {
 }
 
 impl Apps {
-    pub(super) fn apply(&self, id: ClientId, recorded: &Recorded) -> Result<(), FoldError> {
-        let handle = self.handle(&id);
-        let mut state = match &handle {
-            Some(handle) => App::Registered(Box::new((**read(&handle.state)).clone())),
-            None => App::Unregistered,
-        };
-        state.apply(recorded)?;
-        let App::Registered(app) = state else { return Ok(()) };
-        if app.client_id != id {
-            return Err(FoldError::new(recorded, "it names another app than its stream"));
+    pub(super) fn apply(
+        &self,
+        id: ClientId,
+        event: &AppEvent,
+        envelope: &Envelope,
+    ) -> Result<(), &'static str> {
+        if let AppEvent::Registered(event) = event
+            && event.client_id != id
+        {
+            return Err("it names another app than its stream");
         }
-        match handle {
-            Some(handle) => {
-                handle.active.store(app.is_active(), Ordering::Release);
-                *write(&handle.state) = Arc::from(app);
-            }
-            None => {
-                let mut inner = write(&self.0);
-                let number = u32::try_from(inner.in_order.len());
-                let number = number.map_err(|_| FoldError::new(recorded, "the table of apps is full"))?;
-                let handle = Arc::new(AppHandle {
-                    client_id: id,
-                    number,
-                    active: AtomicBool::new(app.is_active()),
-                    state: RwLock::new(Arc::from(app)),
-                    installations: RwLock::default(),
-                });
-                inner.in_order.push(Arc::clone(&handle));
-                inner.by_id.insert(id, handle);
-            }
+        let mut state = self.get(&id).map(|app| (*app).clone());
+        App::apply(&mut state, event, envelope)?;
+        let Some(app) = state else { return Ok(()) };
+        match self.handle(&id) {
+            Some(handle) => handle.change(|known| *known = app),
+            None => self.add(app, Vec::new()),
         }
         Ok(())
     }
 
+    /// Adds an app that was not known here.
+    pub(super) fn add(&self, app: App, installations: Vec<Place>) {
+        let handle = AppHandle::new(app, installations);
+        let mut inner = write(&self.0);
+        inner.in_order.push(Arc::clone(&handle));
+        inner.by_id.insert(handle.client_id, handle);
+    }
+
     /// Makes an app inactive whose state is not known any more.
     pub(super) fn quarantine(&self, id: &ClientId, reason: &str) {
-        let Some(handle) = self.handle(id) else { return };
-        handle.active.store(false, Ordering::Release);
-        let mut state = write(&handle.state);
-        let status = AppStatus::Quarantined { reason: reason.to_owned() };
-        *state = Arc::new(RegisteredApp { status, ..(**state).clone() });
+        if let Some(handle) = self.handle(id) {
+            handle.change(|app| app.status = AppStatus::Quarantined { reason: reason.to_owned() });
+        }
     }
 
     pub(super) fn handle(&self, id: &ClientId) -> Option<Arc<AppHandle>> {
         read(&self.0).by_id.get(id).cloned()
     }
 
-    pub(super) fn get(&self, id: &ClientId) -> Option<Arc<RegisteredApp>> {
-        Some(Arc::clone(&read(&self.handle(id)?.state)))
+    pub(super) fn get(&self, id: &ClientId) -> Option<Arc<App>> {
+        Some(self.handle(id)?.state())
     }
 
-    pub(super) fn list(&self, skip: usize, limit: usize) -> Vec<Arc<RegisteredApp>> {
-        let inner = read(&self.0);
-        let page = inner.in_order.iter().skip(skip).take(limit);
-        page.map(|handle| Arc::clone(&read(&handle.state))).collect()
+    pub(super) fn list(&self, skip: usize, limit: usize) -> Vec<Arc<App>> {
+        read(&self.0).in_order.iter().skip(skip).take(limit).map(|handle| handle.state()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
         read(&self.0).in_order.len()
     }
 
-    /// The apps as they are now, in order of registration.
-    pub(super) fn all(&self) -> Vec<Arc<RegisteredApp>> {
-        self.list(0, usize::MAX)
+    /// In order of registration.
+    pub(super) fn handles(&self) -> Vec<Arc<AppHandle>> {
+        read(&self.0).in_order.clone()
     }
-}
-
-/// Adds an app to a digest of the state.
-pub(super) fn digest(app: &RegisteredApp, digest: &mut StateDigest) {
-    // Debug shows every field of the state, in a fixed order; of digests it shows the beginning.
-    let shown = format!("{app:?}");
-    let secrets = app.secrets.iter().map(|secret| &secret.digest.as_bytes()[..]);
-    let fields: Vec<&[u8]> = std::iter::once(shown.as_bytes()).chain(secrets).collect();
-    digest.add("app", &fields);
 }

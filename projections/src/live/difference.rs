@@ -1,22 +1,23 @@
-//! Where two states differ, in words. Knows: what the rows of a state say. Must not know: which of the two
-//! is right. Digests of secrets are compared and never shown.
+//! Where two states differ, in words. Knows: that states can be written as JSON. Must not know: which of the two is
+//! right. Digests of secrets are compared and never shown.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use grantbook_events::{InstallationId, TokenId};
+use grantbook_events::InstallationId;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::Live;
-use super::shards::{Place, SHARDS};
-use crate::app::ClientSecret;
+use super::shards::SHARDS;
 
 /// One field that two states have differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// What the field belongs to, such as `installation 98f1b1a0-…`.
     pub row: String,
-    /// The field.
-    pub field: &'static str,
+    /// The field, such as `grants.1.0.scopes.0`.
+    pub field: String,
     /// What the first state has.
     pub one: String,
     /// What the second state has.
@@ -29,149 +30,75 @@ impl fmt::Display for Difference {
     }
 }
 
-type Row = Vec<(&'static str, String)>;
-
 impl Live {
-    /// The first field that this state and another have differently, in the order of apps, operator keys,
-    /// quarantined streams, installations, tokens. Nothing may be written to either meanwhile.
+    /// The first field that this state and another have differently, in the order of apps, operator keys, quarantined
+    /// streams, installations. Nothing may be applied to either meanwhile.
     pub fn difference(&self, other: &Self) -> Option<Difference> {
-        let small = differ(&self.small_rows(), &other.small_rows());
-        small
-            .or_else(|| {
-                (0..SHARDS).find_map(|shard| {
-                    let rows = |live: &Self| -> BTreeMap<InstallationId, Place> {
-                        let placed = live.installations.rows_of_shard(shard);
-                        placed.into_iter().map(|(place, id)| (id, place)).collect()
-                    };
-                    let (ours, theirs) = (rows(self), rows(other));
-                    let row = |live: &Self, place: Option<&Place>| place.and_then(|&place| live.row(place));
-                    ours.keys().chain(theirs.keys()).find_map(|id| {
-                        let name = format!("installation {id}");
-                        differ_in(name, row(self, ours.get(id)), row(other, theirs.get(id)))
-                    })
-                })
-            })
-            .or_else(|| {
-                let mut ids =
-                    (0..SHARDS).flat_map(|shard| self.token_ids(shard).chain(other.token_ids(shard)));
-                ids.find_map(|id| {
-                    let name = format!("token {id}");
-                    differ_in(name, self.token_row(&id), other.token_row(&id))
-                })
-            })
+        differ(&self.few_rows(), &other.few_rows())
+            .or_else(|| (0..SHARDS).find_map(|shard| differ(&self.rows_of(shard), &other.rows_of(shard))))
     }
 
-    /// Apps, keys and quarantined streams, of which there are few.
-    fn small_rows(&self) -> BTreeMap<String, Row> {
-        let mut rows = BTreeMap::new();
-        for app in self.apps.all() {
-            let of_secrets = |field: fn(&ClientSecret) -> String| {
-                app.secrets.iter().map(field).collect::<Vec<_>>().join(" ")
-            };
-            let fields = vec![
-                ("name", app.name.clone()),
-                ("owner", app.owner.clone()),
-                ("homepage", or_none(app.homepage.as_ref())),
-                ("redirect URIs", app.redirect_uris.join(" ")),
-                ("scopes", app.scopes.join(" ")),
-                ("confidential", app.confidential.to_string()),
-                ("status", format!("{:?}", app.status)),
-                ("token policy", format!("{:?}", app.token_policy)),
-                ("codes dead until", or_none(app.codes_dead_until)),
-                ("suspensions", app.suspensions.len().to_string()),
-                ("registered at", app.registered_at.to_string()),
-                ("changed at", app.changed_at.to_string()),
-                ("secrets", of_secrets(|secret| secret.secret_id.to_string())),
-                ("secrets added at", of_secrets(|secret| secret.added_at.to_string())),
-                ("secrets retire at", of_secrets(|secret| or_none(secret.retires_at))),
-                (HIDDEN, of_secrets(|secret| secret.digest.to_string())),
-            ];
-            rows.insert(format!("app {}", app.client_id), fields);
-        }
-        for (key, is_accepted) in self.keys.all() {
-            let fields = vec![
-                ("name", key.name.clone()),
-                ("role", format!("{:?}", key.role)),
-                ("created at", key.created_at.to_string()),
-                ("retired at", or_none(key.retired_at)),
-                ("accepted", is_accepted.to_string()),
-                (HIDDEN, key.digest.to_string()),
-            ];
-            rows.insert(format!("operator key {}", key.key_id), fields);
-        }
-        for poison in self.quarantine.all() {
-            let fields = vec![("quarantined at position", poison.position.to_string())];
-            rows.insert(format!("stream {}", poison.stream), fields);
-        }
-        rows
+    /// Apps, keys and quarantined streams.
+    fn few_rows(&self) -> BTreeMap<String, Value> {
+        let apps = self.apps(0, usize::MAX);
+        let apps = apps.iter().map(|app| (format!("app {}", app.client_id), value(&**app)));
+        let keys = self.keys.all();
+        let keys =
+            keys.iter().map(|key| (format!("operator key {}", key.0.key_id), value(&(&*key.0, key.1))));
+        let poisons = self.quarantine.all();
+        let poisons = poisons.iter().map(|at| (format!("stream {}", at.stream), value(&at.position)));
+        apps.chain(keys).chain(poisons).collect()
     }
 
-    fn row(&self, place: Place) -> Option<Row> {
-        let row = self.installations.row(place)?;
-        let mut tokens: Vec<_> =
-            row.tokens.iter().filter_map(|&token| Some(self.tokens.row_at(token)?.1.token_id)).collect();
-        tokens.sort_unstable();
-        Some(vec![
-            ("app", row.client_id.to_string()),
-            ("account", row.account_id.to_string()),
-            ("first granted at", row.first_granted_at.to_string()),
-            ("installed since", or_none(row.installed_since)),
-            ("ended at", or_none(row.ended_at)),
-            ("epoch", row.epoch.to_string()),
-            ("tokens", format!("{tokens:?}")),
-        ])
-    }
-
-    fn token_ids(&self, shard: usize) -> impl Iterator<Item = TokenId> {
-        let mut ids: Vec<_> =
-            self.tokens.rows_of_shard(shard).into_iter().map(|(_, row)| row.token_id).collect();
-        ids.sort_unstable();
-        ids.into_iter()
-    }
-
-    fn token_row(&self, id: &TokenId) -> Option<Row> {
-        let (digest, row) = self.tokens.row_at(self.tokens.find_id(id)?)?;
-        let installation = self.installations.identity(row.installation).map(|(id, _)| id.to_string());
-        Some(vec![
-            ("app", row.client_id.to_string()),
-            ("installation", installation.unwrap_or_default()),
-            ("user", row.user_id.to_string()),
-            ("scopes", row.scopes.join(" ")),
-            ("issued at", row.issued_at.to_string()),
-            ("expires at", or_none(row.expires_at)),
-            (HIDDEN, digest.to_string()),
-        ])
+    fn rows_of(&self, shard: usize) -> BTreeMap<String, Value> {
+        let name = |id: InstallationId| format!("installation {id}");
+        let shard = self.installations.shards.read(shard);
+        shard.rows.iter().map(|row| (name(row.installation_id), value(row))).collect()
     }
 }
 
-/// A field whose value is not shown.
-const HIDDEN: &str = "the digest of a secret";
+fn value(state: &impl Serialize) -> Value {
+    serde_json::to_value(state).unwrap_or_default()
+}
 
-fn differ(ours: &BTreeMap<String, Row>, theirs: &BTreeMap<String, Row>) -> Option<Difference> {
+fn differ(ours: &BTreeMap<String, Value>, theirs: &BTreeMap<String, Value>) -> Option<Difference> {
     let mut names = ours.keys().chain(theirs.keys());
-    names.find_map(|name| differ_in(name.clone(), ours.get(name).cloned(), theirs.get(name).cloned()))
+    names.find_map(|name| {
+        let (field, one, other) = match (ours.get(name), theirs.get(name)) {
+            (Some(_), None) => ("it".to_owned(), "there".to_owned(), "missing".to_owned()),
+            (None, Some(_)) => ("it".to_owned(), "missing".to_owned(), "there".to_owned()),
+            (ours, theirs) => differ_in("", ours?, theirs?)?,
+        };
+        Some(Difference { row: name.clone(), field, one, other })
+    })
 }
 
-fn differ_in(row: String, one: Option<Row>, other: Option<Row>) -> Option<Difference> {
-    let (one, other) = match (one, other) {
-        (None, None) => return None,
-        (Some(_), None) => return Some(presence(row, "there", "missing")),
-        (None, Some(_)) => return Some(presence(row, "missing", "there")),
-        (Some(one), Some(other)) => (one, other),
-    };
-    let (field, one, other) = one
-        .into_iter()
-        .zip(other)
-        .find(|((_, one), (_, other))| one != other)
-        .map(|((field, one), (_, other))| (field, one, other))?;
-    let hidden = |text: String, instead: &str| if field == HIDDEN { instead.to_owned() } else { text };
-    Some(Difference { row, field, one: hidden(one, "one"), other: hidden(other, "another") })
+/// The path of the first value that differs, and both values.
+fn differ_in(path: &str, ours: &Value, theirs: &Value) -> Option<(String, String, String)> {
+    let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match (ours, theirs) {
+        (Value::Object(ours), Value::Object(theirs)) if ours.keys().eq(theirs.keys()) => {
+            ours.iter().zip(theirs.values()).find_map(|((name, one), other)| differ_in(&at(name), one, other))
+        }
+        (Value::Array(ours), Value::Array(theirs)) if ours.len() == theirs.len() => {
+            let mut pairs = ours.iter().zip(theirs).enumerate();
+            pairs.find_map(|(index, (one, other))| differ_in(&at(&index.to_string()), one, other))
+        }
+        (one, other) if one == other => None,
+        _ if path.ends_with("digest") => Some((path.to_owned(), "one".to_owned(), "another".to_owned())),
+        (one, other) => Some((path.to_owned(), shown(one), shown(other))),
+    }
 }
 
-fn presence(row: String, one: &str, other: &str) -> Difference {
-    Difference { row, field: "it", one: one.to_owned(), other: other.to_owned() }
-}
-
-fn or_none(value: Option<impl fmt::Display>) -> String {
-    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+/// A value without the digests in it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(" "),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| !name.ends_with("digest"));
+            fields.map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(", ")
+        }
+        value => value.to_string(),
+    }
 }

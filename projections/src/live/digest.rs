@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// The sum, modulo 2^256 in four words, of the SHA-256 of every row.
@@ -21,6 +22,12 @@ impl StateDigest {
         for (sum, word) in self.0.iter_mut().zip(hash.as_chunks::<8>().0) {
             *sum = sum.wrapping_add(u64::from_le_bytes(*word));
         }
+    }
+
+    /// Adds the state of one stream.
+    pub(super) fn add_state(&mut self, table: &str, state: &impl Serialize) {
+        // Writing into memory does not fail.
+        self.add(table, &[&postcard::to_allocvec(state).unwrap_or_default()]);
     }
 
     /// The sum as 32 bytes.

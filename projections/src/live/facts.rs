@@ -6,6 +6,7 @@ use grantbook_events::{AccountId, ClientId, EventId, InstallationId, Position, T
 use serde::{Deserialize, Serialize};
 
 use super::quarantine::Poison;
+use crate::text::Scopes;
 
 /// What is true of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct TokenFacts {
     /// The user who approved.
     pub user_id: UserId,
     /// Canonical names of its scopes.
-    pub scopes: Arc<[String]>,
+    pub scopes: Scopes,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// From when on it is refused; `None` never.

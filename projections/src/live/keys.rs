@@ -3,58 +3,64 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use grantbook_events::{OperatorKeyId, Recorded, SecretDigest, StreamKind};
+use grantbook_events::{Envelope, OperatorKeyEvent, OperatorKeyId, SecretDigest};
 
-use super::digest::StateDigest;
 use super::shards::{read, write};
-use crate::fold::{FoldError, StreamState};
-use crate::operator_key::{IssuedKey, OperatorKey};
+use crate::operator_key::OperatorKey;
 
 #[derive(Debug, Default)]
 pub(super) struct Keys(RwLock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_id: HashMap<OperatorKeyId, Arc<IssuedKey>>,
+    by_id: HashMap<OperatorKeyId, Arc<OperatorKey>>,
     accepted: HashMap<SecretDigest, OperatorKeyId>,
     in_order: Vec<OperatorKeyId>,
 }
 
 impl Keys {
-    pub(super) fn apply(&self, recorded: &Recorded) -> Result<(), FoldError> {
-        let stream = recorded.envelope.stream.kind();
-        let known = match stream {
-            Ok(StreamKind::OperatorKey(id)) => self.by_id(&id),
-            Ok(StreamKind::App(_) | StreamKind::Installation(_)) | Err(_) => None,
-        };
-        let mut state = known.as_deref().cloned().map_or(OperatorKey::Absent, OperatorKey::Issued);
-        state.apply(recorded)?;
-        let OperatorKey::Issued(key) = state else { return Ok(()) };
-        if stream != Ok(StreamKind::OperatorKey(key.key_id)) {
-            return Err(FoldError::new(recorded, "it names another key than its stream"));
+    pub(super) fn apply(
+        &self,
+        id: OperatorKeyId,
+        event: &OperatorKeyEvent,
+        envelope: &Envelope,
+    ) -> Result<(), &'static str> {
+        if let OperatorKeyEvent::Created(event) = event
+            && event.key_id != id
+        {
+            return Err("it names another key than its stream");
         }
-        let mut inner = write(&self.0);
-        match key.retired_at {
-            None => inner.accepted.insert(key.digest, key.key_id),
-            Some(_) => inner.accepted.remove(&key.digest),
-        };
-        if known.is_none() {
-            inner.in_order.push(key.key_id);
+        let mut state = self.by_id(&id).map(|key| (*key).clone());
+        OperatorKey::apply(&mut state, event, envelope)?;
+        if let Some(key) = state {
+            let is_accepted = key.retired_at.is_none();
+            self.put(key, is_accepted);
         }
-        inner.by_id.insert(key.key_id, Arc::new(key));
         Ok(())
     }
 
-    pub(super) fn by_digest(&self, digest: &SecretDigest) -> Option<Arc<IssuedKey>> {
+    pub(super) fn put(&self, key: OperatorKey, is_accepted: bool) {
+        let mut inner = write(&self.0);
+        match is_accepted {
+            true => inner.accepted.insert(key.digest, key.key_id),
+            false => inner.accepted.remove(&key.digest),
+        };
+        let key_id = key.key_id;
+        if inner.by_id.insert(key_id, Arc::new(key)).is_none() {
+            inner.in_order.push(key_id);
+        }
+    }
+
+    pub(super) fn by_digest(&self, digest: &SecretDigest) -> Option<Arc<OperatorKey>> {
         let inner = read(&self.0);
         inner.by_id.get(inner.accepted.get(digest)?).cloned()
     }
 
-    pub(super) fn by_id(&self, id: &OperatorKeyId) -> Option<Arc<IssuedKey>> {
+    pub(super) fn by_id(&self, id: &OperatorKeyId) -> Option<Arc<OperatorKey>> {
         read(&self.0).by_id.get(id).cloned()
     }
 
-    pub(super) fn list(&self, skip: usize, limit: usize) -> Vec<Arc<IssuedKey>> {
+    pub(super) fn list(&self, skip: usize, limit: usize) -> Vec<Arc<OperatorKey>> {
         let inner = read(&self.0);
         let page = inner.in_order.iter().skip(skip).take(limit);
         page.filter_map(|id| inner.by_id.get(id).cloned()).collect()
@@ -69,29 +75,10 @@ impl Keys {
         write(&self.0).accepted.retain(|_, accepted| accepted != id);
     }
 
-    /// The keys as they are now, in order of creation, and whether each is accepted.
-    pub(super) fn all(&self) -> Vec<(Arc<IssuedKey>, bool)> {
+    /// In order of creation, and whether each is accepted.
+    pub(super) fn all(&self) -> Vec<(Arc<OperatorKey>, bool)> {
         let inner = read(&self.0);
         let keys = inner.in_order.iter().filter_map(|id| inner.by_id.get(id));
         keys.map(|key| (Arc::clone(key), inner.accepted.get(&key.digest) == Some(&key.key_id))).collect()
     }
-
-    /// The table with these keys, in order of creation.
-    pub(super) fn of(keys: Vec<(IssuedKey, bool)>) -> Self {
-        let mut inner = Inner::default();
-        for (key, is_accepted) in keys {
-            inner.in_order.push(key.key_id);
-            if is_accepted {
-                inner.accepted.insert(key.digest, key.key_id);
-            }
-            inner.by_id.insert(key.key_id, Arc::new(key));
-        }
-        Self(RwLock::new(inner))
-    }
-}
-
-/// Adds a key to a digest of the state.
-pub(super) fn digest(key: &IssuedKey, is_accepted: bool, digest: &mut StateDigest) {
-    // Debug shows every field of the state, in a fixed order; of digests it shows the beginning.
-    digest.add("key", &[format!("{key:?}").as_bytes(), key.digest.as_bytes(), &[u8::from(is_accepted)]]);
 }

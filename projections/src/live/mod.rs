@@ -1,62 +1,120 @@
-//! The live projection: what every request asks, in memory.
+//! The live projection: the state of every stream as of one position, in memory, and the indexes that requests find
+//! them by.
 //!
-//! One writer applies records in order; any number of readers ask at the same time. Tables are split
-//! into shards with a lock each, so that no reader waits for more than one record's work or the growth
-//! of one shard. "Installed" is stored nowhere: it is the question whether a token is valid.
+//! One writer applies records in order; any number of readers ask at the same time. Tables are split into shards with
+//! a lock each, so that no reader waits for more than one record's work or the growth of one shard. "Installed" is
+//! stored nowhere: it is the question whether a token is valid.
 
 mod apps;
 mod difference;
 mod digest;
 mod facts;
-mod image;
 mod installations;
 mod keys;
 mod quarantine;
-mod scope_sets;
+mod questions;
 mod shards;
+mod snapshot;
 mod tokens;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use grantbook_events::{
-    AccountId, ClientId, Event, EventId, InstallationEvent, InstallationId, OperatorKeyId, Position,
-    Recorded, SecretDigest, StreamKind, StreamName, Timestamp, TokenId,
+    ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId, Position, Recorded, StreamKind,
+    StreamName,
 };
 
-use crate::app::RegisteredApp;
-use crate::fold::FoldError;
-use crate::operator_key::IssuedKey;
+use crate::app::App;
+use crate::fold::{Effects, FoldError, Head};
+use crate::installation::Installation;
+use crate::operator_key::OperatorKey;
+use crate::text::SharedTexts;
 use apps::Apps;
 pub use difference::Difference;
 pub use digest::StateDigest;
 pub use facts::{Counts, InstallationFacts, Mark, TokenFacts};
-pub use image::{Image, ImageError};
 use installations::Installations;
 use keys::Keys;
 pub use quarantine::Poison;
 use quarantine::Quarantine;
 use shards::{Place, lock};
-use tokens::{NewToken, Tokens};
+pub use snapshot::{Image, SnapshotBodyError};
+use tokens::{Entry, Tokens};
 
-/// Apps, installations, tokens and operator keys, as of one position.
+/// The state of every stream, as of one position.
 #[derive(Debug, Default)]
 pub struct Live {
     apps: Apps,
-    installations: Arc<Installations>,
+    installations: Installations,
     tokens: Tokens,
     keys: Keys,
+    texts: SharedTexts,
     quarantine: Quarantine,
     position: AtomicU64,
-    /// Held by whoever changes the state, or takes hold of it as it is at one moment.
+    /// Held while the state changes, or while it is frozen as it is at one moment.
     mark: Mutex<Option<Mark>>,
-    /// Held by the one who looks at a frozen state.
+    /// Held by the one that looks at a frozen state.
     frozen: Mutex<()>,
 }
 
+/// The state of one kind of stream, as decisions look at it.
+pub trait State: Clone + Send + Sync + 'static {
+    /// Looks at the state of a stream, in place; `None` if it has no event yet.
+    fn look<T>(live: &Live, stream: &StreamKind, look: impl FnOnce(Option<&Self>) -> T) -> T;
+
+    /// Where the stream is.
+    fn head(&self) -> Head;
+}
+
+impl State for App {
+    fn look<T>(live: &Live, stream: &StreamKind, look: impl FnOnce(Option<&Self>) -> T) -> T {
+        let app = match stream {
+            StreamKind::App(id) => live.app(id),
+            StreamKind::Installation(_) | StreamKind::OperatorKey(_) => None,
+        };
+        look(app.as_deref())
+    }
+
+    fn head(&self) -> Head {
+        Self::head(self)
+    }
+}
+
+impl State for Installation {
+    fn look<T>(live: &Live, stream: &StreamKind, look: impl FnOnce(Option<&Self>) -> T) -> T {
+        let shard = match stream {
+            StreamKind::Installation(id) => live
+                .installations
+                .place(id)
+                .map(|place| (live.installations.shards.read(place.shard()), place)),
+            StreamKind::App(_) | StreamKind::OperatorKey(_) => None,
+        };
+        look(shard.as_ref().and_then(|(shard, place)| shard.rows.get(place.slot())))
+    }
+
+    fn head(&self) -> Head {
+        Self::head(self)
+    }
+}
+
+impl State for OperatorKey {
+    fn look<T>(live: &Live, stream: &StreamKind, look: impl FnOnce(Option<&Self>) -> T) -> T {
+        let key = match stream {
+            StreamKind::OperatorKey(id) => live.operator_key_by_id(id),
+            StreamKind::App(_) | StreamKind::Installation(_) => None,
+        };
+        look(key.as_deref())
+    }
+
+    fn head(&self) -> Head {
+        Self::head(self)
+    }
+}
+
 impl Live {
-    /// What the fold and its image are: another number for every release that folds otherwise.
-    pub const VERSION: u32 = 2;
+    /// The version of the fold and of its snapshots: another one for every release that folds differently.
+    pub const VERSION: u32 = 3;
 
     /// An empty projection, before the first event.
     pub fn new() -> Self {
@@ -73,25 +131,94 @@ impl Live {
         *lock(&self.mark)
     }
 
-    /// Applies the next event. One that cannot follow changes nothing; one at or below the current
-    /// position was applied before and is passed over; one of a stream in quarantine only moves the
-    /// position.
-    pub fn apply(&self, recorded: &Recorded) -> Result<(), FoldError> {
+    /// Applies the next event. One that cannot follow changes nothing; one at or before the current position was
+    /// applied before and is skipped; one of a stream in quarantine only moves the position.
+    pub fn apply(&self, recorded: &Recorded) -> Result<Effects, FoldError> {
         let envelope = &recorded.envelope;
         let mut mark = lock(&self.mark);
         if envelope.position <= self.position() {
-            return Ok(());
+            return Ok(Effects::default());
         }
-        if self.quarantine.get(&envelope.stream).is_none() {
-            self.apply_event(recorded)?;
-        }
+        let effects = match self.quarantine.get(&envelope.stream) {
+            None => self.apply_event(recorded).map_err(|detail| FoldError::new(recorded, detail))?,
+            Some(_) => Effects::default(),
+        };
         self.advance(&mut mark, envelope.position, envelope.event_id);
+        Ok(effects)
+    }
+
+    fn apply_event(&self, recorded: &Recorded) -> Result<Effects, &'static str> {
+        let envelope = &recorded.envelope;
+        let kind = envelope.stream.kind().map_err(|_| "its stream is not one of grantbook's")?;
+        match (kind, &recorded.event) {
+            (StreamKind::App(id), Event::App(event)) => self.apps.apply(id, event, envelope)?,
+            (StreamKind::OperatorKey(id), Event::OperatorKey(event)) => {
+                self.keys.apply(id, event, envelope)?;
+            }
+            (StreamKind::Installation(id), Event::Installation(event)) => {
+                return self.apply_installation(id, event, envelope);
+            }
+            (StreamKind::App(_) | StreamKind::OperatorKey(_) | StreamKind::Installation(_), _) => {
+                return Err("it does not belong in its stream");
+            }
+        }
+        Ok(Effects::default())
+    }
+
+    fn apply_installation(
+        &self,
+        id: InstallationId,
+        event: &InstallationEvent,
+        envelope: &Envelope,
+    ) -> Result<Effects, &'static str> {
+        let (client_id, account_id) = event.installation();
+        let place = self.installations.place(&id);
+        if place.is_none() && InstallationId::of(&client_id, account_id) != id {
+            return Err("it names another app or account than its stream");
+        }
+        let handle = self.apps.handle(&client_id).ok_or("its app was never registered")?;
+        self.check_tokens(event, place)?;
+        let app = handle.state();
+        let (place, effects) = match place {
+            Some(place) => {
+                let applied = |row: &mut Installation| row.apply(event, envelope, &app, &self.texts);
+                (place, self.installations.change(place, applied).ok_or("its row is missing")??)
+            }
+            None => {
+                let row = Installation::begin(event, envelope, &app, &self.texts)?;
+                let place = self.installations.add(row)?;
+                handle.add_installation(place);
+                (place, Effects::default())
+            }
+        };
+        for token in &effects.ended {
+            self.tokens.remove(token, place);
+        }
+        if let Some(token) = &effects.issued {
+            self.tokens.insert(&token.token_id, Entry::new(token, &handle, place));
+        }
+        Ok(effects)
+    }
+
+    /// A token is issued once in the whole ledger, and ended in its own installation.
+    fn check_tokens(&self, event: &InstallationEvent, place: Option<Place>) -> Result<(), &'static str> {
+        if let InstallationEvent::CodeExchanged(event) = event {
+            if self.place_of(&event.token_id).is_some() {
+                return Err("a token with the same id exists");
+            }
+            if self.has_token(&event.token_digest) {
+                return Err("a token with the same digest exists");
+            }
+        }
+        let elsewhere = |token_id| self.place_of(token_id).is_some_and(|at| Some(at) != place);
+        if event.ended_tokens().iter().any(|(token_id, _)| elsewhere(token_id)) {
+            return Err("it ends a token of another installation");
+        }
         Ok(())
     }
 
-    /// Puts the stream of an event that cannot be read or folded in quarantine, and moves on. Nothing in
-    /// the stream counts from here on: its tokens are not valid, its app is not active, its key is not
-    /// accepted.
+    /// Quarantines the stream of an event that cannot be read or folded, and moves on. Nothing in the stream counts
+    /// from here on: its tokens are not valid, its app is not active, its key is not accepted.
     pub fn quarantine(&self, poison: Poison) {
         let mut mark = lock(&self.mark);
         if poison.position <= self.position() {
@@ -102,10 +229,14 @@ impl Live {
             Ok(StreamKind::App(id)) => self.apps.quarantine(&id, &poison.reason),
             Ok(StreamKind::OperatorKey(id)) => self.keys.quarantine(&id),
             Ok(StreamKind::Installation(id)) => {
-                let tokens = self.installations.place(id).map(|place| self.installations.quarantine(place));
-                tokens.into_iter().flatten().for_each(|token| self.tokens.remove(token));
+                if let Some(place) = self.installations.place(&id) {
+                    let ended = self.installations.change(place, |row| row.end_all(row.changed_at));
+                    for token in ended.unwrap_or_default().ended {
+                        self.tokens.remove(&token, place);
+                    }
+                }
             }
-            // No table has anything of a stream that is none of grantbook's.
+            // No table has anything of a stream that is not one of grantbook's.
             Err(_) => {}
         }
         self.quarantine.add(poison);
@@ -128,273 +259,59 @@ impl Live {
         self.quarantine.get(stream)
     }
 
-    /// Whether any event of a stream was applied, or was put in quarantine.
+    /// Whether any event of a stream was applied, or quarantined it.
     pub fn has_stream(&self, stream: &StreamName) -> bool {
         let is_known = match stream.kind() {
             Ok(StreamKind::App(id)) => self.apps.handle(&id).is_some(),
             Ok(StreamKind::OperatorKey(id)) => self.keys.by_id(&id).is_some(),
-            Ok(StreamKind::Installation(id)) => self.installations.place(id).is_some(),
+            Ok(StreamKind::Installation(id)) => self.installations.place(&id).is_some(),
             Err(_) => false,
         };
         is_known || self.quarantine.get(stream).is_some()
     }
 
-    fn apply_event(&self, recorded: &Recorded) -> Result<(), FoldError> {
-        let envelope = &recorded.envelope;
-        let kind = envelope
-            .stream
-            .kind()
-            .map_err(|_| FoldError::new(recorded, "its stream is not one of grantbook's"))?;
-        match (kind, &recorded.event) {
-            (StreamKind::App(id), Event::App(_)) => self.apps.apply(id, recorded),
-            (StreamKind::OperatorKey(_), Event::OperatorKey(_)) => self.keys.apply(recorded),
-            (StreamKind::Installation(id), Event::Installation(event)) => {
-                let applied = self.apply_installation(id, event, envelope.recorded_at, envelope.position);
-                applied.map_err(|detail| FoldError::new(recorded, detail))
-            }
-            (StreamKind::App(_) | StreamKind::OperatorKey(_) | StreamKind::Installation(_), _) => {
-                Err(FoldError::new(recorded, "it does not belong in its stream"))
-            }
+    /// A small projection with a copy of the state of one stream, and of its app, for records of that stream that are
+    /// not applied here yet.
+    /// `app` is the app as it is known from elsewhere.
+    pub fn copy_of(&self, stream: &StreamKind, app: Option<&App>) -> Self {
+        let copy = Self::default();
+        if let Some(poison) = self.quarantine.get(&(*stream).into()) {
+            copy.quarantine.add((*poison).clone());
         }
-    }
-
-    fn apply_installation(
-        &self,
-        id: InstallationId,
-        event: &InstallationEvent,
-        at: Timestamp,
-        position: Position,
-    ) -> Result<(), &'static str> {
-        match event {
-            InstallationEvent::AccessGranted(event) => {
-                let app = self.apps.handle(&event.client_id).ok_or("its app was never registered")?;
-                self.installations.grant(id, app, &event.account_id, at)
-            }
-            InstallationEvent::CodeExchanged(event) => {
-                let place = self.installations.place(id).ok_or("access was not granted before")?;
-                let app = self.installations.app(place).ok_or("access was not granted before")?;
-                if self.apps.get(&app.client_id).is_some_and(|app| app.had_ended(event.granted_at, position))
-                {
-                    return Ok(());
+        if let Some(app) = app {
+            copy.apps.add(app.clone(), Vec::new());
+        }
+        match stream {
+            StreamKind::App(id) => self.copy_app(&copy, id),
+            StreamKind::OperatorKey(id) => {
+                if let Some(key) = self.keys.by_id(id) {
+                    let is_accepted = self.keys.by_digest(&key.digest).is_some_and(|it| it.key_id == *id);
+                    copy.keys.put((*key).clone(), is_accepted);
                 }
-                let token = self.tokens.insert(NewToken {
-                    token_id: event.token_id,
-                    digest: event.token_digest,
-                    user_id: event.user_id.clone(),
-                    scopes: &event.scopes,
-                    issued_at: at,
-                    expires_at: event.expires_at,
-                    app,
-                    installation: place,
-                })?;
-                let expired = self.installations.add_token(place, token, at, |token| self.expiry(token));
-                expired.into_iter().for_each(|token| self.tokens.remove(token));
-                Ok(())
             }
-            InstallationEvent::CodeReplayed(_) | InstallationEvent::TokenRevoked(_) => {
-                let ended: Vec<_> = event.ended_tokens().into_iter().map(|(token_id, _)| token_id).collect();
-                self.end_tokens(id, &ended, at)
+            StreamKind::Installation(_) => {
+                if let Some(row) = Installation::look(self, stream, |row| row.cloned()) {
+                    self.copy_app(&copy, &row.client_id);
+                    copy.add_installation(row);
+                }
             }
-            InstallationEvent::Uninstalled(event) => {
-                let place = self.installations.place(id).ok_or("access was not granted before")?;
-                let ended =
-                    self.installations.uninstall(place, event.epoch, at, |token| self.expiry(token))?;
-                ended.into_iter().for_each(|token| self.tokens.remove(token));
-                Ok(())
-            }
+        }
+        copy
+    }
+
+    fn copy_app(&self, copy: &Self, id: &ClientId) {
+        if let Some(app) = self.apps.get(id).filter(|_| copy.apps.handle(id).is_none()) {
+            copy.apps.add((*app).clone(), Vec::new());
         }
     }
 
-    fn end_tokens(&self, id: InstallationId, ended: &[TokenId], at: Timestamp) -> Result<(), &'static str> {
-        let place = self.installations.place(id).ok_or("access was not granted before")?;
-        // A token that expired may have been dropped before it was revoked.
-        let known: Vec<_> = ended.iter().filter_map(|token_id| self.tokens.find_id(token_id)).collect();
-        if known.iter().any(|&token| self.tokens.installation_of(token) != Some(place)) {
-            return Err("it ends a token of another installation");
+    fn add_installation(&self, row: Installation) {
+        let Some(handle) = self.apps.handle(&row.client_id) else { return };
+        let tokens: Vec<_> = row.token_effects().collect();
+        let Ok(place) = self.installations.add(row) else { return };
+        handle.add_installation(place);
+        for token in tokens {
+            self.tokens.insert(&token.token_id, Entry::new(&token, &handle, place));
         }
-        let ended = self.installations.end_tokens(place, &known, at, |token| self.expiry(token));
-        ended.into_iter().for_each(|token| self.tokens.remove(token));
-        Ok(())
-    }
-
-    /// From when on the token at a place is refused; a token that is gone was refused always.
-    fn expiry(&self, token: Place) -> Timestamp {
-        self.tokens.expiry(token).unwrap_or(Timestamp::from_micros(i64::MIN))
-    }
-
-    /// Whether a token with this digest is valid: not revoked, not expired, of the current epoch, and
-    /// its app active.
-    pub fn is_valid(&self, digest: &SecretDigest, now: Timestamp) -> bool {
-        self.tokens.is_valid(digest, now)
-    }
-
-    /// Whether a token with this digest is known, valid or not.
-    pub fn has_token(&self, digest: &SecretDigest) -> bool {
-        self.tokens.has(digest)
-    }
-
-    /// What is true of the token with this digest, if it is valid.
-    pub fn token(&self, digest: &SecretDigest, now: Timestamp) -> Option<TokenFacts> {
-        let found = self.tokens.find_valid(digest, now)?;
-        self.facts(found)
-    }
-
-    /// What is true of the token with this id, if it is valid.
-    pub fn token_by_id(&self, token_id: &TokenId, now: Timestamp) -> Option<TokenFacts> {
-        let found = self.tokens.describe(self.tokens.find_id(token_id)?, now)?;
-        self.facts(Some(found).filter(|found| found.app_is_active)?)
-            .filter(|facts| facts.token_id == *token_id)
-    }
-
-    /// The installation a token belongs to, valid or not, while the token is known here.
-    pub fn installation_of_token(&self, token_id: &TokenId) -> Option<InstallationId> {
-        let place = self.tokens.installation_of(self.tokens.find_id(token_id)?)?;
-        Some(self.installations.row(place)?.installation_id)
-    }
-
-    fn facts(&self, found: tokens::Found) -> Option<TokenFacts> {
-        let row = self.installations.identity(found.installation)?;
-        Some(TokenFacts {
-            token_id: found.token_id,
-            client_id: found.client_id,
-            installation_id: row.0,
-            account_id: row.1,
-            user_id: found.user_id,
-            scopes: found.scopes,
-            issued_at: found.issued_at,
-            expires_at: found.expires_at,
-        })
-    }
-
-    /// The app with this client id, deleted ones too.
-    pub fn app(&self, client_id: &ClientId) -> Option<Arc<RegisteredApp>> {
-        self.apps.get(client_id)
-    }
-
-    /// Apps in order of registration, after a number of them, at most `limit`.
-    pub fn apps(&self, skip: usize, limit: usize) -> Vec<Arc<RegisteredApp>> {
-        self.apps.list(skip, limit)
-    }
-
-    /// The operator key with this digest, if it is accepted.
-    pub fn operator_key(&self, digest: &SecretDigest) -> Option<Arc<IssuedKey>> {
-        self.keys.by_digest(digest)
-    }
-
-    /// The operator key with this id, retired ones too.
-    pub fn operator_key_by_id(&self, key_id: &OperatorKeyId) -> Option<Arc<IssuedKey>> {
-        self.keys.by_id(key_id)
-    }
-
-    /// Operator keys in order of creation, retired ones too.
-    pub fn operator_keys(&self, skip: usize, limit: usize) -> Vec<Arc<IssuedKey>> {
-        self.keys.list(skip, limit)
-    }
-
-    /// One installation.
-    pub fn installation(&self, id: InstallationId, now: Timestamp) -> Option<InstallationFacts> {
-        self.installation_at(self.installations.place(id)?, now)
-    }
-
-    /// Installations of an app in order of first approval, after a number of them, at most `limit`.
-    pub fn installations_of_app(
-        &self,
-        client_id: &ClientId,
-        skip: usize,
-        limit: usize,
-        now: Timestamp,
-    ) -> Vec<InstallationFacts> {
-        let Some(app) = self.apps.handle(client_id) else { return Vec::new() };
-        let places = app.installations(skip, limit);
-        places.into_iter().filter_map(|place| self.installation_at(place, now)).collect()
-    }
-
-    /// Installations on an account in order of first approval, after a number of them, at most `limit`.
-    pub fn installations_on_account(
-        &self,
-        account: &AccountId,
-        skip: usize,
-        limit: usize,
-        now: Timestamp,
-    ) -> Vec<InstallationFacts> {
-        let mut found: Vec<_> = self
-            .installations
-            .places_on(account)
-            .into_iter()
-            .filter_map(|place| self.installation_at(place, now))
-            .filter(|facts| facts.account_id == *account)
-            .collect();
-        found.sort_by_key(|facts| (facts.first_granted_at, facts.installation_id));
-        found.into_iter().skip(skip).take(limit).collect()
-    }
-
-    fn installation_at(&self, place: Place, now: Timestamp) -> Option<InstallationFacts> {
-        let row = self.installations.row(place)?;
-        let unexpired = row.tokens.iter().filter_map(|&token| self.tokens.describe(token, now));
-        let (active, inactive): (Vec<_>, Vec<_>) =
-            unexpired.filter(|found| found.installation == place).partition(|found| found.app_is_active);
-        let tokens = self.in_order(active);
-        let may_resume =
-            !inactive.is_empty() && self.app(&row.client_id).is_some_and(|app| !app.is_deleted());
-        let dormant = if may_resume { self.in_order(inactive) } else { Vec::new() };
-        // Nothing is recorded when the last token expires: the row turns with the next event there.
-        let quarantined = match self.quarantine.is_empty() {
-            true => None,
-            false => self.quarantine.get(&StreamKind::Installation(row.installation_id).into()),
-        };
-        let expiries = row.tokens.iter().filter_map(|&token| self.tokens.expiry(token));
-        let expired_at = expiries.max().filter(|end| *end <= now);
-        Some(InstallationFacts {
-            installation_id: row.installation_id,
-            client_id: row.client_id,
-            account_id: row.account_id,
-            first_granted_at: row.first_granted_at,
-            installed_since: row.installed_since.filter(|_| !tokens.is_empty()),
-            ended_at: row.ended_at.or(expired_at).filter(|_| quarantined.is_none()),
-            epoch: row.epoch,
-            tokens,
-            dormant,
-            quarantined,
-        })
-    }
-
-    fn in_order(&self, found: Vec<tokens::Found>) -> Vec<TokenFacts> {
-        let mut tokens: Vec<_> = found.into_iter().filter_map(|found| self.facts(found)).collect();
-        tokens.sort_by_key(|token| (token.issued_at, token.token_id));
-        tokens
-    }
-
-    /// How much is in the projection.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            apps: self.apps.len(),
-            installations: self.installations.len(),
-            tokens: self.tokens.len(),
-            operator_keys: self.keys.len(),
-            quarantined: self.quarantine.len(),
-        }
-    }
-
-    /// A digest of everything in the projection, the same however it was built. Reads every row.
-    pub fn digest(&self) -> StateDigest {
-        self.digest_at().1
-    }
-
-    /// A position, and the digest of everything in the projection as of that position. Reads every row,
-    /// while the projection goes on changing.
-    pub fn digest_at(&self) -> (Position, StateDigest) {
-        let _only = lock(&self.frozen);
-        let now = lock(&self.mark);
-        let (apps, keys, quarantined) = (self.apps.all(), self.keys.all(), self.quarantine.all());
-        let installations = self.installations.freeze_digest();
-        let tokens = self.tokens.freeze_digest(&self.installations);
-        let position = self.position();
-        drop(now);
-        let mut digest = StateDigest::default();
-        apps.iter().for_each(|app| apps::digest(app, &mut digest));
-        keys.iter().for_each(|(key, is_accepted)| keys::digest(key, *is_accepted, &mut digest));
-        quarantined.iter().for_each(|poison| quarantine::digest(poison, &mut digest));
-        installations.each().chain(tokens.each()).for_each(|part| digest.merge(part));
-        (position, digest)
     }
 }

@@ -8,7 +8,6 @@ use std::sync::{Arc, RwLock};
 use grantbook_events::{EventId, Position, StreamName};
 use serde::{Deserialize, Serialize};
 
-use super::digest::StateDigest;
 use super::shards::{read, write};
 
 /// An event that cannot be read or folded. From its position on nothing is known of its stream, and nothing
@@ -63,10 +62,4 @@ impl Quarantine {
         all.sort_by_key(|poison| poison.position);
         all
     }
-}
-
-/// Adds a stream to a digest of the state. The words may differ from one release to the next.
-pub(super) fn digest(poison: &Poison, digest: &mut StateDigest) {
-    let position = poison.position.as_u64().to_le_bytes();
-    digest.add("quarantine", &[poison.stream.as_str().as_bytes(), &position]);
 }

@@ -1,11 +1,21 @@
 //! States stay bounded however long their streams grow, and an uninstall is an end.
 
 use grantbook_events::{AppEvent, AppSecretAdded, AppSecretRetired};
-use grantbook_events::{InstallationEvent, InstallationId, RevocationReason, StreamKind};
-use grantbook_projections::{CodeState, GRANT_MEMORY};
+use grantbook_events::{InstallationId, RevocationReason, StreamKind};
+use grantbook_projections::live::State as _;
+use grantbook_projections::{CodeState, GRANT_MEMORY, Installation, MAX_PENDING_PER_USER};
 
-use super::history::{History, account, client, digest, place, revoked, seconds, secret_id, token_id, user};
-use super::steps::registered_app;
+use super::history::{
+    History, account, client, digest, grant_id, place, revoked, seconds, secret_id, token_id, user,
+};
+
+/// Grants that matter no more are dropped together, once there are twice as many grants as mattered the last time.
+const SLACK: usize = 2;
+
+fn look<T>(history: &History, look: impl FnOnce(&Installation) -> T) -> T {
+    let kind = place(client(0), &account(0));
+    Installation::look(&history.live, &kind, |state| look(state.expect("it was granted")))
+}
 
 #[test]
 fn ten_thousand_authorizations_by_one_user_leave_a_small_state() {
@@ -14,7 +24,7 @@ fn ten_thousand_authorizations_by_one_user_leave_a_small_state() {
     let (client, account, user) = (client(0), account(0), user(0));
     let id = InstallationId::of(&client, &account);
     // Those within the memory, and those with a token.
-    let most = GRANT_MEMORY.as_secs() as usize / EVERY_SECONDS as usize + HELD as usize;
+    let most = SLACK * (GRANT_MEMORY.as_secs() as usize / EVERY_SECONDS as usize + HELD as usize);
     let mut history = History::default();
     history.register(client);
     for n in 1..=10_000_u64 {
@@ -29,27 +39,28 @@ fn ten_thousand_authorizations_by_one_user_leave_a_small_state() {
                 history.record(place(client, &account), at, superseded);
             }
         }
-        let installed = history.installations[&id].present().unwrap();
-        assert!(installed.grants.len() <= most, "{} grants after {n}", installed.grants.len());
-        assert!(installed.tokens.len() <= HELD as usize, "{} tokens after {n}", installed.tokens.len());
+        let (grants, tokens) = look(&history, |state| (state.grants().count(), state.held().len()));
+        assert!(grants <= most, "{grants} grants after {n}");
+        assert!(tokens <= HELD as usize, "{tokens} tokens after {n}");
     }
-    let live = history.live();
+    let live = history.replayed();
     assert_eq!(live.counts().tokens, HELD as usize);
     assert_eq!(live.installation(id, history.latest()).unwrap().tokens.len(), HELD as usize);
 }
 
 /// One person approves as often as `limits` of the server let them, 30 times a minute.
 #[test]
-fn a_thousand_approvals_in_a_row_leave_what_twenty_minutes_hold() {
-    const EVERY_SECONDS: i64 = 2;
+fn thousands_of_approvals_in_a_row_leave_what_twenty_minutes_hold() {
+    const EVERY_SECONDS: usize = 2;
     const HELD: u64 = 10;
     let (client, account, user) = (client(0), account(0), user(0));
-    let id = InstallationId::of(&client, &account);
+    let within_memory = GRANT_MEMORY.as_secs() as usize / EVERY_SECONDS;
     for exchanges in [false, true] {
         let mut history = History::default();
         history.register(client);
-        for n in 1..=1_000_u64 {
-            let at = seconds(n as i64 * EVERY_SECONDS);
+        let mut most = 0;
+        for n in 1..=3_000_u64 {
+            let at = seconds(n as i64 * EVERY_SECONDS as i64);
             history.grant(n, client, &account, &user, at);
             if exchanges {
                 history.exchange(n, client, &account, &user, at);
@@ -59,44 +70,74 @@ fn a_thousand_approvals_in_a_row_leave_what_twenty_minutes_hold() {
                     history.record(place(client, &account), at, superseded);
                 }
             }
+            most = most.max(look(&history, |state| state.grants().count()));
         }
-        let installed = history.installations[&id].present().unwrap();
-        assert_eq!(installed.grants.len(), 600, "exchanged: {exchanges}");
-        assert_eq!(installed.tokens.len(), if exchanges { HELD as usize } else { 0 });
+        let (grants, tokens) = look(&history, |state| (state.grants().count(), state.held().len()));
+        assert!(
+            (within_memory..=SLACK * within_memory).contains(&grants),
+            "exchanged: {exchanges}: {grants}"
+        );
+        assert!(most <= SLACK * within_memory, "exchanged: {exchanges}: {most}");
+        assert_eq!(tokens, if exchanges { HELD as usize } else { 0 });
+        let pending =
+            look(&history, |state| state.grants().filter(|grant| grant.code == CodeState::Pending).count());
+        assert_eq!(pending, if exchanges { 0 } else { MAX_PENDING_PER_USER });
     }
 }
 
-/// A token without an end, and 1 000 approvals after it that were never exchanged.
+/// A token without an end, and 3 000 approvals after it that were never exchanged.
 #[test]
 fn a_spent_code_is_remembered_while_its_token_lives() {
     let (client, account, user) = (client(0), account(0), user(0));
-    let id = InstallationId::of(&client, &account);
     let mut history = History::default();
     history.register(client);
     history.grant(1, client, &account, &user, seconds(1));
     history.exchange(1, client, &account, &user, seconds(1));
-    (2..=1_000).for_each(|n| history.grant(n, client, &account, &user, seconds(n as i64 * 2)));
-    let installed = history.installations[&id].present().unwrap();
-    let first = &installed.grants[0];
-    assert_eq!((first.code, installed.tokens_of(first.grant_id).count()), (CodeState::Spent, 1));
-    assert_eq!(installed.grants.len(), 601);
+    (2..=3_000).for_each(|n| history.grant(n, client, &account, &user, seconds(n as i64 * 2)));
+    look(&history, |state| {
+        let first = state.grant_of_code(&digest(1)).unwrap();
+        assert_eq!(first.token().map(|token| token.token_id), Some(token_id(1)));
+        assert!((601..=SLACK * 601).contains(&state.grants().count()));
+    });
 }
 
 #[test]
 fn expired_tokens_do_not_pile_up() {
+    const EVERY_SECONDS: i64 = 100;
     let (client, account, user) = (client(0), account(0), user(0));
     let mut history = History::default();
     history.register(client);
+    let within_memory = (GRANT_MEMORY.as_secs() as i64 / EVERY_SECONDS) as usize;
     for n in 1..=1_000 {
-        let at = seconds(n as i64 * 100);
-        history.grant(n, client, &account, &user, at);
-        let exchanged =
-            super::history::exchanged(n, client, &account, &user, Some(seconds(n as i64 * 100 + 250)));
-        history.record(place(client, &account), at, InstallationEvent::CodeExchanged(exchanged));
+        let at = n as i64 * EVERY_SECONDS;
+        history.grant(n, client, &account, &user, seconds(at));
+        history.exchange_until(n, client, &account, &user, seconds(at), Some(seconds(at + 250)));
+        // An expired token goes no later than its grant.
+        let tokens = look(&history, |state| state.held().len());
+        assert!(tokens <= SLACK * within_memory, "{tokens} tokens after {n}");
+        assert_eq!(history.live.counts().tokens, tokens);
     }
-    assert_eq!(history.live().counts().tokens, 3);
-    let installed = history.installations.values().next().unwrap().present().unwrap();
-    assert!(installed.tokens.len() <= 4, "{}", installed.tokens.len());
+    let facts = history.live.installation(InstallationId::of(&client, &account), history.latest()).unwrap();
+    assert_eq!(facts.tokens.len(), 3, "those issued in the last 250 seconds");
+}
+
+/// The codes of one user that wait are ended by later ones of the same user, the oldest first.
+#[test]
+fn so_many_codes_of_one_user_wait_and_no_more() {
+    let (client, account) = (client(0), account(0));
+    let mut history = History::default();
+    history.register(client);
+    history.grant(100, client, &account, &user(1), seconds(0));
+    for n in 1..=MAX_PENDING_PER_USER as u64 + 3 {
+        history.grant(n, client, &account, &user(0), seconds(n as i64));
+    }
+    look(&history, |state| {
+        let is_pending = |n| state.grant(grant_id(n)).unwrap().code == CodeState::Pending;
+        assert!(is_pending(100), "another user's code waits on");
+        for n in 1..=MAX_PENDING_PER_USER as u64 + 3 {
+            assert_eq!(is_pending(n), n > 3, "code {n}");
+        }
+    });
 }
 
 #[test]
@@ -115,7 +156,7 @@ fn ended_secrets_do_not_pile_up() {
         };
         history.record(kind, at, AppEvent::SecretRetired(retired));
     }
-    assert!(registered_app(&history.apps[&client(0)]).secrets.len() <= 2);
+    assert!(history.live.app(&client(0)).unwrap().secrets.len() <= 2);
 }
 
 #[test]
@@ -130,20 +171,21 @@ fn an_uninstall_ends_codes_and_tokens_and_a_new_approval_starts_an_epoch() {
         history.grant(spent, client, &account, &user, at);
         history.grant(pending, client, &account, &user, at);
         history.exchange(spent, client, &account, &user, at);
-        let live = history.live();
+        let live = history.replayed();
         let facts = live.installation(id, at).unwrap();
         assert_eq!((facts.epoch, facts.tokens.len(), facts.installed_since), (epoch, 1, Some(at)));
         assert!(live.is_valid(&digest(spent), at));
 
         history.uninstall(client, &account, seconds(i64::from(epoch) * 10 + 2));
-        let live = history.live();
+        let live = history.replayed();
         let facts = live.installation(id, history.latest()).unwrap();
         assert_eq!((facts.epoch, facts.is_installed()), (epoch + 1, false));
         assert_eq!(facts.ended_at, Some(history.latest()));
         assert!((1..=spent).all(|n| !live.is_valid(&digest(n), history.latest())));
-        let installed = history.installations[&id].present().unwrap();
-        assert_eq!(installed.epoch, epoch + 1);
-        assert!(installed.tokens.is_empty());
-        assert!(installed.grants.iter().all(|grant| grant.code != CodeState::Pending));
+        look(&history, |state| {
+            assert_eq!(state.epoch, epoch + 1);
+            assert!(state.held().is_empty());
+            assert!(state.grants().all(|grant| grant.code != CodeState::Pending));
+        });
     }
 }

@@ -1,14 +1,37 @@
-//! What must be true after a history, told in the plainest way: nothing is ever forgotten, and every
-//! question walks over everything. Knows the events; shares no code with the folds.
+//! What must be true after a history, in the plainest way: nothing is ever forgotten, and every question
+//! walks over everything. Knows the events; shares no code with the fold.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grantbook_events::{
-    AccountId, AppEvent, ClientId, Event, InstallationEvent, InstallationId, Recorded, SecretDigest,
-    StreamKind, Timestamp, TokenId,
+    AccessGranted, AccountId, AppEvent, ClientId, Event, InstallationEvent, InstallationId, OperatorKeyEvent,
+    OperatorKeyId, Recorded, SecretDigest, StreamKind, Timestamp, TokenId,
 };
+use grantbook_projections::Scopes;
 use grantbook_projections::live::{InstallationFacts, TokenFacts};
+
+/// How many codes of one user can wait for their exchange.
+pub const MAX_PENDING: usize = 10;
+/// How long a grant without a token may still matter to a decision.
+const MEMORY_MICROS: i64 = 20 * 60 * 1_000_000;
+
+/// An approval that ever was.
+#[derive(Debug)]
+pub struct Granted {
+    pub installation_id: InstallationId,
+    pub event: AccessGranted,
+    pub granted_at: Timestamp,
+    pub code: Code,
+}
+
+/// What became of its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    Pending,
+    /// Exchanged for this token, which never counted if the app was suspended in between.
+    Spent(TokenId),
+    Ended,
+}
 
 /// A token that was ever issued.
 #[derive(Debug)]
@@ -21,7 +44,7 @@ pub struct Issued {
 
 impl Issued {
     /// Neither revoked nor ended nor expired.
-    fn is_there(&self, now: Timestamp) -> bool {
+    pub fn is_there(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && self.facts.expires_at.is_none_or(|end| now < end)
     }
 
@@ -43,6 +66,8 @@ struct Place {
 /// What must be true.
 #[derive(Debug, Default)]
 pub struct Expected {
+    pub apps: BTreeSet<ClientId>,
+    /// Of those not deleted.
     active: BTreeMap<ClientId, bool>,
     /// When each app was suspended.
     suspended: BTreeMap<ClientId, Vec<Timestamp>>,
@@ -50,20 +75,20 @@ pub struct Expected {
     /// Installations in order of first approval.
     in_order: Vec<InstallationId>,
     pub tokens: Vec<Issued>,
+    /// Tokens whose code had died before it was exchanged.
+    pub born_dead: Vec<(TokenId, SecretDigest)>,
+    /// In order of approval.
+    pub grants: Vec<Granted>,
+    pub keys_retired: BTreeMap<OperatorKeyId, bool>,
 }
 
 impl Expected {
-    pub fn of(log: &[Recorded]) -> Self {
-        let mut expected = Self::default();
-        log.iter().for_each(|recorded| expected.see(recorded));
-        expected
-    }
-
-    fn see(&mut self, recorded: &Recorded) {
+    pub fn see(&mut self, recorded: &Recorded) {
         let at = recorded.envelope.recorded_at;
         match (recorded.envelope.stream.kind().unwrap(), &recorded.event) {
             (StreamKind::App(id), Event::App(event)) => match event {
                 AppEvent::Registered(_) | AppEvent::Resumed(_) => {
+                    self.apps.insert(id);
                     self.active.insert(id, true);
                 }
                 AppEvent::Suspended(_) => {
@@ -76,6 +101,9 @@ impl Expected {
                 AppEvent::Updated(_) | AppEvent::SecretAdded(_) | AppEvent::SecretRetired(_) => {}
             },
             (StreamKind::Installation(id), Event::Installation(event)) => self.see_installed(id, event, at),
+            (StreamKind::OperatorKey(id), Event::OperatorKey(event)) => {
+                self.keys_retired.insert(id, matches!(event, OperatorKeyEvent::Retired(_)));
+            }
             (_, _) => {}
         }
     }
@@ -94,12 +122,28 @@ impl Expected {
                     };
                     self.places.insert(id, place);
                 }
+                self.grants.push(Granted {
+                    installation_id: id,
+                    event: event.clone(),
+                    granted_at: at,
+                    code: Code::Pending,
+                });
+                let is_of_user = |grant: &&mut Granted| {
+                    grant.installation_id == id && grant.event.user_id == event.user_id
+                };
+                let pending = self.grants.iter_mut().filter(is_of_user);
+                let mut pending: Vec<_> = pending.filter(|grant| grant.code == Code::Pending).collect();
+                if pending.len() > MAX_PENDING {
+                    pending[0].code = Code::Ended;
+                }
             }
             InstallationEvent::CodeExchanged(event) => {
+                let grant = self.grants.iter_mut().find(|grant| grant.event.grant_id == event.grant_id);
+                grant.expect("it was granted").code = Code::Spent(event.token_id);
                 let app = self.places[&id].client_id;
                 let suspensions = self.suspended.get(&app).into_iter().flatten();
                 if suspensions.copied().any(|suspended| event.granted_at <= suspended) {
-                    // Its code had died.
+                    self.born_dead.push((event.token_id, event.token_digest));
                     return;
                 }
                 let is_first = !self.tokens_of(id).any(|token| token.is_there(at));
@@ -113,7 +157,7 @@ impl Expected {
                     installation_id: id,
                     account_id: place.account_id.clone(),
                     user_id: event.user_id.clone(),
-                    scopes: Arc::from(event.scopes.as_slice()),
+                    scopes: Scopes::from(event.scopes.as_slice()),
                     issued_at: at,
                     expires_at: event.expires_at,
                 };
@@ -125,6 +169,8 @@ impl Expected {
             InstallationEvent::TokenRevoked(event) => self.end(id, at, |token| event.token_id == *token),
             InstallationEvent::Uninstalled(_) => {
                 self.places.get_mut(&id).unwrap().epoch += 1;
+                let of_it = self.grants.iter_mut().filter(|grant| grant.installation_id == id);
+                of_it.filter(|grant| grant.code == Code::Pending).for_each(|grant| grant.code = Code::Ended);
                 self.end(id, at, |_| true);
             }
         }
@@ -140,6 +186,23 @@ impl Expected {
 
     fn tokens_of(&self, id: InstallationId) -> impl Iterator<Item = &Issued> {
         self.tokens.iter().filter(move |token| token.facts.installation_id == id)
+    }
+
+    pub fn grants_of(&self, id: InstallationId) -> impl Iterator<Item = &Granted> {
+        self.grants.iter().filter(move |grant| grant.installation_id == id)
+    }
+
+    /// The token that came of a grant, if it is neither revoked nor ended. It may have expired.
+    pub fn token_of(&self, grant: &Granted) -> Option<&Issued> {
+        let Code::Spent(token_id) = grant.code else { return None };
+        let token = self.tokens.iter().find(|token| token.facts.token_id == token_id);
+        token.filter(|token| token.ended_at.is_none())
+    }
+
+    /// Whether a decision may still depend on a grant.
+    pub fn matters(&self, grant: &Granted, at: Timestamp) -> bool {
+        self.token_of(grant).is_some_and(|token| token.is_there(at))
+            || grant.granted_at.as_micros() + MEMORY_MICROS > at.as_micros()
     }
 
     pub fn is_active(&self, client: &ClientId) -> bool {

@@ -1,24 +1,24 @@
-//! A ledger in a vector: events get their envelopes, and every stream its state.
+//! A ledger in a vector: events get their envelopes, and the live projection follows each.
 
 use std::collections::BTreeMap;
 
 use grantbook_events::{
     AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, AppUninstalled, ClientId,
     CodeExchanged, Envelope, Event, EventId, GrantId, InstallationEvent, InstallationId, NewSecret,
-    OperatorKeyId, Position, Recorded, Revision, RevocationReason, SecretDigest, SecretId, StreamKind,
-    StreamName, Timestamp, TokenId, TokenPolicy, TokenRevoked, UninstallReason, UserId,
+    OperatorKeyCreated, OperatorKeyEvent, OperatorKeyId, Position, Recorded, Revision, RevocationReason,
+    Role, SecretDigest, SecretId, StreamKind, StreamName, Timestamp, TokenId, TokenPolicy, TokenRevoked,
+    UninstallReason, UserId,
 };
-use grantbook_projections::live::Live;
-use grantbook_projections::{App, FoldError, Installation, LiveToken, OperatorKey, StreamState};
+use grantbook_projections::live::{Live, State as _};
+use grantbook_projections::{Effects, Grant, Installation};
 use uuid::Uuid;
 
-/// What happened, and the state of every stream.
+/// What happened, what each event changed, and the state after all of it.
 #[derive(Debug, Default)]
 pub struct History {
     pub log: Vec<Recorded>,
-    pub apps: BTreeMap<ClientId, App>,
-    pub installations: BTreeMap<InstallationId, Installation>,
-    pub keys: BTreeMap<OperatorKeyId, OperatorKey>,
+    pub effects: Vec<Effects>,
+    pub live: Live,
     /// Next revision and last recorded time of every stream.
     ends: BTreeMap<StreamKind, (u64, Timestamp)>,
 }
@@ -42,22 +42,19 @@ impl History {
         Recorded { envelope, event: event.into() }
     }
 
-    /// Records an event and applies it to the state of its stream.
+    /// Records an event and applies it.
     pub fn record(&mut self, kind: StreamKind, at: Timestamp, event: impl Into<Event>) -> &Recorded {
         let recorded = self.next(kind, at, event);
-        self.apply(kind, &recorded).expect("the event can follow");
+        self.effects.push(self.live.apply(&recorded).expect("the event can follow"));
         let envelope = &recorded.envelope;
         self.ends.insert(kind, (envelope.revision.as_u64() + 1, envelope.recorded_at));
         self.log.push(recorded);
         self.log.last().unwrap()
     }
 
-    fn apply(&mut self, kind: StreamKind, recorded: &Recorded) -> Result<(), FoldError> {
-        match kind {
-            StreamKind::App(id) => self.apps.entry(id).or_default().apply(recorded),
-            StreamKind::Installation(id) => self.installations.entry(id).or_default().apply(recorded),
-            StreamKind::OperatorKey(id) => self.keys.entry(id).or_default().apply(recorded),
-        }
+    /// The state of an installation, once access was granted.
+    pub fn installed(&self, kind: StreamKind) -> Option<Installation> {
+        Installation::look(&self.live, &kind, |state| state.cloned())
     }
 
     /// The latest recorded time of all streams.
@@ -65,8 +62,8 @@ impl History {
         self.ends.values().map(|&(_, at)| at).max().unwrap_or(Timestamp::EPOCH)
     }
 
-    /// A live projection of all that happened.
-    pub fn live(&self) -> Live {
+    /// Another live projection of all that happened.
+    pub fn replayed(&self) -> Live {
         replay(&self.log)
     }
 
@@ -83,20 +80,36 @@ impl History {
 
     /// The code of that grant becomes a token.
     pub fn exchange(&mut self, n: u64, client: ClientId, account: &AccountId, user: &UserId, at: Timestamp) {
-        let exchanged = exchanged(n, client, account, user, None);
-        self.record(place(client, account), at, InstallationEvent::CodeExchanged(exchanged));
+        self.exchange_until(n, client, account, user, at, None);
+    }
+
+    /// The same, for a token that expires.
+    pub fn exchange_until(
+        &mut self,
+        n: u64,
+        client: ClientId,
+        account: &AccountId,
+        user: &UserId,
+        at: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) {
+        let kind = place(client, account);
+        let granted_at = Installation::look(&self.live, &kind, |state| {
+            state.and_then(|state| state.grant(grant_id(n))).expect("it was granted").granted_at
+        });
+        let exchanged = exchanged(n, client, account, user, granted_at, expires_at);
+        self.record(kind, at, InstallationEvent::CodeExchanged(exchanged));
     }
 
     /// The current epoch of an installation ends.
     pub fn uninstall(&mut self, client: ClientId, account: &AccountId, at: Timestamp) {
         let kind = place(client, account);
-        let id = InstallationId::of(&client, account);
-        let installed = self.installations[&id].present().expect("it was granted");
+        let installed = self.installed(kind).expect("access was granted");
         let event = AppUninstalled {
             reason: UninstallReason::User,
             client_id: client,
             account_id: account.clone(),
-            tokens: installed.tokens.iter().map(LiveToken::as_ended).collect(),
+            tokens: installed.grants().filter_map(Grant::ended_token).collect(),
             epoch: installed.epoch,
             note: None,
         };
@@ -104,11 +117,21 @@ impl History {
     }
 }
 
+/// That of RFC 7636, appendix B.
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
 /// A live projection of these records.
 pub fn replay(log: &[Recorded]) -> Live {
     let live = Live::new();
-    log.iter().try_for_each(|recorded| live.apply(recorded)).expect("the history is well-formed");
+    apply_all(&live, log);
     live
+}
+
+/// Applies records that can follow.
+pub fn apply_all<'a>(live: &Live, records: impl IntoIterator<Item = &'a Recorded>) {
+    for recorded in records {
+        live.apply(recorded).expect("the event can follow");
+    }
 }
 
 pub fn seconds(n: i64) -> Timestamp {
@@ -191,7 +214,7 @@ pub fn granted(
         redirect_uri_sent: false,
         code_digest: digest(n),
         code_expires_at: Timestamp::from_micros(at.as_micros() + 60_000_000),
-        code_challenge: None,
+        code_challenge: n.is_multiple_of(4).then(|| CHALLENGE.to_owned()),
     }
 }
 
@@ -200,13 +223,14 @@ pub fn exchanged(
     client_id: ClientId,
     account_id: &AccountId,
     user_id: &UserId,
+    granted_at: Timestamp,
     expires_at: Option<Timestamp>,
 ) -> CodeExchanged {
     CodeExchanged {
         grant_id: grant_id(n),
         client_id,
         account_id: account_id.clone(),
-        granted_at: Timestamp::from_micros(i64::MAX),
+        granted_at,
         token_id: token_id(n),
         token_digest: digest(n),
         user_id: user_id.clone(),
@@ -214,6 +238,17 @@ pub fn exchanged(
         expires_at,
         secret_id: Some(secret_id(0)),
     }
+}
+
+/// A key for administrators.
+pub fn created(n: u64) -> OperatorKeyEvent {
+    let (key_id, digest) = (key_id(n), digest(n));
+    OperatorKeyEvent::Created(OperatorKeyCreated {
+        key_id,
+        name: "desk".to_owned(),
+        role: Role::Admin,
+        digest,
+    })
 }
 
 pub fn revoked(

@@ -3,26 +3,28 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use grantbook_events::{Recorded, Timestamp};
-use grantbook_projections::live::{ImageError, Live};
+use grantbook_events::{AccessGranted, InstallationEvent, Recorded, SecretDigest, StreamKind, Timestamp};
+use grantbook_projections::live::{Live, SnapshotBodyError};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::digests::{alter, read, token_digests};
-use super::history::{History, account, client, place, replay, seconds, user};
+use super::history::{
+    History, account, apply_all, client, digest, exchanged, granted, place, replay, seconds, token_id, user,
+};
 use super::steps::{config, grow, steps};
 
 /// What writing an image may fail with here.
 #[derive(Debug)]
 struct Unwritten(#[expect(dead_code, reason = "shown by Debug")] String);
 
-impl From<serde_json::Error> for Unwritten {
-    fn from(error: serde_json::Error) -> Self {
+impl From<SnapshotBodyError> for Unwritten {
+    fn from(error: SnapshotBodyError) -> Self {
         Self(error.to_string())
     }
 }
 
-fn bytes_of(live: &Live) -> Vec<u8> {
+pub fn bytes_of(live: &Live) -> Vec<u8> {
     let mut bytes = Vec::new();
     let image = live.image().expect("there was an event");
     let write = |part: &[u8]| -> Result<(), Unwritten> {
@@ -56,7 +58,7 @@ proptest! {
         prop_assert_eq!(second.digest(), first.digest());
         prop_assert_eq!(second.difference(&first), None);
         prop_assert_eq!(answers(&second, &log, now), answers(&first, &log, now));
-        after.iter().for_each(|recorded| second.apply(recorded).unwrap());
+        apply_all(&second, after);
         let whole = replay(&log);
         prop_assert_eq!(second.digest(), whole.digest());
         prop_assert_eq!(second.difference(&whole), None);
@@ -78,12 +80,12 @@ proptest! {
         image
             .write::<Unwritten>(|part| {
                 // The whole rest happens between the first parts of the image.
-                rest.by_ref().take(after.len() / 8 + 1).for_each(|recorded| live.apply(recorded).unwrap());
+                apply_all(&live, rest.by_ref().take(after.len() / 8 + 1));
                 bytes.extend_from_slice(part);
                 Ok(())
             })
             .unwrap();
-        rest.for_each(|recorded| live.apply(recorded).unwrap());
+        apply_all(&live, rest);
         drop(image);
         prop_assert_eq!(Live::from_image(&bytes[..]).unwrap().digest(), replay(before).digest());
         prop_assert_eq!(live.digest(), replay(&log).digest());
@@ -104,8 +106,11 @@ proptest! {
         prop_assert!(Live::from_image(&bytes[..end.index(bytes.len())]).is_err());
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        // Another state may come of it; whoever keeps the bytes keeps a digest of them.
-        let _: Result<Live, ImageError> = Live::from_image(&bytes[..]);
+        // Another state may come of it, which answers something; the one that keeps the bytes keeps a digest of them.
+        let altered: Result<Live, SnapshotBodyError> = Live::from_image(&bytes[..]);
+        if let Ok(altered) = altered {
+            let _ = (answers(&altered, &log, seconds(2_000)), altered.digest());
+        }
         bytes[at] ^= 1 << bit;
         bytes.push(0);
         prop_assert!(Live::from_image(&bytes[..]).is_err());
@@ -138,21 +143,67 @@ proptest! {
 
 #[test]
 fn a_difference_names_the_row_and_the_field() {
-    let history = |epochs: i64| {
+    let history = |epochs: u32| {
         let mut history = History::default();
         history.register(client(0));
         history.grant(1, client(0), &account(0), &user(0), seconds(1));
-        (0..epochs).for_each(|at| history.uninstall(client(0), &account(0), seconds(2 + at)));
-        history.live()
+        (0..epochs).for_each(|_| history.uninstall(client(0), &account(0), seconds(2)));
+        history.replayed()
     };
     let (one, other) = (history(1), history(2));
     let difference = one.difference(&other).unwrap();
-    let grantbook_events::StreamKind::Installation(id) = place(client(0), &account(0)) else { panic!() };
+    let StreamKind::Installation(id) = place(client(0), &account(0)) else { panic!() };
     assert_eq!(difference.to_string(), format!("installation {id}: epoch is 1 here and 2 there"));
     assert_eq!(
         one.difference(&Live::new()).unwrap().to_string(),
         format!("app {}: it is there here and missing there", client(0))
     );
+}
+
+/// What one user granted on one account, with one thing changed by `change`.
+fn with_a_token(change: impl Fn(&mut AccessGranted), token_digest: SecretDigest) -> Live {
+    let mut history = History::default();
+    history.register(client(0));
+    let kind = place(client(0), &account(0));
+    let mut event = granted(1, client(0), &account(0), &user(0), seconds(1));
+    change(&mut event);
+    let mut token = exchanged(1, client(0), &account(0), &user(0), seconds(1), None);
+    (token.scopes, token.token_digest) = (event.scopes.clone(), token_digest);
+    history.record(kind, seconds(1), InstallationEvent::AccessGranted(event));
+    history.record(kind, seconds(1), InstallationEvent::CodeExchanged(token));
+    history.live
+}
+
+#[test]
+fn a_difference_inside_a_grant_is_a_path_and_digests_are_not_shown() {
+    let StreamKind::Installation(id) = place(client(0), &account(0)) else { panic!() };
+    let one = with_a_token(|_| {}, digest(1));
+    let said = |other: Live| {
+        let difference = one.difference(&other).unwrap();
+        assert_eq!(difference.row, format!("installation {id}"));
+        assert_ne!(one.digest(), other.digest());
+        let said = difference.to_string();
+        for digest in [digest(1), digest(2)] {
+            assert!(!said.contains(&digest.to_string()), "{said}");
+        }
+        (difference.field, difference.one, difference.other)
+    };
+    let texts = |field: &str, one: &str, other: &str| (field.to_owned(), one.to_owned(), other.to_owned());
+    let scopes = with_a_token(|event| event.scopes[1] = "brands".to_owned(), digest(1));
+    assert_eq!(said(scopes), texts("grants.1.0.scopes.1", "faqs", "brands"));
+    let sent = with_a_token(|event| event.redirect_uri_sent = true, digest(1));
+    assert_eq!(said(sent), texts("grants.1.0.redirect_uri_sent", "false", "true"));
+    let code = with_a_token(|event| event.code_digest = digest(2), digest(1));
+    assert_eq!(said(code), texts("grants.1.0.code_digest", "one", "another"));
+    let token = with_a_token(|_| {}, digest(2));
+    assert_eq!(said(token), texts("grants.1.0.code.Spent.digest", "one", "another"));
+    // A whole token is shown without its digest.
+    let mut ended = History::default();
+    ended.register(client(0));
+    ended.grant(1, client(0), &account(0), &user(0), seconds(1));
+    let (field, held, pending) = said(ended.live);
+    assert_eq!((field.as_str(), pending.as_str()), ("grants.1.0.code", "Pending"));
+    assert!(held.contains(&token_id(1).to_string()), "{held}");
 }
 
 /// A digest is taken of one position while a writer goes on: it is the digest of that position.
@@ -174,7 +225,7 @@ fn a_digest_beside_a_writer_is_of_its_position() {
             }
             taken
         });
-        log.iter().for_each(|recorded| live.apply(recorded).unwrap());
+        apply_all(&live, log);
         is_over.store(true, Ordering::Release);
         reader.join().unwrap()
     });

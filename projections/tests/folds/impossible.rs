@@ -2,19 +2,21 @@
 //! as if they had not been there.
 
 use grantbook_events::{
-    AppDeleted, AppEvent, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended, AppUninstalled,
-    AppUpdated, CodeReplayed, EndedToken, Event, InstallationEvent, InstallationId, OperatorKeyCreated,
-    OperatorKeyEvent, OperatorKeyRetired, Recorded, RevocationReason, Role, StreamKind, UninstallReason,
+    AccessGranted, AppDeleted, AppEvent, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended,
+    AppUninstalled, AppUpdated, CodeExchanged, CodeReplayed, EndedToken, Event, InstallationEvent,
+    InstallationId, OperatorKeyEvent, OperatorKeyRetired, Recorded, RevocationReason, StreamKind, Timestamp,
+    UninstallReason,
 };
-use grantbook_projections::{App, FoldError, Installation, OperatorKey, StreamState};
+use grantbook_projections::live::{Live, State as _};
+use grantbook_projections::{FoldError, Installation};
 
 use super::history::{
-    History, account, client, digest, exchanged, grant_id, granted, key_id, place, registered, revoked,
-    seconds, secret_id, token_id, user,
+    History, account, client, created, digest, exchanged, grant_id, granted, key_id, place, registered,
+    revoked, scopes, seconds, secret_id, token_id, user,
 };
 
 /// App 0 is registered, app 1 deleted; app 0 is installed on accounts 0 and 1, with tokens 1 and 2; grant
-/// 3 is pending on account 0. Key 0 is accepted, key 1 retired.
+/// 3 is pending on account 0, and account 3 was uninstalled with grant 4 pending. Key 0 is accepted, key 1 retired.
 fn given() -> History {
     let mut history = History::default();
     history.register(client(0));
@@ -25,6 +27,8 @@ fn given() -> History {
     history.grant(2, client(0), &account(1), &user(0), seconds(2));
     history.exchange(2, client(0), &account(1), &user(0), seconds(3));
     history.grant(3, client(0), &account(0), &user(0), seconds(4));
+    history.grant(4, client(0), &account(3), &user(0), seconds(4));
+    history.uninstall(client(0), &account(3), seconds(4));
     history.record(StreamKind::OperatorKey(key_id(0)), seconds(1), created(0));
     history.record(StreamKind::OperatorKey(key_id(1)), seconds(1), created(1));
     history.record(StreamKind::OperatorKey(key_id(1)), seconds(2), retired());
@@ -35,22 +39,13 @@ fn deleted() -> AppEvent {
     AppEvent::Deleted(AppDeleted { reason: "gone".to_owned() })
 }
 
-fn created(n: u64) -> OperatorKeyEvent {
-    let (key_id, digest) = (key_id(n), digest(n));
-    OperatorKeyEvent::Created(OperatorKeyCreated {
-        key_id,
-        name: "desk".to_owned(),
-        role: Role::Admin,
-        digest,
-    })
-}
-
 fn retired() -> OperatorKeyEvent {
     OperatorKeyEvent::Retired(OperatorKeyRetired { reason: "over".to_owned() })
 }
 
-fn exchange(n: u64) -> InstallationEvent {
-    InstallationEvent::CodeExchanged(exchanged(n, client(0), &account(0), &user(0), None))
+fn exchange_on(n: u64, account_n: u64, granted_at: Timestamp) -> InstallationEvent {
+    let exchanged = exchanged(n, client(0), &account(account_n), &user(0), granted_at, None);
+    InstallationEvent::CodeExchanged(exchanged)
 }
 
 fn grant(n: u64, client_n: u64, account_n: u64) -> InstallationEvent {
@@ -58,25 +53,25 @@ fn grant(n: u64, client_n: u64, account_n: u64) -> InstallationEvent {
     InstallationEvent::AccessGranted(granted)
 }
 
-fn revoke(n: u64) -> InstallationEvent {
-    revoked(token_id(n), client(0), &account(0), &user(0), RevocationReason::User)
+fn revoke_on(n: u64, account_n: u64) -> InstallationEvent {
+    revoked(token_id(n), client(0), &account(account_n), &user(0), RevocationReason::User)
 }
 
-fn replay(n: u64) -> InstallationEvent {
+fn replay_on(n: u64, account_n: u64) -> InstallationEvent {
     InstallationEvent::CodeReplayed(CodeReplayed {
         grant_id: grant_id(n),
         client_id: client(0),
-        account_id: account(0),
+        account_id: account(account_n),
         user_id: user(0),
         tokens: vec![EndedToken { token_id: token_id(n), user_id: user(0) }],
     })
 }
 
-fn uninstall(epoch: u32) -> InstallationEvent {
+fn uninstall_on(epoch: u32, account_n: u64) -> InstallationEvent {
     let reason = UninstallReason::Operator;
     InstallationEvent::Uninstalled(AppUninstalled {
         client_id: client(0),
-        account_id: account(0),
+        account_id: account(account_n),
         reason,
         tokens: Vec::new(),
         epoch,
@@ -100,57 +95,25 @@ fn check(recorded: &Recorded, error: &FoldError, detail: &str) {
     }
 }
 
-fn refused_by_state<S: StreamState + PartialEq + std::fmt::Debug>(
-    state: &S,
-    recorded: &Recorded,
-    detail: &str,
-) {
-    let mut after = state.clone();
-    check(recorded, &after.apply(recorded).expect_err(detail), detail);
-    assert_eq!(after, *state, "what is refused changes nothing: {detail}");
-}
-
-/// The state of the stream refuses the event.
-fn state_refuses(kind: StreamKind, event: impl Into<Event>, detail: &str) {
-    let history = given();
-    let recorded = history.next(kind, seconds(10), event);
-    match kind {
-        StreamKind::App(id) => {
-            refused_by_state(history.apps.get(&id).unwrap_or(&App::default()), &recorded, detail);
-        }
-        StreamKind::Installation(id) => {
-            let state = history.installations.get(&id).cloned().unwrap_or_default();
-            refused_by_state::<Installation>(&state, &recorded, detail);
-        }
-        StreamKind::OperatorKey(id) => {
-            refused_by_state(history.keys.get(&id).unwrap_or(&OperatorKey::default()), &recorded, detail);
-        }
-    }
-}
-
-/// The live projection refuses the event, and goes on with another in its place.
-fn live_refuses(kind: StreamKind, event: impl Into<Event>, detail: &str) {
+/// The event is refused, and another in its place can follow.
+fn refuses(kind: StreamKind, event: impl Into<Event>, detail: &str) {
     let mut history = given();
-    let live = history.live();
-    let before = (live.digest(), live.position(), live.counts());
+    let live = history.replayed();
+    let seen = |live: &Live| {
+        let installed: Vec<_> =
+            (0..4).map(|n| Installation::look(live, &on(0, n), |state| state.cloned())).collect();
+        (live.digest(), live.position(), live.mark(), live.counts(), installed)
+    };
+    let before = seen(&live);
     let recorded = history.next(kind, seconds(10), event);
     check(&recorded, &live.apply(&recorded).expect_err(detail), detail);
-    assert_eq!(
-        before,
-        (live.digest(), live.position(), live.counts()),
-        "what is refused changes nothing: {detail}"
-    );
+    assert_eq!(before, seen(&live), "what is refused changes nothing: {detail}");
+    assert_eq!(live.difference(&history.live), None);
     history.grant(99, client(0), &account(0), &user(0), seconds(11));
     live.apply(history.log.last().unwrap()).unwrap();
     history.exchange(99, client(0), &account(0), &user(0), seconds(12));
     live.apply(history.log.last().unwrap()).unwrap();
-    assert_eq!(live.digest(), history.live().digest());
-}
-
-fn both_refuse(kind: StreamKind, event: impl Into<Event>, detail: &str) {
-    let event = event.into();
-    state_refuses(kind, event.clone(), detail);
-    live_refuses(kind, event, detail);
+    assert_eq!(live.digest(), history.live.digest());
 }
 
 #[test]
@@ -159,8 +122,8 @@ fn of_an_app() {
     let secret = |n| AppSecretAdded { secret_id: secret_id(n), digest: digest(n) };
     let retire = |n| AppSecretRetired { secret_id: secret_id(n), retires_at: seconds(20), note: None };
     let reason = || "why".to_owned();
-    both_refuse(app(0), registered(client(0)), "the app was registered before");
-    both_refuse(app(0), AppEvent::SecretRetired(retire(9)), "the secret does not exist");
+    refuses(app(0), registered(client(0)), "the app was registered before");
+    refuses(app(0), AppEvent::SecretRetired(retire(9)), "the secret does not exist");
     let followers = || {
         [
             AppEvent::Updated(AppUpdated::default()),
@@ -172,85 +135,167 @@ fn of_an_app() {
         ]
     };
     for event in followers() {
-        both_refuse(app(1), event, "the app was deleted before");
+        refuses(app(1), event, "the app was deleted before");
     }
-    both_refuse(app(1), registered(client(1)), "the app was deleted before");
+    refuses(app(1), registered(client(1)), "the app was deleted before");
     for event in followers() {
-        both_refuse(app(2), event, "the app was not registered before");
+        refuses(app(2), event, "the app was not registered before");
     }
-    live_refuses(app(2), registered(client(3)), "it names another app than its stream");
+    refuses(app(2), registered(client(3)), "it names another app than its stream");
 }
 
 #[test]
 fn of_an_installation() {
-    for event in [exchange(9), replay(1), revoke(1), uninstall(0)] {
-        both_refuse(on(0, 2), event, "access was not granted before");
+    for event in [exchange_on(9, 2, seconds(9)), replay_on(9, 2), revoke_on(9, 2), uninstall_on(0, 2)] {
+        refuses(on(0, 2), event, "access was not granted before");
     }
-    state_refuses(on(0, 0), grant(9, 0, 1), "it names another app or account than the stream");
-    state_refuses(on(0, 0), grant(9, 1, 0), "it names another app or account than the stream");
-    live_refuses(on(0, 0), grant(9, 0, 1), "it names another app or account than its stream");
-    live_refuses(on(0, 2), grant(9, 0, 0), "it names another app or account than its stream");
-    live_refuses(on(2, 0), grant(9, 2, 0), "its app was never registered");
-    state_refuses(on(0, 0), grant(3, 0, 0), "the grant was recorded before");
-    state_refuses(on(0, 0), exchange(9), "the grant does not exist");
-    state_refuses(on(0, 0), exchange(1), "the code was spent or ended before");
-    both_refuse(on(0, 0), uninstall(1), "it ends another epoch than the current one");
+    refuses(on(2, 0), grant(9, 2, 0), "its app was never registered");
+    refuses(on(0, 0), grant(3, 0, 0), "the grant was recorded before");
+    refuses(on(0, 0), uninstall_on(1, 0), "it ends another epoch than the current one");
+    refuses(on(0, 3), uninstall_on(0, 3), "it ends another epoch than the current one");
+    let mut challenged = granted(9, client(0), &account(0), &user(0), seconds(9));
+    for challenge in ["", "short", "=9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"] {
+        challenged.code_challenge = Some(challenge.to_owned());
+        let event = InstallationEvent::AccessGranted(challenged.clone());
+        refuses(on(0, 0), event, "its code challenge is not 43 characters of base64url");
+    }
+}
+
+/// Every event of an installation names the app and the account that its stream is of.
+#[test]
+fn of_another_app_or_account() {
+    const DETAIL: &str = "it names another app or account than its stream";
+    let strangers = || {
+        [grant(9, 0, 1), exchange_on(3, 1, seconds(4)), replay_on(9, 1), revoke_on(9, 1), uninstall_on(0, 1)]
+    };
+    for event in strangers() {
+        // In a stream that has events, and as the first.
+        refuses(on(0, 0), event.clone(), DETAIL);
+        refuses(on(0, 2), event, DETAIL);
+    }
+    refuses(on(0, 0), grant(9, 1, 0), DETAIL);
+    refuses(on(1, 2), grant(9, 0, 2), DETAIL);
+}
+
+#[test]
+fn of_a_grant() {
+    let exchange = |change: fn(&mut CodeExchanged)| {
+        let mut event = exchanged(3, client(0), &account(0), &user(0), seconds(4), None);
+        change(&mut event);
+        InstallationEvent::CodeExchanged(event)
+    };
+    // As it is, it follows.
+    let history = given();
+    assert!(history.live.apply(&history.next(on(0, 0), seconds(10), exchange(|_| {}))).is_ok());
+    let other = "it issues a token for another user, scopes or time than was granted";
+    refuses(on(0, 0), exchange(|event| event.user_id = user(1)), other);
+    refuses(on(0, 0), exchange(|event| event.granted_at = seconds(5)), other);
+    refuses(on(0, 0), exchange(|event| event.granted_at = seconds(3)), other);
+    refuses(on(0, 0), exchange(|event| event.scopes = Vec::new()), other);
+    refuses(on(0, 0), exchange(|event| event.scopes = scopes(1)), other);
+    refuses(on(0, 0), exchange(|event| event.scopes.push("brands".to_owned())), other);
+    refuses(on(0, 0), exchange_on(9, 0, seconds(4)), "the grant does not exist");
+    refuses(on(0, 0), exchange(|event| event.grant_id = grant_id(2)), "the grant does not exist");
+    let spent = "the code was spent or ended before";
+    let again = exchange(|event| (event.grant_id, event.granted_at) = (grant_id(1), seconds(2)));
+    refuses(on(0, 0), again, spent);
+    refuses(on(0, 3), exchange_on(4, 3, seconds(4)), spent);
+}
+
+/// A code is replayed after it was spent, whether its token is still there or not.
+#[test]
+fn of_a_replay() {
+    let unspent = "the code was not spent before";
+    refuses(on(0, 0), replay_on(3, 0), unspent);
+    refuses(on(0, 3), replay_on(4, 3), unspent);
+    let mut history = given();
+    history.record(on(0, 0), seconds(10), replay_on(1, 0));
+    assert!(history.live.token_by_id(&token_id(1), seconds(10)).is_none());
+    history.record(on(0, 0), seconds(11), replay_on(1, 0));
+    // A grant that was dropped cannot be asked.
+    history.record(on(0, 0), seconds(12), replay_on(9, 0));
 }
 
 #[test]
 fn of_a_token() {
     let with = |token_n: u64, digest_n: u64| {
-        let mut event = exchanged(3, client(0), &account(0), &user(0), None);
+        let mut event = exchanged(3, client(0), &account(0), &user(0), seconds(4), None);
         (event.token_id, event.token_digest) = (token_id(token_n), digest(digest_n));
         InstallationEvent::CodeExchanged(event)
     };
-    live_refuses(on(0, 0), with(9, 2), "a token with the same digest exists");
-    live_refuses(on(0, 0), with(2, 9), "a token with the same id exists");
-    live_refuses(on(0, 0), revoke(2), "it ends a token of another installation");
-    live_refuses(on(0, 0), replay(2), "it ends a token of another installation");
+    refuses(on(0, 0), with(9, 1), "a token with the same digest exists");
+    refuses(on(0, 0), with(9, 2), "a token with the same digest exists");
+    refuses(on(0, 0), with(1, 9), "a token with the same id exists");
+    refuses(on(0, 0), with(2, 9), "a token with the same id exists");
+    refuses(on(0, 0), revoke_on(2, 0), "it ends a token of another installation");
+    refuses(on(0, 0), replay_on(2, 0), "it ends a token of another installation");
+    refuses(on(0, 2), revoke_on(2, 2), "it ends a token of another installation");
 }
 
 #[test]
 fn of_an_operator_key() {
     let key = |n| StreamKind::OperatorKey(key_id(n));
-    both_refuse(key(0), created(0), "the key was created before");
-    both_refuse(key(1), created(1), "the key was created before");
-    both_refuse(key(1), retired(), "the key was retired before");
-    both_refuse(key(2), retired(), "the key was not created before");
-    live_refuses(key(2), created(3), "it names another key than its stream");
+    refuses(key(0), created(0), "the key was created before");
+    refuses(key(1), created(1), "the key was created before");
+    refuses(key(1), retired(), "the key was retired before");
+    refuses(key(2), retired(), "the key was not created before");
+    refuses(key(2), created(3), "it names another key than its stream");
 }
 
 #[test]
 fn in_a_stream_of_another_kind() {
     let app: Event = registered(client(0)).into();
-    let installed: Event = exchange(1).into();
+    let installed: Event = exchange_on(3, 0, seconds(4)).into();
     let key: Event = created(1).into();
     let streams = [StreamKind::App(client(2)), on(0, 0), StreamKind::OperatorKey(key_id(2))];
-    let details = [
-        "it does not belong in an app's stream",
-        "it does not belong in an installation's stream",
-        "it does not belong in a key's stream",
-    ];
     let strangers = [[&installed, &key], [&app, &key], [&app, &installed]];
-    for ((kind, detail), strangers) in streams.into_iter().zip(details).zip(strangers) {
+    for (kind, strangers) in streams.into_iter().zip(strangers) {
         for event in strangers {
-            state_refuses(kind, event.clone(), detail);
-            live_refuses(kind, event.clone(), "it does not belong in its stream");
+            refuses(kind, event.clone(), "it does not belong in its stream");
         }
     }
+}
+
+/// A grant that is refused does not drop what one in its place would drop.
+#[test]
+fn what_is_refused_drops_nothing() {
+    let mut history = History::default();
+    history.register(client(0));
+    for n in 1..=8 {
+        history.grant(n, client(0), &account(0), &user(n), seconds(1));
+        history.exchange_until(n, client(0), &account(0), &user(n), seconds(1), Some(seconds(5)));
+    }
+    let late = seconds(10_000);
+    let before = (history.live.digest(), history.live.counts());
+    for event in [
+        InstallationEvent::AccessGranted(granted(8, client(0), &account(0), &user(0), late)),
+        InstallationEvent::AccessGranted(AccessGranted {
+            code_challenge: Some("short".to_owned()),
+            ..granted(9, client(0), &account(0), &user(0), late)
+        }),
+    ] {
+        history.live.apply(&history.next(on(0, 0), late, event)).unwrap_err();
+        assert_eq!((history.live.digest(), history.live.counts()), before);
+    }
+    history.grant(9, client(0), &account(0), &user(0), late);
+    assert_eq!(history.live.counts().tokens, 0);
+    assert_eq!(history.effects.last().unwrap().ended.len(), 8);
+    assert_eq!(history.installed(on(0, 0)).unwrap().grants().count(), 1);
 }
 
 #[test]
 fn a_token_that_was_dropped_after_its_expiry_may_still_be_revoked() {
     let mut history = History::default();
     history.register(client(0));
-    history.grant(1, client(0), &account(0), &user(0), seconds(1));
-    let short = exchanged(1, client(0), &account(0), &user(0), Some(seconds(5)));
-    history.record(on(0, 0), seconds(2), InstallationEvent::CodeExchanged(short));
-    history.grant(2, client(0), &account(0), &user(0), seconds(6));
-    history.exchange(2, client(0), &account(0), &user(0), seconds(6));
-    history.record(on(0, 0), seconds(7), revoke(1));
+    for n in 1..=9 {
+        history.grant(n, client(0), &account(0), &user(0), seconds(n as i64));
+        let expires_at = Some(seconds(5)).filter(|_| n == 1);
+        history.exchange_until(n, client(0), &account(0), &user(0), seconds(n as i64), expires_at);
+    }
     let id = InstallationId::of(&client(0), &account(0));
-    let facts = history.live().installation(id, seconds(8)).unwrap();
-    assert_eq!(facts.tokens.len(), 1);
+    assert_eq!(history.live.installation_of_token(&token_id(1)), None, "the token was dropped");
+    history.record(on(0, 0), seconds(10), revoke_on(1, 0));
+    assert!(history.effects.last().unwrap().ended.is_empty());
+    let facts = history.live.installation(id, seconds(10)).unwrap();
+    assert_eq!(facts.tokens.len(), 8);
 }

@@ -1,10 +1,12 @@
-//! The folds, by property: whatever well-formed history happened, the states that decisions look at and
-//! the live projection that the endpoints ask say the same, and what cannot have happened is refused.
+//! The fold, by property: whatever well-formed history happened, the live projection says what an oracle
+//! that shares no code with it says, and what cannot have happened is refused.
 
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod copies;
 #[cfg(test)]
 mod digests;
 #[cfg(test)]
@@ -15,6 +17,8 @@ mod history;
 mod images;
 #[cfg(test)]
 mod impossible;
+#[cfg(test)]
+mod lookups;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use grantbook_events::{
     AppDeleted, AppEvent, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended, AppUpdated,
-    CodeReplayed, InstallationEvent, InstallationId, OperatorKeyCreated, OperatorKeyEvent,
-    OperatorKeyRetired, Position, RevocationReason, Role, StreamKind, Timestamp, TokenPolicy,
+    CodeReplayed, InstallationEvent, OperatorKeyCreated, OperatorKeyEvent, OperatorKeyRetired, Position,
+    RevocationReason, Role, StreamKind, Timestamp, TokenPolicy,
 };
-use grantbook_projections::{App, AppStatus, CodeState, InstalledApp, LiveToken, OperatorKey, RegisteredApp};
+use grantbook_projections::{AppStatus, CodeState, Grant, Installation};
 use proptest::prelude::*;
 
 use super::history::{
@@ -52,8 +52,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Update),
         2 => Just(Act::RotateSecret),
         1 => Just(Act::Suspend),
-        2 => Just(Act::Resume),
-        1 => (0..4).prop_map(|one_in| if one_in == 0 { Act::Delete } else { Act::Update }),
+        3 => Just(Act::Resume),
+        1 => (0..3).prop_map(|one_in| if one_in == 0 { Act::Delete } else { Act::Update }),
         14 => Just(Act::Grant),
         20 => prop_oneof![Just(None), (1_i64..7200).prop_map(Some)].prop_map(Act::Exchange),
         3 => Just(Act::Replay),
@@ -64,10 +64,26 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let later = prop_oneof![3 => Just(0), 6 => 0_i64..120, 1 => 0_i64..10_000];
+/// What happens at an installation that many use.
+fn crowded_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        60 => Just(Act::Grant),
+        30 => prop_oneof![Just(None), (1_i64..1800).prop_map(Some)].prop_map(Act::Exchange),
+        4 => Just(Act::Replay),
+        4 => Just(Act::Revoke),
+        2 => prop_oneof![Just(Act::Uninstall), Just(Act::Suspend), Just(Act::Resume)],
+    ]
+}
+
+/// Steps of an act, on so many apps and accounts, by so many users.
+fn step(
+    act: impl Strategy<Value = Act>,
+    places: u64,
+    users: u64,
+    later: impl Strategy<Value = i64>,
+) -> impl Strategy<Value = Step> {
     let behind = prop_oneof![3 => Just(0), 1 => 0_i64..30];
-    (act(), 0_u64..3, 0_u64..3, 0_u64..2, any::<usize>(), later, behind).prop_map(
+    (act, 0..places, 0..places, 0..users, any::<usize>(), later, behind).prop_map(
         |(act, app, account, user, pick, later_seconds, behind_seconds)| Step {
             act,
             app,
@@ -80,9 +96,22 @@ fn step() -> impl Strategy<Value = Step> {
     )
 }
 
-/// Choices for one history.
+/// Choices for one history: of many places, or of one place that many use.
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..160)
+    let later = prop_oneof![3 => Just(0), 6 => 0_i64..120, 1 => 0_i64..10_000];
+    prop_oneof![
+        2 => prop::collection::vec(step(act(), 3, 2, later), 1..160),
+        1 => crowded_steps(),
+    ]
+}
+
+/// Choices for a history of one installation that many use, or some use a lot.
+pub fn crowded_steps() -> impl Strategy<Value = Vec<Step>> {
+    let later = || prop_oneof![6 => Just(0), 20 => 0_i64..30, 1 => 0_i64..3000];
+    prop_oneof![
+        prop::collection::vec(step(crowded_act(), 1, 2, later()), 1..200),
+        prop::collection::vec(step(crowded_act(), 1, 30, later()), 1..200),
+    ]
 }
 
 /// So many cases, none of which is kept in a file.
@@ -128,7 +157,7 @@ impl Step {
     fn on_app(&self, history: &mut History, n: u64, at: Timestamp) {
         let client = client(self.app);
         let kind = StreamKind::App(client);
-        let Some(App::Registered(app)) = history.apps.get(&client) else {
+        let Some(app) = history.live.app(&client) else {
             // Without an app nothing else can follow, so every choice of one starts with this.
             history.record(kind, at, registered(client));
             return;
@@ -162,7 +191,7 @@ impl Step {
         let added = AppSecretAdded { secret_id: secret_id(n), digest: digest(n) };
         let recorded = history.record(kind, at, AppEvent::SecretAdded(added));
         let retires_at = Timestamp::from_micros(recorded.envelope.recorded_at.as_micros() + 60_000_000);
-        let app = registered_app(&history.apps[&client(self.app)]);
+        let app = history.live.app(&client(self.app)).unwrap();
         let old = picked(app.secrets.iter().filter(|old| old.secret_id != secret_id(n)), self.pick);
         if let Some(secret_id) = old.map(|old| old.secret_id) {
             history.record(
@@ -175,13 +204,14 @@ impl Step {
 
     fn on_installation(&self, history: &mut History, n: u64, at: Timestamp) {
         let (client, account) = (client(self.app), account(self.account));
-        if !history.apps.contains_key(&client) {
+        if history.live.app(&client).is_none() {
+            // Without an app nothing else can follow.
+            history.record(StreamKind::App(client), at, registered(client));
             return;
         }
         let kind = place(client, &account);
-        let installed = history.installations.get(&InstallationId::of(&client, &account));
-        let installed = installed.and_then(|state| state.present());
-        let event = match (self.act, installed) {
+        let installed = history.installed(kind);
+        let event = match (self.act, &installed) {
             (Act::Grant, _) => {
                 let granted = granted(n, client, &account, &user(self.user), at);
                 Some(InstallationEvent::AccessGranted(granted))
@@ -199,34 +229,35 @@ impl Step {
 
     fn exchange(
         &self,
-        installed: &InstalledApp,
+        installed: &Installation,
         n: u64,
         lifetime: Option<i64>,
         at: Timestamp,
     ) -> Option<InstallationEvent> {
-        let pending = installed.grants.iter().filter(|grant| grant.code == CodeState::Pending);
+        let pending = installed.grants().filter(|grant| grant.code == CodeState::Pending);
         let grant = picked(pending, self.pick)?;
         let at = at.max(installed.changed_at).as_micros();
         let expires_at = lifetime.map(|seconds| Timestamp::from_micros(at + seconds * 1_000_000));
-        let mut event = exchanged(n, installed.client_id, &installed.account_id, &grant.user_id, expires_at);
-        (event.grant_id, event.granted_at) = (grant.grant_id, grant.granted_at);
+        let (client, account, user) = (installed.client_id, &installed.account_id, &grant.user_id);
+        let mut event = exchanged(n, client, account, user, grant.granted_at, expires_at);
+        (event.grant_id, event.scopes) = (grant.grant_id, grant.scopes.to_vec());
         Some(InstallationEvent::CodeExchanged(event))
     }
 
-    fn replay(&self, installed: &InstalledApp) -> Option<InstallationEvent> {
-        let grant_id = picked(installed.tokens.iter(), self.pick)?.grant_id;
-        let tokens: Vec<_> = installed.tokens_of(grant_id).map(LiveToken::as_ended).collect();
+    fn replay(&self, installed: &Installation) -> Option<InstallationEvent> {
+        let spent = installed.grants().filter(|grant| matches!(grant.code, CodeState::Spent(_)));
+        let grant = picked(spent, self.pick)?;
         Some(InstallationEvent::CodeReplayed(CodeReplayed {
-            grant_id,
+            grant_id: grant.grant_id,
             client_id: installed.client_id,
             account_id: installed.account_id.clone(),
-            user_id: tokens.first()?.user_id.clone(),
-            tokens,
+            user_id: grant.user_id.clone(),
+            tokens: grant.ended_token().into_iter().collect(),
         }))
     }
 
-    fn revoke(&self, installed: &InstalledApp) -> Option<InstallationEvent> {
-        let token = picked(installed.tokens.iter(), self.pick)?;
+    fn revoke(&self, installed: &Installation) -> Option<InstallationEvent> {
+        let token = picked(installed.grants().filter_map(Grant::ended_token), self.pick)?;
         let (client, account) = (installed.client_id, &installed.account_id);
         Some(revoked(token.token_id, client, account, &token.user_id, RevocationReason::Operator))
     }
@@ -239,25 +270,12 @@ impl Step {
             history.record(StreamKind::OperatorKey(key_id), at, OperatorKeyEvent::Created(created));
             return;
         }
-        let unretired = history.keys.iter().filter(|(_, key)| issued(key).retired_at.is_none());
-        if let Some(&id) = picked(unretired.map(|(id, _)| id), self.pick) {
+        let keys = history.live.operator_keys(0, usize::MAX);
+        let unretired = keys.iter().filter(|key| key.retired_at.is_none());
+        if let Some(id) = picked(unretired.map(|key| key.key_id), self.pick) {
             let retired = OperatorKeyRetired { reason: format!("reason {n}") };
             history.record(StreamKind::OperatorKey(id), at, OperatorKeyEvent::Retired(retired));
         }
-    }
-}
-
-pub fn registered_app(app: &App) -> &RegisteredApp {
-    match app {
-        App::Registered(app) => app,
-        App::Unregistered => panic!("only apps that were registered have a state here"),
-    }
-}
-
-pub fn issued(key: &OperatorKey) -> &grantbook_projections::IssuedKey {
-    match key {
-        OperatorKey::Issued(key) => key,
-        OperatorKey::Absent => panic!("only keys that were created have a state here"),
     }
 }
 

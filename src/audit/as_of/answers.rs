@@ -186,8 +186,7 @@ pub(super) fn app_then(status: Option<&AppStatus>) -> (&'static str, Option<Stri
 
 impl InstallationThen {
     pub(super) fn of(facts: &InstallationFacts, live: &Live) -> Self {
-        let scopes: BTreeSet<String> =
-            facts.tokens.iter().flat_map(|token| token.scopes.iter().cloned()).collect();
+        let scopes: BTreeSet<String> = facts.tokens.iter().flat_map(|token| token.scopes.to_vec()).collect();
         let app = live.app(&facts.client_id);
         let (app_status, of_app) = app_then(app.as_ref().map(|app| &app.status));
         let quarantined = facts.quarantined.as_ref().map(|poison| poison.reason.clone());

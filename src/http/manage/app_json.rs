@@ -1,7 +1,7 @@
 //! An app as operators see it: everything that is known of it but the digests of its secrets.
 
 use grantbook_events::{ClientId, SecretId, Timestamp, TokenPolicy};
-use grantbook_projections::{AppStatus, ClientSecret, RegisteredApp};
+use grantbook_projections::{App, AppStatus, ClientSecret};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -63,7 +63,7 @@ pub struct SecretJson {
 }
 
 impl AppJson {
-    pub(super) fn new(app: &RegisteredApp, now: Timestamp) -> Self {
+    pub(super) fn new(app: &App, now: Timestamp) -> Self {
         Self {
             client_id: app.client_id,
             name: app.name.clone(),

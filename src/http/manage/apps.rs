@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::web::{Data, Path, Query};
 use grantbook_events::{AppEvent, ClientId, Event, NewSecret, SecretId, StreamKind, TokenPolicy};
-use grantbook_projections::RegisteredApp;
+use grantbook_projections::App;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -254,7 +254,7 @@ fn mint_secret(service: &Service) -> (NewSecret, ShownOnce) {
     (NewSecret { secret_id, digest: plain.digest() }, ShownOnce(plain))
 }
 
-fn known_app(service: &Service, client_id: ClientId) -> Result<Arc<RegisteredApp>, Problem> {
+fn known_app(service: &Service, client_id: ClientId) -> Result<Arc<App>, Problem> {
     service.ledger.live().app(&client_id).ok_or_else(|| Problem::not_found("app"))
 }
 

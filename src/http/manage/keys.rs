@@ -2,7 +2,7 @@
 
 use actix_web::web::{Data, Path, Query};
 use grantbook_events::{Event, OperatorKeyEvent, OperatorKeyId, Role, StreamKind, Timestamp};
-use grantbook_projections::IssuedKey;
+use grantbook_projections::OperatorKey;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -52,8 +52,8 @@ pub struct NewKeyJson {
     key: ShownOnce,
 }
 
-impl From<&IssuedKey> for KeyJson {
-    fn from(key: &IssuedKey) -> Self {
+impl From<&OperatorKey> for KeyJson {
+    fn from(key: &OperatorKey) -> Self {
         Self {
             key_id: key.key_id,
             name: key.name.clone(),

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev};
 use grantbook_events::{AccountId, ClientId, GrantId, InstallationId, UserId};
-use grantbook_projections::RegisteredApp;
+use grantbook_projections::App;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -205,7 +205,7 @@ async fn approve(
 
 /// The form was sent before and its code is spent, expired or ended. The person may only have come back to an
 /// old tab, so the page leads to the app, and to a new form.
-fn approved_before(app: &RegisteredApp, query: &str) -> PageError {
+fn approved_before(app: &App, query: &str) -> PageError {
     let sentence =
         format!("You approved {} with this form before, and a form is good for one approval.", app.name);
     let mut page = PageError::answered_before(sentence);

@@ -131,7 +131,7 @@ impl Introspection {
     fn active(facts: TokenFacts, issuer: &str) -> Self {
         Self {
             active: true,
-            scope: Some(facts.scopes.join(" ")),
+            scope: Some(facts.scopes.as_str().to_owned()),
             client_id: Some(facts.client_id),
             token_type: Some("Bearer"),
             iat: Some(facts.issued_at.as_secs()),

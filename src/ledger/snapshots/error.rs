@@ -37,7 +37,7 @@ pub enum SnapshotError {
     Damaged,
     /// Its bytes are in order, but they are no state.
     #[error("it is no state: {0}")]
-    NoState(#[from] grantbook_projections::live::ImageError),
+    NoState(#[from] grantbook_projections::live::SnapshotBodyError),
     /// Taken of another ledger.
     #[error("it is of ledger {found}, and this is ledger {expected}")]
     Foreign {

@@ -3,10 +3,10 @@
 
 #[cfg(feature = "eventstore")]
 mod cluster;
+mod consistent;
 pub(crate) mod poison;
 mod settle;
 pub(crate) mod simulation;
-mod strong;
 
 use std::sync::Arc;
 use std::time::Duration;

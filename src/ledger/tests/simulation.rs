@@ -54,16 +54,23 @@ struct Caller {
     exchanges: Vec<ExchangeCode>,
 }
 
+fn told(error: &LedgerError) -> Told {
+    match error {
+        LedgerError::NotVisible(_) => Told::Late,
+        LedgerError::OutcomeUnknown(_) => Told::Unknown,
+        LedgerError::Store(_) | LedgerError::Contended(_) => Told::Failed,
+        LedgerError::Shared(error) => told(error),
+        error => panic!("{error:?}"),
+    }
+}
+
 impl Caller {
     async fn ask<C: Command>(&mut self, event: &'static str, command: &C) -> Told {
         let request_id = secrets::new_request_id();
         let told = match self.given.ledger.settle(&origin(&request_id), command).await {
             Ok(Ok(_)) => Told::Granted,
             Ok(Err(_)) => Told::Refused,
-            Err(LedgerError::NotVisible(_)) => Told::Late,
-            Err(LedgerError::OutcomeUnknown(_)) => Told::Unknown,
-            Err(LedgerError::Store(_) | LedgerError::Contended(_)) => Told::Failed,
-            Err(error) => panic!("{error:?}"),
+            Err(error) => told(&error),
         };
         self.asked.push(Asked { request_id, event, told });
         told

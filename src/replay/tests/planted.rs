@@ -219,13 +219,13 @@ fn set(record: &mut Record, field: &str, value: &str) {
 
 #[tokio::test]
 async fn a_code_that_is_exchanged_twice_is_found() {
-    let (first, position, found) = with_another("code-exchanged", |record| {
+    let (_, position, found) = with_another("code-exchanged", |record| {
         set(record, "token_id", "019a0000-0000-7000-8000-000000000000");
         set(record, "token_digest", &"a".repeat(64));
     })
     .await;
     assert_eq!(found.found, 1, "{:?}", found.findings);
-    assert_found(&found, position.as_u64(), &format!("its code was exchanged at position {first} already"));
+    assert_found(&found, position.as_u64(), "the code was spent or ended before");
 }
 
 #[tokio::test]
@@ -238,11 +238,7 @@ async fn a_code_that_was_never_granted_or_twice_is_found() {
     })
     .await;
     assert_eq!(found.found, 1, "{:?}", found.findings);
-    assert_found(
-        &found,
-        position.as_u64(),
-        &format!("grant {never}: a code is exchanged that was never granted"),
-    );
+    assert_found(&found, position.as_u64(), "the grant does not exist");
 
     let (_, position, found) = with_another("code-replayed", |record| set(record, "grant_id", never)).await;
     assert_found(&found, position.as_u64(), "presented again that was never exchanged");

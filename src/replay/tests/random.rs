@@ -6,7 +6,7 @@ use std::fs;
 use grantbook_projections::live::Live;
 use proptest::prelude::*;
 
-use super::against::{folded, history_with, said, snapshots};
+use super::against::{folded, history_with, said, snapshots, try_folded};
 use super::planted::verified;
 use super::rebuild::ended_of;
 use super::*;
@@ -82,14 +82,14 @@ proptest! {
             let (type_name, from, to, words) = FIELDS[field];
             // Only what is still in the state can be told from it.
             let flipped = |which: EventId| {
-                folded(cut, |record| {
+                try_folded(cut, |record| {
                     if record.event_id == which {
                         record.payload = record.payload.replace(from, to);
                     }
                 })
             };
             let of_type = cut.iter().filter(|record| record.type_name == type_name);
-            let states = of_type.map(|record| flipped(record.event_id));
+            let states = of_type.filter_map(|record| flipped(record.event_id));
             let wrong: Vec<Live> = states.filter(|state| state.digest() != right.digest()).collect();
             if wrong.is_empty() {
                 return;

@@ -1,13 +1,13 @@
 //! One node of several: what it answers while it is behind the others. Knows: commands, gates. Must not know:
 //! how a stream is read.
 
-use super::super::{Beyond, Freshness};
+use super::super::{Freshness, WhenStale};
 use super::*;
 use crate::store::MemoryStore;
 use crate::store::lagging::LaggingStore;
 use uuid::Uuid;
 
-const FRESH: Freshness = Freshness { max_staleness: Duration::from_secs(5), beyond: Beyond::Read };
+const FRESH: Freshness = Freshness { max_staleness: Duration::from_secs(5), when_stale: WhenStale::Read };
 
 /// A node that is never behind, and one that is as far behind as a test wants.
 struct Nodes {
@@ -174,7 +174,7 @@ async fn beyond_its_staleness_a_node_lets_nothing_pass_by_what_it_has_folded() {
 
 #[tokio::test]
 async fn beyond_its_staleness_a_node_may_refuse_instead() {
-    let nodes = Nodes::with(Freshness { beyond: Beyond::Refuse, ..FRESH }).await;
+    let nodes = Nodes::with(Freshness { when_stale: WhenStale::Refuse, ..FRESH }).await;
     let token = nodes.token().await;
     nodes.there_has_folded_all().await;
     let (suspended, client_id) = (nodes.token().await, nodes.here.app().await);
@@ -213,7 +213,7 @@ async fn a_read_is_shared_by_those_who_came_before_it_began() {
     // What happens now is not in the read that waits.
     let second = nodes.another(&folded).await;
     let late: Vec<_> = (0..50).map(|_| ask(second.digest)).collect();
-    while nodes.there.ledger.strong_waiting(folded.installation_id) < 51 {
+    while nodes.there.ledger.waiting_readers(folded.installation_id) < 51 {
         tokio::task::yield_now().await;
     }
     nodes.view.answer(true);
@@ -221,9 +221,9 @@ async fn a_read_is_shared_by_those_who_came_before_it_began() {
     for late in late {
         assert!(late.await.unwrap());
     }
-    let counts = nodes.there.ledger.strong_counts();
+    let counts = nodes.there.ledger.read_counts();
     assert_eq!((counts.reads, counts.shared, counts.running), (2, 49, 0));
-    assert_eq!(nodes.there.ledger.strong_lanes(), 0, "nothing is left of those who waited");
+    assert_eq!(nodes.there.ledger.running_reads(), 0, "nothing is left of those who waited");
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +236,7 @@ async fn only_so_many_streams_are_read_at_once() {
     };
     let asked: Vec<_> = (0..40).map(|_| ask()).collect();
     nodes.view.held(32).await;
-    assert_eq!(nodes.there.ledger.strong_counts().running, 32);
+    assert_eq!(nodes.there.ledger.read_counts().running, 32);
     let mut refused = 0;
     for asked in asked {
         match asked.await.unwrap() {
@@ -249,7 +249,7 @@ async fn only_so_many_streams_are_read_at_once() {
         }
     }
     assert_eq!((refused, nodes.view.reads()), (8, 32));
-    assert_eq!(nodes.there.ledger.strong_counts().running, 0);
+    assert_eq!(nodes.there.ledger.read_counts().running, 0);
 }
 
 #[tokio::test]
