@@ -1,25 +1,28 @@
-//! Whether every code was granted once, and exchanged at most once, in time, and for what was granted. The live
-//! projection forgets a code once it is exchanged, so it cannot tell. Knows: grants and uninstalls. Must not know:
-//! what becomes of tokens.
+//! Whether every code was granted once, and exchanged at most once, in time, and for what was granted. The fold forgets a
+//! code once nothing can depend on it any more, so over the whole ledger it cannot tell. Knows: grants and uninstalls. Must
+//! not know: what becomes of tokens.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
 
 use grantbook_events::{
     Event, GrantId, InstallationEvent, InstallationId, Position, Recorded, StreamKind, Timestamp, UserId,
 };
+use rusqlite::{Connection, Row};
+use uuid::Uuid;
 
 use super::Finding;
-use super::sorted::{Entry, Sorted};
+use super::event_ids::temporary;
 
-/// Bytes of what is noted of an event.
-const NOTE: usize = 29;
+const TABLE: &str = "CREATE TABLE notes (grant_id BLOB, position INTEGER, kind INTEGER, about INTEGER, epoch INTEGER, \
+                     time INTEGER, granted_at INTEGER)";
+const INSERT: &str = "INSERT INTO notes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const IN_ORDER: &str = "SELECT * FROM notes ORDER BY grant_id, position";
 
-/// What became of every code so far, sorted on disk.
-#[derive(Debug, Default)]
+/// What became of every code so far, in a temporary file.
+#[derive(Debug)]
 pub(super) struct Codes {
-    notes: Sorted<NOTE>,
+    conn: Connection,
     /// How often an installation was uninstalled, if it ever was: that ends its codes.
     epochs: HashMap<InstallationId, u32>,
 }
@@ -34,104 +37,95 @@ enum Kind {
 /// What is noted of an event about a code.
 #[derive(Debug, Clone, Copy)]
 struct Note {
+    position: Position,
     kind: Kind,
     /// Of the installation, the user and the scopes, which an exchange has from the grant.
-    about: u64,
+    about: i64,
     epoch: u32,
     /// When the code expires, or when it was presented.
     time: Timestamp,
-    /// When it was granted.
     granted_at: Timestamp,
 }
 
 impl Codes {
-    /// # Errors
-    /// If it cannot be put away.
-    pub(super) fn see(&mut self, recorded: &Recorded) -> io::Result<()> {
+    pub(super) fn new() -> rusqlite::Result<Self> {
+        Ok(Self { conn: temporary(TABLE)?, epochs: HashMap::new() })
+    }
+
+    pub(super) fn add(&mut self, recorded: &Recorded) -> rusqlite::Result<()> {
         let Event::Installation(event) = &recorded.event else { return Ok(()) };
         let Ok(StreamKind::Installation(id)) = recorded.envelope.stream.kind() else { return Ok(()) };
-        let time = recorded.envelope.recorded_at;
-        let epoch = self.epochs.get(&id).copied().unwrap_or(0);
-        let (grant_id, note) = match event {
+        let at = recorded.envelope.recorded_at;
+        let (grant_id, kind, about, time, granted_at) = match event {
             InstallationEvent::AccessGranted(event) => {
                 let about = about(id, &event.user_id, &event.scopes);
-                (
-                    event.grant_id,
-                    Note { kind: Kind::Granted, about, epoch, time: event.code_expires_at, granted_at: time },
-                )
+                (event.grant_id, Kind::Granted, about, event.code_expires_at, at)
             }
             InstallationEvent::CodeExchanged(event) => {
                 let about = about(id, &event.user_id, &event.scopes);
-                (
-                    event.grant_id,
-                    Note { kind: Kind::Exchanged, about, epoch, time, granted_at: event.granted_at },
-                )
+                (event.grant_id, Kind::Exchanged, about, at, event.granted_at)
             }
-            InstallationEvent::CodeReplayed(event) => {
-                (event.grant_id, Note { kind: Kind::Replayed, about: 0, epoch, time, granted_at: time })
-            }
+            InstallationEvent::CodeReplayed(event) => (event.grant_id, Kind::Replayed, 0, at, at),
             InstallationEvent::Uninstalled(_) => {
-                self.epochs.insert(id, epoch + 1);
+                *self.epochs.entry(id).or_default() += 1;
                 return Ok(());
             }
             InstallationEvent::TokenRevoked(_) => return Ok(()),
         };
-        let (id, position) = (grant_id.as_uuid().as_u128(), recorded.envelope.position);
-        self.notes.push(Entry { id, position, with: note.written() })
+        self.conn.prepare_cached(INSERT)?.execute((
+            grant_id.as_uuid().as_bytes(),
+            recorded.envelope.position.as_u64().cast_signed(),
+            kind as i64,
+            about,
+            self.epochs.get(&id).copied().unwrap_or(0),
+            time.as_micros(),
+            granted_at.as_micros(),
+        ))?;
+        Ok(())
     }
 
-    /// Says of every event that cannot be why.
-    ///
-    /// # Errors
-    /// If what was put away cannot be read.
-    pub(super) fn end(self, mut find: impl FnMut(Finding)) -> io::Result<()> {
+    /// What is wrong with each event that cannot be.
+    pub(super) fn end(self) -> rusqlite::Result<Vec<Finding>> {
+        let mut findings = Vec::new();
         let mut code = Code::default();
-        self.notes.each(|entry| {
-            if entry.id != code.id {
-                code = Code { id: entry.id, ..Code::default() };
+        let mut notes = self.conn.prepare(IN_ORDER)?;
+        let mut notes = notes.query(())?;
+        while let Some(row) = notes.next()? {
+            let (id, note) = (Uuid::from_bytes(row.get(0)?), Note::read(row)?);
+            if id != code.id {
+                code = Code { id, ..Code::default() };
             }
-            let Some(note) = Note::read(entry.with) else { return };
-            if let Some(why) = code.refuses(note) {
-                let grant = GrantId::new(uuid::Uuid::from_u128(entry.id));
-                find(Finding::at(entry.position, format!("grant {grant}: {why}")));
-            }
+            let finding = |why| Finding::at(note.position, format!("grant {}: {why}", GrantId::new(id)));
+            findings.extend(code.refuses(note).map(finding));
             match note.kind {
-                Kind::Granted => drop(code.granted.get_or_insert((entry.position, note))),
-                Kind::Exchanged => drop(code.exchanged.get_or_insert(entry.position)),
+                Kind::Granted => drop(code.granted.get_or_insert(note)),
+                Kind::Exchanged => drop(code.exchanged.get_or_insert(note.position)),
                 Kind::Replayed => {}
             }
-        })
+        }
+        Ok(findings)
     }
 }
 
-fn about(id: InstallationId, user: &UserId, scopes: &[String]) -> u64 {
+fn about(id: InstallationId, user: &UserId, scopes: &[String]) -> i64 {
     let mut hasher = DefaultHasher::new();
     (id.as_uuid(), user.as_str(), scopes).hash(&mut hasher);
-    hasher.finish()
+    hasher.finish().cast_signed()
 }
 
 impl Note {
-    fn written(self) -> [u8; NOTE] {
-        let mut bytes = [self.kind as u8; NOTE];
-        bytes[1..9].copy_from_slice(&self.about.to_be_bytes());
-        bytes[9..13].copy_from_slice(&self.epoch.to_be_bytes());
-        bytes[13..21].copy_from_slice(&self.time.as_micros().to_be_bytes());
-        bytes[21..].copy_from_slice(&self.granted_at.as_micros().to_be_bytes());
-        bytes
-    }
-
-    fn read(bytes: [u8; NOTE]) -> Option<Self> {
-        let kinds = [Kind::Granted, Kind::Exchanged, Kind::Replayed];
-        let ([kind], rest) = bytes.split_first_chunk()?;
-        let (about, rest) = rest.split_first_chunk()?;
-        let (epoch, rest) = rest.split_first_chunk()?;
-        let (time, rest) = rest.split_first_chunk()?;
-        Some(Self {
-            kind: kinds.into_iter().find(|known| *known as u8 == *kind)?,
-            about: u64::from_be_bytes(*about),
-            epoch: u32::from_be_bytes(*epoch),
-            time: Timestamp::from_micros(i64::from_be_bytes(*time)),
-            granted_at: Timestamp::from_micros(i64::from_be_bytes(*rest.first_chunk()?)),
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            position: Position::new(row.get::<_, i64>(1)?.cast_unsigned()),
+            kind: match row.get::<_, i64>(2)? {
+                0 => Kind::Granted,
+                1 => Kind::Exchanged,
+                _ => Kind::Replayed,
+            },
+            about: row.get(3)?,
+            epoch: row.get(4)?,
+            time: Timestamp::from_micros(row.get(5)?),
+            granted_at: Timestamp::from_micros(row.get(6)?),
         })
     }
 }
@@ -139,20 +133,22 @@ impl Note {
 /// What was seen of one code.
 #[derive(Debug, Clone, Copy, Default)]
 struct Code {
-    id: u128,
-    granted: Option<(Position, Note)>,
+    id: Uuid,
+    granted: Option<Note>,
     exchanged: Option<Position>,
 }
 
 impl Code {
     fn refuses(&self, note: Note) -> Option<String> {
         match (note.kind, self.granted, self.exchanged) {
-            (Kind::Granted, Some((at, _)), _) => Some(format!("it was granted at position {at} already")),
+            (Kind::Granted, Some(first), _) => {
+                Some(format!("it was granted at position {} already", first.position))
+            }
             (Kind::Exchanged, None, _) => Some("a code is exchanged that was never granted".to_owned()),
             (Kind::Exchanged, Some(_), Some(at)) => {
                 Some(format!("its code was exchanged at position {at} already"))
             }
-            (Kind::Exchanged, Some((at, granted)), None) => differs(note, at, granted),
+            (Kind::Exchanged, Some(granted), None) => differs(note, granted),
             (Kind::Replayed, _, None) => {
                 Some("a code is presented again that was never exchanged".to_owned())
             }
@@ -162,7 +158,8 @@ impl Code {
 }
 
 /// Why an exchange does not follow from its grant, if it does not.
-fn differs(exchanged: Note, at: Position, granted: Note) -> Option<String> {
+fn differs(exchanged: Note, granted: Note) -> Option<String> {
+    let at = granted.position;
     if exchanged.about != granted.about {
         return Some(format!(
             "the token has another installation, user or scopes than position {at} granted"

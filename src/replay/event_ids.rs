@@ -6,22 +6,27 @@ use rusqlite::Connection;
 
 use crate::store::Record;
 
-const SETUP: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768; \
-                     CREATE TABLE events (event_id BLOB, position INTEGER); BEGIN";
+const SETUP: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768; BEGIN";
+const TABLE: &str = "CREATE TABLE events (event_id BLOB, position INTEGER)";
 /// Sorted once in the end, which is faster than keeping an index of random ids.
 const REPEATED: &str = "SELECT first, position FROM events JOIN \
                         (SELECT event_id, min(position) AS first FROM events GROUP BY event_id HAVING count(*) > 1) \
                         USING (event_id) WHERE position > first ORDER BY position";
+
+/// A database without a name is a temporary file, which SQLite removes.
+pub(super) fn temporary(table: &str) -> rusqlite::Result<Connection> {
+    let conn = Connection::open("")?;
+    conn.execute_batch(SETUP)?;
+    conn.execute_batch(table)?;
+    Ok(conn)
+}
 
 #[derive(Debug)]
 pub(super) struct EventIds(Connection);
 
 impl EventIds {
     pub(super) fn new() -> rusqlite::Result<Self> {
-        // A database without a name is a temporary file, which SQLite removes.
-        let conn = Connection::open("")?;
-        conn.execute_batch(SETUP)?;
-        Ok(Self(conn))
+        Ok(Self(temporary(TABLE)?))
     }
 
     pub(super) fn add(&self, records: &[Record]) -> rusqlite::Result<()> {

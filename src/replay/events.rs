@@ -25,7 +25,7 @@ impl Events {
         store: &dyn Store,
         mut comparisons: Comparisons,
         verified: &mut Verified,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, ReplayError> {
         comparisons.reached(Position::START, verified);
         let index = match store.index().await {
             Err(StoreError::Damaged { detail, .. }) => {
@@ -35,7 +35,7 @@ impl Events {
             }
             index => index?,
         };
-        Ok(Self { codes: Codes::default(), comparisons, index, position: Position::START })
+        Ok(Self { codes: Codes::new()?, comparisons, index, position: Position::START })
     }
 
     pub(super) const fn step(&self, verified: &Verified, head: Position) -> Step {
@@ -58,7 +58,7 @@ impl Events {
             // After an event that could not be folded, no other in its stream can be.
             let quarantined = verified.live.quarantine_of(&record.stream);
             match folded {
-                Ok(recorded) if quarantined.is_none() => self.codes.see(&recorded)?,
+                Ok(recorded) if quarantined.is_none() => self.codes.add(&recorded)?,
                 Err(poison) if quarantined.is_none_or(|first| first.position == record.position) => {
                     findings.push(Finding::at(record.position, poison.reason));
                 }
@@ -86,7 +86,7 @@ impl Events {
                 Err(what) => verified.find(Finding::at(position, what)),
             }
         }
-        self.codes.end(|finding| verified.find(finding))?;
+        self.codes.end()?.into_iter().for_each(|finding| verified.find(finding));
         Ok(self.comparisons.end(position == head))
     }
 }

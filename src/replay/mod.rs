@@ -17,7 +17,6 @@ mod records;
 mod rows;
 mod run;
 mod shown;
-mod sorted;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -63,8 +62,6 @@ pub enum ReplayError {
     Snapshots(std::io::Error),
     #[error("the temporary file of the replay cannot be used: {0}")]
     Temporary(#[from] rusqlite::Error),
-    #[error("the temporary file of the replay cannot be used: {0}")]
-    Codes(#[from] std::io::Error),
     #[error("a part of the replay panicked")]
     Panicked,
 }

@@ -7,6 +7,7 @@ use grantbook_events::{
 };
 use grantbook_projections::App;
 use grantbook_projections::live::{InstallationFacts, Live};
+use serde::Serialize;
 
 use super::reading::each;
 use super::shown::pages;
@@ -27,22 +28,17 @@ pub enum Without {
 }
 
 /// What that would do to an installation that has valid tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Consequence {
     pub installation_id: InstallationId,
     pub client_id: ClientId,
     pub account_id: AccountId,
+    /// Whether the app would not be installed: no token is left.
+    pub ends: bool,
     /// How many of its valid tokens would not be there.
     pub tokens_gone: usize,
     /// How many would.
     pub tokens_left: usize,
-}
-
-impl Consequence {
-    /// Whether the app would not be installed: no token is left.
-    pub fn ends(&self) -> bool {
-        self.tokens_left == 0
-    }
 }
 
 /// The live tokens that are left out.
@@ -92,6 +88,7 @@ impl Affected<'_> {
             installation_id: facts.installation_id,
             client_id: facts.client_id,
             account_id: facts.account_id,
+            ends: gone == facts.tokens.len(),
             tokens_gone: gone,
             tokens_left: facts.tokens.len() - gone,
         })

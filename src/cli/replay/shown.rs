@@ -83,23 +83,11 @@ const CONSEQUENCES: &[Column<'_>] = &[
 ];
 
 pub(super) fn consequences(consequences: &[Consequence], as_json: bool, wide: &Wide) -> String {
-    let items = {
-        let shown = |consequence: &Consequence| {
-            json!({
-                "installation_id": consequence.installation_id,
-                "client_id": consequence.client_id,
-                "account_id": consequence.account_id,
-                "ends": consequence.ends(),
-                "tokens_gone": consequence.tokens_gone,
-                "tokens_left": consequence.tokens_left,
-            })
-        };
-        json!({ "items": consequences.iter().map(shown).collect::<Vec<_>>() })
-    };
+    let items = json!({ "items": consequences });
     if as_json {
         return format!("{items}\n");
     }
-    let ended = consequences.iter().filter(|consequence| consequence.ends()).count();
+    let ended = consequences.iter().filter(|consequence| consequence.ends).count();
     let mut text = if consequences.is_empty() { String::new() } else { wide.table(&items, CONSEQUENCES) };
     text.push_str(&format!(
         "{ended} installations would end, {} would stay with fewer tokens\n",

@@ -267,16 +267,14 @@ async fn exchange_refused(
     };
     let exchanged = records.iter().find(|recorded| grant_of(recorded, "x").is_some()).unwrap();
     let granted = records.iter().find(|it| grant_of(it, "g") == grant_of(exchanged, "x")).unwrap();
-    let (mut codes, mut exchanged) = (Codes::default(), exchanged.clone());
-    codes.see(granted).unwrap();
+    let (mut codes, mut exchanged) = (Codes::new().unwrap(), exchanged.clone());
+    codes.add(granted).unwrap();
     if let Some(event) = between {
-        codes.see(&Recorded { envelope: granted.envelope.clone(), event: event.into() }).unwrap();
+        codes.add(&Recorded { envelope: granted.envelope.clone(), event: event.into() }).unwrap();
     }
     change(&mut exchanged);
-    codes.see(&exchanged).unwrap();
-    let mut said = None;
-    codes.end(|finding| said = Some(finding.to_string())).unwrap();
-    said
+    codes.add(&exchanged).unwrap();
+    codes.end().unwrap().pop().map(|finding| finding.to_string())
 }
 
 fn exchange_of(recorded: &mut Recorded) -> &mut CodeExchanged {

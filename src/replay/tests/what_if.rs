@@ -37,7 +37,7 @@ async fn without(without: Without) -> Option<Vec<(String, bool, usize, usize)>> 
     let found = what_if(&*store, &without, START, |_| {}).await.unwrap();
     assert_eq!(store.head().await.unwrap(), before, "nothing is written");
     let shown = |found: &Consequence| {
-        (found.account_id.to_string(), found.ends(), found.tokens_gone, found.tokens_left)
+        (found.account_id.to_string(), found.ends, found.tokens_gone, found.tokens_left)
     };
     Some(found?.iter().map(shown).collect())
 }
@@ -58,7 +58,7 @@ async fn an_installation_ends_if_no_token_is_left() {
 }
 
 #[tokio::test]
-async fn what_nothing_ever_had_cannot_be_thought_away() {
+async fn what_nothing_ever_had_cannot_be_left_out() {
     assert_eq!(without(Without::Scope("orders".to_owned())).await, None);
     assert_eq!(without(redirect_uri("https://four.example/")).await, None);
 }
