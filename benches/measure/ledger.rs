@@ -56,13 +56,22 @@ pub async fn grants(
     app: &App,
     accounts: std::ops::Range<usize>,
 ) -> Result<Vec<PlainSecret>, Failure> {
+    grants_of(ledger, app, accounts.map(|n| (n, n)).collect()).await
+}
+
+/// The same, for accounts and users by their numbers.
+pub async fn grants_of(
+    ledger: &Arc<Ledger>,
+    app: &App,
+    people: Vec<(usize, usize)>,
+) -> Result<Vec<PlainSecret>, Failure> {
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let (ledger, client_id, accounts) = (Arc::clone(ledger), app.client_id, accounts.clone());
+        let (ledger, client_id, people) = (Arc::clone(ledger), app.client_id, people.clone());
         writers.spawn(async move {
             let mut codes = Vec::new();
-            for n in accounts.skip(writer).step_by(WRITERS) {
-                codes.push(grant(&ledger, client_id, n).await?);
+            for (account, user) in people.into_iter().skip(writer).step_by(WRITERS) {
+                codes.push(grant(&ledger, client_id, account, user).await?);
             }
             Ok::<_, Failure>(codes)
         });
@@ -74,9 +83,14 @@ pub async fn grants(
     Ok(all)
 }
 
-async fn grant(ledger: &Arc<Ledger>, client_id: ClientId, n: usize) -> Result<PlainSecret, Failure> {
-    let account_id: AccountId = format!("account-{n:08}").parse()?;
-    let user_id: UserId = format!("user-{n:08}").parse()?;
+async fn grant(
+    ledger: &Arc<Ledger>,
+    client_id: ClientId,
+    account: usize,
+    user: usize,
+) -> Result<PlainSecret, Failure> {
+    let account_id: AccountId = format!("account-{account:08}").parse()?;
+    let user_id: UserId = format!("user-{user:08}").parse()?;
     let grant_id = secrets::new_grant_id(ledger.now());
     let code = CodeKey::random().code(InstallationId::of(&client_id, &account_id), grant_id, "session");
     let command = GrantAccess {

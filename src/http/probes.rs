@@ -49,7 +49,7 @@ pub async fn healthz() -> HttpResponse {
 pub async fn readyz(service: web::Data<Service>) -> Readiness {
     let progress = service.ledger.progress();
     let position = progress.position.as_u64();
-    // Of the projector, what it leaves behind says so.
+    // The live projection says itself why it stopped.
     let ended = service.tasks().into_iter().filter(|(name, runs)| !runs && *name != LIVE);
     let ended = ended.map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     // What stopped the folding names streams; that is for the log.

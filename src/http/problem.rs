@@ -95,7 +95,7 @@ impl ResponseError for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        let is_quarantined = matches!(error, LedgerError::Quarantined(_));
+        let is_quarantined = matches!(error.cause(), LedgerError::Quarantined(_));
         let detail = error.to_string();
         let fault = Fault::of(&error);
         match fault {

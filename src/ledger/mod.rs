@@ -105,6 +105,14 @@ fn quarantined(poison: &Poison) -> String {
 }
 
 impl LedgerError {
+    /// What broke, also if it broke for several callers at once.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.cause(),
+            error => error,
+        }
+    }
+
     /// Whether the same request may succeed later although nobody has repaired anything.
     pub fn may_pass(&self) -> bool {
         match self {

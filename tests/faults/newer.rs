@@ -23,10 +23,10 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
     let site = closed_ledger();
     let ledger = site.file("ledger.db");
     let conn = Connection::open(&ledger).unwrap();
-    conn.pragma_update(None, "user_version", 2).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
     conn.close().unwrap();
     let before = fs::read(&ledger).unwrap();
-    let said = [ledger.to_str().unwrap(), "format 2", "up to 1", "use a newer grantbook"];
+    let said = [ledger.to_str().unwrap(), "format 99", "up to 2", "use a newer grantbook"];
     site.refused().assert_says(&said);
     site.run(&["events"]).assert_says(&said);
     site.run(&["app", "list"]).assert_says(&said);

@@ -131,8 +131,8 @@ impl Nodes {
             request.metadata_mut().insert("requires-leader", AsciiMetadataValue::from_static("true"));
         }
         let path = PathAndQuery::from_static(wire::READ);
-        let codec = ProstCodec::<ReadReq, ReadResp>::default();
-        Ok(grpc.server_streaming(request, path, codec).await?.into_inner())
+        let wire = ProstCodec::<ReadReq, ReadResp>::default();
+        Ok(grpc.server_streaming(request, path, wire).await?.into_inner())
     }
 
     async fn choose(&self, requires_leader: bool) -> Result<Endpoint, Failure> {
@@ -172,8 +172,8 @@ impl Nodes {
 
     async fn gossip(&self, seed: &Endpoint) -> Result<ClusterInfo, Failure> {
         let path = PathAndQuery::from_static(wire::GOSSIP);
-        let codec = ProstCodec::<Empty, ClusterInfo>::default();
-        Ok(self.connect(seed).await?.unary(self.request(Empty {}), path, codec).await?.into_inner())
+        let wire = ProstCodec::<Empty, ClusterInfo>::default();
+        Ok(self.connect(seed).await?.unary(self.request(Empty {}), path, wire).await?.into_inner())
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Grpc<HttpClient>, Failure> {
