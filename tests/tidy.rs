@@ -147,7 +147,7 @@ const ROOMS: &[Room] = &[
 /// Rooms where the ambient time, the environment, and the database may be named.
 const TIME: &[&str] = &["clock"];
 const ENVIRONMENT: &[&str] = &["config", "main", "cli"];
-const DATABASE: &[&str] = &["store", "audit"];
+const DATABASE: &[&str] = &["store", "audit", "replay"];
 
 /// What the two crates beside the server may not name.
 const NOT_IN_CRATES: &[&str] =

@@ -228,7 +228,7 @@ impl Ledger {
                     return left;
                 }
                 // Another node has appended meanwhile.
-                Ok(false) => match self.beyond(stream, kind).await {
+                Ok(false) => match self.after_conflict(stream, kind).await {
                     Ok(there) => (beyond, is_fresh) = (there, true),
                     Err(error) => broke = Some(error),
                 },

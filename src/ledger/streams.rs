@@ -42,6 +42,20 @@ impl Ledger {
         )))
     }
 
+    /// The same, for a stream that the store says is elsewhere. If there is nothing beyond what is folded here, what the
+    /// store finds streams by is wrong: reading the whole stream puts that right.
+    pub(super) async fn after_conflict(
+        &self,
+        stream: &StreamName,
+        kind: &StreamKind,
+    ) -> Result<Option<Live>, LedgerError> {
+        let beyond = self.beyond(stream, kind).await?;
+        if beyond.is_none() {
+            self.records_of(stream, Revision::FIRST).await?;
+        }
+        Ok(beyond)
+    }
+
     /// The state of a stream as the store has it now, if that has more than what is folded here.
     pub(super) async fn beyond(
         &self,

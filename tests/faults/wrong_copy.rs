@@ -93,7 +93,7 @@ fn a_server_with_a_wrong_copy_is_named_field_by_field_and_put_right() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the live projection of the running server has digest"), "{said}");
     let since = |whose: &str| {
-        format!("installation {installation}: installed since is {wrong} {whose} and {right} replayed")
+        format!("installation {installation}: changed_at is {wrong} {whose} and {right} replayed")
     };
     assert!(said.contains(&format!("position 4: {}", since("live"))), "{said}");
     let kept = "snapshot live-00000000000000000003.snapshot";

@@ -45,7 +45,7 @@ fn what_is_served_is_proven_and_built_again_while_it_is_served() {
     assert_eq!(live["rebuild"]["state"], "same");
     assert!(place.ok(&["replay", "plan"]).contains("a start folds only what is after position 2"));
     let (code, said) = place.fails(&["replay", "rebuild", "--projection", "dead"]);
-    assert!(code == 2 && said.contains("there are: live"), "{code}: {said}");
+    assert!(code == 2 && said.contains("use live or history"), "{code}: {said}");
     let (code, said) = place.fails(&["replay", "verify", "--server", "http://127.0.0.1:1"]);
     assert!(code == 2 && said.contains("run it where the ledger is"), "{code}: {said}");
     serving.stop();

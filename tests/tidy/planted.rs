@@ -75,7 +75,7 @@ fn a_word_that_must_not_be_said() {
     complains("src/store/a.rs", "use grantbook_events::codec;", "store must not say codec");
     complains("src/identity/a.rs", "use grantbook_events::ClientId;", "identity must not say ClientId");
     complains("src/server.rs", "use std::time::SystemTime;", "server must not say SystemTime");
-    complains("src/replay/mod.rs", "use rusqlite::Connection;", "replay must not say rusqlite");
+    complains("src/ledger/mod.rs", "use rusqlite::Connection;", "ledger must not say rusqlite");
     complains("events/src/a.rs", "use tokio::sync;", "an event or a fold must not say tokio");
     complains(
         "projections/src/a.rs",

@@ -210,7 +210,7 @@ impl Grants {
     /// In the order of their approval, whatever their slots are.
     fn in_order(&self) -> Vec<&Grant> {
         let mut grants: Vec<_> = self.all().map(|(_, grant)| grant).collect();
-        grants.sort_by_key(|grant| (grant.granted_at, grant.grant_id));
+        grants.sort_by_key(|grant| grant.revision);
         grants
     }
 }

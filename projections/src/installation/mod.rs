@@ -4,13 +4,11 @@
 //! their token lives, because a second exchange of their code must end it. What can no longer matter to a decision is
 //! dropped by recorded time, so that every replay drops the same.
 
+mod challenge;
 mod grants;
 
-use std::fmt;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantbook_events::{
     AccessGranted, AccountId, ClientId, CodeExchanged, EndedToken, Envelope, GrantId, InstallationEvent,
     InstallationId, Revision, SecretDigest, Timestamp, TokenId, UserId,
@@ -20,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::fold::{Effects, Head, TokenEffect};
 use crate::text::{Scopes, SharedText, SharedTexts};
+pub use challenge::CodeChallenge;
 use grants::Grants;
 
 /// How long a grant is kept although nothing can come of it any more: twice as long as any code or consent form lives,
@@ -70,12 +69,10 @@ pub struct Grant {
     pub code_challenge: Option<CodeChallenge>,
     /// When it was recorded.
     pub granted_at: Timestamp,
+    /// The revision of its approval: the order in which grants were recorded.
+    revision: u32,
     pub code: CodeState,
 }
-
-/// An S256 code challenge: 32 bytes, which a request has in base64url.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CodeChallenge(pub [u8; 32]);
 
 /// What became of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,7 +240,7 @@ impl Installation {
         let at = envelope.recorded_at;
         let revision = u32::try_from(envelope.revision.as_u64()).map_err(|_| "the stream is too long")?;
         let effects = match event {
-            InstallationEvent::AccessGranted(event) => self.add_grant(event, at, texts)?,
+            InstallationEvent::AccessGranted(event) => self.add_grant(event, (at, revision), texts)?,
             InstallationEvent::CodeExchanged(event) => {
                 let is_dead = app.had_ended(event.granted_at, envelope.position);
                 self.exchange(event, at, is_dead)?
@@ -271,7 +268,7 @@ impl Installation {
     fn add_grant(
         &mut self,
         event: &AccessGranted,
-        at: Timestamp,
+        (at, revision): (Timestamp, u32),
         texts: &SharedTexts,
     ) -> Result<Effects, &'static str> {
         if self.grants.by_id(event.grant_id).is_some() {
@@ -294,6 +291,7 @@ impl Installation {
             code_expires_at: event.code_expires_at,
             code_challenge,
             granted_at: at,
+            revision,
             code: CodeState::Pending,
         });
         self.end_oldest_pending(&event.user_id);
@@ -302,9 +300,9 @@ impl Installation {
 
     fn end_oldest_pending(&mut self, user: &UserId) {
         let pending = self.grants.of_user(user).filter(|(_, grant)| grant.code == CodeState::Pending);
-        let pending: Vec<_> = pending.map(|(slot, grant)| (grant.granted_at, grant.grant_id, slot)).collect();
+        let pending: Vec<_> = pending.map(|(slot, grant)| (grant.revision, slot)).collect();
         if pending.len() > MAX_PENDING_PER_USER
-            && let Some((_, _, oldest)) = pending.into_iter().min()
+            && let Some((_, oldest)) = pending.into_iter().min()
         {
             self.grants.change(oldest, |grant| grant.code = CodeState::Ended);
         }
@@ -397,25 +395,5 @@ impl Installation {
             grant.scopes = texts.share(&grant.scopes);
             grant.redirect_uri = texts.text(grant.redirect_uri.as_str());
         });
-    }
-}
-
-impl CodeChallenge {
-    /// The bytes of a challenge in base64url without padding (RFC 7636 section 4.2).
-    ///
-    /// # Errors
-    /// If it is not that of 32 bytes.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let mut bytes = [0; 32];
-        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(32) => Ok(Self(bytes)),
-            Ok(_) | Err(_) => Err("its code challenge is not 43 characters of base64url"),
-        }
-    }
-}
-
-impl fmt::Display for CodeChallenge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
     }
 }

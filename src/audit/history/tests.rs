@@ -127,7 +127,7 @@ async fn what_an_earlier_grantbook_could_not_read_is_read_when_it_can_be() {
 
 #[tokio::test]
 async fn a_user_is_led_to_what_ended_one_of_their_tokens() {
-    let (_, store) = random_history(74).await;
+    let (_, store) = random_history(76).await;
     let dir = tempfile::tempdir().unwrap();
     let history = kept(&store, &dir).await;
     let rows = every_row(&history).await;
