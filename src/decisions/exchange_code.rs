@@ -125,9 +125,8 @@ impl ExchangeCode {
             expires_at,
             secret_id: self.secret_id,
         });
-        let of_user = installed.grants_of_user(&grant.user_id).filter_map(Grant::token);
-        let mut held: Vec<_> = of_user.filter(|token| token.is_unexpired(now)).collect();
-        held.sort_by_key(|token| (token.issued_at, token.token_id));
+        let held = installed.held_by(&grant.user_id).into_iter().map(|(_, token)| token);
+        let held: Vec<_> = held.filter(|token| token.is_unexpired(now)).collect();
         let too_many = (held.len() + 1).saturating_sub(self.rules.max_live_per_user.max(1));
         let superseded = held.into_iter().take(too_many).map(|token| {
             InstallationEvent::TokenRevoked(TokenRevoked {

@@ -145,8 +145,9 @@ fn a_row_that_goes_bad_under_a_running_server_is_read_from_the_ledger() {
     serving.until_it_says("the index of streams is damaged");
     assert!(serving.is_active(&serving.token(&killed.app)));
     serving.stop();
+    // The row was written again, or the file is made again.
+    assert_eq!(killed.site.run(&["replay", "verify"]).code, Some(0));
     let serving = killed.site.serve();
-    assert!(serving.log().contains("rebuilding the index of streams"), "{}", serving.log());
     killed.assert_goes_on(&killed.site, serving);
 }
 

@@ -69,7 +69,7 @@ pub struct Grant {
     pub code_challenge: Option<CodeChallenge>,
     /// When it was recorded.
     pub granted_at: Timestamp,
-    /// The revision of its approval: the order in which grants were recorded.
+    /// The revision of its approval, then of its exchange: the order of what was recorded in one moment.
     revision: u32,
     pub code: CodeState,
 }
@@ -171,8 +171,17 @@ impl Installation {
 
     /// The grants with a token, oldest token first.
     pub fn held(&self) -> Vec<(&Grant, &LiveToken)> {
-        let mut held: Vec<_> = self.grants().filter_map(|grant| Some((grant, grant.token()?))).collect();
-        held.sort_by_key(|(_, token)| (token.issued_at, token.token_id));
+        Self::oldest_first(self.grants())
+    }
+
+    /// Those of one user.
+    pub fn held_by(&self, user: &UserId) -> Vec<(&Grant, &LiveToken)> {
+        Self::oldest_first(self.grants_of_user(user))
+    }
+
+    fn oldest_first<'a>(grants: impl Iterator<Item = &'a Grant>) -> Vec<(&'a Grant, &'a LiveToken)> {
+        let mut held: Vec<_> = grants.filter_map(|grant| Some((grant, grant.token()?))).collect();
+        held.sort_by_key(|(grant, _)| grant.revision);
         held
     }
 
@@ -243,7 +252,7 @@ impl Installation {
             InstallationEvent::AccessGranted(event) => self.add_grant(event, (at, revision), texts)?,
             InstallationEvent::CodeExchanged(event) => {
                 let is_dead = app.had_ended(event.granted_at, envelope.position);
-                self.exchange(event, at, is_dead)?
+                self.exchange(event, (at, revision), is_dead)?
             }
             InstallationEvent::CodeReplayed(event) => {
                 let grant = self.grant(event.grant_id);
@@ -311,7 +320,7 @@ impl Installation {
     fn exchange(
         &mut self,
         event: &CodeExchanged,
-        at: Timestamp,
+        (at, revision): (Timestamp, u32),
         is_dead: bool,
     ) -> Result<Effects, &'static str> {
         let (slot, grant) = self.grants.by_id(event.grant_id).ok_or("the grant does not exist")?;
@@ -329,7 +338,7 @@ impl Installation {
             issued_at: at,
             expires_at: event.expires_at.unwrap_or(NEVER),
         });
-        self.grants.change(slot, |grant| grant.code = CodeState::Spent(token));
+        self.grants.change(slot, |grant| (grant.code, grant.revision) = (CodeState::Spent(token), revision));
         if let Some(token) = &token {
             if self.held_until <= at {
                 (self.held_since, self.held_until) = (at, at);

@@ -126,7 +126,7 @@ impl Heads {
             Err(StoreError::Damaged { detail, .. }) => {
                 tracing::error!(
                     %stream, detail,
-                    "the index of streams is damaged: the ledger is searched instead, and the index is rebuilt at the next start"
+                    "the index of streams is damaged: the ledger is searched instead, and all of the index is checked at the stop"
                 );
                 self.search(stream, log)
             }
@@ -146,7 +146,8 @@ impl Heads {
         Ok(is_there)
     }
 
-    /// Takes a head from the log. The file does not add up from then on, so that no start trusts it.
+    /// Takes a head from the log. A row that is missing in the file makes its check at the stop fail, so that the next
+    /// start makes the file again; a row that is wrong is written again with the next head.
     fn search(&self, stream: &StreamName, log: &Log) -> Result<Option<StreamHead>, StoreError> {
         let found = log.scan_for_head(stream)?;
         let (mut recent, key) = (self.lock(), Key::of(stream));
