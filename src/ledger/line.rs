@@ -136,12 +136,19 @@ impl<C: Command> Waiting for InLine<C> {
     }
 }
 
-/// Ends the line however its worker ends: those that still wait are told that it broke.
-struct Ending<'a>(&'a Lines, &'a StreamName);
+/// Ends the line if its worker breaks off: those that still wait are told so, and the next command begins another.
+struct Ending<'a> {
+    lines: &'a Lines,
+    stream: &'a StreamName,
+    /// The worker has ended the line itself, and there may be another by now.
+    is_over: bool,
+}
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.lock().remove(self.1);
+        if !self.is_over {
+            self.lines.lock().remove(self.stream);
+        }
     }
 }
 
@@ -176,12 +183,13 @@ impl Ledger {
     }
 
     async fn work_off(self: Arc<Self>, stream: StreamName, kind: StreamKind) {
-        let _ending = Ending(&self.lines, &stream);
+        let mut ending = Ending { lines: &self.lines, stream: &stream, is_over: false };
         while let Some(mut line) = self.lines.take(&stream) {
             line.retain(|command| !command.is_abandoned());
             let left = self.settle_together(&stream, &kind, line).await;
             self.lines.put_back(&stream, left);
         }
+        ending.is_over = true;
     }
 
     /// Settles the first of some commands, and with it those that can share its append; gives the others.
@@ -203,11 +211,13 @@ impl Ledger {
             let (together, left) = self.decide_together((kind, beyond.as_ref(), is_fresh), line, at_most);
             let Together { commands, events, head, now, .. } = together;
             if commands.is_empty() {
+                if left.is_empty() {
+                    return left;
+                }
                 // Nothing would happen, which is worth saying only after asking the store.
-                match (left.is_empty(), self.beyond(stream, kind).await) {
-                    (true, _) => return left,
-                    (false, Ok(there)) => (beyond, is_fresh) = (there, true),
-                    (false, Err(error)) => broke = Some(error),
+                match self.beyond(stream, kind).await {
+                    Ok(there) => (beyond, is_fresh) = (there, true),
+                    Err(error) => broke = Some(error),
                 }
                 line = left;
                 if broke.is_some() {
