@@ -4,6 +4,7 @@
 #[cfg(feature = "eventstore")]
 mod cluster;
 mod consistent;
+mod follow;
 pub(crate) mod poison;
 mod settle;
 pub(crate) mod simulation;
