@@ -63,6 +63,7 @@ async fn a_projection_resumes_at_its_checkpoint() {
         follower.stopped().await;
         assert_eq!(counts.0.lock().unwrap().1, BTreeMap::from([("app-registered", apps)]));
     }
-    let mut left = store.subscribe(counts.0.lock().unwrap().0).await.unwrap();
+    let checkpoint = counts.0.lock().unwrap().0;
+    let mut left = store.subscribe(checkpoint).await.unwrap();
     assert!(matches!(left.next().await, Signal::CaughtUp));
 }
