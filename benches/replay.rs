@@ -82,7 +82,7 @@ async fn speed(dir: &Path, events: usize) -> Result<(), Failure> {
         }
     }
     let [replay, verify, with_history] = ratios.map(measure::median);
-    measure::at_least("replay / scan and decode", replay, 0.5);
+    measure::at_least("replay / scan and decode", replay, 0.7);
     measure::at_least("verify / scan and decode", verify, 0.5);
     println!("verify with the history, row by row / scan and decode = {with_history:.2}");
     Ok(())

@@ -79,11 +79,13 @@ fn accounts() -> impl Iterator<Item = String> {
     (0..2 * NO_ROOM_FOR).map(|number| format!("globex-{number}"))
 }
 
-fn install_on_accounts(serving: &Serving, app: &App) {
-    for account in accounts() {
+/// The tokens of those accounts.
+fn install_on_accounts(serving: &Serving, app: &App) -> Vec<String> {
+    let install = |account: String| {
         let reply = serving.person("ana", &account).approve(&app.query()).expect(303);
-        serving.exchange(app, &reply.param("code").unwrap()).expect(200);
-    }
+        serving.exchange(app, &reply.param("code").unwrap()).expect(200).text("access_token")
+    };
+    accounts().map(install).collect()
 }
 
 /// The first answer that says there is no room: an event that is smaller than the last one may still find some.
@@ -260,7 +262,7 @@ fn a_full_disk_that_gets_room_again() {
     fs::write(disk.file("spare"), vec![0; 512 << 10]).unwrap();
     let serving = site.serve();
     let app = serving.app();
-    install_on_accounts(&serving, &app);
+    let mut tokens = install_on_accounts(&serving, &app);
     let (token, code) = (serving.token(&app), serving.code(&app));
     let (mut acknowledged, refused) = fill(&serving, "Filler");
     assert!(!acknowledged.is_empty());
@@ -293,7 +295,11 @@ fn a_full_disk_that_gets_room_again() {
     let ana = serving.person("ana", "acme");
     ana.get("/account/apps").expect(200);
     assert_page_unavailable(&ana.approve(&app.query()));
-    assert_oauth_unavailable(&serving.http.post_raw("/oauth/revoke", &[], &own));
+    // The last accounts were not uninstalled above.
+    assert_oauth_unavailable(&refused_in_the_end(|| {
+        let form = app.form(&[("token", &tokens.pop().unwrap())]);
+        serving.http.post_raw("/oauth/revoke", &[], &form)
+    }));
     // With room again it is found.
     fs::remove_file(disk.file("spare")).unwrap();
     serving.until_it_says("there is room again");
