@@ -52,9 +52,7 @@ async fn k4_an_uninstall_ends_one_installation_and_is_seen_at_once() {
     assert_eq!((&read["installed"], &read["epoch"]), (&json!(true), &json!(0)));
     assert_eq!(read["installed_since"], "2026-01-02T03:04:05.000000Z");
     let tokens: Vec<_> = read["tokens"].as_array().unwrap().iter().map(|t| t["token_id"].clone()).collect();
-    let mut ids = vec![json!(first.token_id), json!(second.token_id)];
-    ids.sort_by_key(ToString::to_string);
-    assert_eq!(tokens, ids);
+    assert_eq!(tokens, [json!(first.token_id), json!(second.token_id)], "the oldest first");
     assert_eq!(read["tokens"][0]["scopes"], json!(["faqs"]));
     assert_eq!(read["tokens"][0]["user_id"], "ada");
 
