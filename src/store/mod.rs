@@ -48,11 +48,6 @@ pub use sqlite::{
 #[cfg(test)]
 pub(crate) use tests::{contract, lagging, lying};
 
-/// Only until the other rooms use `files`.
-pub mod private {
-    pub use crate::files::{create_dir_all, open as open_file};
-}
-
 /// The largest payload plus metadata of one event, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// The most events in one append.

@@ -1,7 +1,7 @@
 //! One snapshot: a line of JSON that says what it is, the image of the state, and SHA-256 of both. Knows: that
 //! form. Must not know: when one is taken, or whether the ledger agrees.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{SnapshotError, sync_dir};
-use crate::store::private;
+use super::SnapshotError;
+use crate::files;
 
 /// How snapshots are written.
 const FORMAT: u32 = 1;
@@ -53,30 +53,21 @@ pub(super) fn position_of(path: &Path) -> Option<Position> {
     digits.parse().ok().map(Position::new)
 }
 
-/// Writes a snapshot beside the others: under another name first, then, once it is durable, under its own.
+/// Writes a snapshot beside the others. It gets its name once it is durable. It has digests of secrets, so it is for its
+/// owner only.
 pub(super) fn write(
     dir: &Path,
     image: &Image<'_>,
     ledger: Uuid,
     now: Timestamp,
 ) -> Result<PathBuf, SnapshotError> {
-    private::create_dir_all(dir)?;
+    files::create_dir_all(dir)?;
     let path = dir.join(name_of(image.mark().position));
-    let unfinished = path.with_extension(UNFINISHED_END.trim_start_matches('.'));
-    let written = write_file(&unfinished, image, ledger, now)
-        .and_then(|()| Ok(fs::rename(&unfinished, &path)?))
-        .and_then(|()| Ok(sync_dir(dir)?));
-    if written.is_err() {
-        // The next one of this position would overwrite it; until then it would only take up room.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written.map(|()| path)
+    files::replace(&path, |file| write_to(file, image, ledger, now))?;
+    Ok(path)
 }
 
-fn write_file(path: &Path, image: &Image<'_>, ledger: Uuid, now: Timestamp) -> Result<(), SnapshotError> {
-    // It holds digests of secrets, so it is for its owner only.
-    let file = private::open_file(path)?;
-    file.set_len(0)?;
+fn write_to(file: &mut File, image: &Image<'_>, ledger: Uuid, now: Timestamp) -> Result<(), SnapshotError> {
     let mut out = Hashed { out: BufWriter::with_capacity(BUFFER, file), hasher: Sha256::new() };
     let header = SnapshotHeader {
         grantbook_snapshot: FORMAT,
@@ -91,17 +82,16 @@ fn write_file(path: &Path, image: &Image<'_>, ledger: Uuid, now: Timestamp) -> R
     image.write::<SnapshotError>(|part| Ok(out.write(part)?))?;
     let digest = out.hasher.finalize();
     out.out.write_all(&digest)?;
-    out.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    Ok(())
+    Ok(out.out.flush()?)
 }
 
 /// A file and the digest of what was written to it.
-struct Hashed {
-    out: BufWriter<File>,
+struct Hashed<'a> {
+    out: BufWriter<&'a mut File>,
     hasher: Sha256,
 }
 
-impl Hashed {
+impl Hashed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hasher.update(bytes);
         self.out.write_all(bytes)

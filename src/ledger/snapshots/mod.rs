@@ -366,8 +366,3 @@ impl Drop for Taking {
         self.0.is_taking.store(false, Ordering::Release);
     }
 }
-
-/// Makes a rename in a directory durable.
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    if cfg!(unix) { fs::File::open(dir)?.sync_all() } else { Ok(()) }
-}
