@@ -31,6 +31,17 @@ impl InstallationEvent {
         }
     }
 
+    /// The one user it is about; none if it may be about several.
+    pub const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::AccessGranted(event) => Some(&event.user_id),
+            Self::CodeExchanged(event) => Some(&event.user_id),
+            Self::CodeReplayed(event) => Some(&event.user_id),
+            Self::TokenRevoked(event) => Some(&event.user_id),
+            Self::Uninstalled(_) => None,
+        }
+    }
+
     /// Whether it ends tokens or codes.
     pub const fn is_end(&self) -> bool {
         match self {

@@ -114,18 +114,12 @@ impl HistoryRow {
     fn add_installation(&mut self, event: &InstallationEvent) {
         let (client_id, account_id) = event.installation();
         (self.client_id, self.account_id) = (Some(client_id), Some(account_id.clone()));
+        self.user_id = event.user().cloned();
         self.token_ids = event.ended_tokens().into_iter().map(|(token_id, _)| token_id).collect();
         match event {
-            InstallationEvent::AccessGranted(event) => self.user_id = Some(event.user_id.clone()),
-            InstallationEvent::CodeExchanged(event) => {
-                self.user_id = Some(event.user_id.clone());
-                self.token_ids = vec![event.token_id];
-            }
-            InstallationEvent::CodeReplayed(event) => self.user_id = Some(event.user_id.clone()),
-            InstallationEvent::TokenRevoked(event) => {
-                self.user_id = Some(event.user_id.clone());
-                self.reason = Some(event.reason.as_str().to_owned());
-            }
+            InstallationEvent::AccessGranted(_) | InstallationEvent::CodeReplayed(_) => {}
+            InstallationEvent::CodeExchanged(event) => self.token_ids = vec![event.token_id],
+            InstallationEvent::TokenRevoked(event) => self.reason = Some(event.reason.as_str().to_owned()),
             InstallationEvent::Uninstalled(event) => {
                 let users: BTreeSet<_> = event.tokens.iter().map(|token| &token.user_id).collect();
                 self.token_users = users.into_iter().cloned().collect();

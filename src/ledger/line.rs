@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use grantbook_events::{Event, InstallationEvent, StreamKind, StreamName, Timestamp, UserId};
+use grantbook_events::{Event, StreamKind, StreamName, Timestamp, UserId};
 use grantbook_projections::Head;
 use grantbook_projections::live::{Live, State};
 use tokio::sync::oneshot;
@@ -200,56 +200,55 @@ impl Ledger {
         mut line: Vec<Box<dyn Waiting>>,
     ) -> Vec<Box<dyn Waiting>> {
         let mut at_most = MAX_TOGETHER;
-        let mut broke = None;
         // What the store has beyond what is folded here, if that was asked for.
         let (mut beyond, mut is_fresh) = (None, !self.store.is_shared());
         for _ in 0..MAX_CONFLICTS {
             if let Some(poison) = self.live().quarantine_of(stream) {
-                broke = Some(LedgerError::Quarantined(poison));
-                break;
+                fail(line, LedgerError::Quarantined(poison));
+                return Vec::new();
             }
             let (together, left) = self.decide_together((kind, beyond.as_ref(), is_fresh), line, at_most);
             let Together { commands, events, head, now, .. } = together;
-            if commands.is_empty() {
+            let there = if commands.is_empty() {
                 if left.is_empty() {
                     return left;
                 }
-                // Nothing would happen, which is worth saying only after asking the store.
-                match self.beyond(stream, kind).await {
-                    Ok(there) => (beyond, is_fresh) = (there, true),
-                    Err(error) => broke = Some(error),
-                }
                 line = left;
-                if broke.is_some() {
-                    break;
+                // Nothing would happen, which is worth saying only after asking the store.
+                self.beyond(stream, kind).await
+            } else {
+                let origins = commands.iter().map(|command| command.origin()).collect::<Vec<_>>();
+                let is_too_large =
+                    match self.append_together(stream, head.flatten(), events, &origins, now).await {
+                        Ok(true) => {
+                            commands.into_iter().for_each(|command| command.answer(None));
+                            return left;
+                        }
+                        // Another node has appended.
+                        Ok(false) => false,
+                        Err(LedgerError::Store(StoreError::TooLarge { .. })) if commands.len() > 1 => true,
+                        Err(error) => {
+                            fail(commands, error);
+                            return left;
+                        }
+                    };
+                line = commands;
+                line.extend(left);
+                if is_too_large {
+                    at_most = 1;
+                    continue;
                 }
-                continue;
-            }
-            let origins = commands.iter().map(|command| command.origin()).collect::<Vec<_>>();
-            let outcome = self.append_together(stream, head.flatten(), events, &origins, now).await;
-            match outcome {
-                Ok(true) => {
-                    commands.into_iter().for_each(|command| command.answer(None));
-                    return left;
-                }
-                Err(LedgerError::Store(StoreError::TooLarge { .. })) if commands.len() > 1 => at_most = 1,
+                self.after_conflict(stream, kind).await
+            };
+            match there {
+                Ok(there) => (beyond, is_fresh) = (there, true),
                 Err(error) => {
-                    fail(commands, error);
-                    return left;
+                    fail(line, error);
+                    return Vec::new();
                 }
-                // Another node has appended meanwhile.
-                Ok(false) => match self.after_conflict(stream, kind).await {
-                    Ok(there) => (beyond, is_fresh) = (there, true),
-                    Err(error) => broke = Some(error),
-                },
-            }
-            line = commands;
-            line.extend(left);
-            if broke.is_some() {
-                break;
             }
         }
-        fail(line, broke.unwrap_or_else(|| LedgerError::Contended(stream.clone())));
+        fail(line, LedgerError::Contended(stream.clone()));
         Vec::new()
     }
 
@@ -324,13 +323,8 @@ fn fail(mut commands: Vec<Box<dyn Waiting>>, broke: LedgerError) {
 /// The users that events are about, if that is all they are about.
 fn users_of(events: &[Event]) -> Option<Vec<UserId>> {
     let user = |event: &Event| match event {
-        Event::Installation(InstallationEvent::AccessGranted(event)) => Some(event.user_id.clone()),
-        Event::Installation(InstallationEvent::CodeExchanged(event)) => Some(event.user_id.clone()),
-        Event::Installation(InstallationEvent::CodeReplayed(event)) => Some(event.user_id.clone()),
-        Event::Installation(InstallationEvent::TokenRevoked(event)) => Some(event.user_id.clone()),
-        Event::Installation(InstallationEvent::Uninstalled(_)) | Event::App(_) | Event::OperatorKey(_) => {
-            None
-        }
+        Event::Installation(event) => event.user().cloned(),
+        Event::App(_) | Event::OperatorKey(_) => None,
     };
     events.iter().map(user).collect()
 }
