@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use grantbook_events::{Event, Recorded, Revision, StreamKind, StreamName};
-use grantbook_projections::live::{Live, State};
-use grantbook_projections::{App, Head, Installation, OperatorKey};
+use grantbook_projections::live::Live;
 
 use super::{Ledger, LedgerError, aside, read};
 use crate::store::{Record, StoreError};
@@ -62,7 +61,7 @@ impl Ledger {
         stream: &StreamName,
         kind: &StreamKind,
     ) -> Result<Option<Live>, LedgerError> {
-        let from = head_of(&self.live(), kind).map_or(Revision::FIRST, |head| head.revision.next());
+        let from = self.live().head_of(kind).map_or(Revision::FIRST, |head| head.revision.next());
         let mut records = self.records_of(stream, from).await?;
         let Some(first) = records.first() else { return Ok(None) };
         let app = match read(first)?.event {
@@ -70,8 +69,8 @@ impl Ledger {
             Event::App(_) | Event::OperatorKey(_) => None,
         };
         let copy = self.live().copy_of(kind, app.as_deref());
-        // Some may have been folded here meanwhile.
-        records.retain(|record| head_of(&copy, kind).is_none_or(|head| head.revision < record.revision));
+        // Some may have been folded here since.
+        records.retain(|record| copy.head_of(kind).is_none_or(|head| head.revision < record.revision));
         let count = records.len();
         let fold = move || {
             for record in &records {
@@ -80,13 +79,5 @@ impl Ledger {
             Ok::<_, LedgerError>(copy)
         };
         aside(count, fold).await?.map(Some)
-    }
-}
-
-fn head_of(live: &Live, kind: &StreamKind) -> Option<Head> {
-    match kind {
-        StreamKind::App(_) => App::look(live, kind, |state| state.map(State::head)),
-        StreamKind::Installation(_) => Installation::look(live, kind, |state| state.map(State::head)),
-        StreamKind::OperatorKey(_) => OperatorKey::look(live, kind, |state| state.map(State::head)),
     }
 }

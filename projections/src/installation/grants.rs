@@ -30,7 +30,6 @@ struct Index {
     hasher: RandomState,
     slots: HashTable<(u64, u32)>,
     free: Vec<u32>,
-    count: usize,
 }
 
 /// What a grant is looked for by.
@@ -48,22 +47,29 @@ impl Index {
         self.hasher.hash_one(key)
     }
 
-    fn keys<'a>(grant: &'a Grant) -> impl Iterator<Item = Key<'a>> {
-        let token = grant.token().map(|token| [Key::Token(&token.token_id), Key::TokenDigest(&token.digest)]);
+    /// What a grant has for as long as it is kept.
+    fn keys(grant: &Grant) -> [Key<'_>; 3] {
         [Key::Grant(&grant.grant_id), Key::Code(&grant.code_digest), Key::User(&grant.user_id)]
-            .into_iter()
-            .chain(token.into_iter().flatten())
     }
 
-    fn add(&mut self, slot: u32, grant: &Grant) {
-        for key in Self::keys(grant) {
+    /// What it has while its token is there.
+    fn token_keys(grant: &Grant) -> impl Iterator<Item = Key<'_>> {
+        let token = grant.token();
+        token
+            .map(|token| [Key::Token(&token.token_id), Key::TokenDigest(&token.digest)])
+            .into_iter()
+            .flatten()
+    }
+
+    fn add<'a>(&mut self, slot: u32, keys: impl IntoIterator<Item = Key<'a>>) {
+        for key in keys {
             let hash = self.hash(&key);
             self.slots.insert_unique(hash, (hash, slot), |(hash, _)| *hash);
         }
     }
 
-    fn remove(&mut self, slot: u32, grant: &Grant) {
-        for key in Self::keys(grant) {
+    fn remove<'a>(&mut self, slot: u32, keys: impl IntoIterator<Item = Key<'a>>) {
+        for key in keys {
             let hash = self.hash(&key);
             if let Ok(entry) = self.slots.find_entry(hash, |entry| *entry == (hash, slot)) {
                 entry.remove();
@@ -123,8 +129,8 @@ impl Grants {
         };
         let slot = free.unwrap_or(self.slots.len() as u32);
         if let Some(index) = &mut self.index {
-            index.add(slot, &grant);
-            index.count += 1;
+            index.add(slot, Index::keys(&grant));
+            index.add(slot, Index::token_keys(&grant));
         }
         match self.slots.get_mut(slot as usize) {
             Some(free) => *free = Some(grant),
@@ -143,29 +149,25 @@ impl Grants {
 
     fn build_index(&mut self) {
         let mut index = Index::default();
-        for (slot, at) in self.slots.iter().zip(0..) {
-            match slot {
-                Some(grant) => {
-                    index.add(at, grant);
-                    index.count += 1;
-                }
-                None => index.free.push(at),
-            }
+        // A free slot would have been taken before there were so many.
+        for (slot, grant) in self.all() {
+            index.add(slot, Index::keys(grant));
+            index.add(slot, Index::token_keys(grant));
         }
         self.index = Some(Box::new(index));
     }
 
-    /// Changes what became of a grant's code.
+    /// Changes what became of a grant's code, and with it its token.
     pub(super) fn change<T: Default>(&mut self, slot: u32, change: impl FnOnce(&mut Grant) -> T) -> T {
         let Some(grant) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else {
             return T::default();
         };
         if let Some(index) = &mut self.index {
-            index.remove(slot, grant);
+            index.remove(slot, Index::token_keys(grant));
         }
         let changed = change(grant);
         if let Some(index) = &mut self.index {
-            index.add(slot, grant);
+            index.add(slot, Index::token_keys(grant));
         }
         changed
     }
@@ -176,7 +178,10 @@ impl Grants {
     }
 
     fn len(&self) -> usize {
-        self.index.as_ref().map_or_else(|| self.slots.iter().flatten().count(), |index| index.count)
+        match &self.index {
+            Some(index) => self.slots.len() - index.free.len(),
+            None => self.slots.iter().flatten().count(),
+        }
     }
 
     /// Whether there may be many that are not needed any more.
@@ -197,9 +202,9 @@ impl Grants {
         for slot in unneeded {
             let dropped = self.slots.get_mut(slot as usize).and_then(Option::take);
             if let (Some(index), Some(grant)) = (&mut self.index, dropped) {
-                index.remove(slot, &grant);
+                // Its token is gone, or it would be needed.
+                index.remove(slot, Index::keys(&grant));
                 index.free.push(slot);
-                index.count -= 1;
             }
         }
         // Twice as many are looked at before the next time, so that each is looked at about once.
@@ -207,7 +212,7 @@ impl Grants {
         gone
     }
 
-    /// In the order of their approval, whatever their slots are.
+    /// In the order of what was recorded of them last, whatever their slots are.
     fn in_order(&self) -> Vec<&Grant> {
         let mut grants: Vec<_> = self.all().map(|(_, grant)| grant).collect();
         grants.sort_by_key(|grant| grant.revision);

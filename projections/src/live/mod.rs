@@ -261,13 +261,17 @@ impl Live {
 
     /// Whether any event of a stream was applied, or quarantined it.
     pub fn has_stream(&self, stream: &StreamName) -> bool {
-        let is_known = match stream.kind() {
-            Ok(StreamKind::App(id)) => self.apps.handle(&id).is_some(),
-            Ok(StreamKind::OperatorKey(id)) => self.keys.by_id(&id).is_some(),
-            Ok(StreamKind::Installation(id)) => self.installations.place(&id).is_some(),
-            Err(_) => false,
-        };
+        let is_known = stream.kind().is_ok_and(|kind| self.head_of(&kind).is_some());
         is_known || self.quarantine.get(stream).is_some()
+    }
+
+    /// Where a stream is; `None` before its first event.
+    pub fn head_of(&self, stream: &StreamKind) -> Option<Head> {
+        match stream {
+            StreamKind::App(_) => App::look(self, stream, |state| state.map(State::head)),
+            StreamKind::Installation(_) => Installation::look(self, stream, |state| state.map(State::head)),
+            StreamKind::OperatorKey(_) => OperatorKey::look(self, stream, |state| state.map(State::head)),
+        }
     }
 
     /// A small projection with a copy of the state of one stream, and of its app, for records of that stream that are
