@@ -59,7 +59,7 @@ impl Progress {
 }
 
 fn line(what: &str, events: u64, share: f64, elapsed: Duration) -> String {
-    // A server may append meanwhile, so more may be done than there was at the start.
+    // A server may append while this runs, so more may be done than there was at the start.
     let share = share.min(1.0);
     let rate = events as f64 / elapsed.as_secs_f64().max(1e-9);
     let left = Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 / share - 1.0)).unwrap_or_default();

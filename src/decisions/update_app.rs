@@ -90,7 +90,7 @@ fn really_changed(changes: &AppUpdated, app: &App) -> AppUpdated {
     }
 }
 
-/// The app, unless there is none or it was deleted.
+/// The app, if it is registered and was not deleted.
 pub(super) fn known(state: Option<&App>) -> Result<&App, Refusal> {
     state.filter(|app| !app.is_deleted()).ok_or(Refusal::AppUnknown)
 }

@@ -59,7 +59,7 @@ pub(super) async fn each<E: From<ReplayError>>(
 /// The store reads on while a page is worked on.
 #[derive(Debug)]
 pub(super) struct Pages {
-    /// Records that are appended meanwhile belong to the next replay.
+    /// Records that are appended during a replay belong to the next one.
     pub head: Position,
     subscription: Subscription,
     page: Arc<Vec<Record>>,

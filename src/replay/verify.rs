@@ -48,7 +48,7 @@ pub async fn verify(
     verifier.end(head)
 }
 
-/// The first difference between a snapshot and the ledger's fold; `None` if there is none.
+/// The first difference between a snapshot and the ledger's fold; `None` if they agree.
 ///
 /// # Errors
 /// If the store cannot be read.

@@ -15,7 +15,7 @@ use crate::files::{self, with_suffix};
 
 const READ: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 const WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
-/// The database itself, and what is kept beside it.
+/// The database itself, and the files that belong to it.
 const SUFFIXES: [&str; 5] = ["", "-wal", "-shm", "-journal", CHECKSUM];
 /// What the name of a checksum adds to that of its database.
 const CHECKSUM: &str = "-crc";
@@ -60,7 +60,7 @@ pub fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     }
 }
 
-/// Opens a database that nothing writes, without creating files beside it.
+/// Opens a database that no process writes, without creating other files.
 pub(super) fn open_unchanging(path: &Path) -> rusqlite::Result<Connection> {
     match fs::canonicalize(path).ok().as_deref().and_then(Path::to_str) {
         Some(name) if !has_wal(path) => {

@@ -17,7 +17,7 @@ impl Options {
     }
 }
 
-/// There is none, because none can be parsed.
+/// No value of it exists, because no text can be parsed as one.
 #[derive(Debug)]
 pub enum Target {}
 

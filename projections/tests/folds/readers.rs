@@ -25,7 +25,7 @@ fn installs_and_uninstalls() -> (History, Vec<Life>) {
     let mut history = History::default();
     history.register(client(0));
     for n in 0..ROUNDS {
-        // Old grants are dropped meanwhile, and others take their slots.
+        // Old grants are dropped while this goes on, and others take their slots.
         let (account, at) = (account(n % ACCOUNTS), seconds(n as i64 * 10));
         if n >= ACCOUNTS {
             history.uninstall(client(0), &account, at);

@@ -50,7 +50,7 @@ pub fn digest_of(row: &HistoryRow) -> StateDigest {
     digest_of_values(values_of(row).iter().map(value_ref))
 }
 
-/// What is kept of a row's digest beside it: enough to notice every damage of a disk.
+/// How much of its digest is stored with a row: enough to notice every damage of a disk.
 pub(super) fn check_of(digest: StateDigest) -> i64 {
     let [a, b, c, d, e, f, g, h, ..] = digest.to_bytes();
     i64::from_le_bytes([a, b, c, d, e, f, g, h])

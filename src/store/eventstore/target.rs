@@ -59,7 +59,7 @@ pub struct Target {
 /// How a node proves who it is, and how we do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TlsChoices {
-    /// The authorities to trust, in PEM; those of the system if there is none.
+    /// The certificate authorities to trust, in PEM; `None` for those of the system.
     pub ca_file: Option<PathBuf>,
     /// Our certificate and its key, in PEM.
     pub user_files: Option<(PathBuf, PathBuf)>,

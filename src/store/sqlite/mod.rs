@@ -157,7 +157,7 @@ impl SqliteStore {
     /// refused, and subscriptions look at the file every now and then.
     ///
     /// # Errors
-    /// `Unavailable` if there is none, `NewerFormat`, `Damaged`.
+    /// `Unavailable` if there is no ledger; `NewerFormat`; `Damaged`.
     pub fn open_read_only(dir: &Path) -> Result<Arc<Self>, StoreError> {
         Self::to_read(dir, None)
     }
