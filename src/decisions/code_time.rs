@@ -24,12 +24,12 @@ pub(super) fn is_over(grant: &Grant, clock: Timestamp, lifetime: Duration, now: 
 mod tests {
     use super::super::exchange_code::{ExchangeCode, Exchanged};
     use super::super::given::{self, Given, exchange, grant};
-    use super::super::{Decision, GrantAccess, Refusal};
+    use super::super::{Decision, GrantAccess, InstallationRefusal};
     use super::*;
 
     const NOW: i64 = given::NOW.as_micros();
 
-    fn refused(decision: Decision<Exchanged>) -> Refusal {
+    fn refused(decision: Decision<Exchanged, InstallationRefusal>) -> InstallationRefusal {
         decision.answer.unwrap_err()
     }
 
@@ -42,12 +42,16 @@ mod tests {
         let mut ahead = Given::installation([]);
         ahead.run(&grant(1), NOW + hour).unwrap();
         assert!(ahead.when(&presented(minute - 1), NOW + hour).answer.is_ok());
-        assert_eq!(refused(ahead.when(&presented(minute), NOW + hour)), Refusal::CodeExpired);
+        assert_eq!(refused(ahead.when(&presented(minute), NOW + hour)), InstallationRefusal::CodeExpired);
         // Granted by a clock that was an hour ahead, and presented to one that is right.
         let mut wrong = Given::installation([]);
         wrong.run(&GrantAccess { approved_at: at(hour), ..grant(1) }, NOW + hour).unwrap();
         for micros in [0, minute, hour - minute - 1] {
-            assert_eq!(refused(wrong.when(&presented(micros), NOW + hour)), Refusal::CodeExpired, "{micros}");
+            assert_eq!(
+                refused(wrong.when(&presented(micros), NOW + hour)),
+                InstallationRefusal::CodeExpired,
+                "{micros}"
+            );
         }
         // Two nodes whose clocks differ a little.
         let mut other = Given::installation([]);

@@ -6,7 +6,7 @@ use grantbook_events::{
 use grantbook_projections::OperatorKey;
 
 use super::refusal::check_text;
-use super::{Command, Decision, Refusal};
+use super::{Command, Decided, Decision, KeyRefusal};
 
 /// The most characters of a key's name.
 pub const KEY_NAME_MAX: usize = 100;
@@ -28,26 +28,23 @@ impl Command for CreateOperatorKey {
     const NAME: &'static str = "create_operator_key";
     type State = OperatorKey;
     type Answer = ();
+    type Refusal = KeyRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::OperatorKey(self.key_id)
     }
 
-    fn decide(&self, state: Option<&OperatorKey>, _now: Timestamp) -> Decision<()> {
-        if let Err(refusal) = check_text("name", &self.name, KEY_NAME_MAX) {
-            return refusal.into();
+    fn decide(&self, state: Option<&OperatorKey>, _now: Timestamp) -> Decided<Self> {
+        check_text("name", &self.name, KEY_NAME_MAX)?;
+        if state.is_some() {
+            return Err(KeyRefusal::Exists);
         }
-        match state {
-            Some(_) => Refusal::KeyExists.into(),
-            None => {
-                let event = OperatorKeyCreated {
-                    key_id: self.key_id,
-                    name: self.name.trim().to_owned(),
-                    role: self.role,
-                    digest: self.digest,
-                };
-                Decision::granted((), [OperatorKeyEvent::Created(event)])
-            }
-        }
+        let event = OperatorKeyCreated {
+            key_id: self.key_id,
+            name: self.name.trim().to_owned(),
+            role: self.role,
+            digest: self.digest,
+        };
+        Ok(Decision::granted((), [OperatorKeyEvent::Created(event)]))
     }
 }

@@ -4,8 +4,8 @@ use grantbook_events::{AppDeleted, AppEvent, ClientId, StreamKind, Timestamp};
 use grantbook_projections::App;
 
 use super::refusal::{REASON_MAX, check_text};
-use super::update_app::known;
-use super::{Command, Decision};
+use super::update_app::registered;
+use super::{AppRefusal, Command, Decided, Decision};
 
 /// Delete an app.
 #[derive(Debug, Clone)]
@@ -20,37 +20,34 @@ impl Command for DeleteApp {
     const NAME: &'static str = "delete_app";
     type State = App;
     type Answer = ();
+    type Refusal = AppRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
-        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| known(state));
-        match known {
-            Err(refusal) => refusal.into(),
-            Ok(_) => {
-                let event = AppDeleted { reason: self.reason.clone() };
-                Decision::granted((), [AppEvent::Deleted(event)])
-            }
-        }
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decided<Self> {
+        check_text("reason", &self.reason, REASON_MAX)?;
+        registered(state)?;
+        let event = AppDeleted { reason: self.reason.clone() };
+        Ok(Decision::granted((), [AppEvent::Deleted(event)]))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ResumeApp;
     use super::super::given::{self, Given};
-    use super::super::{Refusal, ResumeApp};
     use super::*;
 
     #[test]
-    fn a_deleted_app_is_unknown_to_every_command() {
+    fn a_deleted_app_is_unregistered_to_every_command() {
         let reason = "closed".to_owned();
         let delete = DeleteApp { client_id: given::client_id(1), reason: reason.clone() };
         let mut given = Given::app([given::register(1)]);
         given.run(&delete, 2).unwrap();
-        assert_eq!(given.when(&delete, 3), Decision::refused(Refusal::AppUnknown));
+        assert_eq!(given.when(&delete, 3), Decision::refused(AppRefusal::Unknown));
         let resume = ResumeApp { client_id: given::client_id(1), reason };
-        assert_eq!(given.when(&resume, 3), Decision::refused(Refusal::AppUnknown));
+        assert_eq!(given.when(&resume, 3), Decision::refused(AppRefusal::Unknown));
     }
 }

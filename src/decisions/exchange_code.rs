@@ -9,7 +9,7 @@ use grantbook_events::{
 use grantbook_projections::{CodeChallenge, CodeState, Grant, Installation};
 
 use super::code_time::is_over;
-use super::{Command, Decision, Refusal, redirect_uri};
+use super::{Command, Decided, Decision, InstallationRefusal, redirect_uri};
 
 /// Exchange a code. The client is authenticated, and the presented secrets are digested, before this.
 #[derive(Debug, Clone)]
@@ -62,56 +62,58 @@ impl Command for ExchangeCode {
     const NAME: &'static str = "exchange_code";
     type State = Installation;
     type Answer = Exchanged;
+    type Refusal = InstallationRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::Installation(self.installation_id)
     }
 
-    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decision<Exchanged> {
+    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decided<Self> {
         let installed = state.filter(|installed| installed.client_id == self.client_id);
-        let Some(installed) = installed else { return Refusal::CodeUnknown.into() };
-        let Some(grant) = installed.grant_of_code(&self.code_digest) else {
-            return Refusal::CodeUnknown.into();
-        };
+        let installed = installed.ok_or(InstallationRefusal::CodeUnknown)?;
+        let grant = installed.grant_of_code(&self.code_digest).ok_or(InstallationRefusal::CodeUnknown)?;
         // A request that is wrong in itself is only refused: a caller that does not know the verifier or the
         // redirect URI must not be able to burn the code, or the tokens it became (C3).
-        if let Err(refusal) = self.check(grant) {
-            return refusal.into();
-        }
+        self.check(grant)?;
         match grant.code {
             CodeState::Spent(_) => replayed(installed, grant),
-            CodeState::Ended => Refusal::CodeEnded.into(),
+            CodeState::Ended => Err(InstallationRefusal::CodeEnded),
             CodeState::Pending if self.codes_dead_until.is_some_and(|dead| grant.granted_at <= dead) => {
-                Refusal::CodeEnded.into()
+                Err(InstallationRefusal::CodeEnded)
             }
             CodeState::Pending if is_over(grant, self.presented_at, self.code_lifetime, now) => {
-                Refusal::CodeExpired.into()
+                Err(InstallationRefusal::CodeExpired)
             }
-            CodeState::Pending => self.exchange(installed, grant, now),
+            CodeState::Pending => Ok(self.exchange(installed, grant, now)),
         }
     }
 }
 
 impl ExchangeCode {
-    fn check(&self, grant: &Grant) -> Result<(), Refusal> {
+    fn check(&self, grant: &Grant) -> Result<(), InstallationRefusal> {
         match &self.redirect_uri {
             // Named although the authorization request did not: it must still be where the code went.
             Some(uri) if !redirect_uri::is_same(uri, grant.redirect_uri.as_str()) => {
-                return Err(Refusal::RedirectUriMismatch);
+                return Err(InstallationRefusal::RedirectUriMismatch);
             }
-            None if grant.redirect_uri_sent => return Err(Refusal::RedirectUriMissing),
+            None if grant.redirect_uri_sent => return Err(InstallationRefusal::RedirectUriMissing),
             Some(_) | None => {}
         }
         match (&grant.code_challenge, &self.verifier_challenge) {
             (None, None) => Ok(()),
             (Some(challenge), Some(presented)) if challenge == presented => Ok(()),
-            (Some(_), Some(_)) => Err(Refusal::VerifierMismatch),
-            (Some(_), None) => Err(Refusal::VerifierMissing),
-            (None, Some(_)) => Err(Refusal::VerifierUnexpected),
+            (Some(_), Some(_)) => Err(InstallationRefusal::VerifierMismatch),
+            (Some(_), None) => Err(InstallationRefusal::VerifierMissing),
+            (None, Some(_)) => Err(InstallationRefusal::VerifierUnexpected),
         }
     }
 
-    fn exchange(&self, installed: &Installation, grant: &Grant, now: Timestamp) -> Decision<Exchanged> {
+    fn exchange(
+        &self,
+        installed: &Installation,
+        grant: &Grant,
+        now: Timestamp,
+    ) -> Decision<Exchanged, InstallationRefusal> {
         let expires_at = self.rules.lifetime.map(|lifetime| now.plus(lifetime));
         let exchanged = InstallationEvent::CodeExchanged(CodeExchanged {
             grant_id: grant.grant_id,
@@ -145,12 +147,12 @@ impl ExchangeCode {
 
 /// A spent code in the right hands has leaked, or another party made its first exchange: its tokens
 /// end (RFC 6749 section 4.1.2). When none is left, nothing more can follow, and nothing is recorded.
-fn replayed(installed: &Installation, grant: &Grant) -> Decision<Exchanged> {
+fn replayed(installed: &Installation, grant: &Grant) -> Decided<ExchangeCode> {
     let tokens: Vec<_> = grant.ended_token().into_iter().collect();
     if tokens.is_empty() {
-        return Refusal::CodeSpent.into();
+        return Err(InstallationRefusal::CodeSpent);
     }
-    let refusal = Refusal::CodeReplayed { grant_id: grant.grant_id, tokens: tokens.len() };
+    let refusal = InstallationRefusal::CodeReplayed { grant_id: grant.grant_id, tokens: tokens.len() };
     let event = CodeReplayed {
         grant_id: grant.grant_id,
         client_id: installed.client_id,
@@ -158,7 +160,7 @@ fn replayed(installed: &Installation, grant: &Grant) -> Decision<Exchanged> {
         user_id: grant.user_id.clone(),
         tokens,
     };
-    Decision::refused_with(refusal, InstallationEvent::CodeReplayed(event))
+    Ok(Decision::refused_with(refusal, InstallationEvent::CodeReplayed(event)))
 }
 
 #[cfg(test)]
@@ -175,7 +177,7 @@ mod tests {
         given
     }
 
-    fn refused(decision: Decision<Exchanged>) -> Refusal {
+    fn refused(decision: Decision<Exchanged, InstallationRefusal>) -> InstallationRefusal {
         assert_eq!(decision.events, [], "a wrong request burns nothing");
         decision.answer.unwrap_err()
     }
@@ -185,7 +187,7 @@ mod tests {
         let mut given = granted();
         let first = given.run(&exchange(1), NOW + 1);
         assert_eq!(first.unwrap().scopes, ["widgets", "faqs"]);
-        let replayed = Refusal::CodeReplayed { grant_id: given::grant_id(1), tokens: 1 };
+        let replayed = InstallationRefusal::CodeReplayed { grant_id: given::grant_id(1), tokens: 1 };
         assert_eq!(given.when(&exchange(1), NOW + 2).answer, Err(replayed));
     }
 
@@ -204,7 +206,7 @@ mod tests {
         };
         assert_eq!(replay.events, [Event::from(InstallationEvent::CodeReplayed(expected))]);
         given.run(&exchange(1), NOW + 2).unwrap_err();
-        assert_eq!(refused(given.when(&exchange(1), NOW + 3)), Refusal::CodeSpent);
+        assert_eq!(refused(given.when(&exchange(1), NOW + 3)), InstallationRefusal::CodeSpent);
     }
 
     #[test]
@@ -212,16 +214,16 @@ mod tests {
         let mut given = granted();
         given.run(&exchange(1), NOW + 1).unwrap();
         let wrong = ExchangeCode { redirect_uri: Some("https://evil.example/".to_owned()), ..exchange(1) };
-        assert_eq!(refused(given.when(&wrong, NOW + 2)), Refusal::RedirectUriMismatch);
+        assert_eq!(refused(given.when(&wrong, NOW + 2)), InstallationRefusal::RedirectUriMismatch);
         let wrong = ExchangeCode { verifier_challenge: Some(CodeChallenge([1; 32])), ..exchange(1) };
-        assert_eq!(refused(given.when(&wrong, NOW + 2)), Refusal::VerifierUnexpected);
+        assert_eq!(refused(given.when(&wrong, NOW + 2)), InstallationRefusal::VerifierUnexpected);
     }
 
     #[test]
     fn c4_another_apps_code_is_unknown_and_stays_good() {
         let mut given = granted();
         let other = ExchangeCode { client_id: given::client_id(9), ..exchange(1) };
-        assert_eq!(refused(given.when(&other, NOW + 1)), Refusal::CodeUnknown);
+        assert_eq!(refused(given.when(&other, NOW + 1)), InstallationRefusal::CodeUnknown);
         given.run(&exchange(1), NOW + 2).unwrap();
     }
 
@@ -230,7 +232,7 @@ mod tests {
         let given = granted();
         let end = NOW + 60_000_000;
         assert!(given.when(&exchange(1), end - 1).answer.is_ok());
-        assert_eq!(refused(given.when(&exchange(1), end)), Refusal::CodeExpired);
+        assert_eq!(refused(given.when(&exchange(1), end)), InstallationRefusal::CodeExpired);
     }
 
     #[test]
@@ -242,7 +244,7 @@ mod tests {
         given.run(&other, NOW).unwrap();
         assert!(given.when(&exchange(1), NOW).answer.is_ok(), "others do not count");
         given.run(&grant(most + 2), NOW).unwrap();
-        assert_eq!(refused(given.when(&exchange(1), NOW)), Refusal::CodeEnded);
+        assert_eq!(refused(given.when(&exchange(1), NOW)), InstallationRefusal::CodeEnded);
         assert!((2..=most + 2).all(|n| given.when(&exchange(n), NOW).answer.is_ok()));
     }
 
@@ -251,13 +253,13 @@ mod tests {
         let given = granted();
         let suspended =
             |at| ExchangeCode { codes_dead_until: Some(Timestamp::from_micros(at)), ..exchange(1) };
-        assert_eq!(refused(given.when(&suspended(NOW), NOW + 1)), Refusal::CodeEnded);
+        assert_eq!(refused(given.when(&suspended(NOW), NOW + 1)), InstallationRefusal::CodeEnded);
         assert!(given.when(&suspended(NOW - 1), NOW + 1).answer.is_ok());
         let mut given = granted();
         given.run(&grant(2), NOW + 1).unwrap();
         given.run(&exchange(2), NOW + 2).unwrap();
         given.run(&given::uninstall(), NOW + 3).unwrap();
-        assert_eq!(refused(given.when(&exchange(1), NOW + 4)), Refusal::CodeEnded);
+        assert_eq!(refused(given.when(&exchange(1), NOW + 4)), InstallationRefusal::CodeEnded);
     }
 
     #[test]
@@ -265,13 +267,13 @@ mod tests {
         let mut given = Given::installation([]);
         given.run(&super::super::GrantAccess { redirect_uri_sent: true, ..grant(1) }, NOW).unwrap();
         let with = |uri: Option<&str>| ExchangeCode { redirect_uri: uri.map(str::to_owned), ..exchange(1) };
-        assert_eq!(refused(given.when(&with(None), NOW + 1)), Refusal::RedirectUriMissing);
+        assert_eq!(refused(given.when(&with(None), NOW + 1)), InstallationRefusal::RedirectUriMissing);
         let other = with(Some("https://app.example/callback/"));
-        assert_eq!(refused(given.when(&other, NOW + 1)), Refusal::RedirectUriMismatch);
+        assert_eq!(refused(given.when(&other, NOW + 1)), InstallationRefusal::RedirectUriMismatch);
         assert!(given.when(&with(Some("https://app.example/callback")), NOW + 1).answer.is_ok());
         let unsent = granted();
         assert!(unsent.when(&with(Some("https://app.example/callback")), NOW + 1).answer.is_ok());
-        assert_eq!(refused(unsent.when(&other, NOW + 1)), Refusal::RedirectUriMismatch);
+        assert_eq!(refused(unsent.when(&other, NOW + 1)), InstallationRefusal::RedirectUriMismatch);
     }
 
     #[test]
@@ -279,12 +281,12 @@ mod tests {
         let mut given = Given::installation([]);
         let challenge = Some(CodeChallenge([7; 32]).to_string());
         given.run(&super::super::GrantAccess { code_challenge: challenge, ..grant(1) }, NOW).unwrap();
-        assert_eq!(refused(given.when(&exchange(1), NOW + 1)), Refusal::VerifierMissing);
+        assert_eq!(refused(given.when(&exchange(1), NOW + 1)), InstallationRefusal::VerifierMissing);
         let with =
             |byte: u8| ExchangeCode { verifier_challenge: Some(CodeChallenge([byte; 32])), ..exchange(1) };
-        assert_eq!(refused(given.when(&with(8), NOW + 1)), Refusal::VerifierMismatch);
+        assert_eq!(refused(given.when(&with(8), NOW + 1)), InstallationRefusal::VerifierMismatch);
         assert!(given.when(&with(7), NOW + 1).answer.is_ok());
-        assert_eq!(refused(granted().when(&with(7), NOW + 1)), Refusal::VerifierUnexpected);
+        assert_eq!(refused(granted().when(&with(7), NOW + 1)), InstallationRefusal::VerifierUnexpected);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::exchange_code::TokenRules;
 use super::register_app::Registration;
 use super::scopes::ScopeCatalogue;
-use super::{Command, Decision, ExchangeCode, GrantAccess, Refusal, RegisterApp, UninstallApp};
+use super::{Command, Decision, ExchangeCode, GrantAccess, RegisterApp, UninstallApp};
 
 /// What the clock shows when the grants below are made and their codes are exchanged.
 pub(super) const NOW: Timestamp = Timestamp::from_micros(10_000_000);
@@ -33,12 +33,14 @@ impl<S: State> Given<S> {
     }
 
     /// What a command would decide.
-    pub fn when<C: Command<State = S>>(&self, command: &C, now: i64) -> Decision<C::Answer> {
-        S::look(&self.live, &command.stream(), |state| command.decide(state, Timestamp::from_micros(now)))
+    pub fn when<C: Command<State = S>>(&self, command: &C, now: i64) -> Decision<C::Answer, C::Refusal> {
+        let now = Timestamp::from_micros(now);
+        let decide = |state: Option<&S>| command.decide(state, now).unwrap_or_else(Decision::refused);
+        S::look(&self.live, &command.stream(), decide)
     }
 
     /// Decides and applies what happens.
-    pub fn run<C: Command<State = S>>(&mut self, command: &C, now: i64) -> Result<C::Answer, Refusal> {
+    pub fn run<C: Command<State = S>>(&mut self, command: &C, now: i64) -> Result<C::Answer, C::Refusal> {
         let decision = self.when(command, now);
         decision.events.into_iter().for_each(|event| self.record(command.stream(), now, event));
         decision.answer
@@ -54,7 +56,7 @@ impl<S: State> Given<S> {
 impl Given<Installation> {
     pub fn installation(grants: impl IntoIterator<Item = GrantAccess>) -> Self {
         let mut given = Self::nothing();
-        let registered = register(1).decide(None, Timestamp::EPOCH).events;
+        let registered = register(1).decide(None, Timestamp::EPOCH).expect("right").events;
         registered.into_iter().for_each(|event| given.record(StreamKind::App(client_id(1)), 0, event));
         grants.into_iter().for_each(|grant| given.run(&grant, 0).expect("granted"));
         given

@@ -9,7 +9,7 @@ use grantbook_events::{
 use grantbook_projections::{CodeState, Grant, Installation};
 
 use super::code_time::is_over;
-use super::{Command, Decision, Refusal};
+use super::{Command, Decided, Decision, InstallationRefusal};
 
 /// Grant access. The grant id was minted with the consent form, so a form sent twice is one grant (A11): while
 /// its code can still be exchanged, the answer is yes again, for a caller that can make the same code again.
@@ -47,6 +47,7 @@ impl Command for GrantAccess {
     const NAME: &'static str = "grant_access";
     type State = Installation;
     type Answer = ();
+    type Refusal = InstallationRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::Installation(InstallationId::of(&self.client_id, &self.account_id))
@@ -56,10 +57,10 @@ impl Command for GrantAccess {
         self.not_before
     }
 
-    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decision<()> {
+    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decided<Self> {
         if let Some(grant) = state.and_then(|installed| installed.grant(self.grant_id)) {
             let is_same = self.made(grant) && self.is_open(grant, now);
-            return if is_same { Decision::already(()) } else { Refusal::FormUsed.into() };
+            return if is_same { Ok(Decision::already(())) } else { Err(InstallationRefusal::FormUsed) };
         }
         let event = AccessGranted {
             grant_id: self.grant_id,
@@ -73,7 +74,7 @@ impl Command for GrantAccess {
             code_expires_at: self.approved_at.plus(self.code_lifetime),
             code_challenge: self.code_challenge.clone(),
         };
-        Decision::granted((), [InstallationEvent::AccessGranted(event)])
+        Ok(Decision::granted((), [InstallationEvent::AccessGranted(event)]))
     }
 }
 
@@ -118,8 +119,11 @@ mod tests {
         let at = |approved_at| GrantAccess { approved_at, ..given::grant(1) };
         let last = Timestamp::from_micros(end.as_micros() - 1);
         assert_eq!(given.when(&at(last), 1_001), Decision::already(()));
-        assert_eq!(given.when(&at(end), 1_001), Decision::refused(Refusal::FormUsed));
-        assert_eq!(given.when(&given::grant(1), end.as_micros()), Decision::refused(Refusal::FormUsed));
+        assert_eq!(given.when(&at(end), 1_001), Decision::refused(InstallationRefusal::FormUsed));
+        assert_eq!(
+            given.when(&given::grant(1), end.as_micros()),
+            Decision::refused(InstallationRefusal::FormUsed)
+        );
         assert!(given.when(&given::grant(2), 1_001).answer.is_ok());
     }
 
@@ -127,7 +131,7 @@ mod tests {
     fn a11_a_form_posted_again_leads_nowhere_else_and_never_to_a_dead_code() {
         let mut given = Given::installation([]);
         given.run(&given::grant(1), 1_000).unwrap();
-        let refused = Decision::refused(Refusal::FormUsed);
+        let refused = Decision::refused(InstallationRefusal::FormUsed);
         let other_code = GrantAccess { code_digest: given::digest(77), ..given::grant(1) };
         let elsewhere = GrantAccess { redirect_uri: "https://app.example/new".to_owned(), ..given::grant(1) };
         let suspended =

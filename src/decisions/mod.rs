@@ -35,7 +35,7 @@ pub use create_operator_key::CreateOperatorKey;
 pub use delete_app::DeleteApp;
 pub use exchange_code::{ExchangeCode, Exchanged, TokenRules};
 pub use grant_access::GrantAccess;
-pub use refusal::Refusal;
+pub use refusal::{AppRefusal, InstallationRefusal, KeyRefusal};
 pub use register_app::{RegisterApp, Registration};
 pub use resume_app::ResumeApp;
 pub use retire_operator_key::RetireOperatorKey;
@@ -54,6 +54,8 @@ pub trait Command: Clone + Send + Sync + 'static {
     type State: State;
     /// What is answered if it is granted.
     type Answer: Send + 'static;
+    /// Why it may be refused.
+    type Refusal: std::error::Error + Send + 'static;
 
     /// The stream the command decides on.
     fn stream(&self) -> StreamKind;
@@ -65,20 +67,24 @@ pub trait Command: Clone + Send + Sync + 'static {
     }
 
     /// What happens, and what is answered.
-    fn decide(&self, state: Option<&Self::State>, now: Timestamp) -> Decision<Self::Answer>;
+    fn decide(&self, state: Option<&Self::State>, now: Timestamp) -> Decided<Self>;
 }
+
+/// A decision, or a refusal with which nothing happens.
+pub type Decided<C> =
+    Result<Decision<<C as Command>::Answer, <C as Command>::Refusal>, <C as Command>::Refusal>;
 
 /// What happens, and what is answered. A refusal can have consequences: replaying a spent code revokes
 /// its tokens *and* is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision<A> {
+pub struct Decision<A, R> {
     /// What happens; it must be durable before the answer leaves.
     pub events: Vec<Event>,
     /// What is answered.
-    pub answer: Result<A, Refusal>,
+    pub answer: Result<A, R>,
 }
 
-impl<A> Decision<A> {
+impl<A, R> Decision<A, R> {
     /// This happens, and the answer is yes.
     pub fn granted(answer: A, events: impl IntoIterator<Item = impl Into<Event>>) -> Self {
         Self { events: events.into_iter().map(Into::into).collect(), answer: Ok(answer) }
@@ -90,18 +96,12 @@ impl<A> Decision<A> {
     }
 
     /// Nothing happens, and the answer is no.
-    pub const fn refused(refusal: Refusal) -> Self {
+    pub const fn refused(refusal: R) -> Self {
         Self { events: Vec::new(), answer: Err(refusal) }
     }
 
     /// The answer is no, and this happens because of the attempt.
-    pub fn refused_with(refusal: Refusal, event: impl Into<Event>) -> Self {
+    pub fn refused_with(refusal: R, event: impl Into<Event>) -> Self {
         Self { events: vec![event.into()], answer: Err(refusal) }
-    }
-}
-
-impl<A> From<Refusal> for Decision<A> {
-    fn from(refusal: Refusal) -> Self {
-        Self::refused(refusal)
     }
 }

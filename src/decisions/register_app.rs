@@ -7,7 +7,7 @@ use super::app_profile::{
     ProfileError, check_homepage, check_name, check_redirect_uris, check_scopes, check_token_policy,
 };
 use super::scopes::ScopeCatalogue;
-use super::{Command, Decision, Refusal};
+use super::{AppRefusal, Command, Decided, Decision};
 
 /// Register an app. The profile was checked when this was made.
 #[derive(Debug, Clone)]
@@ -56,15 +56,16 @@ impl Command for RegisterApp {
     const NAME: &'static str = "register_app";
     type State = App;
     type Answer = ();
+    type Refusal = AppRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::App(self.0.client_id)
     }
 
-    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decided<Self> {
         match state {
-            Some(_) => Refusal::AppExists.into(),
-            None => Decision::granted((), [AppEvent::Registered(self.0.clone())]),
+            Some(_) => Err(AppRefusal::Exists),
+            None => Ok(Decision::granted((), [AppEvent::Registered(self.0.clone())])),
         }
     }
 }
@@ -80,7 +81,7 @@ mod tests {
         given.run(&given::register(1), 1).unwrap();
         let app = given.registered();
         assert_eq!(app.scopes, ["widgets", "faqs"], "canonical names in the catalogue's order");
-        assert_eq!(given.when(&given::register(1), 2), Decision::refused(Refusal::AppExists));
+        assert_eq!(given.when(&given::register(1), 2), Decision::refused(AppRefusal::Exists));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use grantbook_events::{AppEvent, AppResumed, ClientId, StreamKind, Timestamp};
 use grantbook_projections::App;
 
 use super::refusal::{REASON_MAX, check_text};
-use super::update_app::known;
-use super::{Command, Decision, Refusal};
+use super::update_app::registered;
+use super::{AppRefusal, Command, Decided, Decision};
 
 /// Resume a suspended app.
 #[derive(Debug, Clone)]
@@ -20,21 +20,19 @@ impl Command for ResumeApp {
     const NAME: &'static str = "resume_app";
     type State = App;
     type Answer = ();
+    type Refusal = AppRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
-        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| known(state));
-        match known {
-            Err(refusal) => refusal.into(),
-            Ok(app) if app.is_active() => Refusal::AppNotSuspended.into(),
-            Ok(_) => {
-                let event = AppResumed { reason: self.reason.clone() };
-                Decision::granted((), [AppEvent::Resumed(event)])
-            }
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decided<Self> {
+        check_text("reason", &self.reason, REASON_MAX)?;
+        if registered(state)?.is_active() {
+            return Err(AppRefusal::NotSuspended);
         }
+        let event = AppResumed { reason: self.reason.clone() };
+        Ok(Decision::granted((), [AppEvent::Resumed(event)]))
     }
 }
 
@@ -49,7 +47,7 @@ mod tests {
         let reason = "because".to_owned();
         let resume = ResumeApp { client_id: given::client_id(1), reason: reason.clone() };
         let mut given = Given::app([given::register(1)]);
-        assert_eq!(given.when(&resume, 2), Decision::refused(Refusal::AppNotSuspended));
+        assert_eq!(given.when(&resume, 2), Decision::refused(AppRefusal::NotSuspended));
         given.run(&SuspendApp { client_id: given::client_id(1), reason }, 2).unwrap();
         given.run(&resume, 3).unwrap();
         let app = given.registered();

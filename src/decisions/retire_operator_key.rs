@@ -4,7 +4,7 @@ use grantbook_events::{OperatorKeyEvent, OperatorKeyId, OperatorKeyRetired, Stre
 use grantbook_projections::OperatorKey;
 
 use super::refusal::{REASON_MAX, check_text};
-use super::{Command, Decision, Refusal};
+use super::{Command, Decided, Decision, KeyRefusal};
 
 /// Retire an operator key.
 #[derive(Debug, Clone)]
@@ -20,23 +20,19 @@ impl Command for RetireOperatorKey {
     type State = OperatorKey;
     /// Whether it was retired before, so that nothing happened.
     type Answer = bool;
+    type Refusal = KeyRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::OperatorKey(self.key_id)
     }
 
-    fn decide(&self, state: Option<&OperatorKey>, _now: Timestamp) -> Decision<bool> {
-        if let Err(refusal) = check_text("reason", &self.reason, REASON_MAX) {
-            return refusal.into();
+    fn decide(&self, state: Option<&OperatorKey>, _now: Timestamp) -> Decided<Self> {
+        check_text("reason", &self.reason, REASON_MAX)?;
+        if state.ok_or(KeyRefusal::Unknown)?.retired_at.is_some() {
+            return Ok(Decision::already(true));
         }
-        match state {
-            Some(key) if key.retired_at.is_none() => {
-                let event = OperatorKeyRetired { reason: self.reason.clone() };
-                Decision::granted(false, [OperatorKeyEvent::Retired(event)])
-            }
-            Some(_) => Decision::already(true),
-            None => Refusal::KeyUnknown.into(),
-        }
+        let event = OperatorKeyRetired { reason: self.reason.clone() };
+        Ok(Decision::granted(false, [OperatorKeyEvent::Retired(event)]))
     }
 }
 
@@ -58,9 +54,9 @@ mod tests {
         };
         let retire = RetireOperatorKey { key_id, reason: "rotated".to_owned() };
         let mut given = Given::<OperatorKey>::nothing();
-        assert_eq!(given.when(&retire, 1), Decision::refused(Refusal::KeyUnknown));
+        assert_eq!(given.when(&retire, 1), Decision::refused(KeyRefusal::Unknown));
         given.run(&create, 1).unwrap();
-        assert_eq!(given.when(&create, 2), Decision::refused(Refusal::KeyExists));
+        assert_eq!(given.when(&create, 2), Decision::refused(KeyRefusal::Exists));
         assert_eq!(given.run(&retire, 2), Ok(false));
         assert_eq!(given.when(&retire, 3), Decision::already(true));
     }

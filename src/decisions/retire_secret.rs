@@ -4,8 +4,8 @@ use grantbook_events::{AppEvent, AppSecretRetired, ClientId, SecretId, StreamKin
 use grantbook_projections::App;
 
 use super::refusal::check_note;
-use super::update_app::known;
-use super::{Command, Decision, Refusal};
+use super::update_app::registered;
+use super::{AppRefusal, Command, Decided, Decision};
 
 /// Retire a client secret at once.
 #[derive(Debug, Clone)]
@@ -23,27 +23,25 @@ impl Command for RetireSecret {
     type State = App;
     /// Whether it was retired before, so that nothing happened.
     type Answer = bool;
+    type Refusal = AppRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: Option<&App>, now: Timestamp) -> Decision<bool> {
-        let known = check_note(self.note.as_ref()).and_then(|()| known(state));
-        let app = match known {
-            Ok(app) => app,
-            Err(refusal) => return refusal.into(),
-        };
+    fn decide(&self, state: Option<&App>, now: Timestamp) -> Decided<Self> {
+        check_note(self.note.as_ref())?;
+        let app = registered(state)?;
         match app.secrets.iter().find(|secret| secret.secret_id == self.secret_id) {
             Some(secret) if secret.is_live(now) => {}
-            Some(_) => return Decision::already(true),
-            None => return Refusal::SecretUnknown(self.secret_id).into(),
+            Some(_) => return Ok(Decision::already(true)),
+            None => return Err(AppRefusal::SecretUnknown(self.secret_id)),
         }
         if app.live_secrets(now).count() == 1 {
-            return Refusal::LastSecret.into();
+            return Err(AppRefusal::LastSecret);
         }
         let event = AppSecretRetired { secret_id: self.secret_id, retires_at: now, note: self.note.clone() };
-        Decision::granted(false, [AppEvent::SecretRetired(event)])
+        Ok(Decision::granted(false, [AppEvent::SecretRetired(event)]))
     }
 }
 
@@ -60,13 +58,16 @@ mod tests {
         let retire =
             |n| RetireSecret { client_id: given::client_id(1), secret_id: given::secret_id(n), note: None };
         let mut given = Given::app([given::register(1)]);
-        assert_eq!(given.when(&retire(1), 5), Decision::refused(Refusal::LastSecret));
-        assert_eq!(given.when(&retire(9), 5), Decision::refused(Refusal::SecretUnknown(given::secret_id(9))));
+        assert_eq!(given.when(&retire(1), 5), Decision::refused(AppRefusal::LastSecret));
+        assert_eq!(
+            given.when(&retire(9), 5),
+            Decision::refused(AppRefusal::SecretUnknown(given::secret_id(9)))
+        );
         let secret = NewSecret { secret_id: given::secret_id(2), digest: given::digest(2) };
         let overlap = Duration::from_secs(60);
         given.run(&RotateSecret { client_id: given::client_id(1), secret, overlap }, 10).unwrap();
         assert_eq!(given.run(&retire(1), 11), Ok(false));
         assert_eq!(given.when(&retire(1), 12), Decision::already(true));
-        assert_eq!(given.when(&retire(2), 12), Decision::refused(Refusal::LastSecret));
+        assert_eq!(given.when(&retire(2), 12), Decision::refused(AppRefusal::LastSecret));
     }
 }

@@ -7,7 +7,7 @@ use grantbook_events::{
 use grantbook_projections::{Grant, Installation};
 
 use super::refusal::check_note;
-use super::{Command, Decision, Refusal};
+use super::{Command, Decided, Decision, InstallationRefusal};
 
 /// Revoke a token: exactly one, named by its id or known by its digest.
 #[derive(Debug, Clone)]
@@ -48,28 +48,25 @@ impl Command for RevokeToken {
     const NAME: &'static str = "revoke_token";
     type State = Installation;
     type Answer = TokenId;
+    type Refusal = InstallationRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::Installation(self.installation_id)
     }
 
-    fn decide(&self, state: Option<&Installation>, _now: Timestamp) -> Decision<TokenId> {
-        if let Err(refusal) = check_note(self.note.as_ref()) {
-            return refusal.into();
-        }
+    fn decide(&self, state: Option<&Installation>, _now: Timestamp) -> Decided<Self> {
+        check_note(self.note.as_ref())?;
         let installed = state.filter(|installed| match &self.holder {
             TokenHolder::App(client_id) => installed.client_id == *client_id,
             TokenHolder::User(_) | TokenHolder::Operator => true,
         });
-        let Some(installed) = installed else { return Refusal::TokenUnknown.into() };
+        let installed = installed.ok_or(InstallationRefusal::TokenUnknown)?;
         let grant = match &self.token {
             WhichToken::Id(id) => installed.grant_of_token(*id),
             WhichToken::Digest(digest) => installed.grant_of_token_digest(digest),
         };
-        let Some(grant) = grant.filter(|grant| self.may_end(grant)) else {
-            return Refusal::TokenUnknown.into();
-        };
-        let Some(token) = grant.token() else { return Refusal::TokenUnknown.into() };
+        let grant = grant.filter(|grant| self.may_end(grant)).ok_or(InstallationRefusal::TokenUnknown)?;
+        let token = grant.token().ok_or(InstallationRefusal::TokenUnknown)?;
         let event = TokenRevoked {
             token_id: token.token_id,
             client_id: installed.client_id,
@@ -78,7 +75,7 @@ impl Command for RevokeToken {
             reason: self.reason,
             note: self.note.clone(),
         };
-        Decision::granted(token.token_id, [InstallationEvent::TokenRevoked(event)])
+        Ok(Decision::granted(token.token_id, [InstallationEvent::TokenRevoked(event)]))
     }
 }
 
@@ -94,7 +91,7 @@ impl RevokeToken {
 #[cfg(test)]
 mod tests {
     use super::super::given::{self, Given, exchange, grant};
-    use super::super::refusal::REASON_MAX;
+    use super::super::refusal::{REASON_MAX, UnreadableText};
     use super::*;
 
     fn revoke(holder: TokenHolder) -> RevokeToken {
@@ -122,7 +119,10 @@ mod tests {
         assert_eq!(given.run(&revoke(TokenHolder::Operator), 12), Ok(exchange(1).token_id));
         let left: Vec<_> = given.token_ids();
         assert_eq!(left, [exchange(2).token_id]);
-        assert_eq!(given.when(&revoke(TokenHolder::Operator), 13), Decision::refused(Refusal::TokenUnknown));
+        assert_eq!(
+            given.when(&revoke(TokenHolder::Operator), 13),
+            Decision::refused(InstallationRefusal::TokenUnknown)
+        );
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
             given.when(&noted("seen in a log"), 12).events,
             [InstallationEvent::TokenRevoked(event).into()]
         );
-        let unread = Refusal::Text { what: "note", limit: REASON_MAX };
+        let unread = InstallationRefusal::Text(UnreadableText { what: "note", limit: REASON_MAX });
         assert_eq!(given.when(&noted(" "), 12), Decision::refused(unread));
     }
 
@@ -151,7 +151,10 @@ mod tests {
         for stranger in
             [TokenHolder::App(given::client_id(9)), TokenHolder::User("stranger".parse().unwrap())]
         {
-            assert_eq!(given.when(&revoke(stranger), 12), Decision::refused(Refusal::TokenUnknown));
+            assert_eq!(
+                given.when(&revoke(stranger), 12),
+                Decision::refused(InstallationRefusal::TokenUnknown)
+            );
         }
         for holder in [TokenHolder::App(given::client_id(1)), TokenHolder::User(grant(1).user_id)] {
             assert!(given.when(&revoke(holder), 12).answer.is_ok());

@@ -7,8 +7,8 @@ use grantbook_events::{
 };
 use grantbook_projections::App;
 
-use super::update_app::known;
-use super::{Command, Decision, Refusal};
+use super::update_app::registered;
+use super::{AppRefusal, Command, Decided, Decision};
 
 /// The most client secrets an app may have live at once: the old and the new one.
 pub const MAX_LIVE_SECRETS: usize = 2;
@@ -28,21 +28,21 @@ impl Command for RotateSecret {
     const NAME: &'static str = "rotate_secret";
     type State = App;
     type Answer = ();
+    type Refusal = AppRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: Option<&App>, now: Timestamp) -> Decision<()> {
-        let app = match known(state) {
-            Ok(app) if !app.confidential => return Refusal::PublicClient.into(),
-            Ok(app) => app,
-            Err(refusal) => return refusal.into(),
-        };
+    fn decide(&self, state: Option<&App>, now: Timestamp) -> Decided<Self> {
+        let app = registered(state)?;
+        if !app.confidential {
+            return Err(AppRefusal::PublicClient);
+        }
         let live: Vec<_> = app.live_secrets(now).collect();
         // With no overlap every old secret ends here, so there is always room.
         if live.len() >= MAX_LIVE_SECRETS && !self.overlap.is_zero() {
-            return Refusal::TooManySecrets { live: live.len(), limit: MAX_LIVE_SECRETS }.into();
+            return Err(AppRefusal::TooManySecrets { live: live.len(), limit: MAX_LIVE_SECRETS });
         }
         let retires_at = now.plus(self.overlap);
         let added = AppSecretAdded { secret_id: self.secret.secret_id, digest: self.secret.digest };
@@ -56,7 +56,7 @@ impl Command for RotateSecret {
                     note: None,
                 })
             });
-        Decision::granted((), std::iter::once(AppEvent::SecretAdded(added)).chain(retired))
+        Ok(Decision::granted((), std::iter::once(AppEvent::SecretAdded(added)).chain(retired)))
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(live(&given, 109), [given::secret_id(1), given::secret_id(2)]);
         assert_eq!(live(&given, 110), [given::secret_id(2)]);
         let third = given.when(&rotate(3, 100), 20);
-        assert_eq!(third, Decision::refused(Refusal::TooManySecrets { live: 2, limit: 2 }));
+        assert_eq!(third, Decision::refused(AppRefusal::TooManySecrets { live: 2, limit: 2 }));
         given.run(&rotate(3, 100), 110).unwrap();
         assert_eq!(live(&given, 110), [given::secret_id(2), given::secret_id(3)]);
     }

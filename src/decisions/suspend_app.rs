@@ -4,8 +4,8 @@ use grantbook_events::{AppEvent, AppSuspended, ClientId, StreamKind, Timestamp};
 use grantbook_projections::App;
 
 use super::refusal::{REASON_MAX, check_text};
-use super::update_app::known;
-use super::{Command, Decision, Refusal};
+use super::update_app::registered;
+use super::{AppRefusal, Command, Decided, Decision};
 
 /// Suspend an app.
 #[derive(Debug, Clone)]
@@ -20,39 +20,38 @@ impl Command for SuspendApp {
     const NAME: &'static str = "suspend_app";
     type State = App;
     type Answer = ();
+    type Refusal = AppRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
-        let known = check_text("reason", &self.reason, REASON_MAX).and_then(|()| known(state));
-        match known {
-            Err(refusal) => refusal.into(),
-            Ok(app) if !app.is_active() => Refusal::AppSuspended.into(),
-            Ok(_) => {
-                let event = AppSuspended { reason: self.reason.clone() };
-                Decision::granted((), [AppEvent::Suspended(event)])
-            }
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decided<Self> {
+        check_text("reason", &self.reason, REASON_MAX)?;
+        if !registered(state)?.is_active() {
+            return Err(AppRefusal::Suspended);
         }
+        let event = AppSuspended { reason: self.reason.clone() };
+        Ok(Decision::granted((), [AppEvent::Suspended(event)]))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::given::{self, Given};
+    use super::super::refusal::UnreadableText;
     use super::*;
 
     #[test]
     fn an_app_is_suspended_once_for_a_reason_that_can_be_read() {
         let suspend = |reason: &str| SuspendApp { client_id: given::client_id(1), reason: reason.to_owned() };
         let mut given = Given::app([given::register(1)]);
-        let unread = Refusal::Text { what: "reason", limit: REASON_MAX };
+        let unread = AppRefusal::Text(UnreadableText { what: "reason", limit: REASON_MAX });
         assert_eq!(given.when(&suspend(" "), 2), Decision::refused(unread));
         given.run(&suspend("under review"), 2).unwrap();
         let app = given.registered();
         assert!(!app.is_active());
         assert_eq!(app.codes_dead_until, Some(Timestamp::from_micros(2)));
-        assert_eq!(given.when(&suspend("again"), 3), Decision::refused(Refusal::AppSuspended));
+        assert_eq!(given.when(&suspend("again"), 3), Decision::refused(AppRefusal::Suspended));
     }
 }

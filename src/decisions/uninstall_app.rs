@@ -6,7 +6,7 @@ use grantbook_events::{
 use grantbook_projections::{CodeState, Grant, Installation};
 
 use super::refusal::check_note;
-use super::{Command, Decision, Refusal};
+use super::{Command, Decided, Decision, InstallationRefusal};
 
 /// Uninstall an app from an account.
 #[derive(Debug, Clone)]
@@ -32,22 +32,21 @@ impl Command for UninstallApp {
     const NAME: &'static str = "uninstall_app";
     type State = Installation;
     type Answer = Uninstalled;
+    type Refusal = InstallationRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::Installation(self.installation_id)
     }
 
-    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decision<Uninstalled> {
-        if let Err(refusal) = check_note(self.note.as_ref()) {
-            return refusal.into();
-        }
-        let Some(installed) = state else { return Refusal::InstallationUnknown.into() };
+    fn decide(&self, state: Option<&Installation>, now: Timestamp) -> Decided<Self> {
+        check_note(self.note.as_ref())?;
+        let installed = state.ok_or(InstallationRefusal::Unknown)?;
         let held = installed.held();
         let token_ids: Vec<_> = held.iter().map(|(_, token)| token.token_id).collect();
         let is_pending = |grant: &Grant| grant.code == CodeState::Pending && now < grant.code_expires_at;
         let pending = installed.grants().any(is_pending);
         if token_ids.is_empty() && !pending {
-            return Decision::already(Uninstalled { token_ids, already: true });
+            return Ok(Decision::already(Uninstalled { token_ids, already: true }));
         }
         let event = AppUninstalled {
             client_id: installed.client_id,
@@ -57,7 +56,8 @@ impl Command for UninstallApp {
             epoch: installed.epoch,
             note: self.note.clone(),
         };
-        Decision::granted(Uninstalled { token_ids, already: false }, [InstallationEvent::Uninstalled(event)])
+        let uninstalled = Uninstalled { token_ids, already: false };
+        Ok(Decision::granted(uninstalled, [InstallationEvent::Uninstalled(event)]))
     }
 }
 
@@ -89,12 +89,12 @@ mod tests {
         let mut given = Given::installation([]);
         given.run(&grant(1), 10).unwrap();
         given.run(&uninstall(), 11).unwrap();
-        assert_eq!(given.when(&exchange(1), 12).answer, Err(Refusal::CodeEnded));
+        assert_eq!(given.when(&exchange(1), 12).answer, Err(InstallationRefusal::CodeEnded));
     }
 
     #[test]
     fn what_was_never_approved_cannot_be_uninstalled() {
         let given = Given::installation([]);
-        assert_eq!(given.when(&uninstall(), 1), Decision::refused(Refusal::InstallationUnknown));
+        assert_eq!(given.when(&uninstall(), 1), Decision::refused(InstallationRefusal::Unknown));
     }
 }

@@ -7,7 +7,7 @@ use super::app_profile::{
     ProfileError, check_homepage, check_name, check_redirect_uris, check_scopes, check_token_policy,
 };
 use super::scopes::ScopeCatalogue;
-use super::{Command, Decision, Refusal};
+use super::{AppRefusal, Command, Decided, Decision};
 
 /// Update an app. The changes were checked when this was made.
 #[derive(Debug, Clone)]
@@ -56,22 +56,18 @@ impl Command for UpdateApp {
     const NAME: &'static str = "update_app";
     type State = App;
     type Answer = ();
+    type Refusal = AppRefusal;
 
     fn stream(&self) -> StreamKind {
         StreamKind::App(self.client_id)
     }
 
-    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decision<()> {
-        match known(state) {
-            Err(refusal) => refusal.into(),
-            Ok(app) => {
-                let changes = really_changed(&self.changes, app);
-                if changes == AppUpdated::default() {
-                    return Decision::already(());
-                }
-                Decision::granted((), [AppEvent::Updated(changes)])
-            }
+    fn decide(&self, state: Option<&App>, _now: Timestamp) -> Decided<Self> {
+        let changes = really_changed(&self.changes, registered(state)?);
+        if changes == AppUpdated::default() {
+            return Ok(Decision::already(()));
         }
+        Ok(Decision::granted((), [AppEvent::Updated(changes)]))
     }
 }
 
@@ -91,8 +87,8 @@ fn really_changed(changes: &AppUpdated, app: &App) -> AppUpdated {
 }
 
 /// The app, if it is registered and was not deleted.
-pub(super) fn known(state: Option<&App>) -> Result<&App, Refusal> {
-    state.filter(|app| !app.is_deleted()).ok_or(Refusal::AppUnknown)
+pub(super) fn registered(state: Option<&App>) -> Result<&App, AppRefusal> {
+    state.filter(|app| !app.is_deleted()).ok_or(AppRefusal::Unknown)
 }
 
 #[cfg(test)]
@@ -112,6 +108,6 @@ mod tests {
         let changes = Changes { owner: Some("New Owner".to_owned()), ..same };
         let expected = AppUpdated { owner: Some("New Owner".to_owned()), ..AppUpdated::default() };
         assert_eq!(given.when(&update(&changes), 2).events, [Event::from(AppEvent::Updated(expected))]);
-        assert_eq!(Given::app([]).when(&update(&changes), 2), Decision::refused(Refusal::AppUnknown));
+        assert_eq!(Given::app([]).when(&update(&changes), 2), Decision::refused(AppRefusal::Unknown));
     }
 }

@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::reason::Reason;
 use super::service::Service;
 use crate::audit::AuditError;
-use crate::decisions::{Command, Refusal};
+use crate::decisions::Command;
 use crate::identity::pending::SignIns;
 use crate::identity::session::{self, SessionError, Sessions, SignedIn};
 use crate::identity::tickets::{SealError, Tickets};
@@ -129,7 +129,7 @@ impl Visit {
         &self,
         person: &SignedIn,
         command: &C,
-    ) -> Result<Result<C::Answer, Refusal>, LedgerError> {
+    ) -> Result<Result<C::Answer, C::Refusal>, LedgerError> {
         let origin = self.context.origin(ActorKind::User, person.user.as_str());
         self.service.settle(&origin, command).await
     }

@@ -51,7 +51,10 @@ pub struct Operator {
 
 impl Operator {
     /// Settles a command; a refusal and a fault are problems alike.
-    pub async fn settle<C: Command>(&self, command: &C) -> Result<C::Answer, Problem> {
+    pub async fn settle<C: Command>(&self, command: &C) -> Result<C::Answer, Problem>
+    where
+        Problem: From<C::Refusal>,
+    {
         Ok(self.service.settle(&self.origin, command).await??)
     }
 }

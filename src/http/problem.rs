@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::fault::Fault;
 use super::reason::Reason;
-use crate::decisions::Refusal;
+use crate::decisions::{AppRefusal, InstallationRefusal, KeyRefusal};
 use crate::ledger::LedgerError;
 
 /// An error of the JSON APIs (RFC 9457).
@@ -112,35 +112,54 @@ impl From<LedgerError> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let detail = refusal.to_string();
+const NOT_FOUND: (StatusCode, &str) = (StatusCode::NOT_FOUND, "not_found");
+const INVALID: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "invalid_request");
+const CONFLICT: (StatusCode, &str) = (StatusCode::CONFLICT, "conflict");
+
+impl From<AppRefusal> for Problem {
+    fn from(refusal: AppRefusal) -> Self {
         let (status, code) = match refusal {
-            Refusal::AppUnknown
-            | Refusal::SecretUnknown(_)
-            | Refusal::TokenUnknown
-            | Refusal::InstallationUnknown
-            | Refusal::KeyUnknown => (StatusCode::NOT_FOUND, "not_found"),
-            Refusal::Profile(_) | Refusal::Text { .. } => (StatusCode::BAD_REQUEST, "invalid_request"),
-            Refusal::AppExists
-            | Refusal::AppSuspended
-            | Refusal::AppNotSuspended
-            | Refusal::PublicClient
-            | Refusal::TooManySecrets { .. }
-            | Refusal::LastSecret
-            | Refusal::FormUsed
-            | Refusal::CodeUnknown
-            | Refusal::CodeExpired
-            | Refusal::CodeSpent
-            | Refusal::CodeReplayed { .. }
-            | Refusal::CodeEnded
-            | Refusal::RedirectUriMissing
-            | Refusal::RedirectUriMismatch
-            | Refusal::VerifierMissing
-            | Refusal::VerifierMismatch
-            | Refusal::VerifierUnexpected
-            | Refusal::KeyExists => (StatusCode::CONFLICT, "conflict"),
+            AppRefusal::Unknown | AppRefusal::SecretUnknown(_) => NOT_FOUND,
+            AppRefusal::Profile(_) | AppRefusal::Text(_) => INVALID,
+            AppRefusal::Exists
+            | AppRefusal::Suspended
+            | AppRefusal::NotSuspended
+            | AppRefusal::PublicClient
+            | AppRefusal::TooManySecrets { .. }
+            | AppRefusal::LastSecret => CONFLICT,
         };
-        Self::new(status, code, detail)
+        Self::new(status, code, refusal.to_string())
+    }
+}
+
+impl From<InstallationRefusal> for Problem {
+    fn from(refusal: InstallationRefusal) -> Self {
+        let (status, code) = match refusal {
+            InstallationRefusal::Unknown | InstallationRefusal::TokenUnknown => NOT_FOUND,
+            InstallationRefusal::Text(_) => INVALID,
+            InstallationRefusal::FormUsed
+            | InstallationRefusal::CodeUnknown
+            | InstallationRefusal::CodeExpired
+            | InstallationRefusal::CodeSpent
+            | InstallationRefusal::CodeReplayed { .. }
+            | InstallationRefusal::CodeEnded
+            | InstallationRefusal::RedirectUriMissing
+            | InstallationRefusal::RedirectUriMismatch
+            | InstallationRefusal::VerifierMissing
+            | InstallationRefusal::VerifierMismatch
+            | InstallationRefusal::VerifierUnexpected => CONFLICT,
+        };
+        Self::new(status, code, refusal.to_string())
+    }
+}
+
+impl From<KeyRefusal> for Problem {
+    fn from(refusal: KeyRefusal) -> Self {
+        let (status, code) = match refusal {
+            KeyRefusal::Unknown => NOT_FOUND,
+            KeyRefusal::Text(_) => INVALID,
+            KeyRefusal::Exists => CONFLICT,
+        };
+        Self::new(status, code, refusal.to_string())
     }
 }

@@ -11,8 +11,8 @@ use super::audit::export::Exports;
 use super::oauth::approvals::Approvals;
 use super::oauth::seldom::Seldom;
 use crate::audit::History;
+use crate::decisions::Command;
 use crate::decisions::scopes::ScopeCatalogue;
-use crate::decisions::{Command, Refusal};
 use crate::identity::session::AccountRole;
 use crate::ledger::{Ledger, LedgerError, Origin};
 use crate::replay::Rebuilds;
@@ -92,7 +92,7 @@ impl Service {
         &self,
         origin: &Origin,
         command: &C,
-    ) -> Result<Result<C::Answer, Refusal>, LedgerError> {
+    ) -> Result<Result<C::Answer, C::Refusal>, LedgerError> {
         let settled = self.ledger.settle(origin, command).await;
         let outcome = match &settled {
             Ok(Ok(_)) => "granted",

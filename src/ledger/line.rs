@@ -14,7 +14,7 @@ use grantbook_projections::live::{Live, State};
 use tokio::sync::oneshot;
 
 use super::{Ledger, LedgerError, Origin};
-use crate::decisions::{Command, Refusal};
+use crate::decisions::{Command, Decision};
 use crate::store::StoreError;
 
 /// How often commands are decided again because another node appended to their stream meanwhile.
@@ -89,12 +89,12 @@ struct Decided {
     head: Option<Head>,
 }
 
-type Answer<C> = Result<Result<<C as Command>::Answer, Refusal>, LedgerError>;
+type Answer<C> = Result<Result<<C as Command>::Answer, <C as Command>::Refusal>, LedgerError>;
 
 struct InLine<C: Command> {
     command: C,
     origin: Origin,
-    decided: Option<Result<C::Answer, Refusal>>,
+    decided: Option<Result<C::Answer, C::Refusal>>,
     caller: oneshot::Sender<Answer<C>>,
 }
 
@@ -115,7 +115,7 @@ impl<C: Command> Waiting for InLine<C> {
             // Recorded time never runs backwards within a stream, whatever the clock does.
             let now = now.max(self.command.not_before());
             let now = head.map_or(now, |head| now.max(head.recorded_at));
-            let decision = self.command.decide(state, now);
+            let decision = self.command.decide(state, now).unwrap_or_else(Decision::refused);
             self.decided = Some(decision.answer);
             Decided { events: decision.events, now, head }
         })

@@ -13,7 +13,7 @@ use super::app_json::SecretJson;
 use super::paging::{Page, Paging};
 use super::{AppJson, DoneBefore, Note, Why, done_before};
 use crate::decisions::{
-    Changes, DeleteApp, Refusal, RegisterApp, Registration, ResumeApp, RetireSecret, RotateSecret,
+    AppRefusal, Changes, DeleteApp, RegisterApp, Registration, ResumeApp, RetireSecret, RotateSecret,
     SuspendApp, UpdateApp,
 };
 use crate::http::input::Body;
@@ -151,7 +151,7 @@ pub async fn register(operator: Operator, Body(body): Body<NewApp>) -> Answer<Ne
         token_policy: body.token_policy,
     };
     let command = RegisterApp::new(client_id, new_secret, &registration, &service.scopes);
-    operator.settle(&command.map_err(Refusal::from)?).await?;
+    operator.settle(&command.map_err(AppRefusal::from)?).await?;
     let app = app_json(service, client_id)?;
     let body = NewAppJson { app, client_secret: secret.map(|(_, plain)| plain) };
     Ok(Reply::created(body).at(service.url(&format!("/apps/{client_id}"))))
@@ -180,7 +180,7 @@ pub async fn update(
         scopes: body.scopes,
         token_policy: body.token_policy,
     };
-    let command = UpdateApp::new(*client_id, &changes, &operator.service.scopes).map_err(Refusal::from)?;
+    let command = UpdateApp::new(*client_id, &changes, &operator.service.scopes).map_err(AppRefusal::from)?;
     operator.settle(&command).await?;
     app_json(&operator.service, *client_id).map(Reply::ok)
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::audit::{Past, TokenAnswer};
-use crate::decisions::{Refusal, RevokeToken, TokenHolder, WhichToken};
+use crate::decisions::{InstallationRefusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::operator::Operator;
 use crate::http::reply::{Answer, Reply};
 use crate::ledger::Until;
@@ -45,7 +45,7 @@ pub async fn revoke(
     let past = Past::new(&service.ledger, &service.history);
     let installation_id = match service.ledger.live().installation_of_token(&token_id) {
         Some(installation_id) => installation_id,
-        None => past.installation_of(*token_id).await?.ok_or(Refusal::TokenUnknown)?,
+        None => past.installation_of(*token_id).await?.ok_or(InstallationRefusal::TokenUnknown)?,
     };
     let command = RevokeToken {
         installation_id,
@@ -59,9 +59,9 @@ pub async fn revoke(
     };
     match service.settle(&operator.origin, &command).await? {
         Ok(_) => Ok(Reply::no_content()),
-        Err(Refusal::TokenUnknown) => {
+        Err(InstallationRefusal::TokenUnknown) => {
             let ended = past.token(*token_id, Until::Head).await?;
-            Ok(Reply::ok(ended.ok_or(Refusal::TokenUnknown)?))
+            Ok(Reply::ok(ended.ok_or(InstallationRefusal::TokenUnknown)?))
         }
         Err(refusal) => Err(refusal.into()),
     }

@@ -16,7 +16,7 @@ use url::Url;
 use crate::decisions::authorization_request::{
     AuthorizationRequest, Parameters, RedirectTarget, RequestError, check_request, redirect_target,
 };
-use crate::decisions::{GrantAccess, Refusal};
+use crate::decisions::{GrantAccess, InstallationRefusal};
 use crate::http::browser::{PageError, Visit, see_other};
 use crate::http::context::{Caller, Context};
 use crate::http::form::{Form, MalformedForm};
@@ -198,7 +198,7 @@ async fn approve(
     };
     match visit.settle(person, &command).await? {
         Ok(()) => Ok(answer(service, &wanted.target, &[("code", code.expose())])),
-        Err(Refusal::FormUsed) => Err(approved_before(&wanted.app, &ticket.query)),
+        Err(InstallationRefusal::FormUsed) => Err(approved_before(&wanted.app, &ticket.query)),
         Err(refusal) => Err(PageError::bad_request(refusal.to_string())),
     }
 }

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::decisions::Refusal;
+use crate::decisions::InstallationRefusal;
 use crate::http::fault::Fault;
 use crate::http::reason::Reason;
 use crate::ledger::LedgerError;
@@ -143,37 +143,28 @@ impl From<LedgerError> for OAuthError {
     }
 }
 
-impl From<Refusal> for OAuthError {
-    fn from(refusal: Refusal) -> Self {
+impl From<InstallationRefusal> for OAuthError {
+    fn from(refusal: InstallationRefusal) -> Self {
         let description = refusal.to_string();
         match refusal {
             // Which of these it was would tell a thief what to try next; the log has it.
-            Refusal::CodeUnknown | Refusal::CodeExpired | Refusal::CodeEnded => {
+            InstallationRefusal::CodeUnknown
+            | InstallationRefusal::CodeExpired
+            | InstallationRefusal::CodeEnded => {
                 Self::invalid_grant("the code is unknown, expired, used or ended").because(refusal)
             }
             // Who is told has the code, the secret and the verifier, and has to look for who else has.
-            Refusal::CodeSpent
-            | Refusal::CodeReplayed { .. }
-            | Refusal::RedirectUriMissing
-            | Refusal::RedirectUriMismatch
-            | Refusal::VerifierMissing
-            | Refusal::VerifierMismatch => Self::invalid_grant(description),
-            Refusal::VerifierUnexpected => Self::invalid_request(description),
-            Refusal::TokenUnknown
-            | Refusal::InstallationUnknown
-            | Refusal::AppUnknown
-            | Refusal::AppExists
-            | Refusal::AppSuspended
-            | Refusal::AppNotSuspended
-            | Refusal::Profile(_)
-            | Refusal::PublicClient
-            | Refusal::TooManySecrets { .. }
-            | Refusal::SecretUnknown(_)
-            | Refusal::LastSecret
-            | Refusal::FormUsed
-            | Refusal::KeyExists
-            | Refusal::KeyUnknown
-            | Refusal::Text { .. } => Self::invalid_request(description),
+            InstallationRefusal::CodeSpent
+            | InstallationRefusal::CodeReplayed { .. }
+            | InstallationRefusal::RedirectUriMissing
+            | InstallationRefusal::RedirectUriMismatch
+            | InstallationRefusal::VerifierMissing
+            | InstallationRefusal::VerifierMismatch => Self::invalid_grant(description),
+            InstallationRefusal::VerifierUnexpected
+            | InstallationRefusal::Unknown
+            | InstallationRefusal::TokenUnknown
+            | InstallationRefusal::FormUsed
+            | InstallationRefusal::Text(_) => Self::invalid_request(description),
         }
     }
 }

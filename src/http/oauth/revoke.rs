@@ -10,7 +10,7 @@ use super::client;
 use super::error::OAuthError;
 use super::posted::Posted;
 use super::reply::OAuthReply;
-use crate::decisions::{Refusal, RevokeToken, TokenHolder, WhichToken};
+use crate::decisions::{InstallationRefusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::context::Context;
 use crate::http::service::Service;
 use crate::secrets;
@@ -57,7 +57,7 @@ pub async fn revoke(
             note: None,
         };
         match service.settle(&client::origin(&client, &context), &command).await? {
-            Ok(_) | Err(Refusal::TokenUnknown) => {}
+            Ok(_) | Err(InstallationRefusal::TokenUnknown) => {}
             Err(refusal) => return Err(refusal.into()),
         }
     }

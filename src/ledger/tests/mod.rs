@@ -21,8 +21,8 @@ use super::{Ledger, LedgerError, LedgerOptions, Origin};
 use crate::clock::{Clock as _, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{
-    Command, ExchangeCode, GrantAccess, Refusal, RegisterApp, Registration, RevokeToken, TokenHolder,
-    TokenRules, WhichToken,
+    Command, ExchangeCode, GrantAccess, RegisterApp, Registration, RevokeToken, TokenHolder, TokenRules,
+    WhichToken,
 };
 use crate::secrets::{self, CodeKey};
 use crate::store::Store;
@@ -53,7 +53,10 @@ impl Given {
     }
 
     /// Settles a command through a request of its own.
-    pub async fn settle<C: Command>(&self, command: &C) -> Result<Result<C::Answer, Refusal>, LedgerError> {
+    pub async fn settle<C: Command>(
+        &self,
+        command: &C,
+    ) -> Result<Result<C::Answer, C::Refusal>, LedgerError> {
         self.ledger.settle(&origin(&secrets::new_request_id()), command).await
     }
 

@@ -6,6 +6,7 @@ use grantbook_events::{AccountId, Event, InstallationEvent};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::decisions::InstallationRefusal;
 use crate::store::MemoryStore;
 use crate::store::lying::{Fault, LyingStore, Script};
 
@@ -53,7 +54,9 @@ async fn c2_of_64_exchanges_at_once_one_is_granted_and_the_code_counts_as_replay
     let answers = callers.join_all().await;
     let granted: Vec<_> = answers.iter().filter(|answer| answer.is_ok()).collect();
     assert_eq!(granted.len(), 1);
-    let is_of_a_replay = |no: &Refusal| matches!(no, Refusal::CodeSpent | Refusal::CodeReplayed { .. });
+    let is_of_a_replay = |no: &InstallationRefusal| {
+        matches!(no, InstallationRefusal::CodeSpent | InstallationRefusal::CodeReplayed { .. })
+    };
     assert!(answers.iter().flat_map(|answer| answer.as_ref().err()).all(is_of_a_replay));
     let exchanges = all(&*store).await;
     let is_exchange =
@@ -71,7 +74,7 @@ async fn a_stream_that_another_node_moved_on_is_read_before_a_refusal_is_believe
     there.settle(&granted).await.unwrap().unwrap();
     here.settle(&exchange(&granted)).await.unwrap().unwrap();
     let replayed = there.settle(&exchange(&granted)).await.unwrap();
-    assert!(matches!(replayed, Err(Refusal::CodeReplayed { tokens: 1, .. })), "{replayed:?}");
+    assert!(matches!(replayed, Err(InstallationRefusal::CodeReplayed { tokens: 1, .. })), "{replayed:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decisions::{ExchangeCode, Refusal, TokenRules};
+use crate::decisions::{ExchangeCode, InstallationRefusal, TokenRules};
 use crate::http::oauth::client;
 use crate::http::oauth::error::OAuthError;
 use crate::http::oauth::exchange::{Exchange, TokenReply};
@@ -41,7 +41,7 @@ impl AuthorizationCode {
             },
         };
         let exchanged = service.settle(&client::origin(client, context), &command).await?;
-        if let Err(Refusal::CodeReplayed { grant_id, tokens }) = &exchanged {
+        if let Err(InstallationRefusal::CodeReplayed { grant_id, tokens }) = &exchanged {
             tracing::warn!(
                 client_id = %client.app.client_id, %grant_id, tokens, request_id = %context.request_id,
                 "a code was presented twice, so the tokens that were issued for it are revoked",
