@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Query};
-use grantbook_events::{Position, Timestamp};
+use grantbook_events::Position;
 use grantbook_projections::live::Live;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::reply::{Answer, Reply};
 use super::service::Service;
 use crate::audit::HISTORY_VERSION;
-use crate::replay::{NotStarted, Outcome, Projection, Rebuild};
+use crate::replay::{NotStarted, Projection, Rebuild};
 
 /// Every projection.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,28 +48,7 @@ pub struct ProjectionJson {
     /// The last rebuild since the start, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    rebuild: Option<RebuildJson>,
-}
-
-/// A rebuild, under way or over.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RebuildJson {
-    /// `running`; `same` or `repaired`: the new copy is served, and the old one was the same or not; `cancelled`
-    /// or `failed`: what was served before is served, unless `why` says otherwise.
-    state: &'static str,
-    /// Events folded.
-    events: u64,
-    position: Position,
-    /// The end of the ledger when it began.
-    head: Position,
-    started_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    ended_at: Option<Timestamp>,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    reason: Option<String>,
+    rebuild: Option<Rebuild>,
 }
 
 /// What a snapshot is for.
@@ -89,26 +68,10 @@ pub struct SnapshotJson {
     position: Position,
 }
 
-impl From<Rebuild> for RebuildJson {
-    fn from(rebuild: Rebuild) -> Self {
-        let (ended_at, outcome) = rebuild.ended.unzip();
-        let (state, reason) = match outcome {
-            None => ("running", None),
-            Some(Outcome::Same) => ("same", None),
-            Some(Outcome::Repaired) => ("repaired", None),
-            Some(Outcome::Cancelled) => ("cancelled", None),
-            Some(Outcome::Failed(why)) => ("failed", Some(why)),
-        };
-        let (step, started_at) = (rebuild.step, rebuild.started_at);
-        let (events, position, head) = (step.events, step.position, step.head);
-        Self { state, events, position, head, started_at, ended_at, reason }
-    }
-}
-
 pub async fn list(service: Data<Service>) -> Answer<ProjectionsJson> {
     let mut items = Vec::new();
     for projection in Projection::ALL {
-        let rebuild = service.rebuilds.last(projection).map(RebuildJson::from);
+        let rebuild = service.rebuilds.last(projection);
         items.push(match projection {
             Projection::Live => live(&service, rebuild).await?,
             Projection::History => history(&service, rebuild).await,
@@ -117,7 +80,7 @@ pub async fn list(service: Data<Service>) -> Answer<ProjectionsJson> {
     Ok(Reply::ok(ProjectionsJson { items }))
 }
 
-async fn live(service: &Service, rebuild: Option<RebuildJson>) -> Result<ProjectionJson, Problem> {
+async fn live(service: &Service, rebuild: Option<Rebuild>) -> Result<ProjectionJson, Problem> {
     let live = Arc::clone(&service.ledger.live());
     let quarantined = Some(live.counts().quarantined);
     let broke = |_| Problem::broken("the digest broke off");
@@ -127,7 +90,7 @@ async fn live(service: &Service, rebuild: Option<RebuildJson>) -> Result<Project
     Ok(ProjectionJson { name, version, position, digest, unavailable: None, quarantined, rebuild })
 }
 
-async fn history(service: &Service, rebuild: Option<RebuildJson>) -> ProjectionJson {
+async fn history(service: &Service, rebuild: Option<Rebuild>) -> ProjectionJson {
     let (position, digest, unavailable) = match service.history.digest_at().await {
         Ok((position, digest)) => (position, Some(digest.to_string()), None),
         Err(why) => (service.history.progress().position, None, Some(why.to_string())),
@@ -136,21 +99,21 @@ async fn history(service: &Service, rebuild: Option<RebuildJson>) -> ProjectionJ
     ProjectionJson { name, version, position, digest, unavailable, quarantined: None, rebuild }
 }
 
-pub async fn rebuild(operator: Operator, name: Path<Name>) -> Answer<RebuildJson> {
+pub async fn rebuild(operator: Operator, name: Path<Name>) -> Answer<Rebuild> {
     let (projection, rebuilds) = (name.projection()?, &operator.service.rebuilds);
     rebuilds.start(projection).map_err(|why| match why {
-        NotStarted::UnderWay => Problem::conflict(why.to_string()),
+        NotStarted::Running => Problem::conflict(why.to_string()),
         NotStarted::NotReady => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why.to_string()),
     })?;
     tracing::info!(%projection, operator = operator.origin.actor.id, "a rebuild was asked for");
     let begun = rebuilds.last(projection).ok_or_else(|| Problem::not_found("rebuild since the start"))?;
-    Ok(Reply::accepted(begun.into()))
+    Ok(Reply::accepted(begun))
 }
 
-pub async fn progress(service: Data<Service>, name: Path<Name>) -> Answer<RebuildJson> {
+pub async fn progress(service: Data<Service>, name: Path<Name>) -> Answer<Rebuild> {
     let last = service.rebuilds.last(name.projection()?);
     let last = last.ok_or_else(|| Problem::not_found("rebuild since the start"))?;
-    Ok(Reply::ok(last.into()))
+    Ok(Reply::ok(last))
 }
 
 pub async fn cancel(service: Data<Service>, name: Path<Name>) -> Answer<()> {

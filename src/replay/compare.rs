@@ -12,8 +12,6 @@ use uuid::Uuid;
 use super::findings::{Compared, Finding, Skipped, Verified};
 use crate::ledger::{SnapshotError, Snapshots};
 
-const LIVE: &str = "the live projection of the running server";
-
 /// What a verification is to compare the ledger with.
 #[derive(Debug, Default)]
 pub struct Against {
@@ -31,9 +29,17 @@ pub struct ReportedState {
     pub digest: String,
 }
 
+/// What is to be compared where the fold reaches its position.
 #[derive(Debug)]
-enum Other {
-    Live(ReportedState),
+struct Due {
+    position: Position,
+    what: String,
+    state: DueState,
+}
+
+#[derive(Debug)]
+enum DueState {
+    Reported { digest: String },
     Snapshot(PathBuf),
 }
 
@@ -42,7 +48,7 @@ enum Other {
 pub(super) struct Comparisons {
     ledger: Uuid,
     /// The last position first.
-    due: Vec<(Position, Other)>,
+    due: Vec<Due>,
     findings: Vec<Finding>,
 }
 
@@ -55,24 +61,44 @@ impl Comparisons {
         ledger: Uuid,
         verified: &mut Verified,
     ) -> std::io::Result<Self> {
-        let due = live.map(|reported| (reported.position, Other::Live(reported))).into_iter().collect();
-        let mut comparisons = Self { ledger, due, findings: Vec::new() };
+        let due = live.map(|ReportedState { position, digest }| Due {
+            position,
+            what: "the live projection of the running server".to_owned(),
+            state: DueState::Reported { digest },
+        });
+        let mut comparisons = Self { ledger, due: due.into_iter().collect(), findings: Vec::new() };
         for path in snapshots.map_or_else(|| Ok(Vec::new()), |snapshots| snapshots.paths())? {
+            let what = format!("snapshot {}", file_name(&path));
             match Snapshots::header(&path) {
-                Ok(header) => comparisons.due.push((header.mark.position, Other::Snapshot(path))),
-                Err(why) => comparisons.skip(&path, None, &why, verified),
+                Ok(header) => {
+                    let (position, state) = (header.mark.position, DueState::Snapshot(path));
+                    comparisons.due.push(Due { position, what, state });
+                }
+                Err(why) => comparisons.skip(what, None, &why, verified),
             }
         }
-        comparisons.due.sort_by_key(|(position, _)| Reverse(*position));
+        comparisons.due.sort_by_key(|due| Reverse(due.position));
         Ok(comparisons)
     }
 
     /// Compares everything that is of this position with the state there.
     pub(super) fn reached(&mut self, position: Position, verified: &mut Verified) {
-        while let Some((_, other)) = self.due.pop_if(|(due, _)| *due <= position) {
-            match other {
-                Other::Live(reported) => self.compare_live(&reported, position, verified),
-                Other::Snapshot(path) => self.compare_snapshot(&path, position, verified),
+        while let Some(Due { position: of, what, state }) = self.due.pop_if(|due| due.position <= position) {
+            match state {
+                DueState::Reported { digest } => {
+                    let replayed = verified.live.digest().to_string();
+                    if (of, &digest) == (position, &replayed) {
+                        verified.compared.push(Compared { what, position });
+                    } else {
+                        verified.live_differs = true;
+                        let what = format!("{what} has digest {digest}, and the ledger folds to {replayed}");
+                        self.findings.push(Finding::at(of, what));
+                    }
+                }
+                DueState::Snapshot(path) => match Snapshots::load(&path, self.ledger) {
+                    Ok(live) => self.compare_snapshot(what, &live, position, verified),
+                    Err(why) => self.skip(what, Some(position), &why, verified),
+                },
             }
         }
     }
@@ -80,32 +106,12 @@ impl Comparisons {
     /// What differs, and what is of positions that the ledger does not have or that could not be read.
     pub(super) fn end(mut self, is_whole: bool) -> Vec<Finding> {
         let why = if is_whole { "which the ledger does not have" } else { "up to which it cannot be read" };
-        for (position, other) in self.due {
-            let what = match other {
-                Other::Live(_) => LIVE.to_owned(),
-                Other::Snapshot(path) => format!("snapshot {}", file_name(&path)),
-            };
-            self.findings.push(Finding::at(position, format!("{what} is of this position, {why}")));
-        }
+        let left = |due: Due| Finding::at(due.position, format!("{} is of this position, {why}", due.what));
+        self.findings.extend(self.due.into_iter().map(left));
         self.findings
     }
 
-    fn compare_live(&mut self, reported: &ReportedState, position: Position, verified: &mut Verified) {
-        let replayed = verified.live.digest().to_string();
-        if reported.position == position && reported.digest == replayed {
-            return verified.compared.push(Compared { what: LIVE.to_owned(), position });
-        }
-        verified.live_differs = true;
-        let what = format!("{LIVE} has digest {}, and the ledger folds to {replayed}", reported.digest);
-        self.findings.push(Finding::at(reported.position, what));
-    }
-
-    fn compare_snapshot(&mut self, path: &Path, position: Position, verified: &mut Verified) {
-        let live = match Snapshots::load(path, self.ledger) {
-            Ok(live) => live,
-            Err(why) => return self.skip(path, Some(position), &why, verified),
-        };
-        let what = format!("snapshot {}", file_name(path));
+    fn compare_snapshot(&mut self, what: String, live: &Live, position: Position, verified: &mut Verified) {
         if live.mark() != verified.live.mark() {
             let what = format!("{what} ends with an event that the ledger does not have there");
             let position = live.mark().map(|mark| mark.position);
@@ -113,7 +119,7 @@ impl Comparisons {
         } else if live.digest() == verified.live.digest() {
             verified.compared.push(Compared { what, position });
         } else {
-            let what = format!("{what}: {}", first_difference(&live, &verified.live, "in the snapshot"));
+            let what = format!("{what}: {}", first_difference(live, &verified.live, "in the snapshot"));
             self.findings.push(Finding::at(position, what));
         }
     }
@@ -121,7 +127,7 @@ impl Comparisons {
     /// A snapshot of another ledger, or of another grantbook, or that is gone, cannot be compared and is no fault.
     fn skip(
         &mut self,
-        path: &Path,
+        what: String,
         position: Option<Position>,
         why: &SnapshotError,
         verified: &mut Verified,
@@ -140,7 +146,6 @@ impl Comparisons {
             | SnapshotError::Store(_)
             | SnapshotError::Json(_) => true,
         };
-        let what = format!("snapshot {}", file_name(path));
         if is_fault {
             self.findings.push(Finding { position, what: format!("{what}: {why}") });
         } else {

@@ -1,18 +1,24 @@
 //! The second look of a verification: whether each event follows from those before it, as the fold says, and whether the
 //! state that is compared with others is the same. Knows: the fold. Must not know: digests and links of records.
+//!
+//! The fold forgets a grant once no decision can depend on it any more, and does not know the grants of other
+//! installations. So the ids of all grants are kept here.
 
-use grantbook_events::Position;
+use grantbook_events::{Event, GrantId, InstallationEvent, Position, Recorded};
+use grantbook_projections::Installation;
+use grantbook_projections::live::{Live, State as _};
 
-use super::codes::Codes;
 use super::compare::Comparisons;
 use super::findings::{Compared, Finding, Verified};
+use super::ids::Ids;
 use super::{ReplayError, Step};
 use crate::ledger::fold;
 use crate::store::{IndexCheck, Record, Store, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Events {
-    codes: Codes,
+    granted: Ids,
+    exchanged: Ids,
     comparisons: Comparisons,
     /// What the store finds streams by.
     index: Option<IndexCheck>,
@@ -35,7 +41,8 @@ impl Events {
             }
             index => index?,
         };
-        Ok(Self { codes: Codes::new()?, comparisons, index, position: Position::START })
+        let (granted, exchanged) = (Ids::new()?, Ids::new()?);
+        Ok(Self { granted, exchanged, comparisons, index, position: Position::START })
     }
 
     pub(super) const fn step(&self, verified: &Verified, head: Position) -> Step {
@@ -58,7 +65,10 @@ impl Events {
             // After an event that could not be folded, no other in its stream can be.
             let quarantined = verified.live.quarantine_of(&record.stream);
             match folded {
-                Ok(recorded) if quarantined.is_none() => self.codes.add(&recorded)?,
+                Ok(recorded) if quarantined.is_none() => {
+                    let wrong = self.check_code(&recorded, &verified.live)?;
+                    findings.extend(wrong.map(|what| Finding::at(record.position, what)));
+                }
                 Err(poison) if quarantined.is_none_or(|first| first.position == record.position) => {
                     findings.push(Finding::at(record.position, poison.reason));
                 }
@@ -67,6 +77,42 @@ impl Events {
             self.comparisons.reached(record.position, verified);
         }
         Ok(findings)
+    }
+
+    /// What is wrong with an event about a code, although the fold took it.
+    fn check_code(&self, recorded: &Recorded, live: &Live) -> rusqlite::Result<Option<String>> {
+        let (Event::Installation(event), Ok(stream)) = (&recorded.event, recorded.envelope.stream.kind())
+        else {
+            return Ok(None);
+        };
+        let (position, at) = (recorded.envelope.position, recorded.envelope.recorded_at);
+        let span = |id| {
+            let span =
+                |state: &Installation| Some((state.grant(id)?.granted_at, state.grant(id)?.code_expires_at));
+            Installation::look(live, &stream, |state| state.and_then(span))
+        };
+        match event {
+            InstallationEvent::AccessGranted(event) => {
+                self.granted.add([(event.grant_id.as_uuid(), position)])?;
+            }
+            InstallationEvent::CodeExchanged(event) => {
+                self.exchanged.add([(event.grant_id.as_uuid(), position)])?;
+                // Where recorded time waits for a clock that was ahead, a code may end before its approval.
+                let late = span(event.grant_id).filter(|(granted_at, end)| at >= *end && end > granted_at);
+                return Ok(late.map(|(_, end)| {
+                    format!("grant {}: its code is exchanged after its end at {end}", event.grant_id)
+                }));
+            }
+            InstallationEvent::CodeReplayed(event) => {
+                let id = event.grant_id;
+                if span(id).is_none() && !self.exchanged.has(id.as_uuid())? {
+                    let what = "a code is presented again that was never exchanged";
+                    return Ok(Some(format!("grant {id}: {what}")));
+                }
+            }
+            InstallationEvent::TokenRevoked(_) | InstallationEvent::Uninstalled(_) => {}
+        }
+        Ok(None)
     }
 
     /// What is wrong when the ledger has ended: with what is compared last, because it may differ only where the ledger
@@ -86,7 +132,9 @@ impl Events {
                 Err(what) => verified.find(Finding::at(position, what)),
             }
         }
-        self.codes.end()?.into_iter().for_each(|finding| verified.find(finding));
+        let twice =
+            |id, first| format!("grant {}: it was granted at position {first} already", GrantId::new(id));
+        self.granted.repeated(twice)?.into_iter().for_each(|finding| verified.find(finding));
         Ok(self.comparisons.end(position == head))
     }
 }

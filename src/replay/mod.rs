@@ -4,11 +4,11 @@
 //! What is folded here is folded by the same `apply` that serves requests, into a state of its own: a
 //! replay beside a server changes nothing of it.
 
-mod codes;
 mod compare;
-mod event_ids;
+mod dump;
 mod events;
 mod findings;
+mod ids;
 mod plan;
 mod projection;
 mod reading;
@@ -16,7 +16,6 @@ mod rebuild;
 mod records;
 mod rows;
 mod run;
-mod shown;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -25,13 +24,13 @@ mod what_if;
 use grantbook_events::Position;
 
 pub use compare::{Against, ReportedState};
+pub use dump::dump;
 pub use findings::{Compared, Finding, Skipped, Verified};
 pub use plan::{Plan, plan};
-pub use projection::{Projection, ProjectionError};
+pub use projection::Projection;
 pub use reading::Reading;
-pub use rebuild::{NotStarted, Outcome, Rebuild, Rebuilds};
+pub use rebuild::{NotStarted, Rebuild, Rebuilds};
 pub use run::{Replayed, run, run_history};
-pub use shown::ShownState;
 pub use verify::{difference_from, verify};
 pub use what_if::{Consequence, Without, what_if};
 

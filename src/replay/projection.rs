@@ -13,10 +13,8 @@ pub enum Projection {
 }
 
 impl Projection {
-    /// Every projection.
     pub const ALL: [Self; 2] = [Self::Live, Self::History];
 
-    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -25,19 +23,12 @@ impl Projection {
     }
 }
 
-/// A text that names no projection.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a projection: use live or history")]
-pub struct ProjectionError(String);
-
 impl FromStr for Projection {
-    type Err = ProjectionError;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, ProjectionError> {
-        Self::ALL
-            .into_iter()
-            .find(|projection| projection.name() == text)
-            .ok_or_else(|| ProjectionError(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|projection| projection.name() == text);
+        found.ok_or_else(|| format!("`{text}` is not a projection: use live or history"))
     }
 }
 

@@ -27,14 +27,24 @@ pub struct Reading {
 pub(super) async fn each<E: From<ReplayError>>(
     store: &dyn Store,
     until: Until,
+    progress: impl FnMut(Step),
+    take: impl FnMut(&Record) -> Result<(), E>,
+) -> Result<Reading, E> {
+    each_after(store, Position::START, until, progress, take).await
+}
+
+/// As [`each`], from the record after a position on.
+pub(super) async fn each_after<E: From<ReplayError>>(
+    store: &dyn Store,
+    after: Position,
+    until: Until,
     mut progress: impl FnMut(Step),
     mut take: impl FnMut(&Record) -> Result<(), E>,
 ) -> Result<Reading, E> {
-    let mut pages = Pages::after(store, Position::START).await?;
+    let mut pages = Pages::after(store, after).await?;
     let head = pages.head;
     until.within(head).map_err(ReplayError::from)?;
-    let mut reading =
-        Reading { events: 0, position: Position::START, recorded_at: None, out_of_order: false };
+    let mut reading = Reading { events: 0, position: after, recorded_at: None, out_of_order: false };
     let mut left_out = false;
     while let Some(page) = pages.next().await? {
         for record in page {

@@ -12,59 +12,59 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::{Live, StateDigest};
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
+use utoipa::ToSchema;
 
-use super::reading::each;
-use super::{Projection, ReplayError, Step, Until};
+use super::reading::each_after;
+use super::{Projection, Step, Until};
 use crate::audit::{History, Rebuilt};
 use crate::ledger::{Ledger, fold};
 use crate::store::{Store, StoreError};
 
-/// Records read at once for a copy that is not served.
-const PAGE: usize = 1024;
+/// A rebuild, under way or over.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Rebuild {
+    /// `running`; `same` or `repaired`: the new copy is served, and the old one was the same or not; `cancelled`
+    /// or `failed`: what was served before is served, unless `reason` says otherwise.
+    pub state: &'static str,
+    /// Events folded.
+    pub events: u64,
+    pub position: Position,
+    /// The end of the ledger when it began.
+    pub head: Position,
+    pub started_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub ended_at: Option<Timestamp>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub reason: Option<String>,
+}
 
-/// How a rebuild ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The new copy has taken the place of the old one, which was the same.
-    Same,
-    /// The new copy has taken the place of the old one, which was not what the ledger folds to.
-    Repaired,
-    /// Nothing was changed.
+/// Why a rebuild did not end with the new copy in the place of the old one.
+#[derive(Debug)]
+enum Broken {
     Cancelled,
-    /// The old copy is served, unless the reason says otherwise.
     Failed(String),
 }
 
-impl From<ReplayError> for Outcome {
-    fn from(error: ReplayError) -> Self {
+impl<E: std::error::Error> From<E> for Broken {
+    fn from(error: E) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
-impl From<StoreError> for Outcome {
-    fn from(error: StoreError) -> Self {
-        ReplayError::from(error).into()
-    }
-}
-
-/// A rebuild, under way or over.
-#[derive(Debug, Clone)]
-pub struct Rebuild {
-    pub step: Step,
-    pub started_at: Timestamp,
-    /// How and when it ended, if it is over.
-    pub ended: Option<(Timestamp, Outcome)>,
-}
+/// Whether the old copy, which was replaced, was the same.
+type IsSame = Result<bool, Broken>;
 
 /// Why a rebuild does not begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotStarted {
-    /// One of the same projection is under way.
     #[error("a rebuild of this projection is under way")]
-    UnderWay,
-    /// The ledger is still being folded, or cannot be.
+    Running,
     #[error("the ledger is not folded to its end")]
     NotReady,
 }
@@ -95,7 +95,7 @@ impl Rebuilds {
         let job = Arc::new(Job::new(self.ledger.now()));
         let mut jobs = self.jobs();
         if jobs.get(&projection).is_some_and(|job| job.is_running()) {
-            return Err(NotStarted::UnderWay);
+            return Err(NotStarted::Running);
         }
         jobs.insert(projection, Arc::clone(&job));
         drop(jobs);
@@ -104,25 +104,28 @@ impl Rebuilds {
             tracing::info!(%projection, "a rebuild begins");
             let (of, its_job) = (Arc::clone(&ledger), Arc::clone(&job));
             // A task of its own, so that the job ends also if it panics.
-            let running = tokio::spawn(async move {
-                let outcome = match projection {
+            let rebuilt = tokio::spawn(async move {
+                match projection {
                     Projection::Live => rebuild_live(&of, &its_job).await,
                     Projection::History => rebuild_history(&of, &history, &its_job).await,
-                };
-                match outcome {
-                    Ok(outcome) | Err(outcome) => outcome,
                 }
             });
-            let outcome = running.await.unwrap_or_else(|broke| Outcome::Failed(broke.to_string()));
-            tracing::info!(%projection, ?outcome, "a rebuild is over");
-            job.state().ended = Some((ledger.now(), outcome));
+            let (outcome, reason) = match rebuilt.await.map_err(Broken::from).flatten() {
+                Ok(true) => ("same", None),
+                Ok(false) => ("repaired", None),
+                Err(Broken::Cancelled) => ("cancelled", None),
+                Err(Broken::Failed(why)) => ("failed", Some(why)),
+            };
+            tracing::info!(%projection, outcome, reason, "a rebuild is over");
+            let mut rebuild = job.rebuild();
+            (rebuild.state, rebuild.reason, rebuild.ended_at) = (outcome, reason, Some(ledger.now()));
         });
         Ok(())
     }
 
     /// The last rebuild of a projection, if there was one since the start.
     pub fn last(&self, projection: Projection) -> Option<Rebuild> {
-        self.jobs().get(&projection).map(|job| job.state().clone())
+        self.jobs().get(&projection).map(|job| job.rebuild().clone())
     }
 
     /// Cancels a rebuild; says whether one was under way.
@@ -140,61 +143,56 @@ impl Rebuilds {
 #[derive(Debug)]
 struct Job {
     is_cancelled: AtomicBool,
-    state: Mutex<Rebuild>,
+    rebuild: Mutex<Rebuild>,
 }
 
 impl Job {
     fn new(started_at: Timestamp) -> Self {
-        let state = Mutex::new(Rebuild { step: Step::default(), started_at, ended: None });
-        Self { is_cancelled: AtomicBool::new(false), state }
+        let (position, head) = (Position::START, Position::START);
+        let rebuild =
+            Rebuild { state: "running", events: 0, position, head, started_at, ended_at: None, reason: None };
+        Self { is_cancelled: AtomicBool::new(false), rebuild: Mutex::new(rebuild) }
     }
 
-    fn state(&self) -> MutexGuard<'_, Rebuild> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rebuild(&self) -> MutexGuard<'_, Rebuild> {
+        self.rebuild.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_running(&self) -> bool {
-        self.state().ended.is_none()
+        self.rebuild().ended_at.is_none()
     }
 
-    fn go_on(&self) -> Result<(), Outcome> {
-        if self.is_cancelled.load(Ordering::Acquire) { Err(Outcome::Cancelled) } else { Ok(()) }
+    fn is_at(&self, Step { events, position, head }: Step) {
+        let mut rebuild = self.rebuild();
+        (rebuild.events, rebuild.position, rebuild.head) = (events, position, head);
+    }
+
+    fn go_on(&self) -> Result<(), Broken> {
+        if self.is_cancelled.load(Ordering::Acquire) { Err(Broken::Cancelled) } else { Ok(()) }
     }
 }
 
-async fn rebuild_history(ledger: &Ledger, history: &History, job: &Job) -> Result<Outcome, Outcome> {
+async fn rebuild_history(ledger: &Ledger, history: &History, job: &Job) -> IsSame {
     let head = ledger.store().head().await?.position;
     let step = |events, position| {
-        job.state().step = Step { events, position, head };
+        job.is_at(Step { events, position, head });
         job.go_on().is_ok()
     };
-    match history.rebuild(step).await {
-        Ok(Rebuilt::Same) => Ok(Outcome::Same),
-        Ok(Rebuilt::Repaired) => Ok(Outcome::Repaired),
-        Ok(Rebuilt::Cancelled) => Err(Outcome::Cancelled),
-        Err(error) => Err(Outcome::Failed(error.to_string())),
+    match history.rebuild(step).await? {
+        Rebuilt::Same => Ok(true),
+        Rebuilt::Repaired => Ok(false),
+        Rebuilt::Cancelled => Err(Broken::Cancelled),
     }
 }
 
-async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Outcome> {
+async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> IsSame {
     let store = &**ledger.store();
     let served = digest_at(&ledger.live()).await?;
     let copy = Arc::new(Live::new());
-    let folded = each(
-        store,
-        Until::Position(served.0),
-        |step| job.state().step = step,
-        |record| {
-            // What cannot be folded is in quarantine then, as it is in the served copy.
-            let _ = fold(&copy, record);
-            job.go_on()
-        },
-    );
-    folded.await?;
+    fold_up_to(store, &copy, served.0, Some(job)).await?;
     let is_same = digest_at(&copy).await? == served;
     let old = loop {
-        job.go_on()?;
-        fold_up_to(store, &copy, ledger.live().position()).await?;
+        fold_up_to(store, &copy, ledger.live().position(), Some(job)).await?;
         // The served copy may have gone on meanwhile.
         if let Ok(old) = ledger.adopt(Arc::clone(&copy)) {
             break old;
@@ -204,19 +202,19 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> Result<Outcome, Outcom
     let went_on = ledger.reached(store.head().await?.position).await;
     let strayed = if !went_on {
         Some("did not go on")
-    } else if is_same && !agree(store, &copy, &old).await.map_err(|outcome| unproven(&outcome))? {
+    } else if is_same && !agree(store, &copy, &old).await.map_err(unproven)? {
         Some("went another way")
     } else {
         None
     };
     if let Some(what) = strayed {
         take_back(ledger, old).await?;
-        return Err(Outcome::Failed(format!("the new copy {what}, so the old one is back")));
+        return Err(Broken::Failed(format!("the new copy {what}, so the old one is back")));
     }
     // Freeing a large state takes a while, too.
     spawn_blocking(move || drop(old));
     write_snapshot(ledger, is_same).await;
-    Ok(if is_same { Outcome::Same } else { Outcome::Repaired })
+    Ok(is_same)
 }
 
 /// Older snapshots of a copy that was wrong are removed. If that fails, the new copy is served all the same.
@@ -237,45 +235,59 @@ async fn write_snapshot(ledger: &Ledger, was_same: bool) {
     }
 }
 
-fn unproven(outcome: &Outcome) -> Outcome {
-    Outcome::Failed(format!(
-        "the new copy is served, and could not be compared with the old one again: {outcome:?}"
+fn unproven(why: Broken) -> Broken {
+    Broken::Failed(format!(
+        "the new copy is served, and could not be compared with the old one again: {why:?}"
     ))
 }
 
 /// Whether the old copy is the same where the new one is now.
-async fn agree(store: &dyn Store, new: &Arc<Live>, old: &Arc<Live>) -> Result<bool, Outcome> {
+async fn agree(store: &dyn Store, new: &Arc<Live>, old: &Arc<Live>) -> IsSame {
     let (position, digest) = digest_at(new).await?;
-    fold_up_to(store, old, position).await?;
+    fold_up_to(store, old, position, None).await?;
     Ok(digest_at(old).await? == (position, digest))
 }
 
-async fn digest_at(live: &Arc<Live>) -> Result<(Position, StateDigest), Outcome> {
+async fn digest_at(live: &Arc<Live>) -> Result<(Position, StateDigest), Broken> {
     let live = Arc::clone(live);
-    spawn_blocking(move || live.digest_at()).await.map_err(|broke| Outcome::Failed(broke.to_string()))
+    Ok(spawn_blocking(move || live.digest_at()).await?)
 }
 
-/// Folds what a copy that is not served has missed.
-async fn fold_up_to(store: &dyn Store, live: &Live, position: Position) -> Result<(), StoreError> {
-    while live.position() < position {
-        let after = live.position();
-        let records = store.read_all(after, PAGE).await?;
-        if records.is_empty() {
-            let detail = format!("nothing follows it, although position {position} was read before");
-            return Err(StoreError::Damaged { position: after, detail });
+/// Folds what a copy that is not served has missed; for a job, until that is cancelled.
+async fn fold_up_to(
+    store: &dyn Store,
+    live: &Live,
+    position: Position,
+    job: Option<&Job>,
+) -> Result<(), Broken> {
+    let after = live.position();
+    job.map_or(Ok(()), Job::go_on)?;
+    if after >= position {
+        return Ok(());
+    }
+    let before = job.map_or(0, |job| job.rebuild().events);
+    let progress = |step: Step| {
+        if let Some(job) = job {
+            job.is_at(Step { events: before + step.events, ..step });
         }
-        for record in records.iter().filter(|record| record.position <= position) {
-            // What cannot be folded is in quarantine then, as it is in the served copy.
-            let _ = fold(live, record);
-        }
+    };
+    let folded = each_after(store, after, Until::Position(position), progress, |record| {
+        // What cannot be folded is in quarantine then, as it is in the served copy.
+        let _ = fold(live, record);
+        job.map_or(Ok(()), Job::go_on)
+    });
+    folded.await?;
+    if live.position() < position {
+        let detail = format!("nothing follows it, although position {position} was read before");
+        return Err(StoreError::Damaged { position: live.position(), detail }.into());
     }
     Ok(())
 }
 
 /// Serves the old copy again, from where the new one is: nothing between may be missing.
-async fn take_back(ledger: &Ledger, old: Arc<Live>) -> Result<(), Outcome> {
+async fn take_back(ledger: &Ledger, old: Arc<Live>) -> Result<(), Broken> {
     loop {
-        fold_up_to(&**ledger.store(), &old, ledger.live().position()).await?;
+        fold_up_to(&**ledger.store(), &old, ledger.live().position(), None).await?;
         // The new copy may have gone on meanwhile.
         if ledger.adopt(Arc::clone(&old)).is_ok() {
             return Ok(());

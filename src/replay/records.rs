@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use grantbook_events::{Position, Revision, StreamName};
 
 use super::Finding;
-use super::event_ids::EventIds;
+use super::ids::Ids;
 use crate::store::{ChainDigest, Link, Record};
 
 /// The last record of a stream so far.
@@ -21,12 +21,12 @@ struct End {
 pub(super) struct Records {
     position: Position,
     streams: HashMap<StreamName, End>,
-    ids: EventIds,
+    ids: Ids,
 }
 
 impl Records {
     pub(super) fn new() -> rusqlite::Result<Self> {
-        Ok(Self { position: Position::START, streams: HashMap::new(), ids: EventIds::new()? })
+        Ok(Self { position: Position::START, streams: HashMap::new(), ids: Ids::new()? })
     }
 
     /// What is wrong with the next records.
@@ -49,7 +49,7 @@ impl Records {
             }
             self.check_stream(record).into_iter().for_each(find);
         }
-        self.ids.add(records)?;
+        self.ids.add(records.iter().map(|record| (record.event_id.as_uuid(), record.position)))?;
         Ok(findings)
     }
 
@@ -92,9 +92,6 @@ impl Records {
     /// # Errors
     /// If the temporary file cannot be read.
     pub(super) fn end(self) -> rusqlite::Result<Vec<Finding>> {
-        let finding = |(first, position)| {
-            Finding::at(position, format!("the event has the id of the event at position {first}"))
-        };
-        Ok(self.ids.repeated()?.into_iter().map(finding).collect())
+        self.ids.repeated(|_, first| format!("the event has the id of the event at position {first}"))
     }
 }

@@ -1,22 +1,17 @@
 //! Which installations would not be there if something had never been allowed. Nothing is written.
 
-use std::collections::{HashMap, HashSet};
-
 use grantbook_events::{
-    AccountId, ClientId, Event, GrantId, InstallationEvent, InstallationId, StreamKind, Timestamp, TokenId,
+    AccountId, ClientId, Event, InstallationEvent, InstallationId, StreamKind, Timestamp,
 };
-use grantbook_projections::App;
-use grantbook_projections::live::{InstallationFacts, Live};
+use grantbook_projections::Installation;
+use grantbook_projections::live::{InstallationFacts, Live, State as _, TokenFacts};
 use serde::Serialize;
 
+use super::dump::{installations, pages};
 use super::reading::each;
-use super::shown::pages;
 use super::{ReplayError, Step, Until};
 use crate::ledger::fold;
 use crate::store::Store;
-
-/// Installations taken from the state at once.
-const PAGE: usize = 256;
 
 /// What is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,49 +36,30 @@ pub struct Consequence {
     pub tokens_left: usize,
 }
 
-/// The live tokens that are left out.
-#[derive(Debug)]
-struct Affected<'a> {
-    without: &'a Without,
-    /// Grants that are left out and whose code can still be exchanged, with the end of that.
-    grants: HashMap<InstallationId, Vec<(GrantId, Timestamp)>>,
-    tokens: HashSet<TokenId>,
-    /// Whether anything in the ledger has what is left out.
-    is_known: bool,
-}
-
-impl Affected<'_> {
-    fn see(&mut self, id: InstallationId, event: &InstallationEvent, at: Timestamp) {
-        match event {
-            InstallationEvent::AccessGranted(granted) => {
-                let affected = match self.without {
-                    Without::Scope(scope) => granted.scopes.contains(scope),
-                    Without::RedirectUri(uri) => granted.redirect_uri == *uri,
-                };
-                if affected {
-                    self.is_known = true;
-                    let grants = self.grants.entry(id).or_default();
-                    grants.retain(|(_, end)| at < *end);
-                    grants.push((granted.grant_id, granted.code_expires_at));
-                }
-            }
-            InstallationEvent::CodeExchanged(exchanged) => {
-                let Some(grants) = self.grants.get_mut(&id) else { return };
-                if let Some(known) = grants.iter().position(|(grant, _)| *grant == exchanged.grant_id) {
-                    grants.swap_remove(known);
-                    self.tokens.insert(exchanged.token_id);
-                }
-            }
-            InstallationEvent::CodeReplayed(_) | InstallationEvent::TokenRevoked(_) => {}
-            InstallationEvent::Uninstalled(_) => drop(self.grants.remove(&id)),
-        }
-        for (token_id, _) in event.ended_tokens() {
-            self.tokens.remove(&token_id);
+impl Without {
+    /// Whether an app or a grant with these scopes and redirect URIs has what is left out.
+    fn is_among(&self, scopes: &[String], redirect_uris: &[String]) -> bool {
+        match self {
+            Self::Scope(scope) => scopes.contains(scope),
+            Self::RedirectUri(uri) => redirect_uris.contains(uri),
         }
     }
 
-    fn of(&self, facts: InstallationFacts) -> Option<Consequence> {
-        let gone = facts.tokens.iter().filter(|token| self.tokens.contains(&token.token_id)).count();
+    fn leaves_out(&self, token: &TokenFacts, live: &Live) -> bool {
+        match self {
+            Self::Scope(scope) => token.scopes.contains(scope),
+            Self::RedirectUri(uri) => {
+                let stream = StreamKind::Installation(token.installation_id);
+                Installation::look(live, &stream, |state| {
+                    let grant = state.and_then(|state| state.grant_of_token(token.token_id));
+                    grant.is_some_and(|grant| grant.redirect_uri.as_str() == uri)
+                })
+            }
+        }
+    }
+
+    fn consequence(&self, facts: InstallationFacts, live: &Live) -> Option<Consequence> {
+        let gone = facts.tokens.iter().filter(|token| self.leaves_out(token, live)).count();
         (gone > 0).then(|| Consequence {
             installation_id: facts.installation_id,
             client_id: facts.client_id,
@@ -106,30 +82,21 @@ pub async fn what_if(
     now: Timestamp,
     progress: impl FnMut(Step),
 ) -> Result<Option<Vec<Consequence>>, ReplayError> {
-    let live = Live::new();
-    let mut affected = Affected { without, grants: HashMap::new(), tokens: HashSet::new(), is_known: false };
+    let (live, mut is_known) = (Live::new(), false);
     let read = each(store, Until::Head, progress, |record| -> Result<(), ReplayError> {
         // What is in quarantine has no valid token.
         if let Ok(recorded) = fold(&live, record)
-            && let Event::Installation(event) = &recorded.event
-            && let Ok(StreamKind::Installation(id)) = record.stream.kind()
+            && let Event::Installation(InstallationEvent::AccessGranted(granted)) = &recorded.event
         {
-            affected.see(id, event, record.recorded_at);
+            is_known |= without.is_among(&granted.scopes, std::slice::from_ref(&granted.redirect_uri));
         }
         Ok(())
     });
     read.await?;
-    let apps = || pages(|skip| live.apps(skip, PAGE)).flatten();
-    let has_it = |app: &App| match without {
-        Without::Scope(scope) => app.scopes.contains(scope),
-        Without::RedirectUri(uri) => app.redirect_uris.contains(uri),
-    };
-    if !affected.is_known && !apps().any(|app| has_it(&app)) {
+    let apps = || pages(|skip, limit| live.apps(skip, limit)).flatten();
+    if !is_known && !apps().any(|app| without.is_among(&app.scopes, &app.redirect_uris)) {
         return Ok(None);
     }
-    let installations = apps().flat_map(|app| {
-        let live = &live;
-        pages(move |skip| live.installations_of_app(&app.client_id, skip, PAGE, now)).flatten()
-    });
-    Ok(Some(installations.filter_map(|facts| affected.of(facts)).collect()))
+    let all = apps().flat_map(|app| installations(&live, app.client_id, now).flatten());
+    Ok(Some(all.filter_map(|facts| without.consequence(facts, &live)).collect()))
 }

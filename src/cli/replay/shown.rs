@@ -14,7 +14,7 @@ use super::super::failure::Failure;
 use super::super::output;
 use super::super::table::{Column, Wide};
 use crate::clock::{Clock as _, SystemClock};
-use crate::replay::{Consequence, Plan, Reading, Replayed, ShownState, Until};
+use crate::replay::{Consequence, Plan, Reading, Replayed, Until, dump};
 
 pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failure> {
     let at = match until {
@@ -25,7 +25,7 @@ pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failu
     if replayed.reading.events == 0 {
         output::remark("no events");
     }
-    ShownState::new(&replayed.live, at).write(output::print)
+    dump(&replayed.live, at, output::print)
 }
 
 pub(super) fn counts(replayed: &Replayed, as_json: bool) -> String {

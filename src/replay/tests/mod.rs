@@ -60,7 +60,7 @@ async fn a_replay_does_not_go_on_beyond_the_end() {
 }
 
 #[tokio::test]
-async fn a_replay_comes_to_what_is_served() {
+async fn a_replay_results_in_what_is_served() {
     for seed in 1..=5 {
         let (ledger, store) = history(seed).await;
         let mut steps = Vec::new();
@@ -108,11 +108,11 @@ async fn an_hour() -> (Arc<MemoryStore>, Given) {
 async fn dumped(store: &dyn Store, time: Timestamp) -> Vec<Value> {
     let replayed = replay(store, Until::Time(time)).await;
     let mut text = String::new();
-    let write = |lines: &str| -> Result<(), serde_json::Error> {
+    let write = |lines: &str| -> Result<(), ReplayError> {
         text.push_str(lines);
         Ok(())
     };
-    ShownState::new(&replayed.live, time).write(write).unwrap();
+    dump(&replayed.live, time, write).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -1,15 +1,10 @@
 //! Ledgers with a fault planted in them: a verification finds each, and says where and what.
 
 use async_trait::async_trait;
-use grantbook_events::{
-    AppUninstalled, ClientId, CodeExchanged, Event, InstallationEvent, Recorded, Revision, StreamName,
-    UninstallReason,
-};
+use grantbook_events::{Revision, StreamName};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::ledger::read;
-use crate::replay::codes::Codes;
 use crate::store::{Head, Signal, SqliteOptions, SqliteStore, Subscription};
 
 /// Hands out these records, whatever they are.
@@ -248,67 +243,73 @@ async fn a_code_that_was_never_granted_or_twice_is_found() {
     assert_found(&found, position.as_u64(), "the grant was recorded before");
 }
 
-/// What is said of an exchange that was changed, with what its grant says; `between` may put an event there.
-async fn exchange_refused(
-    change: impl Fn(&mut Recorded),
-    between: Option<InstallationEvent>,
-) -> Option<String> {
+/// The ledger up to the first exchange of a code, which is changed, and may have an uninstall before it.
+async fn exchange_changed(change: impl Fn(&mut Record), after_uninstall: bool) -> Vec<String> {
     let (_, store) = history(23).await;
-    let records: Vec<Recorded> =
-        everything(&*store).await.iter().map(|record| read(record).unwrap()).collect();
-    let grant_of = |recorded: &Recorded, type_name: &str| match &recorded.event {
-        Event::Installation(InstallationEvent::AccessGranted(event)) if type_name == "g" => {
-            Some(event.grant_id)
-        }
-        Event::Installation(InstallationEvent::CodeExchanged(event)) if type_name == "x" => {
-            Some(event.grant_id)
-        }
-        _ => None,
-    };
-    let exchanged = records.iter().find(|recorded| grant_of(recorded, "x").is_some()).unwrap();
-    let granted = records.iter().find(|it| grant_of(it, "g") == grant_of(exchanged, "x")).unwrap();
-    let (mut codes, mut exchanged) = (Codes::new().unwrap(), exchanged.clone());
-    codes.add(granted).unwrap();
-    if let Some(event) = between {
-        codes.add(&Recorded { envelope: granted.envelope.clone(), event: event.into() }).unwrap();
+    let mut records = everything(&*store).await;
+    let at = records.iter().position(|record| record.type_name == "code-exchanged").unwrap();
+    records.truncate(at + 1);
+    let mut exchanged = records.pop().unwrap();
+    if after_uninstall {
+        let mut first = exchanged.clone();
+        let mut payload: Value = serde_json::from_str(&first.payload).unwrap();
+        payload.as_object_mut().unwrap().retain(|name, _| name == "client_id" || name == "account_id");
+        (payload["reason"], payload["tokens"], payload["epoch"]) =
+            ("user".into(), Value::Array(vec![]), 0.into());
+        (first.type_name, first.payload) = ("app-uninstalled".to_owned(), payload.to_string());
+        first.event_id = EventId::new(Uuid::from_u128(7));
+        first.digest = first.computed_digest();
+        exchanged.position = Position::new(exchanged.position.as_u64() + 1);
+        (exchanged.revision, exchanged.previous_digest) = (exchanged.revision.next(), first.digest);
+        records.push(first);
     }
     change(&mut exchanged);
-    codes.add(&exchanged).unwrap();
-    codes.end().unwrap().pop().map(|finding| finding.to_string())
-}
-
-fn exchange_of(recorded: &mut Recorded) -> &mut CodeExchanged {
-    match &mut recorded.event {
-        Event::Installation(InstallationEvent::CodeExchanged(event)) => event,
-        other => panic!("{other:?}"),
-    }
+    exchanged.digest = exchanged.computed_digest();
+    let end = exchanged.position;
+    records.push(exchanged);
+    let found = verified(records, end).await;
+    assert!(found.findings.iter().all(|found| found.position == Some(end)), "{:?}", found.findings);
+    found.findings.into_iter().map(|found| found.what).collect()
 }
 
 #[tokio::test]
 async fn a_code_that_was_exchanged_for_something_else_or_too_late_is_found() {
-    assert_eq!(exchange_refused(|_| {}, None).await, None);
-    let other = |said: Option<String>| said.unwrap().contains("another installation, user or scopes");
-    assert!(other(exchange_refused(|it| exchange_of(it).user_id = "eve".parse().unwrap(), None).await));
-    assert!(other(exchange_refused(|it| exchange_of(it).scopes.push("all".to_owned()), None).await));
-    let later = |it: &mut Recorded| exchange_of(it).granted_at = exchange_of(it).granted_at.plus(HOUR);
-    let said = exchange_refused(later, None).await.unwrap();
-    assert!(said.contains("an app that was suspended in between ends the code"), "{said}");
-    let elsewhere: StreamName = "installation-019a0000-0000-5000-8000-000000000000".parse().unwrap();
-    assert!(other(exchange_refused(|it| it.envelope.stream = elsewhere.clone(), None).await));
-    let day = 24 * HOUR;
-    let late = |it: &mut Recorded| it.envelope.recorded_at = it.envelope.recorded_at.plus(day);
-    assert!(exchange_refused(late, None).await.unwrap().contains("is exchanged after its end at"));
-    let ended = AppUninstalled {
-        client_id: ClientId::new(Uuid::from_u128(1)),
-        account_id: "acme".parse().unwrap(),
-        reason: UninstallReason::User,
-        tokens: Vec::new(),
-        epoch: 0,
-        note: None,
+    let refused = |found: Vec<String>, words: &str| {
+        assert!(matches!(found.as_slice(), [one] if one.contains(words)), "{words}: {found:?}");
     };
-    let uninstalled = Some(InstallationEvent::Uninstalled(ended));
-    let said = exchange_refused(|_| {}, uninstalled).await.unwrap();
-    assert!(said.contains("is exchanged after an uninstall has ended it"), "{said}");
+    assert_eq!(exchange_changed(|_| {}, false).await, [""; 0]);
+    let other = "it issues a token for another user, scopes or time than was granted";
+    refused(exchange_changed(|it| set(it, "user_id", "eve"), false).await, other);
+    refused(exchange_changed(|it| set(it, "granted_at", "2020-01-01T00:00:00.000000Z"), false).await, other);
+    let more = |it: &mut Record| it.payload = it.payload.replace("\"scopes\":[", "\"scopes\":[\"all\",");
+    refused(exchange_changed(more, false).await, other);
+    let late = |it: &mut Record| it.recorded_at = it.recorded_at.plus(24 * HOUR);
+    refused(exchange_changed(late, false).await, "its code is exchanged after its end at");
+    let found = exchange_changed(|_| {}, true).await;
+    refused(found, "the code was spent or ended before");
+}
+
+/// The fold knows a grant only in its installation, and while something can depend on it.
+#[tokio::test]
+async fn a_grant_that_another_installation_has_is_found() {
+    let (_, store) = history(23).await;
+    let mut records = everything(&*store).await;
+    let granted = |record: &&Record| record.type_name == "access-granted";
+    let first = records.iter().find(granted).unwrap().clone();
+    let id: Value = serde_json::from_str(&first.payload).unwrap();
+    let at = records.iter().rposition(|record| granted(&record) && record.stream != first.stream).unwrap();
+    records.truncate(at + 1);
+    let last = records.last_mut().unwrap();
+    set(last, "grant_id", id["grant_id"].as_str().unwrap());
+    last.digest = last.computed_digest();
+    let position = last.position;
+    let found = verified(records, position).await;
+    assert_eq!(found.found, 1, "{:?}", found.findings);
+    assert_found(
+        &found,
+        position.as_u64(),
+        &format!("it was granted at position {} already", first.position),
+    );
 }
 
 /// However wide a hole is, what is behind it is read, and the rest is told too.
