@@ -46,8 +46,6 @@ pub enum StartError {
     #[error("cannot listen on {address}: {}", cannot_listen(address, source))]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
     SessionKey(#[from] SessionKeyError),
     #[error("the web server could not be started: {0}")]
     Server(std::io::Error),

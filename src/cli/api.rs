@@ -5,9 +5,10 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use ureq::http::{HeaderValue, Method, Request, Response};
+use ureq::http::{self, HeaderValue, Method, Response};
 use ureq::{Agent, Body, SendBody};
 use url::Url;
 
@@ -26,8 +27,62 @@ const PAGE: &str = "200";
 /// Bytes passed on at once.
 const PART: usize = 64 * 1024;
 
-/// A query, by name and value.
-pub(super) type Query<'a> = &'a [(&'a str, &'a str)];
+/// What is asked of a server.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) path: String,
+    query: Vec<(String, String)>,
+    body: Option<Value>,
+    /// Whether every page of a list is asked for.
+    all_pages: bool,
+}
+
+impl Request {
+    fn new(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
+        Self { method, path: path.into(), query: Vec::new(), body, all_pages: false }
+    }
+
+    pub(super) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path, None)
+    }
+
+    pub(super) fn all_of(path: impl Into<String>) -> Self {
+        Self { all_pages: true, ..Self::get(path) }
+    }
+
+    pub(super) fn post(path: impl Into<String>, body: Value) -> Self {
+        Self::new(Method::POST, path, Some(body))
+    }
+
+    pub(super) fn patch(path: impl Into<String>, body: Value) -> Self {
+        Self::new(Method::PATCH, path, Some(body))
+    }
+
+    pub(super) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path, None)
+    }
+
+    pub(super) fn query(mut self, name: &str, value: Option<impl ToString>) -> Self {
+        self.query.extend(value.map(|value| (name.to_owned(), value.to_string())));
+        self
+    }
+
+    /// A query of all fields that are set.
+    pub(super) fn fields(self, fields: &impl Serialize) -> Result<Self, Failure> {
+        let Value::Object(fields) = serde_json::to_value(fields)? else { return Ok(self) };
+        let is_set = |value: &Value| !value.is_null();
+        let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Ok(fields
+            .into_iter()
+            .fold(self, |request, (name, value)| request.query(&name, Some(value).filter(is_set).map(text))))
+    }
+
+    /// What is asked for by name.
+    pub(super) fn asked(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(asked, _)| asked == name).map(|(_, value)| value.as_str())
+    }
+}
 
 /// A server, and the key it is asked with.
 #[derive(Debug)]
@@ -72,42 +127,22 @@ impl Api {
         self.url.as_str().trim_end_matches('/')
     }
 
-    pub(super) fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Failure> {
-        self.done(self.ask(Method::GET, path, query, None))
-    }
-
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        self.done(self.ask(Method::POST, path, &[], Some(body)))
-    }
-
-    pub(super) fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        self.done(self.ask(Method::PATCH, path, &[], Some(body)))
-    }
-
-    pub(super) fn delete(&self, path: &str, query: Query<'_>) -> Result<Value, Failure> {
-        self.done(self.ask(Method::DELETE, path, query, None))
-    }
-
-    /// All pages of a list, as one.
-    pub(super) fn list(&self, path: &str, query: Query<'_>) -> Result<Value, Failure> {
+    /// The body of a successful reply.
+    pub(super) fn ask(&self, request: &Request) -> Result<Value, Failure> {
+        if !request.all_pages {
+            return self.successful(self.reply(request)?);
+        }
         let mut items = Vec::new();
-        self.pages(path, query, |page| items.extend(page))?;
+        self.pages(request, |page| items.extend(page))?;
         Ok(json!({ "items": items }))
     }
 
     /// The items of a list, page by page.
-    pub(super) fn pages(
-        &self,
-        path: &str,
-        query: Query<'_>,
-        mut each: impl FnMut(Vec<Value>),
-    ) -> Result<(), Failure> {
+    pub(super) fn pages(&self, request: &Request, mut each: impl FnMut(Vec<Value>)) -> Result<(), Failure> {
         let mut cursor = None::<String>;
         loop {
-            let mut query = query.to_vec();
-            query.push(("limit", PAGE));
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut page = self.get(path, &query)?;
+            let part = Request { all_pages: false, ..request.clone() };
+            let mut page = self.ask(&part.query("limit", Some(PAGE)).query("cursor", cursor))?;
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
                 each(more);
             }
@@ -118,61 +153,46 @@ impl Api {
         }
     }
 
-    /// Asks, and returns whatever the reply is.
-    pub(super) fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        query: Query<'_>,
-        body: Option<&Value>,
-    ) -> Result<Reply, Failure> {
-        answer(self.send(method, path, query, body, Some(ANSWER_WITHIN))?)
+    /// The reply, whatever it is.
+    pub(super) fn reply(&self, request: &Request) -> Result<Reply, Failure> {
+        read(self.send(request, Some(ANSWER_WITHIN))?)
     }
 
-    fn send(
-        &self,
-        method: Method,
-        path: &str,
-        query: Query<'_>,
-        body: Option<&Value>,
-        within: Option<Duration>,
-    ) -> Result<Response<Body>, Failure> {
+    fn send(&self, request: &Request, within: Option<Duration>) -> Result<Response<Body>, Failure> {
         let mut url = self.url.clone();
-        url.set_path(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+        url.set_path(&request.path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
         }
         let mut bearer =
             HeaderValue::try_from(format!("Bearer {}", self.key.expose())).map_err(|_| bad_key())?;
         bearer.set_sensitive(true);
-        let request = Request::builder()
-            .method(method)
+        let mut sent = http::Request::builder()
+            .method(&request.method)
             .uri(url.as_str())
             .header(AUTHORIZATION, bearer)
             .header(ACCEPT, "application/json, application/problem+json");
-        let request = match &self.person {
-            Some(person) => request.header(PERSON_HEADER, person),
-            None => request,
+        if let Some(person) = &self.person {
+            sent = sent.header(PERSON_HEADER, person);
+        }
+        let body = match &request.body {
+            None => SendBody::none(),
+            Some(body) => {
+                sent = sent.header(CONTENT_TYPE, "application/json");
+                SendBody::from_json(body)?
+            }
         };
-        let (request, body) = match body {
-            None => (request, SendBody::none()),
-            Some(body) => (
-                request.header(CONTENT_TYPE, "application/json"),
-                SendBody::from_json(body).map_err(Failure::of)?,
-            ),
-        };
-        let request = request.body(body).map_err(Failure::of)?;
-        let response = self.agent.run(self.agent.configure_request(request).timeout_global(within).build());
+        let sent = self.agent.configure_request(sent.body(body)?).timeout_global(within).build();
         let unreachable =
-            |error| Failure::Failed(format!("the server at {} cannot be reached: {error}", self.url()));
-        response.map_err(unreachable)
+            |error| Failure::new(format!("the server at {} cannot be reached: {error}", self.url()));
+        self.agent.run(sent).map_err(unreachable)
     }
 
     /// Prints a reply of any length as it arrives, and counts its lines.
-    pub(super) fn pass_on(&self, path: &str, query: Query<'_>) -> Result<u64, Failure> {
-        let mut response = self.send(Method::GET, path, query, None, None)?;
+    pub(super) fn pass_on(&self, request: &Request) -> Result<u64, Failure> {
+        let mut response = self.send(request, None)?;
         if !response.status().is_success() {
-            return self.done(answer(response)).map(|_| 0);
+            return self.successful(read(response)?).map(|_| 0);
         }
         let mut body = response.body_mut().as_reader();
         let (mut part, mut lines) = (vec![0; PART], 0);
@@ -185,31 +205,29 @@ impl Api {
                     output::print_bytes(part)?;
                 }
                 Err(error) => {
-                    let why = format!("the answer broke off, so this is not all of it: {error}");
-                    return Err(Failure::Failed(why));
+                    let what = "the answer broke off, so this is not all of it";
+                    return Err(Failure::new(format!("{what}: {error}")));
                 }
             }
         }
     }
 
-    /// The body of a successful reply.
-    fn done(&self, answer: Result<Reply, Failure>) -> Result<Value, Failure> {
-        let answer = answer?;
-        if (200..300).contains(&answer.status) {
-            return Ok(answer.body);
+    fn successful(&self, reply: Reply) -> Result<Value, Failure> {
+        if (200..300).contains(&reply.status) {
+            return Ok(reply.body);
         }
-        let field = |name: &str| answer.body.get(name).and_then(Value::as_str).map(output::one_line);
-        Err(Failure::Failed(match (field("detail"), field("code")) {
+        let field = |name: &str| reply.body.get(name).and_then(Value::as_str).map(output::one_line);
+        Err(Failure::new(match (field("detail"), field("code")) {
             (Some(detail), Some(code)) => format!("{detail} ({code})"),
-            _ => format!("{} answered {}: is this a grantbook server?", self.url(), answer.status),
+            _ => format!("{} answered {}: is this a grantbook server?", self.url(), reply.status),
         }))
     }
 }
 
-fn answer(mut response: Response<Body>) -> Result<Reply, Failure> {
-    let broke = |error| Failure::Failed(format!("the answer broke off: {error}"));
+fn read(mut response: Response<Body>) -> Result<Reply, Failure> {
+    let broke = |error| Failure::new(format!("the answer broke off: {error}"));
     let text = response.body_mut().read_to_string().map_err(broke)?;
-    let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::Object(Map::new()));
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
     Ok(Reply { status: response.status().as_u16(), body })
 }
 

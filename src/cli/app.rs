@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use clap::{ArgGroup, Subcommand};
+use clap::{ArgAction, ArgGroup, Subcommand};
 use grantbook_events::{ClientId, SecretId};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::api::Api;
+use super::api::{Api, Request};
 use super::confirm::Confirm;
 use super::failure::Failure;
-use super::note::Note;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
-use super::table::{Column, Wide};
+use super::table::{Column, Kind, Wide};
 use crate::config;
 
 #[derive(Debug, Subcommand)]
@@ -46,8 +46,9 @@ pub(super) enum Command {
         client_id: ClientId,
         /// The secret's id, as `app show` lists it; never the secret itself
         secret_id: SecretId,
-        #[command(flatten)]
-        note: Note,
+        /// Why, for people who read the ledger later
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Stop an app: its codes die, its tokens do not count until it is resumed.
     Suspend(StatusChange),
@@ -57,7 +58,7 @@ pub(super) enum Command {
     Delete(StatusChange),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Args, Serialize)]
 pub(super) struct Register {
     /// Shown on the consent page
     #[arg(long, value_name = "TEXT")]
@@ -75,17 +76,24 @@ pub(super) struct Register {
     #[arg(long, value_name = "URL")]
     homepage: Option<String>,
     /// The app runs on people's own devices and can keep no secret
-    #[arg(long)]
-    public: bool,
-    /// How long its tokens live [default: for ever]
-    #[arg(long, value_name = "N")]
-    token_lifetime_seconds: Option<u64>,
+    #[arg(long = "public", action = ArgAction::SetFalse)]
+    confidential: bool,
+    #[command(flatten)]
+    token_policy: TokenPolicy,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Args, Serialize)]
+struct TokenPolicy {
+    /// How long its tokens live [default: for ever]
+    #[arg(long = "token-lifetime-seconds", value_name = "N")]
+    lifetime_seconds: Option<u64>,
+}
+
+#[derive(Debug, clap::Args, Serialize)]
 #[command(group(ArgGroup::new("change").required(true).multiple(true)))]
 pub(super) struct Update {
     /// The app's client id
+    #[serde(skip)]
     client_id: ClientId,
     /// Shown on the consent page
     #[arg(long, value_name = "TEXT", group = "change")]
@@ -98,6 +106,7 @@ pub(super) struct Update {
     homepage: Option<String>,
     /// There is no such place any more
     #[arg(long, group = "change", conflicts_with = "homepage")]
+    #[serde(skip)]
     no_homepage: bool,
     /// Where people come back to; all redirect URIs from now on
     #[arg(long = "redirect-uri", value_name = "URI", group = "change")]
@@ -107,9 +116,11 @@ pub(super) struct Update {
     scopes: Vec<String>,
     /// How long tokens issued from now on live
     #[arg(long, value_name = "N", group = "change")]
+    #[serde(skip)]
     token_lifetime_seconds: Option<u64>,
     /// Tokens issued from now on live for ever
     #[arg(long, group = "change", conflicts_with = "token_lifetime_seconds")]
+    #[serde(skip)]
     no_token_lifetime: bool,
 }
 
@@ -125,16 +136,19 @@ pub(super) struct StatusChange {
 }
 
 const COLUMNS: &[Column<'_>] = &[
-    Column::name("name", "/name"),
-    Column::name("owner", "/owner"),
-    Column::whole("state", "/status/state"),
-    Column::whole("client id", "/client_id"),
-    Column::whole("scopes", "/scopes").extra(),
-    Column::whole("confidential", "/confidential").extra(),
-    Column::time("registered at", "/registered_at").extra(),
-    Column::time("changed at", "/changed_at").extra(),
-    Column::whole("homepage", "/homepage").extra(),
-    Column::whole("redirect URIs", "/redirect_uris").extra(),
+    ("name", "/name", Kind::Name),
+    ("owner", "/owner", Kind::Name),
+    ("state", "/status/state", Kind::Whole),
+    ("client id", "/client_id", Kind::Whole),
+];
+
+const EXTRA: &[Column<'_>] = &[
+    ("scopes", "/scopes", Kind::Whole),
+    ("confidential", "/confidential", Kind::Whole),
+    ("registered at", "/registered_at", Kind::Time),
+    ("changed at", "/changed_at", Kind::Time),
+    ("homepage", "/homepage", Kind::Whole),
+    ("redirect URIs", "/redirect_uris", Kind::Whole),
 ];
 
 const APP: &[Shown<'_>] = &[
@@ -161,100 +175,87 @@ const SECRET_ONCE: &str = "\nKeep the client secret now: it is not stored, and i
 
 impl Command {
     pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
-        let show = |app: &Value| render::fields(app, APP);
         match self {
             Command::Register(register) => {
-                let note = if register.public { "" } else { SECRET_ONCE };
-                let body = register.body();
-                reach.ask(Needs::Nothing, |api| api.post("/apps", &body), |app| show(app) + note)
+                let note = if register.confidential { SECRET_ONCE } else { "" };
+                let request = Request::post("/apps", serde_json::to_value(register)?);
+                reach.act(Needs::Nothing, |api| api.ask(&request), |app| show(app) + note)
             }
             Command::List { wide } => {
-                reach.ask(Needs::Reading, |api| api.list("/apps", &[]), |list| wide.table(list, COLUMNS))
+                reach.ask(&Request::all_of("/apps"), |list| wide.table(list, COLUMNS, EXTRA))
             }
-            Command::Show { client_id } => {
-                reach.ask(Needs::Reading, |api| api.get(&format!("/apps/{client_id}"), &[]), show)
-            }
+            Command::Show { client_id } => reach.ask(&Request::get(path(&client_id)), show),
             Command::Update(update) => {
-                let (path, changes) = (format!("/apps/{}", update.client_id), update.changes());
-                reach.ask(Needs::Ledger, |api| api.patch(&path, &changes), show)
+                reach.ask(&Request::patch(path(&update.client_id), update.changes()?), show)
             }
             Command::RotateSecret { client_id, overlap } => {
-                let path = format!("/apps/{client_id}/secrets");
-                let overlap = overlap.map(|overlap| ("overlap_seconds".to_owned(), overlap.as_secs().into()));
-                let body = Value::Object(overlap.into_iter().collect());
-                reach.ask(
-                    Needs::Ledger,
-                    |api| api.post(&path, &body),
-                    |secret| render::fields(secret, NEW_SECRET) + SECRET_ONCE,
-                )
+                let body = match overlap {
+                    Some(overlap) => json!({ "overlap_seconds": overlap.as_secs() }),
+                    None => json!({}),
+                };
+                let request = Request::post(format!("{}/secrets", path(&client_id)), body);
+                reach.ask(&request, |secret| render::fields(secret, NEW_SECRET) + SECRET_ONCE)
             }
-            Command::RetireSecret { client_id, secret_id, note } => reach.ask(
-                Needs::Ledger,
-                |api| note.with(&[], |q| api.delete(&format!("/apps/{client_id}/secrets/{secret_id}"), q)),
-                |done| match done["recorded_at"].is_string() {
-                    true => render::already("retired", done, &Value::Null),
-                    false => "The secret is refused from now on.\n".to_owned(),
-                },
-            ),
-            Command::Suspend(change) => {
-                let ask = |api: &Api| change.post(api, "suspend", "stops", &["valid_tokens"]);
-                reach.ask(Needs::Ledger, ask, show)
+            Command::RetireSecret { client_id, secret_id, reason } => {
+                let request = Request::delete(format!("{}/secrets/{secret_id}", path(&client_id)));
+                reach.ask(&request.query("note", reason), |done| render::retired("secret", done))
             }
-            Command::Resume(change) => {
-                let ask = |api: &Api| change.post(api, "resume", "brings back", &["dormant_tokens"]);
-                reach.ask(Needs::Ledger, ask, show)
+            Command::Suspend(change) => change.post(reach, "suspend", "stops", "valid_tokens"),
+            Command::Resume(change) => change.post(reach, "resume", "brings back", "dormant_tokens"),
+            Command::Delete(change) => {
+                let request = Request::delete(path(&change.client_id)).query("reason", Some(&change.reason));
+                let affected = ("ends for good", &["valid_tokens", "dormant_tokens"][..]);
+                change
+                    .ask(reach, affected, &request, |_| "The app is deleted; its history stays.\n".to_owned())
             }
-            Command::Delete(StatusChange { client_id, reason, confirm }) => reach.ask(
-                Needs::Ledger,
-                |api| {
-                    confirm.about(api, &client_id, "ends for good", &["valid_tokens", "dormant_tokens"])?;
-                    api.delete(&format!("/apps/{client_id}"), &[("reason", &reason)])
-                },
-                |_| "The app is deleted; its history stays.\n".to_owned(),
-            ),
         }
     }
 }
 
-impl Register {
-    fn body(self) -> Value {
-        json!({
-            "name": self.name,
-            "owner": self.owner,
-            "homepage": self.homepage,
-            "redirect_uris": self.redirect_uris,
-            "scopes": self.scopes,
-            "confidential": !self.public,
-            "token_policy": { "lifetime_seconds": self.token_lifetime_seconds },
-        })
-    }
+fn path(client_id: &ClientId) -> String {
+    format!("/apps/{client_id}")
+}
+
+fn show(app: &Value) -> String {
+    render::fields(app, APP)
 }
 
 impl Update {
     /// Only what was named.
-    fn changes(self) -> Value {
-        let list = |items: Vec<String>| (!items.is_empty()).then(|| json!(items));
-        let lifetime = self.token_lifetime_seconds;
-        let named = [
-            ("name", self.name.map(Value::from)),
-            ("owner", self.owner.map(Value::from)),
-            ("homepage", self.homepage.map(Value::from).or(self.no_homepage.then_some(Value::Null))),
-            ("redirect_uris", list(self.redirect_uris)),
-            ("scopes", list(self.scopes)),
-            (
-                "token_policy",
-                (lifetime.is_some() || self.no_token_lifetime)
-                    .then(|| json!({ "lifetime_seconds": lifetime })),
-            ),
-        ];
-        let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Value::Object(named.collect::<Map<_, _>>())
+    fn changes(&self) -> Result<Value, Failure> {
+        let mut changes = serde_json::to_value(self)?;
+        if let Some(fields) = changes.as_object_mut() {
+            fields.retain(|_, value| !value.is_null() && *value != json!([]));
+        }
+        if self.no_homepage {
+            changes["homepage"] = Value::Null;
+        }
+        if self.token_lifetime_seconds.is_some() || self.no_token_lifetime {
+            changes["token_policy"] = json!({ "lifetime_seconds": self.token_lifetime_seconds });
+        }
+        Ok(changes)
     }
 }
 
 impl StatusChange {
-    fn post(&self, api: &Api, what: &str, verb: &str, fields: &[&str]) -> Result<Value, Failure> {
-        self.confirm.about(api, &self.client_id, verb, fields)?;
-        api.post(&format!("/apps/{}/{what}", self.client_id), &json!({ "reason": self.reason }))
+    fn post(self, reach: &Reach, what: &str, verb: &str, affected: &str) -> Result<(), Failure> {
+        let body = json!({ "reason": self.reason });
+        let request = Request::post(format!("{}/{what}", path(&self.client_id)), body);
+        self.ask(reach, (verb, &[affected]), &request, show)
+    }
+
+    /// Asks the person first: a verb, and which tokens of an installation it happens to.
+    fn ask(
+        &self,
+        reach: &Reach,
+        affected: (&str, &[&str]),
+        request: &Request,
+        show: impl FnOnce(&Value) -> String,
+    ) -> Result<(), Failure> {
+        let ask = |api: &Api| {
+            self.confirm.about(api, &self.client_id, affected)?;
+            api.ask(request)
+        };
+        reach.act(Needs::Ledger, ask, show)
     }
 }

@@ -4,28 +4,17 @@ mod shown;
 
 use clap::{Args, Subcommand, ValueEnum};
 use grantbook_events::{AccountId, ClientId, InstallationId, TokenId, UserId};
-use serde_json::Value;
+use serde::Serialize;
 
-use super::api::Api;
-use super::failure::{EXIT_CODES, Failure};
-use super::nothing;
-use super::reach::{Needs, Reach};
+use super::api::Request;
+use super::failure::Failure;
+use super::reach::Reach;
 use super::table::Wide;
-use super::when;
-use shown::{changes, installations, items, lines, timeline, token};
-
-/// Ask what happened, when, and who did it.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub(super) struct Audit {
-    #[command(subcommand)]
-    command: Command,
-    #[command(flatten)]
-    reach: Reach,
-}
+use super::times;
+use shown::{changes, installations, lines, timeline, token};
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(super) enum Command {
     /// Tell in plain sentences what happened to one installation, or to one token.
     Explain {
         /// The id of an installation or of a token
@@ -33,44 +22,44 @@ enum Command {
         id: String,
     },
     /// List events: the newest 50 for people, or everything for programs.
-    #[command(after_help = when::HELP)]
+    #[command(after_help = times::HELP)]
     Events(Box<Events>),
     /// Say what was installed on an account, with which scopes and tokens, since when.
-    #[command(after_help = when::HELP)]
+    #[command(after_help = times::HELP)]
     Installations {
         /// The account
         #[arg(long)]
         account: AccountId,
         /// As of this position or time; now without
-        #[arg(long, value_name = "WHEN", value_parser = when::when)]
+        #[arg(long, value_name = "WHEN", value_parser = times::when)]
         as_of: Option<String>,
     },
     /// Say whether a token was valid, and why or why not.
-    #[command(after_help = when::HELP)]
+    #[command(after_help = times::HELP)]
     Token {
         /// The token's id
         token_id: TokenId,
         /// As of this position or time; now without
-        #[arg(long, value_name = "WHEN", value_parser = when::when)]
+        #[arg(long, value_name = "WHEN", value_parser = times::when)]
         as_of: Option<String>,
     },
     /// Say what changed on an account from one time to another.
-    #[command(after_help = when::HELP)]
+    #[command(after_help = times::HELP)]
     Diff {
         /// The account
         #[arg(long)]
         account: AccountId,
         /// From this position or time
-        #[arg(long, value_name = "WHEN", value_parser = when::when)]
+        #[arg(long, value_name = "WHEN", value_parser = times::when)]
         from: String,
         /// To this position or time; now without
-        #[arg(long, value_name = "WHEN", value_parser = when::when)]
+        #[arg(long, value_name = "WHEN", value_parser = times::when)]
         to: Option<String>,
     },
 }
 
-#[derive(Debug, Args)]
-struct Events {
+#[derive(Debug, Args, Serialize)]
+pub(super) struct Events {
     /// On this account
     #[arg(long)]
     account: Option<AccountId>,
@@ -91,15 +80,16 @@ struct Events {
     actor: Option<String>,
     /// Of this type, such as token-revoked
     #[arg(long = "type", value_name = "TYPE")]
+    #[serde(rename = "type")]
     event_type: Option<String>,
     /// For this reason, word for word, such as superseded
     #[arg(long)]
     reason: Option<String>,
     /// Recorded at this time or later
-    #[arg(long, value_name = "WHEN", value_parser = when::time)]
+    #[arg(long, value_name = "WHEN", value_parser = times::time)]
     since: Option<String>,
     /// Recorded at this time or earlier
-    #[arg(long, value_name = "WHEN", value_parser = when::time)]
+    #[arg(long, value_name = "WHEN", value_parser = times::time)]
     until: Option<String>,
     /// After this position
     #[arg(long, value_name = "POSITION")]
@@ -109,9 +99,11 @@ struct Events {
     before: Option<u64>,
     /// Oldest first instead of newest first
     #[arg(long)]
+    #[serde(skip)]
     oldest_first: bool,
     /// Lines for people, or everything as NDJSON or CSV
     #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "json")]
+    #[serde(skip)]
     format: Format,
     /// How many: 1 to 200; without it, 50 as text or with --json, and everything as NDJSON or CSV
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=200))]
@@ -120,6 +112,7 @@ struct Events {
     #[arg(long)]
     cursor: Option<String>,
     #[command(flatten)]
+    #[serde(skip)]
     wide: Wide,
 }
 
@@ -130,29 +123,21 @@ enum Format {
     Csv,
 }
 
-impl Audit {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let reach = &self.reach;
-        match self.command {
-            Command::Explain { id } => {
-                let path = explained(&id)?;
-                reach.ask(Needs::Reading, |api| api.get(&path, &[]), timeline)
-            }
+impl Command {
+    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+        match self {
+            Command::Explain { id } => reach.ask(&Request::get(explained(&id)?), timeline),
             Command::Events(events) => events.run(reach),
             Command::Installations { account, as_of } => {
-                let query = query([("account", Some(account.to_string())), ("as_of", as_of)]);
-                let ask = |api: &Api| on_account(api, "/audit/installations", &query);
-                reach.ask(Needs::Reading, ask, installations)
+                let request = Request::get("/audit/installations").query("account", Some(account));
+                reach.ask(&request.query("as_of", as_of), installations)
             }
             Command::Token { token_id, as_of } => {
-                let query = query([("as_of", as_of)]);
-                let path = format!("/audit/token/{token_id}");
-                reach.ask(Needs::Reading, |api| api.get(&path, &borrowed(&query)), token)
+                reach.ask(&Request::get(format!("/audit/token/{token_id}")).query("as_of", as_of), token)
             }
             Command::Diff { account, from, to } => {
-                let account = Some(account.to_string());
-                let query = query([("account", account), ("from", Some(from)), ("to", to)]);
-                reach.ask(Needs::Reading, |api| on_account(api, "/audit/diff", &query), changes)
+                let request = Request::get("/audit/diff").query("account", Some(account));
+                reach.ask(&request.query("from", Some(from)).query("to", to), changes)
             }
         }
     }
@@ -160,69 +145,16 @@ impl Audit {
 
 impl Events {
     fn run(&self, reach: &Reach) -> Result<(), Failure> {
-        fn text<T: ToString>(value: Option<&T>) -> Option<String> {
-            value.map(T::to_string)
-        }
-        let mut asked = query([
-            ("account", text(self.account.as_ref())),
-            ("app", text(self.app.as_ref())),
-            ("user", text(self.user.as_ref())),
-            ("installation", text(self.installation.as_ref())),
-            ("token", text(self.token.as_ref())),
-            ("actor", self.actor.clone()),
-            ("type", self.event_type.clone()),
-            ("reason", self.reason.clone()),
-            ("since", self.since.clone()),
-            ("until", self.until.clone()),
-            ("after", text(self.after.as_ref())),
-            ("before", text(self.before.as_ref())),
-            ("order", self.oldest_first.then(|| "oldest".to_owned())),
-            ("limit", text(self.limit.as_ref())),
-            ("cursor", self.cursor.clone()),
-        ]);
-        match self.format {
-            Format::Text => {
-                let ask = |api: &Api| {
-                    let page = api.get("/audit/events", &borrowed(&asked))?;
-                    if items(&page).is_empty() {
-                        nothing::tell(api, &borrowed(&asked));
-                    }
-                    Ok(page)
-                };
-                reach.ask(Needs::Reading, ask, |page| lines(page, &self.wide))
-            }
-            Format::Ndjson | Format::Csv => {
-                // A table has a head.
-                let (name, head) = if self.format == Format::Csv { ("csv", 1) } else { ("ndjson", 0) };
-                let named = asked.clone();
-                asked.push(("format", name.to_owned()));
-                reach.pass_on(Needs::Reading, "/audit/events", &borrowed(&asked), |api, lines| {
-                    if lines <= head {
-                        nothing::tell(api, &borrowed(&named));
-                    }
-                })
-            }
-        }
+        let order = self.oldest_first.then_some("oldest");
+        let request = Request::get("/audit/events").fields(self)?.query("order", order);
+        // A table has a head.
+        let (format, head) = match self.format {
+            Format::Text => return reach.ask(&request, |page| lines(page, &self.wide)),
+            Format::Ndjson => ("ndjson", 0),
+            Format::Csv => ("csv", 1),
+        };
+        reach.pass_on(&request.query("format", Some(format)), head)
     }
-}
-
-fn query<const N: usize>(pairs: [(&'static str, Option<String>); N]) -> Vec<(&'static str, String)> {
-    pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-/// A question about one account. An empty answer may mean that its name is wrong.
-fn on_account(api: &Api, path: &str, query: &[(&'static str, String)]) -> Result<Value, Failure> {
-    let answer = api.get(path, &borrowed(query))?;
-    if items(&answer).is_empty()
-        && let Some(account) = answer["account_id"].as_str()
-    {
-        nothing::tell_of_account(api, account);
-    }
-    Ok(answer)
-}
-
-fn borrowed<'a>(query: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    query.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 /// Tokens and installations have ids of different versions, so an id says what it is of.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::failure::{EXIT_CODES, Failure};
-use super::ledger_flags::LedgerFlags;
-use super::ledger_place::only_embedded;
+use super::ledger_place::LedgerFlags;
 use super::output;
+use crate::config::Config;
 use crate::store::{self, Head};
 
 /// Copy the ledger into one file, also while it is served.
@@ -43,24 +43,30 @@ pub(super) struct Restore {
 
 impl Backup {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.place.load()?;
-        only_embedded(&config, "use the cluster's own backups, or grantbook ledger copy")?;
+        let config = embedded(&self.place, "use the cluster's own backups, or grantbook ledger copy")?;
         print(&self.file, &store::backup(&config.data_dir, &self.file, |_, _| {})?, self.json)
     }
 }
 
 impl Restore {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.place.load()?;
-        only_embedded(&config, "restore into a directory, then use grantbook ledger copy")?;
+        let config = embedded(&self.place, "restore into a directory, then use grantbook ledger copy")?;
         print(&config.data_dir, &store::restore(&self.file, &config.data_dir, |_, _| {})?, self.json)
     }
 }
 
+/// The configuration of a ledger in a directory.
+fn embedded(place: &LedgerFlags, instead: &str) -> Result<Config, Failure> {
+    let config = place.load()?;
+    match &config.store {
+        None => Ok(config),
+        Some(_) => Err(Failure::Usage(format!("this ledger is in a cluster: {instead}"))),
+    }
+}
+
 fn print(place: &Path, head: &Head, as_json: bool) -> Result<(), Failure> {
-    let Head { identity, position, .. } = head;
-    output::print(&match as_json {
-        true => format!("{}\n", json!({ "ledger": identity, "position": position })),
-        false => format!("{} holds the ledger up to position {position}.\n", place.display()),
+    let done = json!({ "ledger": head.identity, "position": head.position });
+    output::answer(&done, as_json, |_| {
+        format!("{} holds the ledger up to position {}.\n", place.display(), head.position)
     })
 }

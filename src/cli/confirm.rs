@@ -2,7 +2,7 @@
 
 use grantbook_events::ClientId;
 
-use super::api::Api;
+use super::api::{Api, Request};
 use super::failure::Failure;
 use super::output;
 
@@ -14,15 +14,8 @@ pub(super) struct Confirm {
     yes: bool,
 }
 
-/// How much of an app on how many accounts.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Affected {
-    installations: u64,
-    tokens: u64,
-}
-
 impl Confirm {
-    /// Shows the person at the terminal what follows (`verb` happens to the tokens in these fields of an installation), and
+    /// Shows the person at the terminal what follows (the verb happens to the tokens in these fields of an installation), and
     /// asks whether to go on. Without a terminal it goes on.
     ///
     /// # Errors
@@ -31,32 +24,28 @@ impl Confirm {
         &self,
         api: &Api,
         client_id: &ClientId,
-        verb: &str,
-        fields: &[&str],
+        (verb, fields): (&str, &[&str]),
     ) -> Result<(), Failure> {
         if self.yes || !output::can_ask() {
             return Ok(());
         }
-        let mut affected = Affected::default();
-        let app = client_id.to_string();
-        api.pages("/installations", &[("app", &app)], |page| {
+        let (mut installations, mut tokens) = (0, 0);
+        let of_app = Request::get("/installations").query("app", Some(client_id));
+        api.pages(&of_app, |page| {
             for item in &page {
-                let tokens = fields.iter().filter_map(|field| item[field].as_u64()).sum::<u64>();
-                affected.installations += u64::from(tokens > 0);
-                affected.tokens += tokens;
+                let affected = fields.iter().filter_map(|field| item[field].as_u64()).sum::<u64>();
+                installations += u64::from(affected > 0);
+                tokens += affected;
             }
         })?;
-        if output::ask(&format!("This {verb} {affected}. Go on? [y/N] ")) {
+        let [installations, tokens] = [(installations, "installation"), (tokens, "token")].map(counted);
+        if output::ask(&format!("This {verb} {installations}, {tokens}. Go on? [y/N] ")) {
             return Ok(());
         }
-        Err(Failure::Failed("nothing was done".to_owned()))
+        Err(Failure::new("nothing was done"))
     }
 }
 
-impl std::fmt::Display for Affected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
-        let Self { installations, tokens } = *self;
-        write!(f, "{installations} installation{}, {tokens} token{}", plural(installations), plural(tokens))
-    }
+fn counted((count, what): (u64, &str)) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

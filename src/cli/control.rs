@@ -77,7 +77,7 @@ pub(super) fn read(data_dir: &Path) -> Result<Option<Control>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             let advice = "run this as the user who runs the server";
-            return Err(Failure::Failed(format!("{} cannot be read: {error}; {advice}", path.display())));
+            return Err(Failure::new(format!("{} cannot be read: {error}; {advice}", path.display())));
         }
     };
     // A file that cannot be read as JSON is ignored; the lock still guards the ledger.

@@ -6,16 +6,12 @@ use std::sync::Arc;
 use grantbook_events::{Position, Revision, ShownEvent, StreamName};
 
 use super::failure::{EXIT_CODES, Failure};
-use super::ledger_flags::LedgerFlags;
-use super::ledger_place::open_to_read;
+use super::ledger_place::{LedgerFlags, LedgerPlace};
 use super::output;
 use super::runtime::block_on;
 use super::signals::Signals;
 use crate::ledger;
 use crate::store::{Record, Signal, Store, StoreError};
-
-/// Records read at once.
-const PAGE: usize = 1024;
 
 /// Print the ledger, one JSON object a line.
 #[derive(Debug, clap::Args)]
@@ -38,49 +34,37 @@ impl Events {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.place.load()?;
         block_on(async {
-            let store = open_to_read(&config).await?;
-            let mut signals = Signals::listen().map_err(Failure::of)?;
+            let store = LedgerPlace::of(&config).open_to_read().await?;
+            let mut signals = Signals::listen()?;
             // On a task of its own: a reader that does not read must not keep a signal from being heard.
             let printing = tokio::spawn(self.print(store));
             tokio::select! {
-                printed = printing => printed.map_err(Failure::of)?,
+                printed = printing => printed?,
                 () = signals.next() => Ok(()),
             }
         })
     }
 
     async fn print(self, store: Arc<dyn Store>) -> Result<(), Failure> {
-        let after = Position::new(self.after);
-        if self.follow {
-            return self.follow(&*store, after).await;
-        }
         let written = match &self.stream {
-            Some(stream) => self.write(&store.read_stream(stream, Revision::FIRST).await?)?,
-            None => self.pages(&*store, after).await?,
+            Some(stream) if !self.follow => self.write(&store.read_stream(stream, Revision::FIRST).await?)?,
+            _ => self.all(&*store).await?,
         };
-        if written == 0 {
+        if written == 0 && !self.follow {
             output::remark("no events");
         }
         Ok(())
     }
 
-    async fn pages(&self, store: &dyn Store, mut after: Position) -> Result<usize, Failure> {
-        let mut written = 0;
-        loop {
-            let records = store.read_all(after, PAGE).await?;
-            let Some(last) = records.last() else { return Ok(written) };
-            after = last.position;
-            written += self.write(&records)?;
-        }
-    }
-
-    async fn follow(&self, store: &dyn Store, after: Position) -> Result<(), Failure> {
-        let mut subscription = store.subscribe(after).await?;
+    /// Writes what there is, and goes on with what comes if it is to follow.
+    async fn all(&self, store: &dyn Store) -> Result<usize, Failure> {
+        let (mut subscription, mut written) = (store.subscribe(Position::new(self.after)).await?, 0);
         loop {
             match subscription.next().await {
-                Signal::Records(records) => drop(self.write(&records)?),
+                Signal::Records(records) => written += self.write(&records)?,
+                Signal::CaughtUp if !self.follow => return Ok(written),
                 Signal::CaughtUp | Signal::UpTo(_) => {}
-                Signal::Lost(StoreError::Closed) => return Ok(()),
+                Signal::Lost(StoreError::Closed) => return Ok(written),
                 Signal::Lost(error) => return Err(error.into()),
             }
         }
@@ -95,8 +79,8 @@ impl Events {
         let (mut lines, mut written) = (String::new(), 0);
         for record in records.iter().filter(wanted) {
             let event = ledger::read(record)?;
-            let shown = ShownEvent::new(&event).map_err(Failure::of)?;
-            lines.push_str(&serde_json::to_string(&shown).map_err(Failure::of)?);
+            let shown = ShownEvent::new(&event)?;
+            lines.push_str(&serde_json::to_string(&shown)?);
             lines.push('\n');
             written += 1;
         }

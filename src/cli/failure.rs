@@ -1,12 +1,11 @@
 //! Why a command ends early, and the exit code that follows. Knows: exit codes. Must not know: any
 //! particular command.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use super::output;
-use crate::config::{ConfigError, Mistake};
-use crate::ledger::UnreadableError;
-use crate::server::StartError;
+use crate::config::ConfigError;
 use crate::store::StoreError;
 
 /// What the exit codes mean, for the help.
@@ -16,79 +15,58 @@ Exit codes:
   1  failed: the ledger or the server refused, could not be reached, or broke
   2  the command line or the configuration is wrong; nothing was done";
 
+const USAGE: u8 = 2;
+
 /// Why a command ends early.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(super) enum Failure {
     /// The command line is wrong.
-    #[error("{0}")]
     Usage(String),
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// It was refused, or something broke.
-    #[error("{0}")]
-    Failed(String),
-    /// Another process has the ledger.
-    #[error("{0}")]
-    InUse(String),
-    /// Nothing can be written where the ledger is.
-    #[error("{0}")]
-    CannotWrite(String),
+    /// The configuration is wrong, it was refused, or something broke.
+    Failed(Box<dyn Error + Send + Sync>),
     /// The reader of the output went away. That is no failure: it has enough.
-    #[error("the output was closed")]
     OutputClosed,
 }
 
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Failure {
-    /// A failure with the text of an error.
-    pub(super) fn of(error: impl std::fmt::Display) -> Self {
-        Self::Failed(error.to_string())
+    pub(super) fn new(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(why.into())
+    }
+
+    /// What the store says, if it is the store that failed.
+    pub(super) fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Failed(error) => error.downcast_ref(),
+            Self::Usage(_) | Self::OutputClosed => None,
+        }
+    }
+
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Usage(why) => why.clone(),
+            Self::Failed(error) => error.to_string(),
+            Self::OutputClosed => "the output was closed".to_owned(),
+        }
     }
 
     /// Prints why, and returns the exit code.
     pub(super) fn report(&self) -> ExitCode {
-        let code = match self {
+        let error = match self {
             Self::OutputClosed => return ExitCode::SUCCESS,
-            Self::Failed(_) | Self::InUse(_) | Self::CannotWrite(_) => 1,
-            Self::Usage(_) | Self::Config(_) => 2,
+            Self::Usage(_) => None,
+            Self::Failed(error) => Some(error),
         };
-        match self {
-            Self::Config(error) => {
-                error.mistakes().iter().for_each(|mistake| output::complain(&mistake.to_string()));
-            }
-            other => output::complain(&other.to_string()),
+        if let Some(wrong) = error.and_then(|error| error.downcast_ref::<ConfigError>()) {
+            wrong.mistakes().iter().for_each(|mistake| output::complain(&mistake.to_string()));
+            return USAGE.into();
         }
-        ExitCode::from(code)
-    }
-}
-
-impl From<Mistake> for Failure {
-    fn from(mistake: Mistake) -> Self {
-        Self::Config(mistake.into())
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::InUse(why) => Self::InUse(why),
-            StoreError::CannotWrite(_) => Self::CannotWrite(error.to_string()),
-            error => Self::of(error),
-        }
-    }
-}
-
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Store(error) => error.into(),
-            error => Self::of(error),
-        }
-    }
-}
-
-impl From<UnreadableError> for Failure {
-    fn from(error: UnreadableError) -> Self {
-        Self::of(error)
+        output::complain(&self.why());
+        if error.is_some() { ExitCode::FAILURE } else { USAGE.into() }
     }
 }

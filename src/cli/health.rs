@@ -1,10 +1,9 @@
 //! `grantbook health`.
 
 use serde_json::Value;
-use ureq::http::Method;
 use url::Url;
 
-use super::api::Api;
+use super::api::{Api, Request};
 use super::control;
 use super::failure::{EXIT_CODES, Failure};
 use super::output;
@@ -30,13 +29,13 @@ impl Health {
             None => format!("http://{}", reached_at(config.listen)),
         };
         // No key is needed, so none is sent to whatever listens there.
-        let api = Api::new(Url::parse(&url).map_err(Failure::of)?, PlainSecret::presented("none"));
-        let answer = api.ask(Method::GET, "/readyz", &[], None)?;
+        let api = Api::new(Url::parse(&url)?, PlainSecret::presented("none"));
+        let answer = api.reply(&Request::get("/readyz"))?;
         if answer.status == 200 {
             return output::print("ready\n");
         }
         let reason = answer.body.get("reason").and_then(Value::as_str).map(output::one_line);
         let reason = reason.unwrap_or_else(|| format!("it answered {}", answer.status));
-        Err(Failure::Failed(format!("the server at {url} is not ready: {reason}")))
+        Err(Failure::new(format!("the server at {url} is not ready: {reason}")))
     }
 }

@@ -2,20 +2,20 @@
 
 use clap::Subcommand;
 use grantbook_events::{AccountId, ClientId, InstallationId};
+use serde::Serialize;
 
+use super::api::Request;
 use super::failure::Failure;
-use super::note::Note;
-use super::nothing;
-use super::reach::{Needs, Reach};
+use super::reach::Reach;
 use super::render::{self, Shown};
-use super::table::{Column, Wide};
+use super::table::{Column, Kind, Wide};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the installations of an app, or those on an account, ended ones too.
     List {
         #[command(flatten)]
-        of: Of,
+        filter: Filter,
         #[command(flatten)]
         wide: Wide,
     },
@@ -28,14 +28,15 @@ pub(super) enum Command {
     Uninstall {
         /// The installation's id
         installation_id: InstallationId,
-        #[command(flatten)]
-        note: Note,
+        /// Why, for people who read the ledger later
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Args, Serialize)]
 #[group(required = true, multiple = false)]
-pub(super) struct Of {
+pub(super) struct Filter {
     /// The app's client id
     #[arg(long, value_name = "CLIENT_ID")]
     app: Option<ClientId>,
@@ -45,16 +46,19 @@ pub(super) struct Of {
 }
 
 const COLUMNS: &[Column<'_>] = &[
-    Column::name("app", "/app_name"),
-    Column::name("account", "/account_id"),
-    Column::day("installed", "/installed_since"),
-    Column::number("tokens", "/valid_tokens"),
-    Column::whole("installation id", "/installation_id"),
-    Column::whole("client id", "/client_id").extra(),
-    Column::number("dormant tokens", "/dormant_tokens").extra(),
-    Column::time("first granted at", "/first_granted_at").extra(),
-    Column::time("ended at", "/ended_at").extra(),
-    Column::number("epoch", "/epoch").extra(),
+    ("app", "/app_name", Kind::Name),
+    ("account", "/account_id", Kind::Name),
+    ("installed", "/installed_since", Kind::Day),
+    ("tokens", "/valid_tokens", Kind::Number),
+    ("installation id", "/installation_id", Kind::Whole),
+];
+
+const EXTRA: &[Column<'_>] = &[
+    ("client id", "/client_id", Kind::Whole),
+    ("dormant tokens", "/dormant_tokens", Kind::Number),
+    ("first granted at", "/first_granted_at", Kind::Time),
+    ("ended at", "/ended_at", Kind::Time),
+    ("epoch", "/epoch", Kind::Number),
 ];
 
 const INSTALLATION: &[Shown<'_>] = &[
@@ -75,37 +79,25 @@ impl Command {
     pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
         let path = |id: InstallationId| format!("/installations/{id}");
         match self {
-            Command::List { of, wide } => {
-                let app = of.app.map(|app| ("app", app.to_string()));
-                let account = of.account.map(|account| ("account", account.to_string()));
-                let query: Vec<(&str, &str)> =
-                    app.iter().chain(&account).map(|(name, value)| (*name, value.as_str())).collect();
-                let ask = |api: &super::api::Api| {
-                    let list = api.list("/installations", &query)?;
-                    if list["items"].as_array().is_some_and(Vec::is_empty) {
-                        account.iter().for_each(|(_, account)| nothing::tell_of_account(api, account));
-                    }
-                    Ok(list)
-                };
-                reach.ask(Needs::Reading, ask, |list| wide.table(list, COLUMNS))
+            Command::List { filter, wide } => {
+                let request = Request::all_of("/installations").fields(&filter)?;
+                reach.ask(&request, |list| wide.table(list, COLUMNS, EXTRA))
             }
-            Command::Show { installation_id } => reach.ask(
-                Needs::Reading,
-                |api| api.get(&path(installation_id), &[]),
-                |installation| render::fields(installation, INSTALLATION),
-            ),
-            Command::Uninstall { installation_id, note } => reach.ask(
-                Needs::Ledger,
-                |api| note.with(&[], |query| api.delete(&path(installation_id), query)),
-                |ended| match ended["already"].as_bool() {
+            Command::Show { installation_id } => {
+                let request = Request::get(path(installation_id));
+                reach.ask(&request, |installation| render::fields(installation, INSTALLATION))
+            }
+            Command::Uninstall { installation_id, reason } => {
+                let request = Request::delete(path(installation_id)).query("note", reason);
+                reach.ask(&request, |ended| match ended["already"].as_bool() {
                     Some(true) => {
                         render::already("uninstalled", &ended["ended_by"], &ended["ended_by"]["sentence"])
                     }
                     _ => {
                         format!("Uninstalled.\n{}", render::fields(ended, &[("tokens ended", "/token_ids")]))
                     }
-                },
-            ),
+                })
+            }
         }
     }
 }

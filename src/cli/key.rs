@@ -3,12 +3,13 @@
 use clap::Subcommand;
 use clap::builder::PossibleValue;
 use grantbook_events::OperatorKeyId;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::api::Request;
 use super::failure::Failure;
 use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
-use super::table::{Column, Wide};
+use super::table::{Column, Kind, Wide};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -45,11 +46,11 @@ fn roles() -> [PossibleValue; 3] {
 }
 
 const COLUMNS: &[Column<'_>] = &[
-    Column::name("name", "/name"),
-    Column::whole("role", "/role"),
-    Column::day("created", "/created_at"),
-    Column::day("retired", "/retired_at"),
-    Column::whole("key id", "/key_id"),
+    ("name", "/name", Kind::Name),
+    ("role", "/role", Kind::Whole),
+    ("created", "/created_at", Kind::Day),
+    ("retired", "/retired_at", Kind::Day),
+    ("key id", "/key_id", Kind::Whole),
 ];
 
 const NEW_KEY: &[Shown<'_>] = &[("key id", "/key_id"), ("name", "/name"), ("role", "/role"), ("key", "/key")];
@@ -60,24 +61,17 @@ impl Command {
     pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
         match self {
             Command::New { name, role } => {
-                let body = json!({ "name": name, "role": role });
-                reach.ask(
-                    Needs::Nothing,
-                    |api| api.post("/keys", &body),
-                    |key| format!("{}{KEY_ONCE}", render::fields(key, NEW_KEY)),
-                )
+                let request = Request::post("/keys", json!({ "name": name, "role": role }));
+                let show = |key: &_| render::fields(key, NEW_KEY) + KEY_ONCE;
+                reach.act(Needs::Nothing, |api| api.ask(&request), show)
             }
             Command::List { wide } => {
-                reach.ask(Needs::Reading, |api| api.list("/keys", &[]), |list| wide.table(list, COLUMNS))
+                reach.ask(&Request::all_of("/keys"), |list| wide.table(list, COLUMNS, &[]))
             }
-            Command::Retire { key_id, reason } => reach.ask(
-                Needs::Ledger,
-                |api| api.delete(&format!("/keys/{key_id}"), &[("reason", &reason)]),
-                |done| match done["recorded_at"].is_string() {
-                    true => render::already("retired", done, &Value::Null),
-                    false => "The key is refused from now on.\n".to_owned(),
-                },
-            ),
+            Command::Retire { key_id, reason } => {
+                let request = Request::delete(format!("/keys/{key_id}")).query("reason", Some(reason));
+                reach.ask(&request, |done| render::retired("key", done))
+            }
         }
     }
 }

@@ -9,9 +9,13 @@ use super::failure::{EXIT_CODES, Failure};
 use super::ledger_place::LedgerPlace;
 use super::output;
 use super::progress::Progress;
+use super::render::fill;
 use super::runtime::block_on;
 use super::signals::Signals;
 use crate::store::{Copied, CopyPhase, EventStoreTarget, SqliteEvidence, copy};
+
+const DONE: &str = "ledger {ledger}: {appended} events copied, {found} were there already, up to position {position} of the \
+                    source\nevery one was compared: digest {digest}\n";
 
 /// The ledger as a whole.
 #[derive(Debug, clap::Args)]
@@ -50,11 +54,11 @@ impl LedgerCommand {
         let Task::Copy(copy) = self.task;
         let (from, to) = (place("--from", &copy.from)?, place("--to", &copy.to)?);
         block_on(async {
-            let mut signals = Signals::listen().map_err(Failure::of)?;
+            let mut signals = Signals::listen()?;
             tokio::select! {
                 copied = copy.copy(from, to) => copied,
                 () = signals.next() => {
-                    Err(Failure::Failed("interrupted; the same command goes on from here".to_owned()))
+                    Err(Failure::new("interrupted; the same command goes on from here"))
                 }
             }
         })
@@ -74,7 +78,11 @@ impl Copy {
         let copied = copied.await;
         progress.end();
         target.close().await?;
-        output::print(&shown(&copied.map_err(Failure::of)?, self.json))
+        let Copied { identity, found, appended, head, digest } = copied?;
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let done = json!({ "ledger": identity, "found": found, "appended": appended,
+            "position": head, "digest": digest });
+        output::answer(&done, self.json, |done| fill(DONE, done))
     }
 }
 
@@ -84,20 +92,6 @@ const fn name(phase: CopyPhase) -> &'static str {
         CopyPhase::Copying => "copy",
         CopyPhase::Verifying => "verify",
     }
-}
-
-fn shown(copied: &Copied, as_json: bool) -> String {
-    let digest: String = copied.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let Copied { identity, found, appended, head, .. } = copied;
-    if as_json {
-        let done = json!({ "ledger": identity, "found": found, "appended": appended,
-            "position": head.as_u64(), "digest": digest });
-        return format!("{done}\n");
-    }
-    format!(
-        "ledger {identity}: {appended} events copied, {found} were there already, up to position {head} of the \
-         source\nevery one was compared: digest {digest}\n"
-    )
 }
 
 fn place(flag: &str, text: &str) -> Result<LedgerPlace, Failure> {

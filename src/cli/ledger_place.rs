@@ -3,29 +3,53 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::failure::Failure;
 use crate::audit::history_seen;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, ConfigFlags, Sources};
 use crate::ledger::Snapshots;
 use crate::secrets;
 use crate::server::SNAPSHOT_DIR;
 use crate::store::{
-    EventStore, EventStoreOptions, EventStoreTarget, Lock, SQLITE_LOCK_FILE, Seen, SqliteEvidence,
+    self, EventStore, EventStoreOptions, EventStoreTarget, Lock, SQLITE_LOCK_FILE, Seen, SqliteEvidence,
     SqliteOptions, SqliteStore, Store, StoreError,
 };
 
 /// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
 const LOCK_FILE: &str = "node.lock";
 
-/// Which process serves the ledger here, in words, whether or not it can be reached.
-pub(super) fn served_by(config: &Config) -> Result<Option<String>, Failure> {
-    let name = if config.store.is_some() { LOCK_FILE } else { SQLITE_LOCK_FILE };
-    let path = config.data_dir.join(name);
-    crate::store::held(&path)
-        .map_err(|error| Failure::Failed(format!("{} cannot be looked at: {error}", path.display())))
+/// Over the options that many commands have, in their help: after their own.
+pub(super) const SHARED: &str = "Shared options";
+
+/// The flags that say where the ledger is, for commands that need no other setting.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = SHARED)]
+pub(super) struct LedgerFlags {
+    /// The configuration file [default: ./grantbook.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory the ledger is in
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<String>,
+    /// The cluster the ledger is in, if it is not in the directory
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<String>,
+}
+
+impl LedgerFlags {
+    pub(super) fn load(&self) -> Result<Config, Failure> {
+        let Self { config, data, store } = self;
+        let (config, data, store) = (config.clone(), data.clone(), store.clone());
+        let flags = ConfigFlags { config, data, store, ..ConfigFlags::default() };
+        Ok(Config::load(Sources::from_process(flags)?)?)
+    }
+
+    pub(super) fn is_any_set(&self) -> bool {
+        self.config.is_some() || self.data.is_some() || self.store.is_some()
+    }
 }
 
 /// Where a ledger is.
@@ -36,7 +60,7 @@ pub(super) enum LedgerPlace {
 }
 
 impl LedgerPlace {
-    fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         match &config.store {
             Some(target) => Self::Cluster(Arc::clone(target)),
             None => Self::Directory(config.data_dir.clone()),
@@ -80,12 +104,14 @@ async fn in_directory(
     Ok(opened.map_err(|error| StoreError::Unavailable(error.to_string()))??)
 }
 
-/// A store that takes appends, and what is held while it is open.
+/// The ledger to serve, and what is held while it is open.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub store: Arc<dyn Store>,
     /// Held for as long as the node's own files are kept.
     pub lock: Option<Lock>,
+    /// Where these files are kept instead of in the data directory.
+    pub derived: Option<TempDir>,
 }
 
 /// Opens the ledger to serve it, and makes it if there is none.
@@ -102,7 +128,19 @@ pub(super) async fn open(config: &Config, accept_loss: bool) -> Result<Opened, S
         evidence = SqliteEvidence { seen: seen(dir), accept_loss };
     }
     let place = LedgerPlace::of(config);
-    Ok(Opened { store: place.open_to_append(secrets::new_ledger_identity(), evidence).await?, lock })
+    let store = place.open_to_append(secrets::new_ledger_identity(), evidence).await?;
+    Ok(Opened { store, lock, derived: None })
+}
+
+/// Opens the ledger to answer from it where nothing can be written.
+pub(super) async fn open_where_nothing_is_written(config: &Config) -> Result<Opened, Failure> {
+    let store = match LedgerPlace::of(config) {
+        LedgerPlace::Directory(dir) => {
+            in_directory(move || SqliteStore::open_whole_read_only(&dir, seen(&dir))).await?
+        }
+        cluster => cluster.open_to_read().await?,
+    };
+    Ok(Opened { store, lock: None, derived: Some(tempfile::tempdir()?) })
 }
 
 /// What the history and the snapshots in a directory have seen of a ledger.
@@ -112,25 +150,10 @@ fn seen(dir: &Path) -> Vec<Seen> {
     seen
 }
 
-/// Opens the ledger in the data directory to answer from it where nothing can be written.
-pub(super) async fn open_where_nothing_is_written(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
-    match LedgerPlace::of(config) {
-        LedgerPlace::Directory(dir) => {
-            in_directory(move || SqliteStore::open_whole_read_only(&dir, seen(&dir))).await
-        }
-        cluster => cluster.open_to_read().await,
-    }
-}
-
-/// Opens the ledger to read it, also while it is served.
-pub(super) async fn open_to_read(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
-    LedgerPlace::of(config).open_to_read().await
-}
-
-/// What only the embedded ledger can do.
-pub(super) fn only_embedded(config: &Config, instead: &str) -> Result<(), Failure> {
-    match &config.store {
-        None => Ok(()),
-        Some(_) => Err(Failure::Usage(format!("this ledger is in a cluster: {instead}"))),
-    }
+/// Which process serves the ledger here, in words, whether or not it can be reached.
+pub(super) fn served_by(config: &Config) -> Result<Option<String>, Failure> {
+    let name = if config.store.is_some() { LOCK_FILE } else { SQLITE_LOCK_FILE };
+    let path = config.data_dir.join(name);
+    store::held(&path)
+        .map_err(|error| Failure::new(format!("{} cannot be looked at: {error}", path.display())))
 }

@@ -43,6 +43,6 @@ impl Man {
     pub(super) fn run(self, command: Command) -> Result<(), Failure> {
         let written =
             std::fs::create_dir_all(&self.dir).and_then(|()| clap_mangen::generate_to(command, &self.dir));
-        written.map_err(|error| Failure::Failed(format!("{} cannot be written: {error}", self.dir.display())))
+        written.map_err(|error| Failure::new(format!("{} cannot be written: {error}", self.dir.display())))
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `ledger_flags`, `ledger_place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
-//! | `running`, `control`, `signals` | a server of this process, how others find it, what ends it |
-//! | `when`, `nothing` | times and positions in arguments, and the remark if nothing is found |
-//! | `note`, `confirm` | why something is done, and what it is about to stop |
-//! | `output`, `progress`, `render`, `table`, `failure`, `log` | what is printed, the exit code, and the log |
+//! | `ledger_place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
+//! | `running`, `control`, `signals`, `runtime` | a server of this process, how others find it, what ends it |
+//! | `times`, `hints` | times and positions in arguments, and the remark if nothing is found |
+//! | `confirm` | what a command is about to stop |
+//! | `output`, `progress`, `render`, `table`, `failure` | what is printed, and the exit code |
 
 mod api;
 mod app;
@@ -19,15 +19,12 @@ mod control;
 mod events;
 mod failure;
 mod health;
+mod hints;
 mod installation;
 mod key;
 mod ledger;
-mod ledger_flags;
 mod ledger_place;
-mod log;
 mod manual;
-mod note;
-mod nothing;
 mod output;
 mod progress;
 mod reach;
@@ -38,8 +35,8 @@ mod runtime;
 mod serve;
 mod signals;
 mod table;
+mod times;
 mod token;
-mod when;
 
 use std::process::ExitCode;
 
@@ -71,11 +68,11 @@ enum Command {
     /// Create, list and retire operator keys.
     Key(Asked<key::Command>),
     /// Ask what happened, when, and who did it.
-    Audit(audit::Audit),
+    Audit(Asked<audit::Command>),
     /// Print the ledger, one JSON object a line.
     Events(events::Events),
     /// Fold the ledger again, beside the server.
-    Replay(replay::Replay),
+    Replay(Asked<replay::Command>),
     /// Move the ledger between a directory and a cluster.
     Ledger(ledger::LedgerCommand),
     /// Copy the ledger into one file, also while it is served.
@@ -99,9 +96,9 @@ pub fn run() -> ExitCode {
         Command::Installation(installation) => installation.command.run(&installation.reach),
         Command::Token(token) => token.command.run(&token.reach),
         Command::Key(key) => key.command.run(&key.reach),
-        Command::Audit(audit) => audit.run(),
+        Command::Audit(audit) => audit.command.run(&audit.reach),
         Command::Events(events) => events.run(),
-        Command::Replay(replay) => replay.run(),
+        Command::Replay(replay) => replay.command.run(&replay.reach),
         Command::Ledger(ledger) => ledger.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::failure::Failure;
 
 /// How long the last words of a process may take.
@@ -16,10 +18,19 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     print_bytes(text.as_bytes())
 }
 
+/// Prints an answer: as a JSON document for programs, or as text for people.
+pub(super) fn answer(
+    answer: &Value,
+    as_json: bool,
+    show: impl FnOnce(&Value) -> String,
+) -> Result<(), Failure> {
+    print(&if as_json { format!("{answer}\n") } else { show(answer) })
+}
+
 fn cannot_write(error: &io::Error) -> Failure {
     match error.kind() {
         ErrorKind::BrokenPipe => Failure::OutputClosed,
-        _ => Failure::Failed(format!("the output cannot be written: {error}")),
+        _ => Failure::new(format!("the output cannot be written: {error}")),
     }
 }
 

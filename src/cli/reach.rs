@@ -14,16 +14,20 @@ use tokio::runtime::Runtime;
 use ureq::http::Method;
 use url::Url;
 
-use super::api::{Api, Query};
+use super::api::{Api, Request};
 use super::failure::{EXIT_CODES, Failure};
-use super::ledger_flags::{LedgerFlags, SHARED};
-use super::ledger_place::served_by;
+use super::ledger_place::{self, LedgerFlags, SHARED, served_by};
 use super::running::Running;
 use super::runtime::runtime;
-use super::{control, log, output};
-use crate::config::{self, Config, KEY_VARIABLE, Remote, SERVER_VARIABLE};
+use super::{control, hints, output};
+use crate::config::{self, Config, ConfigError, KEY_VARIABLE, Remote, SERVER_VARIABLE};
 use crate::secrets::PlainSecret;
-use crate::store::SqliteStore;
+use crate::store::{SqliteStore, StoreError};
+use crate::telemetry;
+
+/// What a command logs that serves the ledger itself while it runs: every question about history is logged, whichever
+/// way it is asked. The state of the history file is left out.
+const QUESTIONS: &str = "off,grantbook::audit=info,grantbook::audit::history=off";
 
 /// How often a ledger that is in use is tried again.
 const TRIES: u32 = 20;
@@ -67,32 +71,41 @@ pub(super) enum Needs {
     Reading,
 }
 
+impl Needs {
+    /// What a question or a change needs.
+    fn of(request: &Request) -> Self {
+        if request.method == Method::GET { Self::Reading } else { Self::Ledger }
+    }
+}
+
 impl Reach {
     /// Asks a server, and prints its reply.
-    pub(super) fn ask(
+    pub(super) fn ask(&self, request: &Request, show: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+        let ask = |api: &Api| {
+            let answer = api.ask(request)?;
+            hints::if_empty(api, request, &answer);
+            Ok(answer)
+        };
+        self.act(Needs::of(request), ask, show)
+    }
+
+    /// As [`Self::ask`], for what takes more than one request.
+    pub(super) fn act(
         &self,
         needs: Needs,
         ask: impl FnOnce(&Api) -> Result<Value, Failure>,
         show: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
         // Printed before the server is stopped: a secret is shown once, whatever goes wrong afterwards.
-        self.with_api(needs, |api| {
-            let answer = ask(api)?;
-            if self.json { output::print(&format!("{answer}\n")) } else { output::print(&show(&answer)) }
-        })
+        self.with_api(needs, |api| output::answer(&ask(api)?, self.json, show))
     }
 
-    /// Prints a reply of any length as it arrives; `end` then gets the number of its lines.
-    pub(super) fn pass_on(
-        &self,
-        needs: Needs,
-        path: &str,
-        query: Query<'_>,
-        end: impl FnOnce(&Api, u64),
-    ) -> Result<(), Failure> {
-        self.with_api(needs, |api| {
-            let lines = api.pass_on(path, query)?;
-            end(api, lines);
+    /// Prints a reply of any length as it arrives. If it has no more lines than `head`, nothing was found.
+    pub(super) fn pass_on(&self, request: &Request, head: u64) -> Result<(), Failure> {
+        self.with_api(Needs::of(request), |api| {
+            if api.pass_on(request)? <= head {
+                hints::nothing_found(api, request);
+            }
             Ok(())
         })
     }
@@ -108,13 +121,13 @@ impl Reach {
     }
 
     fn with_api(&self, needs: Needs, act: impl FnOnce(&Api) -> Result<(), Failure>) -> Result<(), Failure> {
-        let remote = Remote::from_process()?;
-        if let Some(server) = self.server.clone().or(remote.server.filter(|_| !self.place.is_given())) {
+        let remote = Remote::from_process().map_err(ConfigError::from)?;
+        if let Some(server) = self.server.clone().or(remote.server.filter(|_| !self.place.is_any_set())) {
             return act(&named(&server, remote.key)?);
         }
         let config = self.place.load()?;
         // A server that runs already logs what it is asked itself.
-        log::begin(&config, log::QUESTIONS)?;
+        telemetry::init(config.log.format, QUESTIONS)?;
         let instead = format!(": to ask it, use --server and {KEY_VARIABLE}");
         let connection = unless_in_use(&config, &instead, || Connection::open(&config, needs))?;
         let outcome = act(&connection.api);
@@ -131,18 +144,18 @@ fn unless_in_use<T>(
 ) -> Result<T, Failure> {
     let mut tries = 0;
     loop {
-        match attempt() {
-            Err(Failure::InUse(_)) if tries < TRIES => thread::sleep(PAUSE),
-            Err(Failure::InUse(why)) => {
-                let file = control::path(&config.data_dir);
-                return Err(Failure::Failed(format!(
-                    "{why}; {} does not lead to it{instead}",
-                    file.display()
-                )));
-            }
-            outcome => return outcome,
+        let failure = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(failure) => failure,
+        };
+        let Some(StoreError::InUse(why)) = failure.of_store() else { return Err(failure) };
+        if tries == TRIES {
+            let file = control::path(&config.data_dir);
+            let why = format!("{why}; {} does not lead to it{instead}", file.display());
+            return Err(Failure::new(why));
         }
         tries += 1;
+        thread::sleep(PAUSE);
     }
 }
 
@@ -179,7 +192,7 @@ fn named(server: &str, key: Option<PlainSecret>) -> Result<Api, Failure> {
 pub(super) fn serving_if_served(config: &Config) -> Result<Option<Api>, Failure> {
     unless_in_use(config, ", so what it serves cannot be compared", || match serving(config)? {
         Some(api) => Ok(Some(api)),
-        None => served_by(config)?.map_or(Ok(None), |why| Err(Failure::InUse(why))),
+        None => served_by(config)?.map_or(Ok(None), |why| Err(StoreError::InUse(why).into())),
     })
 }
 
@@ -189,15 +202,16 @@ pub(super) fn serving(config: &Config) -> Result<Option<Api>, Failure> {
     let Some(control) = control::read(&config.data_dir)? else { return Ok(None) };
     let Ok(url) = Url::parse(&control.url) else { return Ok(None) };
     let api = Api::new(url, control.key).by(config::person());
+    let keys = Request::get("/keys").query("limit", Some(1));
     for _ in 0..READY_TRIES {
-        match api.ask(Method::GET, "/keys", &[("limit", "1")], None) {
+        match api.reply(&keys) {
             Ok(answer) if answer.status == 200 && answer.body["items"].is_array() => return Ok(Some(api)),
             Ok(answer) if answer.status == 503 && answer.body["code"] == "not_ready" => thread::sleep(PAUSE),
             Ok(_) | Err(_) => return Ok(None),
         }
     }
     let url = api.url();
-    Err(Failure::Failed(format!("the server at {url} has not read its ledger yet: try again later")))
+    Err(Failure::new(format!("the server at {url} has not read its ledger yet: try again later")))
 }
 
 /// A server that can be asked.
@@ -216,21 +230,23 @@ impl Connection {
         if needs != Needs::Nothing && config.store.is_none() {
             SqliteStore::open_read_only(&config.data_dir)?;
         }
-        match Self::start(config, false) {
-            Err(Failure::CannotWrite(_)) if needs == Needs::Reading => Self::start(config, true),
-            started => started,
+        let started = Self::start(config, false);
+        let failure = started.as_ref().err().and_then(Failure::of_store);
+        match failure {
+            Some(StoreError::CannotWrite(_)) if needs == Needs::Reading => Self::start(config, true),
+            _ => started,
         }
     }
 
     fn start(config: &Config, to_read: bool) -> Result<Self, Failure> {
-        let runtime = runtime().map_err(Failure::of)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::of)?;
+        let runtime = runtime()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let server = runtime.block_on(async {
-            let server = if to_read {
-                Running::start_to_read(config, listener).await?
-            } else {
-                Running::start(config, listener, Vec::new(), false).await?
+            let opened = match to_read {
+                true => ledger_place::open_where_nothing_is_written(config).await?,
+                false => ledger_place::open(config, false).await?,
             };
+            let server = Running::start(config, listener, Vec::new(), opened)?;
             match server.ready().await {
                 Ok(()) => Ok(server),
                 // The first failure is the one to report.
@@ -240,7 +256,7 @@ impl Connection {
                 }
             }
         })?;
-        let url = Url::parse(&server.url).map_err(Failure::of)?;
+        let url = Url::parse(&server.url)?;
         let api = Api::new(url, PlainSecret::presented(server.key.expose())).by(config::person());
         Ok(Self { api, own: Some((runtime, server)) })
     }

@@ -32,13 +32,32 @@ pub(super) fn fields(thing: &Value, shown: &[Shown<'_>]) -> String {
 
 /// What was done before: when, by whom, and why, as far as it is known.
 pub(super) fn already(done: &str, event: &Value, why: &Value) -> String {
-    let [at, kind, id] =
-        ["/recorded_at", "/actor/kind", "/actor/id"].map(|at| event.pointer(at).unwrap_or(&Value::Null));
     let when = match event.is_object() {
-        true => format!("Already {done} at {} by {} {}.\n", text(at), text(kind), text(id)),
+        true => fill(&format!("Already {done} at {{recorded_at}} by {{actor.kind}} {{actor.id}}.\n"), event),
         false => "Nothing was left to end.\n".to_owned(),
     };
     format!("{when}{}", if why.is_string() { format!("{}\n", text(why)) } else { String::new() })
+}
+
+/// What was retired now, or before.
+pub(super) fn retired(what: &str, event: &Value) -> String {
+    match event["recorded_at"].is_string() {
+        true => already("retired", event, &Value::Null),
+        false => format!("The {what} is refused from now on.\n"),
+    }
+}
+
+/// A text with a field of a thing in the place of each name in braces. A name such as `{actor.id}` is of a field of a field.
+pub(super) fn fill(words: &str, thing: &Value) -> String {
+    let (mut filled, mut rest) = (String::new(), words);
+    while let Some((before, (name, after))) =
+        rest.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+    {
+        filled.push_str(before);
+        filled.push_str(&text(name.split('.').fold(thing, |thing, field| &thing[field])));
+        rest = after;
+    }
+    filled + rest
 }
 
 /// A value on one line.
@@ -62,6 +81,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn names_in_braces_are_filled_once() {
+        let event = json!({ "actor": { "id": "{position}" }, "position": 7, "scopes": ["a", "b"] });
+        let filled = fill("at {position} by {actor.id}, {actor.kind}: {scopes}.", &event);
+        assert_eq!(filled, "at 7 by {position}, -: a b.");
+    }
 
     #[test]
     fn fields_stand_below_each_other() {

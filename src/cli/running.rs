@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use grantbook_events::Role;
+use tempfile::TempDir;
 
 use super::failure::Failure;
-use super::ledger_place::{self, Opened};
+use super::ledger_place::Opened;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::secrets::{self, PlainSecret};
-use crate::server::{Parts, ProcessKey, Server, StartError};
+use crate::server::{Parts, ProcessKey, Server};
 use crate::store::Lock;
 
 /// The name of the key, which is the actor of its events if the user is not named.
@@ -26,47 +27,28 @@ pub(super) struct Running {
     /// Where this machine reaches it, without a trailing slash.
     pub(super) url: String,
     /// Released when the server is gone.
-    _lock: Option<Lock>,
-    /// Where it keeps what it derives from a ledger that it may only read.
-    _derived: Option<tempfile::TempDir>,
+    _held: (Option<Lock>, Option<TempDir>),
 }
 
 impl Running {
-    /// Opens the ledger and serves it. `others` are further keys of this process that are accepted. With `accept_loss`
-    /// a ledger that lost its end is served, too.
-    pub(super) async fn start(
+    /// Serves a ledger. `others` are further keys of this process that are accepted.
+    pub(super) fn start(
         config: &Config,
         listener: TcpListener,
         others: Vec<ProcessKey>,
-        accept_loss: bool,
-    ) -> Result<Self, StartError> {
-        let opened = ledger_place::open(config, accept_loss).await?;
-        Self::serve(config, listener, others, opened)
-    }
-
-    /// Serves a ledger that is only read, and keeps everything else in a temporary directory.
-    pub(super) async fn start_to_read(config: &Config, listener: TcpListener) -> Result<Self, StartError> {
-        let store = ledger_place::open_where_nothing_is_written(config).await?;
-        let derived = tempfile::tempdir().map_err(StartError::Server)?;
+        Opened { store, lock, derived }: Opened,
+    ) -> Result<Self, Failure> {
         let mut config = config.clone();
-        config.data_dir = derived.path().to_owned();
-        let running = Self::serve(&config, listener, Vec::new(), Opened { store, lock: None })?;
-        Ok(Self { _derived: Some(derived), ..running })
-    }
-
-    fn serve(
-        config: &Config,
-        listener: TcpListener,
-        others: Vec<ProcessKey>,
-        Opened { store, lock }: Opened,
-    ) -> Result<Self, StartError> {
+        if let Some(derived) = &derived {
+            config.data_dir = derived.path().to_owned();
+        }
         let key = secrets::mint_operator_key();
         let process_key = ProcessKey { name: KEY_NAME, role: Role::Admin, digest: key.digest() };
         let process_keys = others.into_iter().chain([process_key]).collect();
         let parts = Parts { listener, store, clock: Arc::new(SystemClock), process_keys };
-        let server = Server::start(config, parts)?;
+        let server = Server::start(&config, parts)?;
         let url = format!("http://{}", reached_at(server.address()));
-        Ok(Self { server, key, url, _lock: lock, _derived: None })
+        Ok(Self { server, key, url, _held: (lock, derived) })
     }
 
     /// Waits until the ledger is folded.
@@ -74,14 +56,14 @@ impl Running {
         let folded = self.server.ledger().caught_up().await;
         folded.map_err(|progress| {
             let why = progress.stopped.unwrap_or_else(|| "folding it broke off".to_owned());
-            Failure::Failed(format!("the ledger cannot be served: {why}"))
+            Failure::new(format!("the ledger cannot be served: {why}"))
         })
     }
 
     /// Waits until it stops serving by itself.
     pub(super) async fn ended(&self) -> Failure {
         self.server.ended().await;
-        Failure::Failed("the web server ended by itself; its log says why".to_owned())
+        Failure::new("the web server ended by itself; its log says why")
     }
 
     /// Lets requests under way finish and closes the ledger.

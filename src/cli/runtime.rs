@@ -16,7 +16,7 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 /// Runs a future on a runtime of its own. What is left on it is not waited for: a command that is done, or got two
 /// signals, ends.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = runtime().map_err(Failure::of)?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(work);
     runtime.shutdown_background();
     outcome

@@ -10,7 +10,7 @@ use super::failure::{EXIT_CODES, Failure};
 use super::running::Running;
 use super::runtime::block_on;
 use super::signals::Signals;
-use super::{log, output};
+use super::{ledger_place, output};
 use crate::config::{Config, ConfigFlags, Sources};
 use crate::connections;
 use crate::dev::{SampleApp, SampleError, SampleOptions};
@@ -46,24 +46,25 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let dev = self.flags.dev;
         let config = Config::load(Sources::from_process(self.flags)?)?;
-        log::begin(&config, &config.log.filter)?;
+        telemetry::init(config.log.format, &config.log.filter)?;
         block_on(serve(config, dev, self.accept_loss))
     }
 }
 
 async fn serve(config: Config, with_sample: bool, accept_loss: bool) -> Result<(), Failure> {
-    let mut signals = Signals::listen().map_err(Failure::of)?;
+    let mut signals = Signals::listen()?;
     let (mut config, listener) = server::listen(config)?;
     config.limits.max_connections = connections::raise_limit(config.limits.max_connections);
     let sample_key = with_sample.then(secrets::mint_operator_key);
     let process_key =
         |key: &PlainSecret| ProcessKey { name: SAMPLE_KEY_NAME, role: Role::Admin, digest: key.digest() };
     let keys = sample_key.iter().map(process_key).collect();
-    let running = tokio::select! {
-        running = Running::start(&config, listener, keys, accept_loss) => running?,
+    let opened = tokio::select! {
+        opened = ledger_place::open(&config, accept_loss) => opened?,
         // Nothing was served yet, so there is nothing to finish.
         () = signals.next() => return Ok(()),
     };
+    let running = Running::start(&config, listener, keys, opened)?;
     let mut sample = None;
     let served = tokio::select! {
         failed = until_it_fails(&config, &running, sample_key, &mut sample) => Err(failed),
@@ -72,8 +73,8 @@ async fn serve(config: Config, with_sample: bool, accept_loss: bool) -> Result<(
     tracing::info!("stopping");
     let stopped = tokio::select! {
         stopped = stop(sample, running) => stopped,
-        () = signals.next() => Err(Failure::Failed(
-            "ended at once by a second signal; the next start recovers what was recorded".to_owned(),
+        () = signals.next() => Err(Failure::new(
+            "ended at once by a second signal; the next start recovers what was recorded",
         )),
     };
     served.and(stopped)
@@ -122,7 +123,7 @@ async fn keep_control_file(config: &Config, running: &Running) -> Failure {
                 );
                 had_room = false;
             }
-            Err(error) => return Failure::of(error),
+            Err(error) => return error.into(),
         }
         tokio::time::sleep(ROOM_AGAIN).await;
     };
@@ -159,7 +160,7 @@ async fn begin(
             tracing::info!("{why}");
             print_start(&format!("{}{ACCOUNT_PAGE}", running.url), "see what is installed", running);
         }
-        Err(why) => return Err(Failure::of(why)),
+        Err(why) => return Err(why.into()),
     }
     Ok(())
 }

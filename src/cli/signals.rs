@@ -2,11 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::task::Poll;
-use std::thread;
 
 /// SIGINT, SIGTERM and SIGHUP, which a terminal sends that is closed; from the moment this is made they no longer kill
 /// the process.
@@ -61,29 +57,4 @@ impl Signals {
             std::future::pending::<()>().await;
         }
     }
-}
-
-/// A flag for commands that do not wait for anything: raised by the first signal. A second one ends the process
-/// at once.
-pub(super) fn flag() -> io::Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&flag);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (listening, is_listening) = mpsc::channel();
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let mut signals = match Signals::listen() {
-                Ok(signals) => signals,
-                // If this send fails, its receiver is gone.
-                Err(error) => return drop(listening.send(Err(error))),
-            };
-            let _ = listening.send(Ok(()));
-            signals.next().await;
-            raised.store(true, Ordering::Release);
-            signals.next().await;
-            std::process::exit(1);
-        });
-    })?;
-    is_listening.recv().unwrap_or_else(|broke| Err(io::Error::other(broke)))?;
-    Ok(flag)
 }

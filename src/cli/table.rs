@@ -31,83 +31,56 @@ pub(super) struct Wide {
 }
 
 /// A column: its head, where in the JSON its values are (RFC 6901), and how they are shown.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Column<'a> {
-    head: &'a str,
-    at: &'a str,
-    kind: Kind,
-    is_extra: bool,
-}
+pub(super) type Column<'a> = (&'a str, &'a str, Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Is cut if need be, to so many characters.
-    Name(u16),
-    /// Is always whole.
+pub(super) enum Kind {
+    /// What gives way if there is too little room.
+    Name,
+    /// The same, but for so many characters.
+    Word(u16),
+    /// An id, or a short word: always whole.
     Whole,
-    /// Is always whole, and aligned by its last digit.
+    /// Always whole, and aligned by its last digit.
     Number,
-    /// A time, of which so many characters are shown in a narrow table.
-    Time(usize),
+    /// A time, of which the day matters.
+    Day,
+    /// A time, of which the second matters.
+    Time,
 }
 
-impl<'a> Column<'a> {
-    const fn new(head: &'a str, at: &'a str, kind: Kind) -> Self {
-        Self { head, at, kind, is_extra: false }
-    }
-
-    /// What gives way if there is too little room.
-    pub(super) const fn name(head: &'a str, at: &'a str) -> Self {
-        Self::new(head, at, Kind::Name(LEAST))
-    }
-
-    /// The same, and so much of it stays.
-    pub(super) const fn word(head: &'a str, at: &'a str, least: u16) -> Self {
-        Self::new(head, at, Kind::Name(least))
-    }
-
-    /// An id, or a word.
-    pub(super) const fn whole(head: &'a str, at: &'a str) -> Self {
-        Self::new(head, at, Kind::Whole)
-    }
-
-    pub(super) const fn number(head: &'a str, at: &'a str) -> Self {
-        Self::new(head, at, Kind::Number)
-    }
-
-    /// A time, of which the day matters.
-    pub(super) const fn day(head: &'a str, at: &'a str) -> Self {
-        Self::new(head, at, Kind::Time(DAY))
-    }
-
-    /// A time, of which the second matters.
-    pub(super) const fn time(head: &'a str, at: &'a str) -> Self {
-        Self::new(head, at, Kind::Time(SECOND))
-    }
-
-    /// The same, with `--wide` only.
-    pub(super) const fn extra(self) -> Self {
-        Self { is_extra: true, ..self }
-    }
-
-    fn text(&self, item: &Value, is_wide: bool) -> String {
-        let text = item.pointer(self.at).map_or_else(|| render::NOTHING.to_owned(), render::text);
-        match self.kind {
-            Kind::Time(shown) if !is_wide && text.len() > shown => {
-                let utc = if shown == SECOND { "Z" } else { "" };
-                text.get(..shown).map(|cut| format!("{cut}{utc}")).unwrap_or(text)
-            }
+impl Kind {
+    fn text(self, value: &Value, is_wide: bool) -> String {
+        let text = render::text(value);
+        let (shown, utc) = match self {
+            Self::Day => (DAY, ""),
+            Self::Time => (SECOND, "Z"),
+            Self::Name | Self::Word(_) | Self::Whole | Self::Number => return text,
+        };
+        match text.get(..shown) {
+            Some(cut) if !is_wide && text.len() > shown => format!("{cut}{utc}"),
             _ => text,
         }
+    }
+
+    fn constraint(self, widest: u16) -> ColumnConstraint {
+        let least = match self {
+            Self::Name => LEAST,
+            Self::Word(least) => least,
+            Self::Whole | Self::Number | Self::Day | Self::Time => return ColumnConstraint::ContentWidth,
+        };
+        ColumnConstraint::LowerBoundary(Width::Fixed(widest.min(least) + GAP))
     }
 }
 
 impl Wide {
-    /// A list: a line for each thing, under a head.
-    pub(super) fn table(&self, list: &Value, columns: &[Column<'_>]) -> String {
-        let items = list.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let room = if self.wide { None } else { room() };
-        table(items, columns, self.wide, room)
+    /// A list: a line for each thing, under a head; `extra` columns with `--wide` only.
+    pub(super) fn table(&self, list: &Value, columns: &[Column<'_>], extra: &[Column<'_>]) -> String {
+        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        if self.wide {
+            return table(items, &[columns, extra].concat(), true, None);
+        }
+        table(items, columns, false, room())
     }
 }
 
@@ -121,12 +94,14 @@ fn table(items: &[Value], columns: &[Column<'_>], is_wide: bool, room: Option<u1
     if items.is_empty() {
         return "none\n".to_owned();
     }
-    let columns: Vec<_> = columns.iter().filter(|column| is_wide || !column.is_extra).collect();
     let mut table = Table::new();
     table.load_style(NOTHING).set_truncation_indicator(CUT);
-    let mut head = Row::from(columns.iter().map(|column| column.head.to_uppercase()));
-    let mut rows: Vec<Row> =
-        items.iter().map(|item| Row::from(columns.iter().map(|column| column.text(item, is_wide)))).collect();
+    let mut head = Row::from(columns.iter().map(|(head, _, _)| head.to_uppercase()));
+    let row = |item: &Value| {
+        let value = |at: &str| item.pointer(at).unwrap_or(&Value::Null);
+        Row::from(columns.iter().map(|(_, at, kind)| kind.text(value(at), is_wide)))
+    };
+    let mut rows: Vec<Row> = items.iter().map(row).collect();
     if let Some(room) = room {
         // The gap after the last column is cut off again.
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(room.saturating_add(GAP));
@@ -136,15 +111,11 @@ fn table(items: &[Value], columns: &[Column<'_>], is_wide: bool, room: Option<u1
     }
     table.set_header(head).add_rows(rows);
     let widest = table.column_max_content_widths();
-    for (at, column) in columns.iter().enumerate() {
+    for (at, (_, _, kind)) in columns.iter().enumerate() {
         let Some(shown) = table.column_mut(at) else { continue };
         shown.set_padding((0, GAP));
-        let width = widest.get(at).copied().unwrap_or_default();
-        shown.set_constraint(match column.kind {
-            Kind::Name(least) => ColumnConstraint::LowerBoundary(Width::Fixed(width.min(least) + GAP)),
-            Kind::Whole | Kind::Number | Kind::Time(_) => ColumnConstraint::ContentWidth,
-        });
-        if column.kind == Kind::Number {
+        shown.set_constraint(kind.constraint(widest.get(at).copied().unwrap_or_default()));
+        if *kind == Kind::Number {
             shown.set_cell_alignment(CellAlignment::Right);
         }
     }
@@ -158,12 +129,11 @@ mod tests {
     use super::*;
 
     const COLUMNS: &[Column<'_>] = &[
-        Column::name("name", "/name"),
-        Column::name("owner", "/owner"),
-        Column::number("tokens", "/tokens"),
-        Column::day("since", "/since"),
-        Column::whole("client id", "/id"),
-        Column::time("changed", "/changed").extra(),
+        ("name", "/name", Kind::Name),
+        ("owner", "/owner", Kind::Name),
+        ("tokens", "/tokens", Kind::Number),
+        ("since", "/since", Kind::Day),
+        ("client id", "/id", Kind::Whole),
     ];
 
     fn items() -> Vec<Value> {
@@ -190,9 +160,12 @@ NAME          OWNER         TOKENS  SINCE       CLIENT ID
     fn wide_and_unwatched_tables_cut_nothing() {
         let piped = table(&items(), COLUMNS, false, None);
         assert!(piped.contains("日本語のとても長い名前のアプリケーション"), "{piped}");
-        assert!(piped.contains("  2026-01-31  2222") && !piped.contains("CHANGED"), "{piped}");
-        let wide = table(&items(), COLUMNS, true, None);
+        assert!(piped.contains("  2026-01-31  2222"), "{piped}");
+        let wide = Wide { wide: true };
+        let wide = wide.table(&json!({ "items": items() }), COLUMNS, &[("changed", "/changed", Kind::Time)]);
         assert!(wide.contains("Few Deeds") && wide.contains("CHANGED"), "{wide}");
+        let times = table(&items(), &[("changed", "/changed", Kind::Time)], false, None);
+        assert!(times.contains("2026-01-31T12:00:00Z\n"), "{times}");
         assert!(wide.contains("2026-01-31T12:00:00.000001Z"), "{wide}");
         // However narrow it is, an id is whole.
         let narrow = table(&items(), COLUMNS, false, Some(20));

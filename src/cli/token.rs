@@ -4,9 +4,9 @@
 use clap::Subcommand;
 use grantbook_events::TokenId;
 
+use super::api::Request;
 use super::failure::Failure;
-use super::note::Note;
-use super::reach::{Needs, Reach};
+use super::reach::Reach;
 use super::render;
 
 #[derive(Debug, Subcommand)]
@@ -18,8 +18,9 @@ pub(super) enum Command {
         /// It was seen where it should not be
         #[arg(long)]
         leaked: bool,
-        #[command(flatten)]
-        note: Note,
+        /// Why, for people who read the ledger later
+        #[arg(long = "reason", value_name = "TEXT")]
+        note: Option<String>,
     },
 }
 
@@ -27,13 +28,12 @@ impl Command {
     pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
         let Command::Revoke { token_id, leaked, note } = self;
         let reason = if leaked { "leaked" } else { "operator" };
-        reach.ask(
-            Needs::Ledger,
-            |api| note.with(&[("reason", reason)], |query| api.delete(&format!("/tokens/{token_id}"), query)),
-            |ended| match ended["state"].as_str() {
+        let request = Request::delete(format!("/tokens/{token_id}"));
+        reach.ask(&request.query("reason", Some(reason)).query("note", note), |ended| {
+            match ended["state"].as_str() {
                 None => "The token is refused from now on.\n".to_owned(),
                 Some(_) => render::already("revoked", &ended["event"], &ended["why"]),
-            },
-        )
+            }
+        })
     }
 }

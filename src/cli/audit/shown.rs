@@ -2,61 +2,45 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::output::one_line;
-use crate::cli::table::{Column, Wide};
+use crate::cli::render::{fill, text};
+use crate::cli::table::{Column, Kind, Wide};
 
-pub(super) fn items(answer: &Value) -> &[Value] {
-    answer["items"].as_array().map_or(&[][..], Vec::as_slice)
-}
-
-fn text(item: &Value, name: &str) -> String {
-    match &item[name] {
-        Value::String(text) => one_line(text),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn words(item: &Value, name: &str) -> String {
-    let words = item[name].as_array().map_or(&[][..], Vec::as_slice);
-    words.iter().filter_map(Value::as_str).map(one_line).collect::<Vec<_>>().join(" ")
+fn items<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer[name].as_array().map_or(&[][..], Vec::as_slice)
 }
 
 /// A paragraph for each event.
 pub(super) fn timeline(timeline: &Value) -> String {
-    let paragraph = |item: &Value| {
-        let (time, sentence) = (text(item, "recorded_at"), text(item, "sentence"));
-        let (event, request) = (text(item, "event_id"), text(item, "request_id"));
-        format!("{time}  {sentence}\n    event {event} at position {}, request {request}\n", item["position"])
-    };
-    items(timeline).iter().map(paragraph).collect()
+    let paragraph =
+        "{recorded_at}  {sentence}\n    event {event_id} at position {position}, request {request_id}\n";
+    items(timeline, "items").iter().map(|event| fill(paragraph, event)).collect()
 }
 
 /// Whom an event is about: the user of a grant or token, or those whose tokens it ended.
 fn users(item: &Value) -> String {
-    let of_tokens = words(item, "token_users");
-    match &item["user_id"] {
-        Value::Null if !of_tokens.is_empty() => of_tokens,
-        _ => text(item, "user_id"),
-    }
+    let field = if item["user_id"].is_null() { "token_users" } else { "user_id" };
+    text(&item[field])
 }
 
 /// How much of the type of an event is always shown.
 const SHORTEST_TYPE: u16 = 16;
 
 const COLUMNS: &[Column<'_>] = &[
-    Column::number("pos", "/position"),
-    Column::time("time", "/recorded_at"),
-    Column::word("what", "/type", SHORTEST_TYPE),
-    Column::name("account", "/account_id"),
-    Column::name("user", "/user"),
-    Column::name("by", "/by"),
-    Column::name("reason", "/reason"),
-    Column::whole("client id", "/client_id").extra(),
-    Column::whole("installation id", "/installation_id").extra(),
-    Column::whole("token id", "/token_id").extra(),
-    Column::whole("event id", "/event_id").extra(),
-    Column::whole("request id", "/request_id").extra(),
+    ("pos", "/position", Kind::Number),
+    ("time", "/recorded_at", Kind::Time),
+    ("what", "/type", Kind::Word(SHORTEST_TYPE)),
+    ("account", "/account_id", Kind::Name),
+    ("user", "/user", Kind::Name),
+    ("by", "/by", Kind::Name),
+    ("reason", "/reason", Kind::Name),
+];
+
+const EXTRA: &[Column<'_>] = &[
+    ("client id", "/client_id", Kind::Whole),
+    ("installation id", "/installation_id", Kind::Whole),
+    ("token id", "/token_id", Kind::Whole),
+    ("event id", "/event_id", Kind::Whole),
+    ("request id", "/request_id", Kind::Whole),
 ];
 
 /// A line an event.
@@ -64,68 +48,49 @@ pub(super) fn lines(page: &Value, wide: &Wide) -> String {
     let line = |item: &Value| {
         let mut line = item.clone();
         line["user"] = json!(users(item));
-        line["by"] = match &item["actor"] {
-            Value::Null => Value::Null,
-            actor => json!(format!("{} {}", text(actor, "kind"), text(actor, "id"))),
-        };
+        if item["actor"].is_object() {
+            line["by"] = json!(fill("{actor.kind} {actor.id}", item));
+        }
         line
     };
-    let items: Vec<Value> = items(page).iter().map(line).collect();
+    let items: Vec<Value> = items(page, "items").iter().map(line).collect();
     // That there are none is said elsewhere, to those who look.
     let list = json!({ "items": items });
-    let mut all = if items.is_empty() { String::new() } else { wide.table(&list, COLUMNS) };
+    let mut all = if items.is_empty() { String::new() } else { wide.table(&list, COLUMNS, EXTRA) };
     if page["next_cursor"].is_string() {
-        all.push_str(&format!(
-            "there are more: --cursor {} goes on, --limit shows up to 200, --format ndjson or csv shows all\n",
-            text(page, "next_cursor")
-        ));
+        let more = "there are more: --cursor {next_cursor} goes on, --limit shows up to 200, --format ndjson or csv \
+                    shows all\n";
+        all.push_str(&fill(more, page));
     }
     all
 }
 
-fn as_of(cut: &Value) -> String {
-    format!("as of {} (position {})", text(cut, "time"), text(cut, "position"))
-}
-
 /// A line for each time at which clocks disagreed.
 fn out_of_order(cuts: &[&Value]) -> String {
-    let line = |cut: &&Value| {
-        let (time, position) = (text(cut, "time"), text(cut, "position"));
-        format!(
-            "clocks disagreed: events before position {position} that were recorded after {time} do not count, as they \
-             are not in `audit events --until {time}`\n"
-        )
-    };
-    cuts.iter().filter(|cut| cut["out_of_order"] == json!(true)).map(line).collect()
+    let line = "clocks disagreed: events before position {position} that were recorded after {time} do not count, as they \
+                are not in `audit events --until {time}`\n";
+    cuts.iter().filter(|cut| cut["out_of_order"] == json!(true)).map(|cut| fill(line, cut)).collect()
 }
 
 pub(super) fn installations(answer: &Value) -> String {
-    let mut all = format!("account {}, {}\n", text(answer, "account_id"), as_of(&answer["as_of"]));
-    all.push_str(&out_of_order(&[&answer["as_of"]]));
-    for item in items(answer) {
-        let state = match item["installed"].as_bool() {
-            Some(true) => {
-                format!("installed since {} with {}", text(item, "installed_since"), words(item, "scopes"))
-            }
-            _ => match (&item["ended_at"], &item["reason"]) {
-                (Value::Null, Value::Null) => "approved, never installed".to_owned(),
-                (Value::Null, _) => format!("not installed: {}", text(item, "reason")),
-                (_, Value::Null) => format!("not installed, ended {}", text(item, "ended_at")),
-                (_, _) => {
-                    format!("not installed, ended {}; {}", text(item, "ended_at"), text(item, "reason"))
-                }
-            },
+    let head = "account {account_id}, as of {as_of.time} (position {as_of.position})\n";
+    let mut all = fill(head, answer) + &out_of_order(&[&answer["as_of"]]);
+    for item in items(answer, "items") {
+        let state = match (item["installed"] == json!(true), &item["ended_at"], &item["reason"]) {
+            (true, _, _) => "installed since {installed_since} with {scopes}",
+            (false, Value::Null, Value::Null) => "approved, never installed",
+            (false, Value::Null, _) => "not installed: {reason}",
+            (false, _, Value::Null) => "not installed, ended {ended_at}",
+            (false, _, _) => "not installed, ended {ended_at}; {reason}",
         };
-        all.push_str(&format!("{}  {}: {state}\n", text(item, "installation_id"), text(item, "app_name")));
+        all.push_str(&fill(&format!("{{installation_id}}  {{app_name}}: {state}\n"), item));
         for (kind, name) in [("token", "tokens"), ("dormant token", "dormant")] {
-            for token in item[name].as_array().map_or(&[][..], Vec::as_slice) {
-                let (id, user) = (text(token, "token_id"), text(token, "user_id"));
-                let (issued, scopes) = (text(token, "issued_at"), words(token, "scopes"));
-                all.push_str(&format!("    {kind} {id} of user {user}, issued {issued}: {scopes}\n"));
-            }
+            let line = "{token_id} of user {user_id}, issued {issued_at}: {scopes}\n";
+            let line = |token| format!("    {kind} {}", fill(line, token));
+            all.extend(items(item, name).iter().map(line));
         }
     }
-    if items(answer).is_empty() {
+    if items(answer, "items").is_empty() {
         all.push_str("no app had been approved\n");
     }
     all
@@ -133,45 +98,35 @@ pub(super) fn installations(answer: &Value) -> String {
 
 pub(super) fn token(answer: &Value) -> String {
     let is = if answer["valid"] == json!(true) { "valid" } else { "not valid" };
-    let (id, cut) = (text(answer, "token_id"), as_of(&answer["as_of"]));
-    let mut all = format!("token {id}, {cut}: {is}\n{}\n", text(answer, "why"));
+    let head = fill("token {token_id}, as of {as_of.time} (position {as_of.position}): ", answer);
+    let mut all = format!("{head}{is}\n{}\n", text(&answer["why"]));
     all.push_str(&out_of_order(&[&answer["as_of"]]));
-    let (account, user) = (text(answer, "account_id"), text(answer, "user_id"));
-    all.push_str(&format!(
-        "installation {} of app {} on account {account}, user {user}\n",
-        text(answer, "installation_id"),
-        text(answer, "client_id"),
-    ));
-    if let event @ Value::Object(_) = &answer["event"] {
-        all.push_str(&format!("event {} at position {}\n", text(event, "event_id"), text(event, "position")));
+    let of = "installation {installation_id} of app {client_id} on account {account_id}, user {user_id}\n";
+    all.push_str(&fill(of, answer));
+    if answer["event"].is_object() {
+        all.push_str(&fill("event {event.event_id} at position {event.position}\n", answer));
     }
     all
 }
 
 pub(super) fn changes(answer: &Value) -> String {
-    let (from, to) = (as_of(&answer["from"]), as_of(&answer["to"]));
-    let mut all = format!("account {}, from {} to {}\n", text(answer, "account_id"), &from[6..], &to[6..]);
-    all.push_str(&out_of_order(&[&answer["from"], &answer["to"]]));
-    for item in items(answer) {
-        let (id, app) = (text(item, "installation_id"), text(item, "app_name"));
-        let reason = match &item["reason"] {
-            Value::Null => String::new(),
-            _ => format!(" ({})", text(item, "reason")),
-        };
-        all.push_str(&format!("{id}  {app}: {}{reason}\n", text(item, "change")));
+    let head = "account {account_id}, from {from.time} (position {from.position}) to {to.time} (position {to.position})\n";
+    let mut all = fill(head, answer) + &out_of_order(&[&answer["from"], &answer["to"]]);
+    for item in items(answer, "items") {
+        let reason = if item["reason"].is_null() { "" } else { " ({reason})" };
+        all.push_str(&fill(&format!("{{installation_id}}  {{app_name}}: {{change}}{reason}\n"), item));
         for (label, name) in [
             ("scopes added", "scopes_added"),
             ("scopes removed", "scopes_removed"),
             ("tokens added", "tokens_added"),
             ("tokens ended", "tokens_ended"),
         ] {
-            let words = words(item, name);
-            if !words.is_empty() {
-                all.push_str(&format!("    {label}: {words}\n"));
+            if !items(item, name).is_empty() {
+                all.push_str(&format!("    {label}: {}\n", text(&item[name])));
             }
         }
     }
-    if items(answer).is_empty() {
+    if items(answer, "items").is_empty() {
         all.push_str("nothing changed\n");
     }
     all

@@ -5,42 +5,30 @@ mod rebuild;
 mod shown;
 mod verify;
 
-use std::sync::Arc;
-
 use clap::Subcommand;
 
-use super::failure::{EXIT_CODES, Failure};
-use super::ledger_place::open_to_read;
+use super::failure::Failure;
+use super::ledger_place::LedgerPlace;
 use super::output;
 use super::progress::Progress;
 use super::reach::Reach;
 use super::runtime::block_on;
 use super::table::Wide;
-use super::when;
+use super::times;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::ledger::{Snapshots, When};
-use crate::replay::{self, Consequence, Projection, ReplayError, Step, Until, Without};
+use crate::replay::{self, Consequence, Projection, Step, Until, Without};
 use crate::server::SNAPSHOT_DIR;
-use crate::store::Store;
-
-/// Fold the ledger again, beside the server; nothing is changed.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub(super) struct Replay {
-    #[command(flatten)]
-    reach: Reach,
-    #[command(subcommand)]
-    task: Task,
-}
+use crate::store::{Store, StoreError};
 
 #[derive(Debug, Subcommand)]
-enum Task {
+pub(super) enum Command {
     /// Say how much there is to fold, and how long that would take.
     Plan,
     /// Fold from empty, and print the result.
-    #[command(after_help = when::HELP)]
+    #[command(after_help = times::HELP)]
     Run {
         /// Which projection
         #[arg(long, value_name = "NAME", default_value = "live")]
@@ -78,86 +66,99 @@ enum Task {
     },
 }
 
-impl Replay {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let Self { reach, task } = self;
-        if let Task::Rebuild { projection } = task {
-            return rebuild::run(&reach, projection);
+impl Command {
+    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+        if let Self::Rebuild { projection } = self {
+            return rebuild::run(reach, projection);
         }
-        let config = reach.place().ok_or_else(|| {
+        let Some(place) = reach.place() else {
             let why = "this reads the ledger itself: run it where the ledger is, without --server";
-            Failure::Usage(why.to_owned())
-        })?;
-        let config = config.load()?;
+            return Err(Failure::Usage(why.to_owned()));
+        };
+        let (config, as_json) = (place.load()?, reach.is_json());
         block_on(async {
-            let store = match open_to_read(&config).await {
-                Err(error) if matches!(task, Task::Verify) => {
-                    return verify::cannot_open(error, &config, reach.is_json());
+            match LedgerPlace::of(&config).open_to_read().await {
+                Err(StoreError::Damaged { position, detail }) if matches!(self, Self::Verify) => {
+                    verify::cannot_open(position, &detail, &config, as_json)
                 }
-                store => store?,
-            };
-            answer(task, store, &config, reach.is_json()).await
+                store => self.read(&*store?, &config, as_json).await,
+            }
         })
+    }
+
+    async fn read(self, store: &dyn Store, config: &Config, as_json: bool) -> Result<(), Failure> {
+        let snapshots = Snapshots::new(config.data_dir.join(SNAPSHOT_DIR));
+        match self {
+            Self::Plan => {
+                let plan = with_progress(async |tell| replay::plan(store, &snapshots, tell).await).await?;
+                output::answer(&shown::plan(&plan), as_json, shown::plan_text)
+            }
+            Self::WhatIf { without_scope, without_redirect, wide } => {
+                let scope = without_scope.map(|scope| Without::Scope(canonical(&config.scopes, scope)));
+                let Some(without) = scope.or(without_redirect.map(Without::RedirectUri)) else {
+                    return Err(Failure::Usage("say without what".to_owned()));
+                };
+                let now = SystemClock.now();
+                let found = async |tell: Tell<'_>| replay::what_if(store, &without, now, tell).await;
+                let consequences = match with_progress(found).await? {
+                    Some(consequences) => consequences,
+                    None => unknown(&without, &config.scopes)?,
+                };
+                let items = serde_json::json!({ "items": consequences });
+                output::answer(&items, as_json, |items| shown::consequences(items, &wide))
+            }
+            Self::Verify => verify::run(store, config, snapshots, as_json).await,
+            Self::Run { projection: Projection::Live, until, dump } => {
+                let until = in_the_past(until, store).await?;
+                let replayed = with_progress(async |tell| replay::run(store, until, tell).await).await?;
+                match dump {
+                    true => shown::print_state(&replayed, until),
+                    false => output::answer(&shown::counts(&replayed), as_json, shown::counts_text),
+                }
+            }
+            Self::Run { projection: Projection::History, until, dump } => {
+                let until = in_the_past(until, store).await?;
+                let print = |row: &_| match dump {
+                    true => output::print(&format!("{}\n", serde_json::to_string(row)?)),
+                    false => Ok(()),
+                };
+                let folded = async |tell: Tell<'_>| replay::run_history(store, until, tell, print).await;
+                let (reading, digest) = with_progress(folded).await?;
+                match dump {
+                    true => Ok(()),
+                    false => output::answer(&shown::rows(&reading, digest), as_json, shown::rows_text),
+                }
+            }
+            Self::Quarantine => {
+                let run = async |tell: Tell<'_>| replay::run(store, Until::Head, tell).await;
+                let replayed = with_progress(run).await?;
+                output::answer(&shown::quarantine(&replayed.live), as_json, shown::quarantine_text)
+            }
+            // It goes through the server.
+            Self::Rebuild { .. } => Ok(()),
+        }
     }
 }
 
-async fn answer(task: Task, store: Arc<dyn Store>, config: &Config, as_json: bool) -> Result<(), Failure> {
+/// What is called after every few events of a replay.
+type Tell<'a> = &'a mut dyn FnMut(Step);
+
+/// Shows how far a replay is, until it is over.
+async fn with_progress<T, E: Into<Failure>>(
+    replay: impl AsyncFnOnce(Tell<'_>) -> Result<T, E>,
+) -> Result<T, Failure> {
     let mut progress = Progress::new("replay");
-    let tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
-    let snapshots = Snapshots::new(config.data_dir.join(SNAPSHOT_DIR));
-    match task {
-        Task::Plan => {
-            let plan = replay::plan(&*store, &snapshots, tell).await;
-            progress.end();
-            output::print(&shown::plan(&plan?, as_json))
-        }
-        Task::WhatIf { without_scope, without_redirect, wide } => {
-            let scope = without_scope.map(|scope| Without::Scope(canonical(&config.scopes, scope)));
-            let Some(without) = scope.or(without_redirect.map(Without::RedirectUri)) else {
-                return Err(Failure::Usage("say without what".to_owned()));
-            };
-            let consequences = replay::what_if(&*store, &without, SystemClock.now(), tell).await;
-            progress.end();
-            let consequences = match consequences? {
-                Some(consequences) => consequences,
-                None => unknown(&without, &config.scopes)?,
-            };
-            output::print(&shown::consequences(&consequences, as_json, &wide))
-        }
-        Task::Verify => verify::run(&*store, config, snapshots, as_json).await,
-        Task::Run { projection: Projection::Live, until, dump } => {
-            let until = in_the_past(until, &*store).await?;
-            let replayed = replay::run(&*store, until, tell).await;
-            progress.end();
-            if dump {
-                shown::print_state(&replayed?, until)
-            } else {
-                output::print(&shown::counts(&replayed?, as_json))
-            }
-        }
-        Task::Run { projection: Projection::History, until, dump } => {
-            let print = |row: &_| if dump { output::print(&shown::history_row(row)?) } else { Ok(()) };
-            let until = in_the_past(until, &*store).await?;
-            let folded = replay::run_history(&*store, until, tell, print).await;
-            progress.end();
-            let (reading, digest) = folded?;
-            if dump { Ok(()) } else { output::print(&shown::history(&reading, digest, as_json)) }
-        }
-        Task::Quarantine => {
-            let replayed = replay::run(&*store, Until::Head, tell).await;
-            progress.end();
-            output::print(&shown::quarantine(&replayed?.live.quarantined(), as_json)?)
-        }
-        // It goes through the server.
-        Task::Rebuild { .. } => Ok(()),
-    }
+    let mut tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
+    let replayed = replay(&mut tell).await;
+    progress.end();
+    replayed.map_err(Into::into)
 }
 
 /// How far to fold: not to a time that is still to come.
 async fn in_the_past(until: Option<When>, store: &dyn Store) -> Result<Until, Failure> {
     let now = SystemClock.now();
     let until = until.map(|when| when.until(now)).unwrap_or_default();
-    until.has_come(store.head().await?.position, now).map_err(Failure::of)?;
+    until.has_come(store.head().await?.position, now)?;
     Ok(until)
 }
 
@@ -176,23 +177,11 @@ fn unknown(without: &Without, scopes: &ScopeCatalogue) -> Result<Vec<Consequence
         Without::Scope(scope) => {
             let names = scopes.names().collect::<Vec<_>>().join(", ");
             let what = "is no scope: no app and no grant in the ledger has it, and the configuration has";
-            Err(Failure::Failed(format!("{scope:?} {what} {names}")))
+            Err(Failure::new(format!("{scope:?} {what} {names}")))
         }
         Without::RedirectUri(uri) => {
             let what = "is no redirect URI: no app and no grant in the ledger has it, word for word";
-            Err(Failure::Failed(format!("{uri:?} {what}")))
+            Err(Failure::new(format!("{uri:?} {what}")))
         }
-    }
-}
-
-impl From<ReplayError> for Failure {
-    fn from(error: ReplayError) -> Self {
-        Self::of(error)
-    }
-}
-
-impl From<serde_json::Error> for Failure {
-    fn from(error: serde_json::Error) -> Self {
-        Self::of(error)
     }
 }

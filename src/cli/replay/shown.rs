@@ -1,20 +1,18 @@
 //! The results of replays, as people and programs are shown them. Knows: texts and JSON. Must not know: how
 //! anything is folded.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use grantbook_events::Position;
-use grantbook_projections::history::HistoryRow;
-use grantbook_projections::live::{Poison, StateDigest};
+use grantbook_projections::live::{Live, StateDigest};
 use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use super::super::output;
-use super::super::table::{Column, Wide};
+use super::super::render::fill;
+use super::super::table::{Column, Kind, Wide};
 use crate::clock::{Clock as _, SystemClock};
-use crate::replay::{Consequence, Plan, Reading, Replayed, Until, dump};
+use crate::replay::{Plan, Reading, Replayed, Until, dump};
 
 pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failure> {
     let at = match until {
@@ -28,155 +26,140 @@ pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failu
     dump(&replayed.live, at, output::print)
 }
 
-pub(super) fn counts(replayed: &Replayed, as_json: bool) -> String {
+pub(super) fn counts(replayed: &Replayed) -> Value {
     let Replayed { live, types, reading } = replayed;
-    let (counts, digest) = (live.counts(), live.digest().to_string());
-    if as_json {
-        let done = json!({
-            "position": reading.position,
-            "recorded_at": reading.recorded_at,
-            "events": reading.events,
-            "out_of_order": reading.out_of_order,
-            "types": types,
-            "live": {
-                "apps": counts.apps,
-                "installations": counts.installations,
-                "tokens": counts.tokens,
-                "operator_keys": counts.operator_keys,
-                "quarantined": counts.quarantined,
-                "digest": digest,
-            },
-        });
-        return format!("{done}\n");
-    }
-    let mut text = format!("{} events folded, up to position {}", reading.events, reading.position);
-    if let Some(at) = reading.recorded_at {
-        text.push_str(&format!(", recorded at {at}"));
+    let counts = live.counts();
+    json!({
+        "position": reading.position,
+        "recorded_at": reading.recorded_at,
+        "events": reading.events,
+        "out_of_order": reading.out_of_order,
+        "types": types,
+        "live": {
+            "apps": counts.apps,
+            "installations": counts.installations,
+            "tokens": counts.tokens,
+            "operator_keys": counts.operator_keys,
+            "quarantined": counts.quarantined,
+            "digest": live.digest().to_string(),
+        },
+    })
+}
+
+pub(super) fn counts_text(done: &Value) -> String {
+    let mut text = fill("{events} events folded, up to position {position}", done);
+    if done["recorded_at"].is_string() {
+        text.push_str(&fill(", recorded at {recorded_at}", done));
     }
     text.push('\n');
-    if reading.out_of_order {
+    if done["out_of_order"] == json!(true) {
         text.push_str("clocks disagreed: events before the last one were recorded later, and are left out\n");
     }
-    for (name, count) in types {
-        text.push_str(&format!("{count:>12}  {name}\n"));
-    }
-    text.push_str(&format!(
-        "live: {} apps, {} installations, {} tokens, {} operator keys\ndigest {digest}\n",
-        counts.apps, counts.installations, counts.tokens, counts.operator_keys
-    ));
-    if counts.quarantined > 0 {
-        text.push_str(&format!(
-            "{} streams in quarantine: see grantbook replay quarantine\n",
-            counts.quarantined
+    let types = done["types"].as_object().into_iter().flatten();
+    text.extend(types.map(|(name, count)| count_line(count, name)));
+    let live = "live: {live.apps} apps, {live.installations} installations, {live.tokens} tokens, {live.operator_keys} \
+                operator keys\ndigest {live.digest}\n";
+    text.push_str(&fill(live, done));
+    if done["live"]["quarantined"] != json!(0) {
+        text.push_str(&fill(
+            "{live.quarantined} streams in quarantine: see grantbook replay quarantine\n",
+            done,
         ));
     }
     text
 }
 
+fn count_line(count: &Value, what: &str) -> String {
+    format!("{:>12}  {what}\n", count.as_u64().unwrap_or_default())
+}
+
 const CONSEQUENCES: &[Column<'_>] = &[
-    Column::name("account", "/account_id"),
-    Column::whole("ends", "/ends"),
-    Column::number("tokens gone", "/tokens_gone"),
-    Column::number("left", "/tokens_left"),
-    Column::whole("installation id", "/installation_id"),
-    Column::whole("client id", "/client_id").extra(),
+    ("account", "/account_id", Kind::Name),
+    ("ends", "/ends", Kind::Whole),
+    ("tokens gone", "/tokens_gone", Kind::Number),
+    ("left", "/tokens_left", Kind::Number),
+    ("installation id", "/installation_id", Kind::Whole),
 ];
 
-pub(super) fn consequences(consequences: &[Consequence], as_json: bool, wide: &Wide) -> String {
-    let items = json!({ "items": consequences });
-    if as_json {
-        return format!("{items}\n");
-    }
-    let ended = consequences.iter().filter(|consequence| consequence.ends).count();
-    let mut text = if consequences.is_empty() { String::new() } else { wide.table(&items, CONSEQUENCES) };
-    text.push_str(&format!(
-        "{ended} installations would end, {} would stay with fewer tokens\n",
-        consequences.len() - ended
-    ));
-    text
+const EXTRA: &[Column<'_>] = &[("client id", "/client_id", Kind::Whole)];
+
+pub(super) fn consequences(found: &Value, wide: &Wide) -> String {
+    let items = found["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let table = if items.is_empty() { String::new() } else { wide.table(found, CONSEQUENCES, EXTRA) };
+    let (ended, stay): (Vec<_>, Vec<_>) = items.iter().partition(|item| item["ends"] == json!(true));
+    let (ended, stay) = (ended.len(), stay.len());
+    format!("{table}{ended} installations would end, {stay} would stay with fewer tokens\n")
 }
 
-pub(super) fn plan(plan: &Plan, as_json: bool) -> String {
-    if as_json {
-        let type_of = |((name, version), count): (&(String, u16), &u64)| json!({ "type": name, "version": version, "events": count });
-        let types: Vec<Value> = plan.types.iter().map(type_of).collect();
-        let plan = json!({
-            "events": plan.events,
-            "position": plan.position,
-            "bytes": plan.bytes,
-            "first_at": plan.first_at,
-            "last_at": plan.last_at,
-            "types": types,
-            "estimated_seconds": rounded(plan.estimate()),
-            "snapshots": plan.snapshots.iter().map(snapshot_json).collect::<Vec<_>>(),
-        });
-        return format!("{plan}\n");
-    }
-    let mut text = format!("{} events, {} bytes\n", plan.events, plan.bytes);
-    if let (Some(first), Some(last), Some(position)) = (plan.first_at, plan.last_at, plan.position) {
-        text.push_str(&format!("recorded from {first} to {last}, up to position {position}\n"));
-    }
-    for ((name, version), count) in &plan.types {
-        text.push_str(&format!("{count:>12}  {name} (version {version})\n"));
-    }
-    text.push_str(&format!("a replay takes about {} s\n", rounded(plan.estimate())));
-    if plan.snapshots.is_empty() {
-        text.push_str("no snapshots: a start folds all of it\n");
-    }
-    for (path, outcome) in &plan.snapshots {
-        let name = file_name(path);
-        text.push_str(&match outcome {
-            Ok(position) => {
-                format!("snapshot {name}: a start folds only what is after position {position}\n")
-            }
-            Err(why) => format!("snapshot {name} is skipped: {why}\n"),
-        });
-    }
-    text
-}
-
-fn snapshot_json((path, outcome): &(PathBuf, Result<Position, String>)) -> Value {
-    match outcome {
+pub(super) fn plan(plan: &Plan) -> Value {
+    let types = plan.types.iter();
+    let types = types
+        .map(|((name, version), count)| json!({ "type": name, "version": version, "events": count }))
+        .collect::<Vec<_>>();
+    let snapshots = plan.snapshots.iter().map(|(path, outcome)| match outcome {
         Ok(position) => json!({ "file": file_name(path), "usable": true, "position": position }),
         Err(why) => json!({ "file": file_name(path), "usable": false, "reason": why }),
-    }
+    });
+    json!({
+        "events": plan.events,
+        "position": plan.position,
+        "bytes": plan.bytes,
+        "first_at": plan.first_at,
+        "last_at": plan.last_at,
+        "types": types,
+        "estimated_seconds": rounded(plan.estimate()),
+        "snapshots": snapshots.collect::<Vec<_>>(),
+    })
 }
 
 fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// One line a stream; the first event of each that is wrong.
-pub(super) fn quarantine(poisons: &[Arc<Poison>], as_json: bool) -> Result<String, Failure> {
-    if as_json {
-        let items: Vec<&Poison> = poisons.iter().map(|poison| &**poison).collect();
-        return Ok(format!("{}\n", json!({ "items": items })));
-    }
-    if poisons.is_empty() {
-        return Ok("no stream is in quarantine\n".to_owned());
-    }
-    let line = |poison: &Arc<Poison>| {
-        let Poison { position, event_id, stream, event_type, reason } = &**poison;
-        let what = format!("{stream}  {event_type} {event_id} at position {position}: {reason}");
-        format!("{}\n", output::one_line(&what))
-    };
-    Ok(poisons.iter().map(line).collect())
-}
-
 fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10.0).ceil() / 10.0
 }
 
-/// A row of history, as the audit API shows it, on a line.
-pub(super) fn history_row(row: &HistoryRow) -> Result<String, Failure> {
-    Ok(format!("{}\n", serde_json::to_string(row)?))
+pub(super) fn plan_text(plan: &Value) -> String {
+    let items = |name: &str| plan[name].as_array().map_or(&[][..], Vec::as_slice);
+    let mut text = fill("{events} events, {bytes} bytes\n", plan);
+    if plan["position"].is_number() {
+        text.push_str(&fill("recorded from {first_at} to {last_at}, up to position {position}\n", plan));
+    }
+    let counted = |item: &Value| count_line(&item["events"], &fill("{type} (version {version})", item));
+    text.extend(items("types").iter().map(counted));
+    let seconds = plan["estimated_seconds"].as_f64().unwrap_or_default();
+    text.push_str(&format!("a replay takes about {seconds} s\n"));
+    if items("snapshots").is_empty() {
+        text.push_str("no snapshots: a start folds all of it\n");
+    }
+    text.extend(items("snapshots").iter().map(|snapshot| match snapshot["usable"] == json!(true) {
+        true => fill("snapshot {file}: a start folds only what is after position {position}\n", snapshot),
+        false => fill("snapshot {file} is skipped: {reason}\n", snapshot),
+    }));
+    text
 }
 
-pub(super) fn history(reading: &Reading, digest: StateDigest, as_json: bool) -> String {
-    let Reading { events, position, .. } = reading;
-    if as_json {
-        let rows = json!({ "rows": events, "digest": digest.to_string() });
-        return format!("{}\n", json!({ "events": events, "position": position, "history": rows }));
+/// The first event that is wrong of each stream.
+pub(super) fn quarantine(live: &Live) -> Value {
+    let poisons = live.quarantined();
+    json!({ "items": poisons.iter().map(|poison| json!(**poison)).collect::<Vec<_>>() })
+}
+
+pub(super) fn quarantine_text(found: &Value) -> String {
+    let line = |poison| fill("{stream}  {event_type} {event_id} at position {position}: {reason}\n", poison);
+    match found["items"].as_array() {
+        Some(poisons) if !poisons.is_empty() => poisons.iter().map(line).collect(),
+        _ => "no stream is in quarantine\n".to_owned(),
     }
-    format!("{events} events folded, up to position {position}\nhistory: {events} rows\ndigest {digest}\n")
+}
+
+pub(super) fn rows(reading: &Reading, digest: StateDigest) -> Value {
+    let rows = json!({ "rows": reading.events, "digest": digest.to_string() });
+    json!({ "events": reading.events, "position": reading.position, "history": rows })
+}
+
+pub(super) fn rows_text(done: &Value) -> String {
+    let words = "{events} events folded, up to position {position}\nhistory: {history.rows} rows\ndigest {history.digest}\n";
+    fill(words, done)
 }

@@ -1,20 +1,20 @@
 //! `grantbook replay verify`. Knows: where a running server is, and how to ask it. Must not know: what is
 //! compared with what.
 
-use serde_json::json;
-use ureq::http::Method;
+use grantbook_events::Position;
+use serde_json::{Value, json};
 
-use super::super::api::Api;
+use super::super::api::{Api, Request};
 use super::super::failure::Failure;
 use super::super::ledger_place::served_by;
-use super::super::output::{self, one_line};
+use super::super::output;
 use super::super::progress::Progress;
 use super::super::reach;
+use super::super::render::fill;
 use crate::config::Config;
 use crate::ledger::Snapshots;
-use crate::replay::{self, Against, Finding, ReportedState, Skipped, Step, Verified};
-use crate::store::{Store, StoreError};
-use grantbook_events::Position;
+use crate::replay::{self, Against, Finding, ReportedState, Step, Verified};
+use crate::store::Store;
 
 pub(super) async fn run(
     store: &dyn Store,
@@ -35,7 +35,7 @@ pub(super) async fn run(
     {
         let difference = difference(store, api, &apart, &mut tell).await;
         let why = |why: Failure| {
-            let what = format!("what the server has cannot be compared field by field: {why}");
+            let what = format!("what the server has cannot be compared field by field: {}", why.why());
             Some(Finding { position: None, what })
         };
         let difference = difference.unwrap_or_else(why);
@@ -43,8 +43,7 @@ pub(super) async fn run(
         verified.findings.extend(difference);
     }
     progress.end();
-    let missing = Missing { server: server.is_none(), history: !verified.has_history };
-    print(&verified, &missing, as_json)
+    print(&verified, server.is_some(), as_json)
 }
 
 /// The server writes down what it has, apart from the snapshots that it keeps, and that is compared field by
@@ -55,87 +54,76 @@ async fn difference(
     apart: &Snapshots,
     tell: &mut impl FnMut(Step),
 ) -> Result<Option<Finding>, Failure> {
-    let query = [("kept", "false")];
-    let written = api.ask(Method::POST, "/projections/live/snapshots", &query, Some(&json!({})))?;
-    let position = Position::new(written.body["position"].as_u64().unwrap_or_default());
+    let written = Request::post("/projections/live/snapshots", json!({})).query("kept", Some(false));
+    let position = Position::new(api.ask(&written)?["position"].as_u64().unwrap_or_default());
     let difference = replay::difference_from(store, position, apart, tell).await;
-    apart.clear().map_err(Failure::of)?;
+    apart.clear()?;
     Ok(difference?)
 }
 
 /// Says of a ledger that cannot even be opened what is wrong with it.
-pub(super) fn cannot_open(error: StoreError, config: &Config, as_json: bool) -> Result<(), Failure> {
-    match error {
-        StoreError::Damaged { position, detail } => {
-            // Nothing else was looked for.
-            let missing = Missing { server: served_by(config)?.is_none(), history: false };
-            print(&Verified::damaged(position, &detail), &missing, as_json)
-        }
-        error => Err(error.into()),
-    }
+pub(super) fn cannot_open(
+    position: Position,
+    detail: &str,
+    config: &Config,
+    as_json: bool,
+) -> Result<(), Failure> {
+    // Whether there is a history was not looked at.
+    let verified = Verified { has_history: true, ..Verified::damaged(position, detail) };
+    print(&verified, served_by(config)?.is_some(), as_json)
 }
 
 /// What a running server reports of its live projection.
 fn reported(api: &Api) -> Result<ReportedState, Failure> {
-    let answer = api.ask(Method::GET, "/projections", &[], None)?;
-    let live =
-        answer.body["items"].as_array().and_then(|items| items.iter().find(|item| item["name"] == "live"));
+    let answer = api.ask(&Request::get("/projections"))?;
+    let live = answer["items"].as_array().and_then(|items| items.iter().find(|item| item["name"] == "live"));
     let said = live.and_then(|live| Some((live["position"].as_u64()?, live["digest"].as_str()?)));
-    let (position, digest) = said
-        .ok_or_else(|| Failure::Failed(format!("the server at {} does not say how far it is", api.url())))?;
+    let (position, digest) =
+        said.ok_or_else(|| Failure::new(format!("the server at {} does not say how far it is", api.url())))?;
     Ok(ReportedState { position: Position::new(position), digest: digest.to_owned() })
 }
 
-/// What could not be compared, because it is not there.
-struct Missing {
-    server: bool,
-    history: bool,
-}
-
 /// If anything is wrong, the command has failed, whether that can be printed or not.
-fn print(verified: &Verified, missing: &Missing, as_json: bool) -> Result<(), Failure> {
-    let printed = output::print(&if as_json { document(verified, missing) } else { text(verified, missing) });
-    match verified.findings.first() {
-        Some(first) => {
-            Err(Failure::Failed(format!("{} things are wrong, the first: {first}", verified.found)))
-        }
-        None => printed,
-    }
-}
-
-fn document(verified: &Verified, missing: &Missing) -> String {
+fn print(verified: &Verified, is_served: bool, as_json: bool) -> Result<(), Failure> {
     let document = json!({
         "sound": verified.is_sound(),
         "events": verified.events,
         "position": verified.live.position(),
         "digest": verified.live.digest().to_string(),
-        "served": !missing.server,
+        "served": is_served,
         "skipped": verified.skipped,
         "compared": verified.compared,
         "found": verified.found,
         "findings": verified.findings,
     });
-    format!("{document}\n")
+    let printed = output::answer(&document, as_json, |document| text(document, verified.has_history));
+    match verified.findings.first() {
+        Some(first) => Err(Failure::new(format!("{} things are wrong, the first: {first}", verified.found))),
+        None => printed,
+    }
 }
 
-fn text(verified: &Verified, missing: &Missing) -> String {
-    let mut lines: Vec<String> = verified.findings.iter().map(|found| one_line(&found.to_string())).collect();
-    if verified.is_sound() {
-        let (events, position) = (verified.events, verified.live.position());
-        lines.push(format!("the ledger is sound: {events} events, up to position {position}"));
-        lines.push(format!("digest {}", verified.live.digest()));
+fn text(verified: &Value, has_history: bool) -> String {
+    let lines = |name: &str, line: &str| -> String {
+        let items = verified[name].as_array().into_iter().flatten();
+        items.map(|item| fill(line, item)).collect()
+    };
+    let finding = |found: &Value| match found["position"].is_null() {
+        true => fill("{what}\n", found),
+        false => fill("position {position}: {what}\n", found),
+    };
+    let mut text: String = verified["findings"].as_array().into_iter().flatten().map(finding).collect();
+    if verified["sound"] == json!(true) {
+        let sound = "the ledger is sound: {events} events, up to position {position}\ndigest {digest}\n";
+        text.push_str(&fill(sound, verified));
     }
-    lines.extend(
-        verified.compared.iter().map(|same| format!("the same at position {}: {}", same.position, same.what)),
-    );
-    let skipped = |Skipped { what, why }: &Skipped| one_line(&format!("skipped: {what}, because {why}"));
-    lines.extend(verified.skipped.iter().map(skipped));
-    if missing.server {
-        lines.push("no server serves this ledger here, so no live projection was compared".to_owned());
+    text.push_str(&lines("compared", "the same at position {position}: {what}\n"));
+    text.push_str(&lines("skipped", "skipped: {what}, because {why}\n"));
+    if verified["served"] == json!(false) {
+        text.push_str("no server serves this ledger here, so no live projection was compared\n");
     }
-    if missing.history {
-        lines.push("there is no history file of this ledger here, so none was compared".to_owned());
+    if !has_history {
+        text.push_str("there is no history file of this ledger here, so none was compared\n");
     }
-    lines.push(String::new());
-    lines.join("\n")
+    text
 }

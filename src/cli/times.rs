@@ -1,4 +1,4 @@
-//! WHEN in arguments: checked here, so that a typing error is an error of usage, and passed on as it was written. Knows:
+//! Times and positions in arguments: checked here, so that a typing error is an error of usage, and passed on as it was written. Knows:
 //! what a server takes. Must not know: what is asked.
 
 use crate::ledger::{When, WhenError, WrittenTime};
