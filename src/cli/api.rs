@@ -1,7 +1,7 @@
 //! A client of the management API. Knows: HTTP, JSON and problems. Must not know: where the server was found,
 //! or any rule.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -94,16 +94,12 @@ pub(super) struct Api {
     person: Option<String>,
 }
 
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    /// The body; an empty object if there was none, or it was no JSON.
-    pub(super) body: Value,
-}
+/// Its status, and its body; an empty object if there was none, or it was no JSON.
+pub(super) type Reply = (u16, Value);
 
 impl Api {
-    /// A server at a plain http URL. Nothing is sent yet.
-    pub(super) fn new(url: Url, key: PlainSecret) -> Self {
+    /// A server at a plain http URL; the person is for one of this machine alone. Nothing is sent yet.
+    pub(super) fn new(url: Url, key: PlainSecret, person: Option<String>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -114,13 +110,8 @@ impl Api {
             // A connection that idles would hold up the server when it stops.
             .max_idle_connections(0)
             .build();
-        Self { agent: config.new_agent(), url, key, person: None }
-    }
-
-    /// Names the user of the command line, to a server of this machine.
-    pub(super) fn by(self, person: Option<String>) -> Self {
-        let encoded = person.map(|name| utf8_percent_encode(&name, NON_ALPHANUMERIC).to_string());
-        Self { person: encoded, ..self }
+        let person = person.map(|name| utf8_percent_encode(&name, NON_ALPHANUMERIC).to_string());
+        Self { agent: config.new_agent(), url, key, person }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -164,8 +155,9 @@ impl Api {
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
-        let mut bearer =
-            HeaderValue::try_from(format!("Bearer {}", self.key.expose())).map_err(|_| bad_key())?;
+        let wrong = "the operator key has characters that no key has; it looks like gbk_…";
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.key.expose()))
+            .map_err(|_| Failure::Usage(wrong.to_owned()))?;
         bearer.set_sensitive(true);
         let mut sent = http::Request::builder()
             .method(&request.method)
@@ -194,32 +186,29 @@ impl Api {
         if !response.status().is_success() {
             return self.successful(read(response)?).map(|_| 0);
         }
-        let mut body = response.body_mut().as_reader();
-        let (mut part, mut lines) = (vec![0; PART], 0);
+        let mut body = BufReader::with_capacity(PART, response.body_mut().as_reader());
+        let broke = |error| Failure::new(format!("the answer broke off, so this is not all of it: {error}"));
+        let mut lines = 0;
         loop {
-            match body.read(&mut part) {
-                Ok(0) => return Ok(lines),
-                Ok(count) => {
-                    let part = part.get(..count).unwrap_or_default();
-                    lines += part.iter().filter(|byte| **byte == b'\n').count() as u64;
-                    output::print_bytes(part)?;
-                }
-                Err(error) => {
-                    let what = "the answer broke off, so this is not all of it";
-                    return Err(Failure::new(format!("{what}: {error}")));
-                }
+            let part = body.fill_buf().map_err(broke)?;
+            let count = part.len();
+            if count == 0 {
+                return Ok(lines);
             }
+            lines += part.iter().filter(|byte| **byte == b'\n').count() as u64;
+            output::print_bytes(part)?;
+            body.consume(count);
         }
     }
 
-    fn successful(&self, reply: Reply) -> Result<Value, Failure> {
-        if (200..300).contains(&reply.status) {
-            return Ok(reply.body);
+    fn successful(&self, (status, body): Reply) -> Result<Value, Failure> {
+        if (200..300).contains(&status) {
+            return Ok(body);
         }
-        let field = |name: &str| reply.body.get(name).and_then(Value::as_str).map(output::one_line);
+        let field = |name: &str| body[name].as_str().map(output::one_line);
         Err(Failure::new(match (field("detail"), field("code")) {
             (Some(detail), Some(code)) => format!("{detail} ({code})"),
-            _ => format!("{} answered {}: is this a grantbook server?", self.url(), reply.status),
+            _ => format!("{} answered {}: is this a grantbook server?", self.url(), status),
         }))
     }
 }
@@ -228,9 +217,5 @@ fn read(mut response: Response<Body>) -> Result<Reply, Failure> {
     let broke = |error| Failure::new(format!("the answer broke off: {error}"));
     let text = response.body_mut().read_to_string().map_err(broke)?;
     let body = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
-    Ok(Reply { status: response.status().as_u16(), body })
-}
-
-fn bad_key() -> Failure {
-    Failure::Usage("the operator key has characters that no key has; it looks like gbk_…".to_owned())
+    Ok((response.status().as_u16(), body))
 }

@@ -14,7 +14,6 @@ use serde_json::json;
 use super::failure::Failure;
 use super::running::Running;
 use crate::files;
-use crate::secrets::PlainSecret;
 
 const NAME: &str = "control.json";
 
@@ -23,12 +22,14 @@ const NAME: &str = "control.json";
 pub(super) struct ControlFile(PathBuf);
 
 /// What a control file says.
-#[derive(Debug)]
+#[derive(Deserialize)]
 pub(super) struct Control {
     /// Where the server is reached.
     pub(super) url: String,
     /// The key it is asked with.
-    pub(super) key: PlainSecret,
+    pub(super) key: String,
+    /// Which directory the server keeps; older ones do not say it.
+    data_dir: Option<String>,
 }
 
 /// Where the control file of a ledger is.
@@ -64,13 +65,6 @@ impl Drop for ControlFile {
 
 /// What the control file says, if there is one that says anything and is of this directory.
 pub(super) fn read(data_dir: &Path) -> Result<Option<Control>, Failure> {
-    #[derive(Deserialize)]
-    struct Written {
-        url: String,
-        key: String,
-        /// Which directory the server keeps; older ones do not say it.
-        data_dir: Option<String>,
-    }
     let path = path(data_dir);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -81,12 +75,9 @@ pub(super) fn read(data_dir: &Path) -> Result<Option<Control>, Failure> {
         }
     };
     // A file that cannot be read as JSON is ignored; the lock still guards the ledger.
-    let Ok(written) = serde_json::from_str::<Written>(&text) else { return Ok(None) };
+    let Ok(control) = serde_json::from_str::<Control>(&text) else { return Ok(None) };
     let is_here = |dir: &String| fs::canonicalize(data_dir).is_ok_and(|here| here.to_string_lossy() == **dir);
-    if !written.data_dir.as_ref().is_none_or(is_here) {
-        return Ok(None);
-    }
-    Ok(Some(Control { url: written.url, key: PlainSecret::presented(written.key) }))
+    Ok(control.data_dir.as_ref().is_none_or(is_here).then_some(control))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `grantbook health`.
 
-use serde_json::Value;
 use url::Url;
 
 use super::api::{Api, Request};
@@ -29,13 +28,13 @@ impl Health {
             None => format!("http://{}", reached_at(config.listen)),
         };
         // No key is needed, so none is sent to whatever listens there.
-        let api = Api::new(Url::parse(&url)?, PlainSecret::presented("none"));
-        let answer = api.reply(&Request::get("/readyz"))?;
-        if answer.status == 200 {
+        let api = Api::new(Url::parse(&url)?, PlainSecret::presented("none"), None);
+        let (status, body) = api.reply(&Request::get("/readyz"))?;
+        if status == 200 {
             return output::print("ready\n");
         }
-        let reason = answer.body.get("reason").and_then(Value::as_str).map(output::one_line);
-        let reason = reason.unwrap_or_else(|| format!("it answered {}", answer.status));
+        let reason =
+            body["reason"].as_str().map_or_else(|| format!("it answered {status}"), output::one_line);
         Err(Failure::new(format!("the server at {url} is not ready: {reason}")))
     }
 }

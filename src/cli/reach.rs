@@ -129,9 +129,10 @@ impl Reach {
         // A server that runs already logs what it is asked itself.
         telemetry::init(config.log.format, QUESTIONS)?;
         let instead = format!(": to ask it, use --server and {KEY_VARIABLE}");
-        let connection = unless_in_use(&config, &instead, || Connection::open(&config, needs))?;
-        let outcome = act(&connection.api);
-        outcome.and(connection.close())
+        let (api, own) = unless_in_use(&config, &instead, || connect(&config, needs))?;
+        let outcome = act(&api);
+        drop(api);
+        outcome.and(own.map_or(Ok(()), |(runtime, server)| runtime.block_on(server.stop())))
     }
 }
 
@@ -184,7 +185,7 @@ fn named(server: &str, key: Option<PlainSecret>) -> Result<Api, Failure> {
     if !config::is_loopback(&url) {
         output::complain("warning: the operator key crosses the network unencrypted; a tunnel would hide it");
     }
-    Ok(Api::new(url, key))
+    Ok(Api::new(url, key, None))
 }
 
 /// The server that serves the ledger on this machine, if one does. A server that has the ledger and cannot be asked is
@@ -201,12 +202,12 @@ pub(super) fn serving_if_served(config: &Config) -> Result<Option<Api>, Failure>
 pub(super) fn serving(config: &Config) -> Result<Option<Api>, Failure> {
     let Some(control) = control::read(&config.data_dir)? else { return Ok(None) };
     let Ok(url) = Url::parse(&control.url) else { return Ok(None) };
-    let api = Api::new(url, control.key).by(config::person());
+    let api = Api::new(url, PlainSecret::presented(control.key), config::person());
     let keys = Request::get("/keys").query("limit", Some(1));
     for _ in 0..READY_TRIES {
         match api.reply(&keys) {
-            Ok(answer) if answer.status == 200 && answer.body["items"].is_array() => return Ok(Some(api)),
-            Ok(answer) if answer.status == 503 && answer.body["code"] == "not_ready" => thread::sleep(PAUSE),
+            Ok((200, body)) if body["items"].is_array() => return Ok(Some(api)),
+            Ok((503, body)) if body["code"] == "not_ready" => thread::sleep(PAUSE),
             Ok(_) | Err(_) => return Ok(None),
         }
     }
@@ -214,55 +215,44 @@ pub(super) fn serving(config: &Config) -> Result<Option<Api>, Failure> {
     Err(Failure::new(format!("the server at {url} has not read its ledger yet: try again later")))
 }
 
-/// A server that can be asked.
-struct Connection {
-    api: Api,
-    /// The server, if it is one of this process.
-    own: Option<(Runtime, Running)>,
+/// A server of this process, and what it runs on.
+type Own = (Runtime, Running);
+
+/// The server that serves the ledger, or one in this process.
+fn connect(config: &Config, needs: Needs) -> Result<(Api, Option<Own>), Failure> {
+    if let Some(api) = serving(config)? {
+        return Ok((api, None));
+    }
+    if needs != Needs::Nothing && config.store.is_none() {
+        SqliteStore::open_read_only(&config.data_dir)?;
+    }
+    let started = start(config, false);
+    let (runtime, server) = match started.as_ref().err().and_then(Failure::of_store) {
+        Some(StoreError::CannotWrite(_)) if needs == Needs::Reading => start(config, true)?,
+        _ => started?,
+    };
+    let key = PlainSecret::presented(server.key.expose());
+    let api = Api::new(Url::parse(&server.url)?, key, config::person());
+    Ok((api, Some((runtime, server))))
 }
 
-impl Connection {
-    /// To the server that serves the ledger, or to one in this process.
-    fn open(config: &Config, needs: Needs) -> Result<Self, Failure> {
-        if let Some(api) = serving(config)? {
-            return Ok(Self { api, own: None });
-        }
-        if needs != Needs::Nothing && config.store.is_none() {
-            SqliteStore::open_read_only(&config.data_dir)?;
-        }
-        let started = Self::start(config, false);
-        let failure = started.as_ref().err().and_then(Failure::of_store);
-        match failure {
-            Some(StoreError::CannotWrite(_)) if needs == Needs::Reading => Self::start(config, true),
-            _ => started,
-        }
-    }
-
-    fn start(config: &Config, to_read: bool) -> Result<Self, Failure> {
-        let runtime = runtime()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let server = runtime.block_on(async {
-            let opened = match to_read {
-                true => ledger_place::open_where_nothing_is_written(config).await?,
-                false => ledger_place::open(config, false).await?,
-            };
-            let server = Running::start(config, listener, Vec::new(), opened)?;
-            match server.ready().await {
-                Ok(()) => Ok(server),
-                // The first failure is the one to report.
-                Err(failure) => {
-                    let _ = server.stop().await;
-                    Err(failure)
-                }
+fn start(config: &Config, to_read: bool) -> Result<Own, Failure> {
+    let runtime = runtime()?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let server = runtime.block_on(async {
+        let opened = match to_read {
+            true => ledger_place::open_where_nothing_is_written(config).await?,
+            false => ledger_place::open(config, false).await?,
+        };
+        let server = Running::start(config, listener, Vec::new(), opened)?;
+        match server.ready().await {
+            Ok(()) => Ok(server),
+            // The first failure is the one to report.
+            Err(failure) => {
+                let _ = server.stop().await;
+                Err(failure)
             }
-        })?;
-        let url = Url::parse(&server.url)?;
-        let api = Api::new(url, PlainSecret::presented(server.key.expose())).by(config::person());
-        Ok(Self { api, own: Some((runtime, server)) })
-    }
-
-    fn close(self) -> Result<(), Failure> {
-        drop(self.api);
-        self.own.map_or(Ok(()), |(runtime, server)| runtime.block_on(server.stop()))
-    }
+        }
+    });
+    Ok((runtime, server?))
 }

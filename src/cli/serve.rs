@@ -66,8 +66,17 @@ async fn serve(config: Config, with_sample: bool, accept_loss: bool) -> Result<(
     };
     let running = Running::start(&config, listener, keys, opened)?;
     let mut sample = None;
+    let serving = async {
+        match begin(&config, &running, sample_key, &mut sample).await {
+            Ok(()) => running.ended().await,
+            Err(failure) => failure,
+        }
+    };
     let served = tokio::select! {
-        failed = until_it_fails(&config, &running, sample_key, &mut sample) => Err(failed),
+        // The control file is written before anything is waited for.
+        biased;
+        failure = keep_control_file(&config, &running) => Err(failure),
+        failure = serving => Err(failure),
         () = signals.next() => Ok(()),
     };
     tracing::info!("stopping");
@@ -86,27 +95,6 @@ async fn stop(sample: Option<SampleApp>, running: Running) -> Result<(), Failure
         sample.stop().await;
     }
     running.stop().await
-}
-
-/// Serves for as long as this is waited for; comes back only to say why it cannot.
-async fn until_it_fails(
-    config: &Config,
-    running: &Running,
-    sample_key: Option<PlainSecret>,
-    sample: &mut Option<SampleApp>,
-) -> Failure {
-    let serving = async {
-        match begin(config, running, sample_key, sample).await {
-            Ok(()) => running.ended().await,
-            Err(failure) => failure,
-        }
-    };
-    tokio::select! {
-        // The control file is written before anything is waited for.
-        biased;
-        failure = keep_control_file(config, running) => failure,
-        failure = serving => failure,
-    }
 }
 
 /// Keeps the file by which commands on this machine find the server, for as long as this is waited for. A full disk may get room
