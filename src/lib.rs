@@ -2,6 +2,8 @@
 //!
 //! The rooms and the borders between them are drawn in `docs/architecture.md`.
 
+#![cfg_attr(test, allow(clippy::too_many_lines))]
+
 pub mod audit;
 pub mod cli;
 pub mod clock;

@@ -11,6 +11,8 @@ mod checks;
 mod planted;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/whole.rs"]
+mod whole;
 
 use source::{Source, is_test};
 

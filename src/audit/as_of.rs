@@ -21,7 +21,7 @@ pub use answers::{AccountThen, Change, Changes, Cut, InstallationThen, TokenAnsw
 
 use super::history::{History, HistoryError};
 use super::sentences::DEAD_CODE;
-use super::timeline::{Moment, moment_of};
+use super::timeline::{Moment, ends, moment_of};
 use crate::ledger::{Ledger, LedgerError, NotYet, Until, aside, fold, read};
 use crate::store::{Record, StoreError};
 
@@ -270,13 +270,5 @@ fn stops(recorded: &Recorded, status: Option<&AppStatus>) -> bool {
         Event::App(AppEvent::Suspended(_)) => matches!(status, Some(AppStatus::Suspended { .. })),
         Event::App(AppEvent::Deleted(_)) => matches!(status, Some(AppStatus::Deleted { .. })),
         Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) => false,
-    }
-}
-
-/// Whether an event ended a token.
-pub(super) fn ends(recorded: &Recorded, token_id: TokenId) -> bool {
-    match &recorded.event {
-        Event::Installation(event) => event.ended_tokens().iter().any(|(ended, _)| *ended == token_id),
-        Event::App(_) | Event::OperatorKey(_) => false,
     }
 }

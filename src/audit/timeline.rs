@@ -12,7 +12,6 @@ use grantbook_projections::live::{Live, Poison};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::as_of::ends;
 use super::sentences;
 use crate::ledger::{Ledger, LedgerError, UnreadableError, aside, fold, read};
 use crate::store::Record;
@@ -230,6 +229,14 @@ pub(super) fn moment_of(recorded: &Recorded) -> Option<Moment> {
         Event::OperatorKey(_) => return None,
     };
     Some(moment_with(envelope, sentence))
+}
+
+/// Whether an event ended a token.
+pub(super) fn ends(recorded: &Recorded, token_id: TokenId) -> bool {
+    match &recorded.event {
+        Event::Installation(event) => event.ended_tokens().iter().any(|(ended, _)| *ended == token_id),
+        Event::App(_) | Event::OperatorKey(_) => false,
+    }
 }
 
 fn moment_with(envelope: &Envelope, sentence: String) -> Moment {

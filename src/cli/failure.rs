@@ -4,7 +4,6 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use super::output;
 use crate::config::ConfigError;
 use crate::store::StoreError;
 
@@ -55,18 +54,27 @@ impl Failure {
         }
     }
 
-    /// Prints why, and returns the exit code.
-    pub(super) fn report(&self) -> ExitCode {
-        let error = match self {
-            Self::OutputClosed => return ExitCode::SUCCESS,
-            Self::Usage(_) => None,
-            Self::Failed(error) => Some(error),
-        };
-        if let Some(wrong) = error.and_then(|error| error.downcast_ref::<ConfigError>()) {
-            wrong.mistakes().iter().for_each(|mistake| output::complain(&mistake.to_string()));
-            return USAGE.into();
+    fn wrong_configuration(&self) -> Option<&ConfigError> {
+        match self {
+            Self::Failed(error) => error.downcast_ref(),
+            Self::Usage(_) | Self::OutputClosed => None,
         }
-        output::complain(&self.why());
-        if error.is_some() { ExitCode::FAILURE } else { USAGE.into() }
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::OutputClosed => ExitCode::SUCCESS,
+            Self::Failed(_) if self.wrong_configuration().is_none() => ExitCode::FAILURE,
+            Self::Failed(_) | Self::Usage(_) => USAGE.into(),
+        }
+    }
+
+    /// What to print on stderr.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match (self, self.wrong_configuration()) {
+            (Self::OutputClosed, _) => Vec::new(),
+            (_, Some(wrong)) => wrong.mistakes().iter().map(ToString::to_string).collect(),
+            _ => vec![self.why()],
+        }
     }
 }

@@ -109,7 +109,10 @@ pub fn run() -> ExitCode {
     telemetry::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            failure.lines().iter().for_each(|line| output::complain(line));
+            failure.exit_code()
+        }
     }
 }
 

@@ -40,15 +40,10 @@ use client::Client;
 use kept::Kept;
 use operator::Operator;
 use session::Pending;
-use web::Sample;
+use web::{CALLBACK, Sample};
 
-const NAME: &str = "Sample App";
-const OWNER: &str = "grantbook";
 /// In grantbook's data directory, because that is where a developer looks.
 const FILE: &str = "sample-app.json";
-const CALLBACK: &str = "/callback";
-/// The redirect URI as it is registered: the port of a loopback address may differ (RFC 8252 section 7.3).
-const REGISTERED_CALLBACK: &str = "http://127.0.0.1/callback";
 
 #[derive(Debug)]
 pub struct SampleOptions {

@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 use super::calls::{CallError, Server};
 use super::client::Credentials;
 
+pub(super) const NAME: &str = "Sample App";
+const OWNER: &str = "grantbook";
+/// The redirect URI as it is registered: the port of a loopback address may differ (RFC 8252 section 7.3).
+const REGISTERED_CALLBACK: &str = "http://127.0.0.1/callback";
 const EVENTS_PER_PAGE: usize = 200;
 const MAX_EVENT_PAGES: usize = 50;
 
@@ -25,9 +29,9 @@ impl Operator {
     /// The reply holds the client secret. grantbook shows it only this once and keeps a digest.
     pub(super) fn register(&self, scopes: &[String]) -> Result<Credentials, CallError> {
         let app = json!({
-            "name": super::NAME,
-            "owner": super::OWNER,
-            "redirect_uris": [super::REGISTERED_CALLBACK],
+            "name": NAME,
+            "owner": OWNER,
+            "redirect_uris": [REGISTERED_CALLBACK],
             "scopes": scopes,
         });
         self.0.reply("register the app", self.0.post("/apps").send_json(app))

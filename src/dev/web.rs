@@ -22,6 +22,7 @@ use super::session::{Browser, Pending};
 use crate::identity::dev::names_loopback;
 use crate::pages::{ICON, ICON_PATH, STYLESHEET, STYLESHEET_PATH, filters};
 
+pub(super) const CALLBACK: &str = "/callback";
 /// The most connections at once: they take descriptors that grantbook needs in the same process.
 const MAX_CONNECTIONS: usize = 64;
 const SHUTDOWN_SECONDS: u64 = 5;
@@ -86,7 +87,7 @@ fn routes(config: &mut ServiceConfig) {
         .guard(guard::Host(Ipv4Addr::LOCALHOST.to_string()))
         .route("/", get().to(home))
         .route("/install", get().to(install))
-        .route(super::CALLBACK, get().to(callback))
+        .route(CALLBACK, get().to(callback))
         .route("/installed/{token_id}", get().to(installed))
         .route("/installed/{token_id}/{action:revoke|uninstall}", post().to(end))
         .route(STYLESHEET_PATH, get().to(async || asset("text/css; charset=utf-8", STYLESHEET)))

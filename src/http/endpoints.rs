@@ -17,145 +17,145 @@ use super::service::Service;
 use super::{account, audit, home, oauth, probes, projections, sign_in};
 use crate::pages::{ICON, STYLESHEET};
 
-/// The lines above an endpoint are its summary and its description; the last part is what it answers, and in
-/// which media types if it is text. Without answers it is for people only, and not described.
+/// Makes the function that lists every endpoint. The lines above an endpoint are its summary and its description; the last
+/// part is what it answers, and in which media types if it is text. Without answers it is for people only, and not described.
 macro_rules! endpoints {
     ($($tag:ident { $(
         $(#[doc = $docs:literal])*
         $access:ident $method:ident $path:literal $handler:path $(as $id:ident)? $(=> $($status:literal $answer:literal $(as $($media_type:literal)|+)?),+)?;
     )+ })+) => {
-        vec![$($(Endpoint {
-            tag: stringify!($tag),
-            id: concat!($(stringify!($id))?),
-            docs: &[$($docs),*],
-            answers: &[$($(($status, $answer, &[$($($media_type),+)?])),+)?],
-            ..Endpoint::new(Method::$method, $path, Access::$access, $handler)
-        },)+)+]
+        fn endpoints() -> Vec<Endpoint> {
+            vec![$($(Endpoint {
+                tag: stringify!($tag),
+                id: concat!($(stringify!($id))?),
+                docs: &[$($docs),*],
+                answers: &[$($(($status, $answer, &[$($($media_type),+)?])),+)?],
+                ..Endpoint::new(Method::$method, $path, Access::$access, $handler)
+            },)+)+]
+        }
     };
 }
 
-/// Every endpoint; those of one path follow each other.
-fn endpoints() -> Vec<Endpoint> {
-    endpoints! {
-        pages {
-            Anyone GET "/" home::home;
-            Anyone GET "/assets/grantbook.css" stylesheet;
-            Anyone GET "/assets/grantbook.svg" icon;
-            // Where a browser looks that shows something else than a page of ours.
-            Anyone GET "/favicon.ico" icon;
-            Anyone GET "/sign-in" sign_in::begin;
-            Anyone POST "/sign-in/dev" sign_in::dev;
-            Anyone GET "/sign-in/handoff" sign_in::handoff;
-            Anyone GET "/sign-out" sign_in::ask_to_sign_out;
-            Anyone POST "/sign-out" sign_in::sign_out;
-            Anyone GET "/account/apps" account::apps;
-            Anyone POST "/account/apps/{installation_id}/uninstall" account::uninstall;
-            Anyone POST "/account/tokens/{token_id}/revoke" account::revoke;
-        }
-        oauth {
-            /// Ask a user to install an app (RFC 6749 section 4.1.1).
-            /// Send the user's browser here. The user signs in, approves or denies, and comes back to the redirect URI with code and state, or error and state, and iss (RFC 9207).
-            Anyone GET "/oauth/authorize" oauth::authorize::ask as authorize
-                => 200 "The consent page", 303 "To sign-in, or back to the app", 400 "An error page: there is nowhere safe to send an answer to";
-            Anyone POST "/oauth/authorize" oauth::authorize::decide;
-            /// Exchange a code for an access token (RFC 6749 section 4.1.3).
-            /// The client authenticates by Basic or by client_id and client_secret in the form.
-            Client POST "/oauth/token" oauth::token::token as token => 200 "The token, shown this once";
-            /// Revoke an access token (RFC 7009).
-            /// 200 also for a token that is unknown or another client's; then nothing happens.
-            Client POST "/oauth/revoke" oauth::revoke::revoke as revoke => 200 "It is not valid any more, if it was the client's";
-            /// Tell whether a token is valid (RFC 7662).
-            /// With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.
-            ResourceServer POST "/oauth/introspect" oauth::introspect::introspect as introspect => 200 "What is known of the token";
-            /// The server's metadata (RFC 8414).
-            Anyone GET "/.well-known/oauth-authorization-server" oauth::metadata::metadata as metadata => 200 "The metadata";
-        }
-        apps {
-            /// List the apps, deleted ones too, in order of registration.
-            Auditor GET "/apps" apps::list as listApps => 200 "One page of apps";
-            /// Register an app.
-            Admin POST "/apps" apps::register as registerApp => 201 "Registered. The secret is shown this once.";
-            /// Read an app.
-            Auditor GET "/apps/{client_id}" apps::read as readApp => 200 "The app";
-            /// Change an app. What the body does not name stays.
-            Admin PATCH "/apps/{client_id}" apps::update as updateApp => 200 "The app as it is now";
-            /// Delete an app for good, and with it every code and token.
-            Admin DELETE "/apps/{client_id}" apps::delete as deleteApp => 204 "The app is gone; its history stays";
-            /// Rotate the client secret: a new one is accepted at once, the old one goes on for the overlap.
-            Admin POST "/apps/{client_id}/secrets" apps::rotate_secret as rotateSecret => 201 "Rotated. The secret is shown this once.";
-            /// Retire a client secret at once. The last one cannot be retired.
-            Admin DELETE "/apps/{client_id}/secrets/{secret_id}" apps::retire_secret as retireSecret
-                => 204 "The secret is refused from now on", 200 "It was retired before: when and by whom";
-            /// Suspend an app: its codes die, and its tokens do not count until it is resumed.
-            Admin POST "/apps/{client_id}/suspend" apps::suspend as suspendApp => 200 "The app as it is now";
-            /// Resume a suspended app: its tokens count again.
-            Admin POST "/apps/{client_id}/resume" apps::resume as resumeApp => 200 "The app as it is now";
-        }
-        installations {
-            /// List installations of an app or on an account, ended ones too, in order of first approval.
-            Auditor GET "/installations" installations::list as listInstallations => 200 "One page of installations";
-            /// Read one installation and its valid tokens.
-            Auditor GET "/installations/{installation_id}" installations::read as readInstallation => 200 "The installation";
-            /// Uninstall: one app from one account. Its codes and tokens there end.
-            /// Once more is not wrong: the answer says when and by whom it was ended.
-            Admin DELETE "/installations/{installation_id}" installations::uninstall as uninstallApp => 200 "Uninstalled";
-            /// Read what happened to one installation, oldest first.
-            Auditor GET "/installations/{installation_id}/events" installations::events as readInstallationEvents
-                => 200 "One page of events with their envelopes";
-        }
-        tokens {
-            /// Revoke one token. Once more is not wrong: the answer says when and by whom it was ended.
-            Admin DELETE "/tokens/{token_id}" tokens::revoke as revokeToken
-                => 204 "The token is refused from now on", 200 "The token had ended before: when, by whom and why";
-        }
-        audit {
-            /// Read events, filtered, in pages (JSON) or all of them (NDJSON, CSV).
-            Audit GET "/audit/events" audit::events::list as listAuditEvents => 200 "One page, or everything, one event a line" as "application/x-ndjson" | "text/csv";
-            /// Read which apps were installed on an account, with which scopes and tokens, since when.
-            Audit GET "/audit/installations" audit::past::installations as listInstallationsAsOf
-                => 200 "Every app that anybody had approved by then, and the position and time that this is as of";
-            /// Read in plain sentences what happened to one installation, from the registration of its app on.
-            Audit GET "/audit/installations/{installation_id}/timeline" audit::past::timeline_of_installation as explainInstallation => 200 "The timeline";
-            /// Read whether a token was valid, and why or why not.
-            Audit GET "/audit/token/{token_id}" audit::past::token as readTokenAsOf
-                => 200 "Whether it was valid, why or why not, and the event that says so";
-            /// Read in plain sentences what happened to one token: its approval, its issue, its end, and its app.
-            Audit GET "/audit/token/{token_id}/timeline" audit::past::timeline_of_token as explainToken => 200 "The timeline";
-            /// Read what changed on an account from one time to another.
-            Audit GET "/audit/diff" audit::past::diff as readChanges => 200 "What is different, and the positions and times compared";
-        }
-        projections {
-            /// Read how far each projection is, and a digest of its state there. Reads all of the state.
-            Auditor GET "/projections" projections::list as listProjections => 200 "Every projection";
-            /// Write a snapshot of the live projection now.
-            Admin POST "/projections/live/snapshots" projections::snapshot as takeSnapshot => 201 "It is written";
-            /// Rebuild a projection beside the one that is served, and let it take its place. Progress is in the list.
-            Admin POST "/projections/{name}/rebuild" projections::rebuild as rebuildProjection => 202 "It has begun";
-            /// Read how far the last rebuild of a projection is, or how it ended.
-            Auditor GET "/projections/{name}/rebuild" projections::progress as readRebuild => 200 "The last rebuild since the start";
-            /// Cancel a rebuild. Until the new copy is served, nothing was changed.
-            Admin DELETE "/projections/{name}/rebuild" projections::cancel as cancelRebuild => 204 "It will end";
-        }
-        keys {
-            /// List operator keys, retired ones too, in order of creation.
-            Auditor GET "/keys" keys::list as listKeys => 200 "One page of operator keys";
-            /// Create an operator key.
-            Admin POST "/keys" keys::create as createKey => 201 "Created. The key is shown this once.";
-            /// Retire an operator key: it is refused from now on.
-            Admin DELETE "/keys/{key_id}" keys::retire as retireKey
-                => 204 "The key is refused from now on", 200 "It was retired before: when and by whom";
-        }
-        probes {
-            /// Whether the process lives.
-            Anyone GET "/healthz" probes::healthz as healthz => 200 "It lives" as "text/plain";
-            /// Whether the server can answer: only once the ledger as of the start is folded, and folding goes on.
-            Anyone GET "/readyz" probes::readyz as readyz => 200 "It can", 503 "It cannot, and why";
-            /// What the server counts, for Prometheus.
-            /// As OpenMetrics if Accept asks for that, else in the text format of Prometheus.
-            Anyone GET "/metrics" probes::metrics as metrics => 200 "Metrics" as "text/plain" | "application/openmetrics-text";
-            /// This document.
-            Anyone GET "/openapi.json" document as openapi => 200 "This document";
-        }
+// Those of one path follow each other.
+endpoints! {
+    pages {
+        Anyone GET "/" home::home;
+        Anyone GET "/assets/grantbook.css" stylesheet;
+        Anyone GET "/assets/grantbook.svg" icon;
+        // Where a browser looks that shows something else than a page of ours.
+        Anyone GET "/favicon.ico" icon;
+        Anyone GET "/sign-in" sign_in::begin;
+        Anyone POST "/sign-in/dev" sign_in::dev;
+        Anyone GET "/sign-in/handoff" sign_in::handoff;
+        Anyone GET "/sign-out" sign_in::ask_to_sign_out;
+        Anyone POST "/sign-out" sign_in::sign_out;
+        Anyone GET "/account/apps" account::apps;
+        Anyone POST "/account/apps/{installation_id}/uninstall" account::uninstall;
+        Anyone POST "/account/tokens/{token_id}/revoke" account::revoke;
+    }
+    oauth {
+        /// Ask a user to install an app (RFC 6749 section 4.1.1).
+        /// Send the user's browser here. The user signs in, approves or denies, and comes back to the redirect URI with code and state, or error and state, and iss (RFC 9207).
+        Anyone GET "/oauth/authorize" oauth::authorize::ask as authorize
+            => 200 "The consent page", 303 "To sign-in, or back to the app", 400 "An error page: there is nowhere safe to send an answer to";
+        Anyone POST "/oauth/authorize" oauth::authorize::decide;
+        /// Exchange a code for an access token (RFC 6749 section 4.1.3).
+        /// The client authenticates by Basic or by client_id and client_secret in the form.
+        Client POST "/oauth/token" oauth::token::token as token => 200 "The token, shown this once";
+        /// Revoke an access token (RFC 7009).
+        /// 200 also for a token that is unknown or another client's; then nothing happens.
+        Client POST "/oauth/revoke" oauth::revoke::revoke as revoke => 200 "It is not valid any more, if it was the client's";
+        /// Tell whether a token is valid (RFC 7662).
+        /// With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.
+        ResourceServer POST "/oauth/introspect" oauth::introspect::introspect as introspect => 200 "What is known of the token";
+        /// The server's metadata (RFC 8414).
+        Anyone GET "/.well-known/oauth-authorization-server" oauth::metadata::metadata as metadata => 200 "The metadata";
+    }
+    apps {
+        /// List the apps, deleted ones too, in order of registration.
+        Auditor GET "/apps" apps::list as listApps => 200 "One page of apps";
+        /// Register an app.
+        Admin POST "/apps" apps::register as registerApp => 201 "Registered. The secret is shown this once.";
+        /// Read an app.
+        Auditor GET "/apps/{client_id}" apps::read as readApp => 200 "The app";
+        /// Change an app. What the body does not name stays.
+        Admin PATCH "/apps/{client_id}" apps::update as updateApp => 200 "The app as it is now";
+        /// Delete an app for good, and with it every code and token.
+        Admin DELETE "/apps/{client_id}" apps::delete as deleteApp => 204 "The app is gone; its history stays";
+        /// Rotate the client secret: a new one is accepted at once, the old one goes on for the overlap.
+        Admin POST "/apps/{client_id}/secrets" apps::rotate_secret as rotateSecret => 201 "Rotated. The secret is shown this once.";
+        /// Retire a client secret at once. The last one cannot be retired.
+        Admin DELETE "/apps/{client_id}/secrets/{secret_id}" apps::retire_secret as retireSecret
+            => 204 "The secret is refused from now on", 200 "It was retired before: when and by whom";
+        /// Suspend an app: its codes die, and its tokens do not count until it is resumed.
+        Admin POST "/apps/{client_id}/suspend" apps::suspend as suspendApp => 200 "The app as it is now";
+        /// Resume a suspended app: its tokens count again.
+        Admin POST "/apps/{client_id}/resume" apps::resume as resumeApp => 200 "The app as it is now";
+    }
+    installations {
+        /// List installations of an app or on an account, ended ones too, in order of first approval.
+        Auditor GET "/installations" installations::list as listInstallations => 200 "One page of installations";
+        /// Read one installation and its valid tokens.
+        Auditor GET "/installations/{installation_id}" installations::read as readInstallation => 200 "The installation";
+        /// Uninstall: one app from one account. Its codes and tokens there end.
+        /// Once more is not wrong: the answer says when and by whom it was ended.
+        Admin DELETE "/installations/{installation_id}" installations::uninstall as uninstallApp => 200 "Uninstalled";
+        /// Read what happened to one installation, oldest first.
+        Auditor GET "/installations/{installation_id}/events" installations::events as readInstallationEvents
+            => 200 "One page of events with their envelopes";
+    }
+    tokens {
+        /// Revoke one token. Once more is not wrong: the answer says when and by whom it was ended.
+        Admin DELETE "/tokens/{token_id}" tokens::revoke as revokeToken
+            => 204 "The token is refused from now on", 200 "The token had ended before: when, by whom and why";
+    }
+    audit {
+        /// Read events, filtered, in pages (JSON) or all of them (NDJSON, CSV).
+        Audit GET "/audit/events" audit::events::list as listAuditEvents => 200 "One page, or everything, one event a line" as "application/x-ndjson" | "text/csv";
+        /// Read which apps were installed on an account, with which scopes and tokens, since when.
+        Audit GET "/audit/installations" audit::past::installations as listInstallationsAsOf
+            => 200 "Every app that anybody had approved by then, and the position and time that this is as of";
+        /// Read in plain sentences what happened to one installation, from the registration of its app on.
+        Audit GET "/audit/installations/{installation_id}/timeline" audit::past::timeline_of_installation as explainInstallation => 200 "The timeline";
+        /// Read whether a token was valid, and why or why not.
+        Audit GET "/audit/token/{token_id}" audit::past::token as readTokenAsOf
+            => 200 "Whether it was valid, why or why not, and the event that says so";
+        /// Read in plain sentences what happened to one token: its approval, its issue, its end, and its app.
+        Audit GET "/audit/token/{token_id}/timeline" audit::past::timeline_of_token as explainToken => 200 "The timeline";
+        /// Read what changed on an account from one time to another.
+        Audit GET "/audit/diff" audit::past::diff as readChanges => 200 "What is different, and the positions and times compared";
+    }
+    projections {
+        /// Read how far each projection is, and a digest of its state there. Reads all of the state.
+        Auditor GET "/projections" projections::list as listProjections => 200 "Every projection";
+        /// Write a snapshot of the live projection now.
+        Admin POST "/projections/live/snapshots" projections::snapshot as takeSnapshot => 201 "It is written";
+        /// Rebuild a projection beside the one that is served, and let it take its place. Progress is in the list.
+        Admin POST "/projections/{name}/rebuild" projections::rebuild as rebuildProjection => 202 "It has begun";
+        /// Read how far the last rebuild of a projection is, or how it ended.
+        Auditor GET "/projections/{name}/rebuild" projections::progress as readRebuild => 200 "The last rebuild since the start";
+        /// Cancel a rebuild. Until the new copy is served, nothing was changed.
+        Admin DELETE "/projections/{name}/rebuild" projections::cancel as cancelRebuild => 204 "It will end";
+    }
+    keys {
+        /// List operator keys, retired ones too, in order of creation.
+        Auditor GET "/keys" keys::list as listKeys => 200 "One page of operator keys";
+        /// Create an operator key.
+        Admin POST "/keys" keys::create as createKey => 201 "Created. The key is shown this once.";
+        /// Retire an operator key: it is refused from now on.
+        Admin DELETE "/keys/{key_id}" keys::retire as retireKey
+            => 204 "The key is refused from now on", 200 "It was retired before: when and by whom";
+    }
+    probes {
+        /// Whether the process lives.
+        Anyone GET "/healthz" probes::healthz as healthz => 200 "It lives" as "text/plain";
+        /// Whether the server can answer: only once the ledger as of the start is folded, and folding goes on.
+        Anyone GET "/readyz" probes::readyz as readyz => 200 "It can", 503 "It cannot, and why";
+        /// What the server counts, for Prometheus.
+        /// As OpenMetrics if Accept asks for that, else in the text format of Prometheus.
+        Anyone GET "/metrics" probes::metrics as metrics => 200 "Metrics" as "text/plain" | "application/openmetrics-text";
+        /// This document.
+        Anyone GET "/openapi.json" document as openapi => 200 "This document";
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantbook_events::codec::{EncodeError, Metadata};
-use grantbook_events::{Event, EventId, Position, StreamName, Timestamp};
+use grantbook_events::{Actor, Event, EventId, Position, RequestId, StreamName, Timestamp};
 use grantbook_projections::Head;
 
 use super::recorded;
 use super::written::WrittenEvent;
-use super::{Ledger, LedgerError, Origin};
+use super::{Ledger, LedgerError};
 use crate::store::{Append, Expected, NewRecord};
 
 /// How often the outcome of one append is asked for.
@@ -18,6 +18,13 @@ const MAX_UNKNOWNS: u32 = 6;
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
 /// How long an answer waits until its events are visible here.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Who asks, through which request: what the envelope of every event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub actor: Actor,
+    pub request_id: RequestId,
+}
 
 /// Events with ids, to be appended together, all or none.
 struct Attempt {

@@ -8,6 +8,7 @@ mod append;
 mod aside;
 mod authenticate;
 mod consistent;
+mod error;
 mod follow;
 mod line;
 mod live;
@@ -21,123 +22,31 @@ mod until;
 mod when;
 mod written;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::Guard;
-use grantbook_events::codec::EncodeError;
-use grantbook_events::{Actor, Position, RequestId, StreamName, Timestamp};
-use grantbook_projections::FoldError;
-use grantbook_projections::live::{Live, Poison};
+use grantbook_events::{Position, Timestamp};
+use grantbook_projections::live::Live;
 
 use crate::clock::{Clock, SteadyTime};
 use crate::store::{Store, StoreError};
 use crate::tasks::Tasks;
+pub use append::Origin;
 pub use aside::aside;
 pub use authenticate::AuthenticatedApp;
 use consistent::ConsistentReads;
 pub use consistent::{Freshness, ReadCounts, WhenStale};
+pub use error::LedgerError;
 pub use follow::{Batch, FollowError, Follower, Progress, Subscriber};
 use line::Lines;
 pub use live::LIVE;
 use live::LiveProjection;
 pub use recorded::{UnreadableError, fold, read};
 use snapshots::SnapshotWriter;
-pub use snapshots::{SnapshotError, SnapshotHeader, Snapshots};
+pub use snapshots::{SnapshotError, SnapshotHeader, SnapshotOptions, Snapshots};
 pub use until::{NotYet, Until};
 pub use when::{TIME_FORMS, When, WhenError, WrittenTime};
 use written::Written;
-
-/// Who asks, through which request: what the envelope of every event says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// Who asks.
-    pub actor: Actor,
-    /// Through which request.
-    pub request_id: RequestId,
-}
-
-/// What broke while a command was settled. None of these is an answer to the command.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The store could not do its part. Nothing was answered, nothing was lost.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It could not be found out whether the events are in the ledger.
-    #[error("it is not known whether the events were recorded: {0}")]
-    OutcomeUnknown(String),
-    /// The stream moved on each time.
-    #[error("stream {0} is too busy")]
-    Contended(StreamName),
-    /// A record of the stream is not an event, or does not follow from those before it.
-    #[error(transparent)]
-    Unreadable(#[from] UnreadableError),
-    /// An event does not follow from those before it.
-    #[error(transparent)]
-    Fold(#[from] FoldError),
-    /// An event cannot be written down.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// An event of the stream cannot be read or folded, so nothing is known of the stream since.
-    #[error("{}", quarantined(.0))]
-    Quarantined(Arc<Poison>),
-    /// The events are durable, but the live projection does not get to them.
-    #[error("the live projection has not reached position {0}")]
-    NotVisible(Position),
-    /// Others append, too, and what is folded here is too old to allow anything from it.
-    #[error("this node is {} s behind the ledger", behind.as_secs())]
-    Stale {
-        /// How long ago what is folded here was all there was.
-        behind: Duration,
-    },
-    /// Too many streams are being read at once.
-    #[error("too many streams are being read at once")]
-    TooManyReads,
-    /// What broke while others waited for the same.
-    #[error(transparent)]
-    Shared(Arc<LedgerError>),
-}
-
-fn quarantined(poison: &Poison) -> String {
-    let Poison { position, stream, reason, .. } = poison;
-    format!("stream {stream} is in quarantine since position {position}: {reason}")
-}
-
-impl LedgerError {
-    /// What broke, also if it broke for several callers at once.
-    pub fn cause(&self) -> &Self {
-        match self {
-            Self::Shared(error) => error.cause(),
-            error => error,
-        }
-    }
-
-    /// Whether the same request may succeed later although nobody has repaired anything.
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Store(error) => match error {
-                StoreError::InUse(_)
-                | StoreError::CannotWrite(_)
-                | StoreError::Unavailable(_)
-                | StoreError::Closed => true,
-                StoreError::TooLarge { .. }
-                | StoreError::EmptyAppend
-                | StoreError::Target(_)
-                | StoreError::NewerFormat { .. }
-                | StoreError::EndsEarly(_)
-                | StoreError::Damaged { .. } => false,
-            },
-            Self::OutcomeUnknown(_)
-            | Self::Contended(_)
-            | Self::NotVisible(_)
-            | Self::Stale { .. }
-            | Self::TooManyReads => true,
-            Self::Shared(error) => error.may_pass(),
-            Self::Unreadable(_) | Self::Fold(_) | Self::Encode(_) | Self::Quarantined(_) => false,
-        }
-    }
-}
 
 /// The ledger as the rest of the server sees it.
 #[derive(Debug)]
@@ -164,15 +73,6 @@ pub struct LedgerOptions {
     pub snapshots: Option<SnapshotOptions>,
     /// How far behind others this node may be, if others append, too.
     pub freshness: Freshness,
-}
-
-/// Where snapshots of the live projection are kept, and how many events apart.
-#[derive(Debug, Clone)]
-pub struct SnapshotOptions {
-    /// The directory.
-    pub dir: PathBuf,
-    /// The fewest events between two of them. There are more between those of a large state.
-    pub every: u64,
 }
 
 impl Ledger {

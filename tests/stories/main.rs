@@ -2,6 +2,7 @@
 //! a test that holds one of the numbered checks is named after its number.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+#![allow(clippy::too_many_lines)]
 
 mod client;
 mod executable;

@@ -1,6 +1,6 @@
 //! Planted violations: each rule complains of what it is for, and of nothing beside it.
 
-use super::source::{Source, is_test, tokens};
+use super::source::{Source, TEXT, is_test, tokens};
 use super::*;
 
 fn complaints(path: &str, code: &str) -> Complaints {
@@ -165,5 +165,8 @@ fn lines_are_counted_through_texts_and_comments() {
     let text = "a\n\"two\nlines\"\n/* three\n\nlines */ b\nr#\"\n\"# c";
     let lines: Vec<(String, usize)> =
         tokens(text).into_iter().map(|token| (token.text, token.line)).collect();
-    assert_eq!(lines, [("a".into(), 1), ("b".into(), 6), ("c".into(), 8)]);
+    let texts = [2, 3].map(|line| (TEXT.to_owned(), line));
+    let raw = [7, 8].map(|line| (TEXT.to_owned(), line));
+    let [a, b, c] = [("a", 1), ("b", 6), ("c", 8)].map(|(text, line)| (text.to_owned(), line));
+    assert_eq!(lines, [&[a][..], &texts, &[b], &raw, &[c]].concat());
 }

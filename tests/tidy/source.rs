@@ -1,14 +1,18 @@
 //! A Rust source as tokens and the paths in them. Knows: enough of the grammar to tell code from comments,
 //! texts and tests. Must not know: any rule.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// An identifier, a number or a piece of punctuation, and the line it is on.
+/// An identifier, a number, a piece of punctuation, or [`TEXT`], and the line it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub text: String,
     pub line: usize,
 }
+
+/// What stands for each line of a text.
+pub const TEXT: &str = "\"";
 
 /// A source file, its tests left out.
 #[derive(Debug)]
@@ -44,6 +48,11 @@ impl Source {
         self.tokens.last().map_or(0, |token| token.line)
     }
 
+    /// How many lines have code that is no test.
+    pub fn product_lines(&self) -> usize {
+        self.tokens.iter().map(|token| token.line).collect::<BTreeSet<_>>().len()
+    }
+
     /// The lines on which these tokens stand one after the other.
     pub fn lines_with(&self, sequence: &[&str]) -> Vec<usize> {
         let windows = self.tokens.windows(sequence.len());
@@ -52,11 +61,33 @@ impl Source {
         found.map(|window| window[0].line).collect()
     }
 
-    /// Every path, groups taken apart, with its line; `crate`, `super` and the crate's own name resolved to
-    /// `crate`.
+    /// Every path, groups taken apart, with its line; `crate`, `super`, `self`, modules declared here and the crate's own
+    /// name resolved to `crate`.
     pub fn paths(&self) -> Vec<(Vec<String>, usize)> {
+        self.paths_in(&self.tokens)
+    }
+
+    fn paths_in(&self, tokens: &[Token]) -> Vec<(Vec<String>, usize)> {
         let module = self.module();
-        paths(&self.tokens).into_iter().map(|(path, line)| (resolved(path, &module), line)).collect()
+        let declared =
+            self.tokens.windows(3).filter(|window| window[0].text == "mod" && window[2].text == ";");
+        let children: Vec<&str> = declared.map(|window| window[1].text.as_str()).collect();
+        paths(tokens).into_iter().map(|(path, line)| (resolved(path, &module, &children), line)).collect()
+    }
+
+    /// The paths that `use` brings in, and those of everything but what is brought in only to be exported.
+    pub fn uses_and_imports(&self) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
+        let (mut uses, mut imports) = (Vec::new(), Vec::new());
+        let paths_in = |tokens| self.paths_in(tokens).into_iter().map(|(path, _)| path);
+        for statement in self.tokens.split(|token| token.text == ";") {
+            let start = statement.iter().rposition(|token| token.text == "use").unwrap_or(statement.len());
+            let (before, used) = statement.split_at(start);
+            let is_exported = before.last().is_some_and(|token| matches!(token.text.as_str(), "pub" | ")"));
+            uses.extend(paths_in(used));
+            imports.extend(paths_in(before));
+            imports.extend(paths_in(used).filter(|_| !is_exported));
+        }
+        (uses, imports)
     }
 }
 
@@ -72,20 +103,20 @@ pub fn is_test(path: &Path, sources: &[Source]) -> bool {
     })
 }
 
-fn resolved(path: Vec<String>, module: &[String]) -> Vec<String> {
+fn resolved(path: Vec<String>, module: &[String], children: &[&str]) -> Vec<String> {
     let supers = path.iter().take_while(|part| *part == "super").count();
-    let rest = path.iter().skip(supers).cloned();
-    if supers > 0 {
-        let base = module.iter().take(module.len().saturating_sub(supers)).cloned();
-        return std::iter::once("crate".to_owned()).chain(base).chain(rest).collect();
-    }
-    match path.first().map(String::as_str) {
-        Some("grantbook") => std::iter::once("crate".to_owned()).chain(rest.skip(1)).collect(),
-        _ => path,
-    }
+    let (up, skipped) = match path.first().map(String::as_str) {
+        Some("super") => (supers, supers),
+        Some("self") => (0, 1),
+        Some("grantbook") => (module.len(), 1),
+        Some(child) if children.contains(&child) => (0, 0),
+        _ => return path,
+    };
+    let base = &module[..module.len().saturating_sub(up)];
+    std::iter::once("crate".to_owned()).chain(base.iter().chain(&path[skipped..]).cloned()).collect()
 }
 
-/// Cuts a text into tokens. Comments, texts and characters are left out.
+/// Cuts a text into tokens. Comments and characters are left out.
 pub fn tokens(text: &str) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
     let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
@@ -114,10 +145,13 @@ pub fn tokens(text: &str) -> Vec<Token> {
         let text: String = chars[start..i.min(chars.len())].iter().collect();
         let is_code =
             is_word(at(start)) && !text.contains('"') || text.len() <= 2 && !text.starts_with(['"', '/']);
+        let lines = text.matches('\n').count();
         if is_code && !text.trim().is_empty() {
-            found.push(Token { text: text.clone(), line });
+            found.push(Token { text, line });
+        } else if text.ends_with(['"', '#']) {
+            found.extend((line..=line + lines).map(|line| Token { text: TEXT.to_owned(), line }));
         }
-        line += text.matches('\n').count();
+        line += lines;
     }
     found
 }

@@ -1,6 +1,8 @@
 //! The fold, by property: whatever well-formed history happened, the live projection says what an oracle
 //! that shares no code with it says, and what cannot have happened is refused.
 
+#![allow(clippy::too_many_lines)]
+
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]

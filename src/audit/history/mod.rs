@@ -7,6 +7,7 @@
 mod check;
 mod current;
 mod directory;
+mod error;
 mod file;
 mod query;
 mod rebuild;
@@ -32,6 +33,7 @@ use tokio::sync::Semaphore;
 use current::Current;
 pub use current::HISTORY;
 use directory::Directory;
+pub use error::HistoryError;
 pub use file::HistoryReader;
 pub use query::{Filter, Order};
 pub use rebuild::Rebuilt;
@@ -40,7 +42,7 @@ pub use schema::VERSION as HISTORY_VERSION;
 pub use stored::{StoredHistory, history_seen};
 
 use crate::ledger::{Follower, Ledger, Progress, Subscriber};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::tasks::Tasks;
 
 /// How long a question waits for the history to reach the events it is about.
@@ -48,45 +50,6 @@ const REACHED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many may read at once; the others wait.
 const READS_AT_ONCE: usize = 16;
-
-/// Why history does not answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum HistoryError {
-    /// SQLite or the disk failed.
-    #[error("the history file cannot be used: {0}")]
-    File(String),
-    /// The file is not what was written. It is built again.
-    #[error(
-        "the history file is damaged: {0}; it is being built again from the ledger, so ask again in a while (if this goes \
-         on, the disk is broken)"
-    )]
-    Damaged(String),
-    /// For longer than a question may wait.
-    #[error("the history is at position {at} and has not reached {wanted} yet")]
-    Behind { at: Position, wanted: Position },
-    /// The ledger cannot be followed any more.
-    #[error("the history does not follow the ledger: {0}")]
-    Stopped(String),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<rusqlite::Error> for HistoryError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                Self::Damaged(error.to_string())
-            }
-            _ => Self::File(error.to_string()),
-        }
-    }
-}
-
-impl From<std::io::Error> for HistoryError {
-    fn from(error: std::io::Error) -> Self {
-        Self::File(error.to_string())
-    }
-}
 
 /// The history of a ledger, kept up to date.
 #[derive(Debug)]

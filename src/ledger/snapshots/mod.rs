@@ -19,7 +19,6 @@ use grantbook_events::Position;
 use grantbook_projections::live::Live;
 use uuid::Uuid;
 
-use super::SnapshotOptions;
 use crate::clock::Clock;
 use crate::store::{Seen, SeenMark, Store, StoreError};
 pub use error::SnapshotError;
@@ -34,6 +33,15 @@ const KEPT: usize = 3;
 const WORTH_AT_THE_END: u64 = 1000;
 /// How many rows of state are written for each event that has not to be folded, at the most.
 const ROWS_PER_EVENT: u64 = 4;
+
+/// Where snapshots of the live projection are kept, and how many events apart.
+#[derive(Debug, Clone)]
+pub struct SnapshotOptions {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The fewest events between two of them. There are more between those of a large state.
+    pub every: u64,
+}
 
 /// A file that may be a snapshot, and what is known of it.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ mod identity;
 mod nodes;
 mod reads;
 mod record;
+mod shared;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -39,6 +40,7 @@ use uuid::Uuid;
 use self::client::Client;
 use self::heads::StreamHeads;
 use self::nodes::Nodes;
+use self::shared::Shared;
 pub use self::target::{Target, TargetError};
 use self::tls::Tls;
 use super::{
@@ -71,24 +73,6 @@ impl Options {
 
 /// The ledger in a cluster.
 pub struct EventStore(Arc<Shared>);
-
-struct Shared {
-    nodes: Nodes,
-    client: Client,
-    heads: StreamHeads,
-    /// The revision of the last heartbeat that came here.
-    heartbeat_seen: watch::Sender<Option<u64>>,
-    clock: Arc<dyn Clock>,
-    /// The identity that a ledger without one gets.
-    minted: Option<Uuid>,
-    identity: OnceCell<Uuid>,
-    /// Whether appends are taken. Held by each that is under way.
-    is_open: RwLock<bool>,
-    closing: watch::Sender<bool>,
-    tasks: Arc<Tasks>,
-    silent_for: Duration,
-    resubscribed: AtomicU64,
-}
 
 impl EventStore {
     /// Prepares to use a cluster. Nothing is asked yet, so a cluster that cannot be reached is noticed later. Must be
@@ -137,28 +121,6 @@ impl fmt::Debug for EventStore {
 impl Drop for EventStore {
     fn drop(&mut self) {
         self.0.stop();
-    }
-}
-
-impl Shared {
-    /// Ends the heartbeats and the subscriptions.
-    fn stop(&self) {
-        self.tasks.stop();
-        self.closing.send_replace(true);
-    }
-
-    /// Records of one stream from a revision on, the last of which is remembered.
-    async fn read_records(
-        &self,
-        stream: &StreamName,
-        from: Revision,
-        count: u64,
-    ) -> Result<Vec<Record>, StoreError> {
-        let records = self.nodes.records(stream, from, count).await?;
-        if let Some(last) = records.last() {
-            self.heads.remember(last);
-        }
-        Ok(records)
     }
 }
 

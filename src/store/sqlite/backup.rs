@@ -12,7 +12,8 @@ use std::path::Path;
 use grantbook_events::Position;
 
 use super::heads_file::{HeadsFile, Key};
-use super::opening::{Files, Opened, open};
+use super::opened::{Files, Opened};
+use super::opening::open;
 use super::rows::{self, StreamHead};
 use super::schema::{Access, Log, Meta, cannot_write};
 use crate::files::{self, with_suffix};

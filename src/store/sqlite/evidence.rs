@@ -11,7 +11,7 @@ use grantbook_events::{EventId, Position};
 use uuid::Uuid;
 
 use super::heads_file::{HeadsFile, UpTo};
-use super::opening::{Files, Opened};
+use super::opened::{Files, Opened};
 use super::schema::cannot_write;
 use super::seen_file;
 use crate::files::with_suffix;

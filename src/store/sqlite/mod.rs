@@ -11,6 +11,7 @@ mod evidence;
 mod heads;
 mod heads_file;
 mod index_check;
+mod opened;
 mod opening;
 mod reader;
 mod rows;
@@ -31,14 +32,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
-use uuid::Uuid;
 
 pub use self::backup::{backup, restore};
 pub use self::evidence::{Evidence, Seen, SeenMark};
 use self::heads::Heads;
 use self::heads_file::HeadsFile;
 pub use self::index_check::IndexCheck;
-use self::opening::{Files, Opened};
+pub use self::opened::LOCK_FILE;
+use self::opened::{Files, Opened};
+pub use self::opening::Options;
 use self::reader::Readers;
 use self::schema::cannot_write;
 use self::seen_file::SeenFile;
@@ -52,21 +54,10 @@ use super::{
 use crate::files;
 use crate::tasks::Tasks;
 
-/// Held by the one process that serves the ledger.
-pub const LOCK_FILE: &str = "ledger.lock";
 /// How many appends may wait for the writer. Beyond, callers wait for a place.
 const QUEUE: usize = 1024;
 /// How often a store that is only read looks for what another process wrote.
 const POLL: Duration = Duration::from_millis(200);
-
-/// What a ledger that does not exist yet is made with. An existing one keeps its own.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Tells this ledger from every other: a random UUID.
-    pub identity: Uuid,
-    /// When it is made.
-    pub now: Timestamp,
-}
 
 /// The embedded store.
 pub struct SqliteStore {

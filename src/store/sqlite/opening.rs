@@ -3,46 +3,26 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use grantbook_events::{Position, Timestamp};
+use uuid::Uuid;
 
 use super::evidence::{self, Evidence};
 use super::heads_file::UpTo;
+use super::opened::{Files, Opened};
 use super::schema::{self, Access, Log, Meta, cannot_write, damaged};
-use super::{LOCK_FILE, Options};
 use crate::files::{self, with_suffix};
 use crate::store::follow::NEVER;
 use crate::store::{StoreError, database};
 
-/// The files of a ledger.
-#[derive(Debug)]
-pub(super) struct Files {
-    pub ledger: PathBuf,
-    pub heads: PathBuf,
-    pub seen: PathBuf,
-    pub lock: PathBuf,
-}
-
-impl Files {
-    pub(super) fn of(dir: &Path) -> Self {
-        Self {
-            ledger: dir.join("ledger.db"),
-            heads: dir.join("heads.db"),
-            seen: dir.join("ledger.seen"),
-            lock: dir.join(LOCK_FILE),
-        }
-    }
-}
-
-/// A ledger file that was opened.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub log: Log,
-    pub meta: Meta,
-    pub end: UpTo,
-    /// When the last record was recorded.
-    pub latest: Timestamp,
+/// What a ledger that does not exist yet is made with. An existing one keeps its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Tells this ledger from every other: a random UUID.
+    pub identity: Uuid,
+    /// When it is made.
+    pub now: Timestamp,
 }
 
 /// Opens a ledger to serve it, and creates it if there never was one. Nothing is written before it is known that

@@ -1,6 +1,11 @@
 //! The messages and services of the published protocol, with clients to speak it in tests. Knows: what was made of
 //! `protos/`. Must not know: anything.
-#![allow(missing_debug_implementations, clippy::all, reason = "made by the protocol compiler")]
+#![allow(
+    missing_debug_implementations,
+    clippy::all,
+    clippy::too_many_lines,
+    reason = "made by the protocol compiler"
+)]
 
 tonic::include_proto!("event_store.client");
 
