@@ -1,5 +1,5 @@
 //! `POST /oauth/token`, every one a durable exchange of a code of its own, beside a bare actix-web handler in
-//! the same process that parses the same form and does nothing.
+//! the same process that parses the same form and does nothing; and beside the same without a history.
 //!
 //! `cargo bench --bench exchange [-- --requests 6400]`
 
@@ -7,6 +7,7 @@
 
 mod measure;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use grantbook::clock::{Clock as _, SystemClock};
@@ -32,34 +33,63 @@ struct Form {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let requests = measure::argument("--requests", 6400);
-    let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: SystemClock.now() };
-    let store: Arc<dyn Store> = SqliteStore::open(dir.path(), options)?;
-    let app = measure::ledger::app(&store).await?;
-    let grantbook = measure::http::Grantbook::serve(store, dir.path()).await?;
+    let (with, without) = (Served::start().await?, Served::start().await?);
+    without.grantbook.server.history().close().await;
     let bare = measure::http::serve_bare::<Form>(PATH, measure::http::Reply::of_body(ANSWER))?;
-    let credentials = format!("client_id={}&client_secret={}", app.client_id, app.client_secret.expose());
-    let exchange = |code: &secrets::PlainSecret| {
-        measure::http::post(PATH, "", &format!("{credentials}&code={}", code.expose()))
-    };
 
-    let mut ratios = Vec::new();
+    let (mut to_bare, mut to_without) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        // Granted a moment ago by the same node, as codes are that live for a minute.
         let accounts = round * requests..(round + 1) * requests;
-        let codes = measure::ledger::grants(grantbook.server.ledger(), &app, accounts).await?;
-        let requests: Vec<Vec<u8>> = codes.iter().map(exchange).collect();
-        let shares: Vec<&[Vec<u8>]> = requests.chunks(requests.len().div_ceil(CALLERS)).collect();
-        let bare_time = measure::http::callers(bare, &shares)?;
-        let time = measure::http::callers(grantbook.address, &shares)?;
+        let (asked, elsewhere) = (with.requests(accounts.clone()).await?, without.requests(accounts).await?);
+        let bare_time = callers(bare, &asked)?;
+        let time = callers(with.grantbook.address, &asked)?;
+        let time_without = callers(without.grantbook.address, &elsewhere)?;
         // The first round warms up.
         if round > 0 {
-            let rate = |time: std::time::Duration| requests.len() as f64 / time.as_secs_f64();
-            println!("round {round}: bare {:.0}/s, exchanges {:.0}/s", rate(bare_time), rate(time));
-            ratios.push(bare_time.as_secs_f64() / time.as_secs_f64());
+            let rate = |time: f64| requests as f64 / time;
+            println!(
+                "round {round}: bare {:.0}/s, exchanges {:.0}/s, without a history {:.0}/s",
+                rate(bare_time),
+                rate(time),
+                rate(time_without)
+            );
+            to_bare.push(bare_time / time);
+            to_without.push(time_without / time);
         }
     }
-    measure::at_least("durable exchange / bare handler", measure::median(ratios), 0.5);
-    grantbook.server.stop().await?;
+    measure::at_least("durable exchange / bare handler", measure::median(to_bare), 0.5);
+    measure::at_least("exchange with a history / without", measure::median(to_without), 0.9);
+    with.grantbook.server.stop().await?;
+    without.grantbook.server.stop().await?;
     Ok(())
+}
+
+/// A ledger of its own that is served.
+struct Served {
+    grantbook: measure::http::Grantbook,
+    app: measure::ledger::App,
+    _dir: tempfile::TempDir,
+}
+
+impl Served {
+    async fn start() -> Result<Self, Failure> {
+        let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: SystemClock.now() };
+        let store: Arc<dyn Store> = SqliteStore::open(dir.path(), options)?;
+        let app = measure::ledger::app(&store).await?;
+        let grantbook = measure::http::Grantbook::serve(store, dir.path()).await?;
+        Ok(Self { grantbook, app, _dir: dir })
+    }
+
+    /// Exchanges of codes that were granted a moment ago by the same node, as codes are that live for a minute.
+    async fn requests(&self, accounts: std::ops::Range<usize>) -> Result<Vec<Vec<u8>>, Failure> {
+        let codes = measure::ledger::grants(self.grantbook.server.ledger(), &self.app, accounts).await?;
+        Ok(codes.iter().map(|code| self.app.exchange(code)).collect())
+    }
+}
+
+/// Seconds until all requests are answered.
+fn callers(address: SocketAddr, requests: &[Vec<u8>]) -> Result<f64, Failure> {
+    let shares: Vec<&[Vec<u8>]> = requests.chunks(requests.len().div_ceil(CALLERS)).collect();
+    Ok(measure::http::callers(address, &shares)?.as_secs_f64())
 }

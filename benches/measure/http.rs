@@ -121,6 +121,16 @@ pub fn ask(address: SocketAddr, request: &[u8]) -> Result<Reply, Failure> {
 
 /// How long callers take, one connection and one share of the requests each. Every reply must be 200.
 pub fn callers(address: SocketAddr, shares: &[&[Vec<u8>]]) -> Result<Duration, Failure> {
+    callers_that(address, shares, |_| ())
+}
+
+/// The same, by callers that look at the body of each reply.
+pub fn callers_that(
+    address: SocketAddr,
+    shares: &[&[Vec<u8>]],
+    look: impl Fn(&[u8]) + Sync,
+) -> Result<Duration, Failure> {
+    let look = &look;
     let barrier = Barrier::new(shares.len() + 1);
     std::thread::scope(|scope| {
         let running: Vec<_> = shares
@@ -130,7 +140,11 @@ pub fn callers(address: SocketAddr, shares: &[&[Vec<u8>]]) -> Result<Duration, F
                     let caller = Caller::connect(address);
                     barrier.wait();
                     let mut caller = caller?;
-                    share.iter().try_for_each(|request| caller.ask(request))
+                    share.iter().try_for_each(|request| {
+                        caller.ask(request)?;
+                        look(&caller.received[caller.head..caller.filled]);
+                        Ok::<_, Failure>(())
+                    })
                 })
             })
             .collect();

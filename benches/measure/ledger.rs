@@ -30,6 +30,19 @@ pub struct App {
     pub client_secret: Arc<PlainSecret>,
 }
 
+impl App {
+    /// A request that exchanges a code.
+    pub fn exchange(&self, code: &PlainSecret) -> Vec<u8> {
+        self.post("/oauth/token", &format!("code={}", code.expose()))
+    }
+
+    /// A request of the app.
+    pub fn post(&self, path: &str, form: &str) -> Vec<u8> {
+        let (id, secret) = (self.client_id, self.client_secret.expose());
+        super::http::post(path, "", &format!("client_id={id}&client_secret={secret}&{form}"))
+    }
+}
+
 /// Registers an app.
 pub async fn app(store: &Arc<dyn Store>) -> Result<App, Failure> {
     let now = start();

