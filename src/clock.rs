@@ -1,11 +1,12 @@
 //! The time. Knows: the system's clock. Nothing else in grantbook may ask it; everything else is handed
 //! a `now`.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use grantbook_events::Timestamp;
+use parking_lot::Mutex;
 
 /// Where `now` comes from.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
@@ -32,7 +33,7 @@ impl SteadyTime {
 
     /// The time by the clock that it began with.
     pub fn read(&self, clock: &dyn Clock) -> Timestamp {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let steady = clock.steady().max(known.1);
         let passed = known.0.plus(steady.saturating_sub(known.1));
         *known = (clock.now().max(passed), steady);

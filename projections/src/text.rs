@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How many texts are kept before those that no row has any more are dropped.
@@ -110,7 +111,7 @@ pub(crate) struct SharedTexts(Mutex<HashSet<SharedText>>);
 
 impl SharedTexts {
     pub(crate) fn text(&self, text: &str) -> SharedText {
-        let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut texts = self.0.lock();
         if let Some(known) = texts.get(text) {
             return known.clone();
         }

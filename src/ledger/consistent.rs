@@ -13,14 +13,15 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use grantbook_events::{ClientId, InstallationId, SecretDigest, StreamKind, StreamName};
 use grantbook_projections::App;
 use grantbook_projections::live::{Live, TokenFacts};
 use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::{Ledger, LedgerError};
@@ -106,7 +107,7 @@ struct Joined<'a> {
 
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
-        let mut running = lock(&self.reads.running);
+        let mut running = self.reads.running.lock();
         // The map's and ours.
         if Arc::strong_count(&self.read) <= 2 {
             running.remove(self.stream);
@@ -141,16 +142,16 @@ impl ConsistentReads {
     }
 
     fn join<'a>(&'a self, stream: &'a StreamName) -> Joined<'a> {
-        let read = Arc::clone(lock(&self.running).entry(stream.clone()).or_default());
+        let read = Arc::clone(self.running.lock().entry(stream.clone()).or_default());
         Joined { reads: self, stream, read }
     }
 
     fn is_absent(&self, key: &[u8; 32]) -> bool {
-        lock(&self.absent).get(key).is_some()
+        self.absent.lock().get(key).is_some()
     }
 
     fn remember_absent(&self, key: [u8; 32]) {
-        lock(&self.absent).put(key, ());
+        self.absent.lock().put(key, ());
     }
 }
 
@@ -303,7 +304,7 @@ impl Ledger {
         let read = &joined.read;
         let arrived = read.started.load(Ordering::Acquire);
         let _turn = read.turn.lock().await;
-        let done = lock(&read.done).clone();
+        let done = read.done.lock().clone();
         let outcome = match done {
             // One that started after this was called has ended meanwhile.
             (number, Some(outcome)) if number > arrived => {
@@ -313,7 +314,7 @@ impl Ledger {
             _ => {
                 let number = read.started.fetch_add(1, Ordering::AcqRel) + 1;
                 let outcome = self.read_once(stream, kind).await.map_err(Arc::new);
-                *lock(&read.done) = (number, Some(outcome.clone()));
+                *read.done.lock() = (number, Some(outcome.clone()));
                 outcome
             }
         };
@@ -339,12 +340,12 @@ impl Ledger {
     /// How many wait for a read of an installation, or run it.
     pub(super) fn waiting_readers(&self, installation_id: InstallationId) -> usize {
         let stream = StreamName::from(StreamKind::Installation(installation_id));
-        lock(&self.consistent.running).get(&stream).map_or(0, |read| Arc::strong_count(read) - 1)
+        self.consistent.running.lock().get(&stream).map_or(0, |read| Arc::strong_count(read) - 1)
     }
 
     /// How many streams are read, or waited for.
     pub(super) fn running_reads(&self) -> usize {
-        lock(&self.consistent.running).len()
+        self.consistent.running.lock().len()
     }
 }
 
@@ -352,8 +353,4 @@ fn key_of(client_id: &ClientId) -> [u8; 32] {
     let mut key = [0; 32];
     key[..16].copy_from_slice(client_id.as_uuid().as_bytes());
     key
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

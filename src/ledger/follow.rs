@@ -5,12 +5,13 @@
 //! subscribes at that checkpoint, hands over the records in order and each once, subscribes again after a break, and
 //! stops for good where reading again would say the same.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use grantbook_events::{Position, Recorded, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -260,7 +261,7 @@ impl Follower {
     /// Ends it.
     pub fn stop(&self) {
         self.tasks.stop();
-        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(task) = &*self.task.lock() {
             task.abort();
         }
     }
@@ -268,7 +269,7 @@ impl Follower {
     /// Ends it, and waits until it has ended.
     pub async fn stopped(&self) {
         self.stop();
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let task = self.task.lock().take();
         if let Some(task) = task {
             // Cancelled, as it was asked to be.
             let _ = task.await;

@@ -6,11 +6,12 @@
 //! and no command is decided on a state that readers do not see.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use grantbook_events::{Event, StreamKind, StreamName, Timestamp, UserId};
 use grantbook_projections::Head;
 use grantbook_projections::live::{Live, State};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::{Ledger, LedgerError, Origin};
@@ -63,7 +64,7 @@ impl Lines {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<StreamName, Vec<Box<dyn Waiting>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,12 +1,13 @@
 //! The subscriber that folds the ledger into the live projection. Knows: the live projection, its snapshots, the
 //! quarantine. Must not know: where records come from.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 use grantbook_events::Position;
 use grantbook_projections::live::Live;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::follow::{Batch, FollowError, Subscriber};
@@ -66,7 +67,7 @@ impl LiveProjection {
     /// # Errors
     /// The copy, if it is not as far as this one.
     pub(super) fn adopt(&self, live: Arc<Live>) -> Result<Arc<Live>, Arc<Live>> {
-        let _folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _folding = self.folding.lock();
         if live.position() < self.get().position() {
             return Err(live);
         }
@@ -74,7 +75,7 @@ impl LiveProjection {
     }
 
     fn fold(&self, batch: &Batch) -> Result<(), FollowError> {
-        let _folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _folding = self.folding.lock();
         let live = self.get();
         let mut folded = 0;
         for record in batch.records().filter(|record| record.position > live.position()) {

@@ -2,10 +2,11 @@
 //! Must not know: who follows.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use grantbook_events::codec::Metadata;
 use grantbook_events::{Event, EventId, Recorded};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::recorded::{self, UnreadableError};
 use crate::store::Record;
@@ -52,6 +53,6 @@ impl Written {
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

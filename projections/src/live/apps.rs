@@ -1,12 +1,13 @@
 //! The table of apps.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
 
 use grantbook_events::{AppEvent, ClientId, Envelope};
+use parking_lot::RwLock;
 
-use super::shards::{Place, read, write};
+use super::shards::Place;
 use crate::app::{App, AppStatus};
 
 /// One app, shared by every token of it. A suspension is then one store, seen by a million tokens at once.
@@ -33,11 +34,11 @@ impl AppHandle {
     }
 
     pub(super) fn state(&self) -> Arc<App> {
-        Arc::clone(&read(&self.state))
+        Arc::clone(&self.state.read())
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut App) -> T) -> T {
-        let mut state = write(&self.state);
+        let mut state = self.state.write();
         let changed = change(Arc::make_mut(&mut state));
         self.active.store(state.is_active(), Ordering::Release);
         changed
@@ -45,11 +46,11 @@ impl AppHandle {
 
     /// The places of its installations, in order of their first approval.
     pub(super) fn installations(&self, skip: usize, limit: usize) -> Vec<Place> {
-        read(&self.installations).iter().skip(skip).take(limit).copied().collect()
+        self.installations.read().iter().skip(skip).take(limit).copied().collect()
     }
 
     pub(super) fn add_installation(&self, place: Place) {
-        write(&self.installations).push(place);
+        self.installations.write().push(place);
     }
 }
 
@@ -87,7 +88,7 @@ impl Apps {
     /// Adds an app that was not known here.
     pub(super) fn add(&self, app: App, installations: Vec<Place>) {
         let handle = AppHandle::new(app, installations);
-        let mut inner = write(&self.0);
+        let mut inner = self.0.write();
         inner.in_order.push(Arc::clone(&handle));
         inner.by_id.insert(handle.client_id, handle);
     }
@@ -100,7 +101,7 @@ impl Apps {
     }
 
     pub(super) fn handle(&self, id: &ClientId) -> Option<Arc<AppHandle>> {
-        read(&self.0).by_id.get(id).cloned()
+        self.0.read().by_id.get(id).cloned()
     }
 
     pub(super) fn get(&self, id: &ClientId) -> Option<Arc<App>> {
@@ -108,15 +109,15 @@ impl Apps {
     }
 
     pub(super) fn list(&self, skip: usize, limit: usize) -> Vec<Arc<App>> {
-        read(&self.0).in_order.iter().skip(skip).take(limit).map(|handle| handle.state()).collect()
+        self.0.read().in_order.iter().skip(skip).take(limit).map(|handle| handle.state()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        read(&self.0).in_order.len()
+        self.0.read().in_order.len()
     }
 
     /// In order of registration.
     pub(super) fn handles(&self) -> Vec<Arc<AppHandle>> {
-        read(&self.0).in_order.clone()
+        self.0.read().in_order.clone()
     }
 }

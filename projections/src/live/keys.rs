@@ -1,11 +1,11 @@
 //! The table of operator keys.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use grantbook_events::{Envelope, OperatorKeyEvent, OperatorKeyId, SecretDigest};
+use parking_lot::RwLock;
 
-use super::shards::{read, write};
 use crate::operator_key::OperatorKey;
 
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Keys {
     }
 
     pub(super) fn put(&self, key: OperatorKey, is_accepted: bool) {
-        let mut inner = write(&self.0);
+        let mut inner = self.0.write();
         match is_accepted {
             true => inner.accepted.insert(key.digest, key.key_id),
             false => inner.accepted.remove(&key.digest),
@@ -52,32 +52,32 @@ impl Keys {
     }
 
     pub(super) fn by_digest(&self, digest: &SecretDigest) -> Option<Arc<OperatorKey>> {
-        let inner = read(&self.0);
+        let inner = self.0.read();
         inner.by_id.get(inner.accepted.get(digest)?).cloned()
     }
 
     pub(super) fn by_id(&self, id: &OperatorKeyId) -> Option<Arc<OperatorKey>> {
-        read(&self.0).by_id.get(id).cloned()
+        self.0.read().by_id.get(id).cloned()
     }
 
     pub(super) fn list(&self, skip: usize, limit: usize) -> Vec<Arc<OperatorKey>> {
-        let inner = read(&self.0);
+        let inner = self.0.read();
         let page = inner.in_order.iter().skip(skip).take(limit);
         page.filter_map(|id| inner.by_id.get(id).cloned()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        read(&self.0).in_order.len()
+        self.0.read().in_order.len()
     }
 
     /// Stops accepting a key whose state is not known any more.
     pub(super) fn quarantine(&self, id: &OperatorKeyId) {
-        write(&self.0).accepted.retain(|_, accepted| accepted != id);
+        self.0.write().accepted.retain(|_, accepted| accepted != id);
     }
 
     /// In order of creation, and whether each is accepted.
     pub(super) fn all(&self) -> Vec<(Arc<OperatorKey>, bool)> {
-        let inner = read(&self.0);
+        let inner = self.0.read();
         let keys = inner.in_order.iter().filter_map(|id| inner.by_id.get(id));
         keys.map(|key| (Arc::clone(key), inner.accepted.get(&key.digest) == Some(&key.key_id))).collect()
     }

@@ -17,13 +17,14 @@ mod shards;
 mod snapshot;
 mod tokens;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use grantbook_events::{
     ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId, Position, Recorded, StreamKind,
     StreamName,
 };
+use parking_lot::Mutex;
 
 use crate::app::App;
 use crate::fold::{Effects, FoldError, Head};
@@ -38,7 +39,7 @@ use installations::Installations;
 use keys::Keys;
 pub use quarantine::Poison;
 use quarantine::Quarantine;
-use shards::{Place, lock};
+use shards::Place;
 pub use snapshot::{Image, SnapshotBodyError};
 use tokens::{Entry, Tokens};
 
@@ -128,14 +129,14 @@ impl Live {
 
     /// The last event applied; none before the first.
     pub fn mark(&self) -> Option<Mark> {
-        *lock(&self.mark)
+        *self.mark.lock()
     }
 
     /// Applies the next event. One that cannot follow changes nothing; one at or before the current position was
     /// applied before and is skipped; one of a stream in quarantine only moves the position.
     pub fn apply(&self, recorded: &Recorded) -> Result<Effects, FoldError> {
         let envelope = &recorded.envelope;
-        let mut mark = lock(&self.mark);
+        let mut mark = self.mark.lock();
         if envelope.position <= self.position() {
             return Ok(Effects::default());
         }
@@ -220,7 +221,7 @@ impl Live {
     /// Quarantines the stream of an event that cannot be read or folded, and moves on. Nothing in the stream counts
     /// from here on: its tokens are not valid, its app is not active, its key is not accepted.
     pub fn quarantine(&self, poison: Poison) {
-        let mut mark = lock(&self.mark);
+        let mut mark = self.mark.lock();
         if poison.position <= self.position() {
             return;
         }

@@ -2,13 +2,12 @@
 //! names, and why. Must not know: what follows from that for the tables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
 
 use grantbook_events::{EventId, Position, StreamName};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
-
-use super::shards::{read, write};
 
 /// An event that cannot be read or folded. From its position on nothing is known of its stream, and nothing
 /// in the stream counts.
@@ -36,7 +35,7 @@ pub(super) struct Quarantine {
 impl Quarantine {
     /// Takes a stream in, unless it is in already: the first event that is wrong is the one to know.
     pub(super) fn add(&self, poison: Poison) {
-        let mut streams = write(&self.streams);
+        let mut streams = self.streams.write();
         streams.entry(poison.stream.clone()).or_insert_with(|| Arc::new(poison));
         self.count.store(streams.len(), Ordering::Release);
     }
@@ -45,7 +44,7 @@ impl Quarantine {
         if self.is_empty() {
             return None;
         }
-        read(&self.streams).get(stream).cloned()
+        self.streams.read().get(stream).cloned()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -58,7 +57,7 @@ impl Quarantine {
 
     /// All of it, in the order of positions.
     pub(super) fn all(&self) -> Vec<Arc<Poison>> {
-        let mut all: Vec<_> = read(&self.streams).values().cloned().collect();
+        let mut all: Vec<_> = self.streams.read().values().cloned().collect();
         all.sort_by_key(|poison| poison.position);
         all
     }

@@ -10,7 +10,7 @@ use grantbook_events::{
 use super::Live;
 use super::digest::StateDigest;
 use super::facts::{Counts, InstallationFacts, TokenFacts};
-use super::shards::{Place, lock};
+use super::shards::Place;
 use crate::app::App;
 use crate::installation::{Grant, Installation, LiveToken};
 use crate::operator_key::OperatorKey;
@@ -166,8 +166,8 @@ impl Live {
     /// A position, and the digest of everything in the projection as of that position. Reads every row, while the
     /// projection goes on changing.
     pub fn digest_at(&self) -> (Position, StateDigest) {
-        let _only = lock(&self.frozen);
-        let now = lock(&self.mark);
+        let _only = self.frozen.lock();
+        let now = self.mark.lock();
         let (apps, keys, quarantined) = (self.apps(0, usize::MAX), self.keys.all(), self.quarantine.all());
         let rows = self.installations.shards.freeze(|shard| {
             let mut digest = StateDigest::default();

@@ -2,8 +2,10 @@
 //! places and locks. Must not know: rows.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How many shards a table has. Growth of one shard is then short: at 10 M rows a shard holds 40 k.
 pub(super) const SHARDS: usize = 256;
@@ -61,17 +63,14 @@ impl<T: Default> Default for Sharded<T> {
 }
 
 impl<T> Sharded<T> {
-    // A shard whose writer panicked is still a table in order: rows are written whole. So a poisoned
-    // lock is taken as it is instead of spreading the panic to every reader.
-
     pub(super) fn read(&self, shard: usize) -> RwLockReadGuard<'_, T> {
-        read(&self.parts[shard % SHARDS])
+        self.parts[shard % SHARDS].read()
     }
 
     pub(super) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, T> {
-        let guard = write(&self.parts[shard % SHARDS]);
+        let guard = self.parts[shard % SHARDS].write();
         if self.is_frozen.load(Ordering::Acquire)
-            && let Some(visit) = &*read(&self.visit)
+            && let Some(visit) = &*self.visit.read()
         {
             visit.see(shard % SHARDS, &guard);
         }
@@ -79,7 +78,7 @@ impl<T> Sharded<T> {
     }
 
     pub(super) fn each(&self) -> impl Iterator<Item = RwLockReadGuard<'_, T>> {
-        self.parts.iter().map(read)
+        self.parts.iter().map(RwLock::read)
     }
 
     /// Sees every shard as it is now, although the table goes on changing: a shard that is about to
@@ -93,9 +92,9 @@ impl<T> Sharded<T> {
         let into = Arc::clone(&seen);
         let visit = Arc::new(Visit {
             done: (0..SHARDS).map(|_| AtomicBool::new(false)).collect(),
-            see: Box::new(move |shard, part| lock(&into)[shard] = Some(see(part))),
+            see: Box::new(move |shard, part| into.lock()[shard] = Some(see(part))),
         });
-        *write(&self.visit) = Some(Arc::clone(&visit));
+        *self.visit.write() = Some(Arc::clone(&visit));
         self.is_frozen.store(true, Ordering::Release);
         Frozen { table: self, visit, seen }
     }
@@ -141,7 +140,7 @@ impl<T, V> Frozen<'_, T, V> {
             let part = self.table.read(shard);
             self.visit.see(shard, &part);
             drop(part);
-            lock(&self.seen)[shard].take()
+            self.seen.lock()[shard].take()
         })
     }
 }
@@ -149,20 +148,8 @@ impl<T, V> Frozen<'_, T, V> {
 impl<T, V> Drop for Frozen<'_, T, V> {
     fn drop(&mut self) {
         self.table.is_frozen.store(false, Ordering::Release);
-        *write(&self.table.visit) = None;
+        *self.table.visit.write() = None;
     }
-}
-
-pub(super) fn lock<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// 64 bits of something that is already uniformly random, such as a SHA-256 or a UUID: no hashing needed.

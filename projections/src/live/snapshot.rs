@@ -7,15 +7,16 @@
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, mpsc};
+use std::sync::mpsc;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use super::Live;
 use super::facts::Mark;
 use super::installations::{Shard, shard_of};
 use super::quarantine::Poison;
-use super::shards::{Frozen, Place, SHARDS, lock};
+use super::shards::{Frozen, Place, SHARDS};
 use super::tokens::{Entry, id_hash};
 use crate::app::App;
 use crate::installation::Installation;
@@ -85,8 +86,8 @@ impl Image<'_> {
 impl Live {
     /// Freezes the state as it is now; `None` before the first event.
     pub fn image(&self) -> Option<Image<'_>> {
-        let only = lock(&self.frozen);
-        let now = lock(&self.mark);
+        let only = self.frozen.lock();
+        let now = self.mark.lock();
         let handles = self.apps.handles();
         let places = handles.iter().map(|handle| handle.installations(0, usize::MAX));
         Some(Image {
@@ -129,7 +130,7 @@ impl Live {
         }
         live.build_indexes(&found);
         live.position.store(few.mark.position.as_u64(), Ordering::Release);
-        *lock(&live.mark) = Some(few.mark);
+        *live.mark.lock() = Some(few.mark);
         Ok(live)
     }
 
@@ -238,7 +239,7 @@ fn while_reading<T: Default + Send>(
     let take_turns = |empty: mpsc::Sender<Vec<u8>>| {
         let (mut found, mut outcome) = (T::default(), Ok(()));
         loop {
-            let Ok((part, bytes)) = lock(&next).recv() else { return outcome.map(|()| found) };
+            let Ok((part, bytes)) = next.lock().recv() else { return outcome.map(|()| found) };
             // After an error the rest is only taken, so that the reader does not wait for ever.
             if outcome.is_ok() {
                 outcome = work(&mut found, part, &bytes);

@@ -12,11 +12,12 @@ mod tests;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use grantbook_events::Position;
 use grantbook_projections::live::Live;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -271,12 +272,12 @@ impl SnapshotWriter {
 
     /// Which ledger the snapshots are of. None is taken before this is known.
     pub(super) fn belongs_to(&self, identity: Uuid) {
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+        *self.identity.lock() = Some(identity);
     }
 
     /// Nothing is written yet: what is unfinished was left by a process that was killed.
     pub(super) fn clear_unfinished(&self) {
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.writing.lock();
         for snapshots in [self.snapshots.clone(), self.snapshots.apart()] {
             if let Err(error) = snapshots.clear_unfinished() {
                 tracing::warn!(dir = %snapshots.dir.display(), %error, "unfinished snapshots cannot be removed");
@@ -329,8 +330,8 @@ impl SnapshotWriter {
     ) -> Result<Option<Position>, SnapshotError> {
         let writer = Arc::clone(self);
         let taking = tokio::task::spawn_blocking(move || {
-            let _one = writer.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let identity = *writer.identity.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one = writer.writing.lock();
+            let identity = *writer.identity.lock();
             let (Some(identity), Some(image)) = (identity, live.image()) else { return Ok(None) };
             let (position, apart) = (image.mark().position, writer.snapshots.apart());
             apart.clear()?;
@@ -341,8 +342,8 @@ impl SnapshotWriter {
     }
 
     fn write(&self, live: &Live) -> Result<Option<Position>, SnapshotError> {
-        let mut last = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(identity) = *self.identity.lock().unwrap_or_else(PoisonError::into_inner) else {
+        let mut last = self.writing.lock();
+        let Some(identity) = *self.identity.lock() else {
             return Ok(None);
         };
         // What is folded from here on may be in it or not; counting it again does no harm.

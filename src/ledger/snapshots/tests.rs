@@ -1,10 +1,9 @@
 //! A snapshot saves folding and changes nothing; what cannot be trusted is passed over.
 
-use std::sync::Mutex;
-
 use async_trait::async_trait;
 use grantbook_events::{Revision, StreamName};
 use grantbook_projections::live::Live;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -33,7 +32,7 @@ impl Store for Watched {
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
-        self.1.lock().unwrap().push(after.as_u64());
+        self.1.lock().push(after.as_u64());
         self.0.subscribe(after).await
     }
 
@@ -59,7 +58,7 @@ fn paths(dir: &TempDir) -> Vec<PathBuf> {
 async fn opened(store: &Arc<MemoryStore>, dir: &TempDir) -> (Given, u64) {
     let watched = Arc::new(Watched(Arc::clone(store), Mutex::default()));
     let given = Given::with(Arc::clone(&watched) as _, options(dir, 1_000_000)).await;
-    let from = watched.1.lock().unwrap()[0];
+    let from = watched.1.lock()[0];
     (given, from)
 }
 

@@ -1,10 +1,10 @@
 //! A new projection is one file: a tiny one, which counts events by their type.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use async_trait::async_trait;
 use grantbook_events::codec;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::ledger::{Batch, FollowError, Subscriber};
@@ -20,11 +20,11 @@ impl Subscriber for Counts {
     }
 
     async fn checkpoint(&self, _store: &dyn Store) -> Result<Position, FollowError> {
-        Ok(self.0.lock().unwrap().0)
+        Ok(self.0.lock().0)
     }
 
     async fn handle(&self, batch: Batch) -> Result<(), FollowError> {
-        let mut counts = self.0.lock().unwrap();
+        let mut counts = self.0.lock();
         for record in batch.records() {
             let event = batch.read(record).map_err(|error| FollowError::Failed(error.to_string()))?;
             *counts.1.entry(codec::type_name(&event.event)).or_default() += 1;
@@ -47,7 +47,7 @@ async fn a_projection_follows_from_the_first_event_and_then_live() {
     given.settle(&exchange(&granted)).await.unwrap().unwrap();
     assert!(follower.reached(given.ledger.live().position()).await);
     let expected = BTreeMap::from([("access-granted", 1), ("app-registered", 1), ("code-exchanged", 1)]);
-    assert_eq!(counts.0.lock().unwrap().1, expected);
+    assert_eq!(counts.0.lock().1, expected);
 }
 
 /// It goes on at its checkpoint: no record is handled twice, and none is left out.
@@ -61,9 +61,9 @@ async fn a_projection_resumes_at_its_checkpoint() {
         let follower = given.ledger.follow(Arc::clone(&counts) as _);
         assert!(follower.reached(given.ledger.live().position()).await);
         follower.stopped().await;
-        assert_eq!(counts.0.lock().unwrap().1, BTreeMap::from([("app-registered", apps)]));
+        assert_eq!(counts.0.lock().1, BTreeMap::from([("app-registered", apps)]));
     }
-    let checkpoint = counts.0.lock().unwrap().0;
+    let checkpoint = counts.0.lock().0;
     let mut left = store.subscribe(checkpoint).await.unwrap();
     assert!(matches!(left.next().await, Signal::CaughtUp));
 }
