@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api::{Api, Request};
-use super::confirm::Confirm;
+use super::connect::{Needs, ServerFlags};
 use super::failure::Failure;
-use super::reach::{Needs, Reach};
+use super::output;
 use super::render::{self, Shown};
 use super::table::{Column, Kind, Wide};
 use crate::config;
@@ -20,10 +20,7 @@ pub(super) enum Command {
     /// Register an app. Its client secret is printed once.
     Register(Register),
     /// List all apps, deleted ones too.
-    List {
-        #[command(flatten)]
-        wide: Wide,
-    },
+    List(Wide),
     /// Show one app.
     Show {
         /// The app's client id
@@ -131,8 +128,9 @@ pub(super) struct StatusChange {
     /// Why, for people who read the ledger later
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    #[command(flatten)]
-    confirm: Confirm,
+    /// Do it without asking, and without showing what it stops
+    #[arg(long)]
+    yes: bool,
 }
 
 const COLUMNS: &[Column<'_>] = &[
@@ -174,19 +172,19 @@ const NEW_SECRET: &[Shown<'_>] =
 const SECRET_ONCE: &str = "\nKeep the client secret now: it is not stored, and it will not be shown again.\n";
 
 impl Command {
-    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+    pub(super) fn run(self, server: &ServerFlags) -> Result<(), Failure> {
         match self {
             Command::Register(register) => {
                 let note = if register.confidential { SECRET_ONCE } else { "" };
                 let request = Request::post("/apps", serde_json::to_value(register)?);
-                reach.act(Needs::Nothing, |api| api.ask(&request), |app| show(app) + note)
+                server.act(Needs::Nothing, |api| api.ask(&request), |app| show(app) + note)
             }
-            Command::List { wide } => {
-                reach.ask(&Request::all_of("/apps"), |list| wide.table(list, COLUMNS, EXTRA))
+            Command::List(wide) => {
+                server.ask(&Request::all_of("/apps"), |list| wide.table(list, COLUMNS, EXTRA))
             }
-            Command::Show { client_id } => reach.ask(&Request::get(path(&client_id)), show),
+            Command::Show { client_id } => server.ask(&Request::get(path(&client_id)), show),
             Command::Update(update) => {
-                reach.ask(&Request::patch(path(&update.client_id), update.changes()?), show)
+                server.ask(&Request::patch(path(&update.client_id), update.changes()?), show)
             }
             Command::RotateSecret { client_id, overlap } => {
                 let body = match overlap {
@@ -194,19 +192,18 @@ impl Command {
                     None => json!({}),
                 };
                 let request = Request::post(format!("{}/secrets", path(&client_id)), body);
-                reach.ask(&request, |secret| render::fields(secret, NEW_SECRET) + SECRET_ONCE)
+                server.ask(&request, |secret| render::fields(secret, NEW_SECRET) + SECRET_ONCE)
             }
             Command::RetireSecret { client_id, secret_id, reason } => {
                 let request = Request::delete(format!("{}/secrets/{secret_id}", path(&client_id)));
-                reach.ask(&request.query("note", reason), |done| render::retired("secret", done))
+                server.ask(&request.query("note", reason), |done| render::retired("secret", done))
             }
-            Command::Suspend(change) => change.post(reach, "suspend", "stops", "valid_tokens"),
-            Command::Resume(change) => change.post(reach, "resume", "brings back", "dormant_tokens"),
+            Command::Suspend(change) => change.post(server, "suspend", "stops", "valid_tokens"),
+            Command::Resume(change) => change.post(server, "resume", "brings back", "dormant_tokens"),
             Command::Delete(change) => {
                 let request = Request::delete(path(&change.client_id)).query("reason", Some(&change.reason));
-                let affected = ("ends for good", &["valid_tokens", "dormant_tokens"][..]);
-                change
-                    .ask(reach, affected, &request, |_| "The app is deleted; its history stays.\n".to_owned())
+                let done = |_: &Value| "The app is deleted; its history stays.\n".to_owned();
+                change.ask(server, "ends for good", &["valid_tokens", "dormant_tokens"], &request, done)
             }
         }
     }
@@ -238,24 +235,50 @@ impl Update {
 }
 
 impl StatusChange {
-    fn post(self, reach: &Reach, what: &str, verb: &str, affected: &str) -> Result<(), Failure> {
+    fn post(self, server: &ServerFlags, what: &str, verb: &str, affected: &str) -> Result<(), Failure> {
         let body = json!({ "reason": self.reason });
         let request = Request::post(format!("{}/{what}", path(&self.client_id)), body);
-        self.ask(reach, (verb, &[affected]), &request, show)
+        self.ask(server, verb, &[affected], &request, show)
     }
 
-    /// Asks the person first: a verb, and which tokens of an installation it happens to.
     fn ask(
         &self,
-        reach: &Reach,
-        affected: (&str, &[&str]),
+        server: &ServerFlags,
+        verb: &str,
+        affected: &[&str],
         request: &Request,
         show: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
         let ask = |api: &Api| {
-            self.confirm.about(api, &self.client_id, affected)?;
+            self.confirm(api, verb, affected)?;
             api.ask(request)
         };
-        reach.act(Needs::Ledger, ask, show)
+        server.act(Needs::Ledger, ask, show)
     }
+
+    /// Shows the person at the terminal what follows (the verb happens to the tokens in these fields of an installation), and
+    /// asks whether to go on. Without a terminal it goes on.
+    fn confirm(&self, api: &Api, verb: &str, fields: &[&str]) -> Result<(), Failure> {
+        if self.yes || !output::can_ask() {
+            return Ok(());
+        }
+        let (mut installations, mut tokens) = (0, 0);
+        let of_app = Request::get("/installations").query("app", Some(&self.client_id));
+        api.pages(&of_app, |page| {
+            for item in &page {
+                let affected = fields.iter().filter_map(|field| item[field].as_u64()).sum::<u64>();
+                installations += u64::from(affected > 0);
+                tokens += affected;
+            }
+        })?;
+        let [installations, tokens] = [(installations, "installation"), (tokens, "token")].map(counted);
+        if output::ask(&format!("This {verb} {installations}, {tokens}. Go on? [y/N] ")) {
+            return Ok(());
+        }
+        Err(Failure::new("nothing was done"))
+    }
+}
+
+fn counted((count, what): (u64, &str)) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -7,8 +7,8 @@ use grantbook_events::{AccountId, ClientId, InstallationId, TokenId, UserId};
 use serde::Serialize;
 
 use super::api::Request;
+use super::connect::ServerFlags;
 use super::failure::Failure;
-use super::reach::Reach;
 use super::table::Wide;
 use super::times;
 use shown::{changes, installations, lines, timeline, token};
@@ -124,36 +124,36 @@ enum Format {
 }
 
 impl Command {
-    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+    pub(super) fn run(self, server: &ServerFlags) -> Result<(), Failure> {
         match self {
-            Command::Explain { id } => reach.ask(&Request::get(explained(&id)?), timeline),
-            Command::Events(events) => events.run(reach),
+            Command::Explain { id } => server.ask(&Request::get(explained(&id)?), timeline),
+            Command::Events(events) => events.run(server),
             Command::Installations { account, as_of } => {
                 let request = Request::get("/audit/installations").query("account", Some(account));
-                reach.ask(&request.query("as_of", as_of), installations)
+                server.ask(&request.query("as_of", as_of), installations)
             }
             Command::Token { token_id, as_of } => {
-                reach.ask(&Request::get(format!("/audit/token/{token_id}")).query("as_of", as_of), token)
+                server.ask(&Request::get(format!("/audit/token/{token_id}")).query("as_of", as_of), token)
             }
             Command::Diff { account, from, to } => {
                 let request = Request::get("/audit/diff").query("account", Some(account));
-                reach.ask(&request.query("from", Some(from)).query("to", to), changes)
+                server.ask(&request.query("from", Some(from)).query("to", to), changes)
             }
         }
     }
 }
 
 impl Events {
-    fn run(&self, reach: &Reach) -> Result<(), Failure> {
+    fn run(&self, server: &ServerFlags) -> Result<(), Failure> {
         let order = self.oldest_first.then_some("oldest");
         let request = Request::get("/audit/events").fields(self)?.query("order", order);
         // A table has a head.
         let (format, head) = match self.format {
-            Format::Text => return reach.ask(&request, |page| lines(page, &self.wide)),
+            Format::Text => return server.ask(&request, |page| lines(page, &self.wide)),
             Format::Ndjson => ("ndjson", 0),
             Format::Csv => ("csv", 1),
         };
-        reach.pass_on(&request.query("format", Some(format)), head)
+        server.pass_on(&request.query("format", Some(format)), head)
     }
 }
 

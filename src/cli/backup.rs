@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::ledger_place::LedgerFlags;
 use super::output;
 use crate::config::Config;
@@ -15,7 +15,6 @@ use crate::store::{self, Head};
 /// Every record is verified on the way. The file holds digests of secrets and ids of people: keep it as
 /// you keep the ledger.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
 pub(super) struct Backup {
     /// Where to; nothing is replaced
     file: PathBuf,
@@ -30,7 +29,6 @@ pub(super) struct Backup {
 ///
 /// Every record and every chain of records is verified first.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
 pub(super) struct Restore {
     /// The backup
     file: PathBuf,

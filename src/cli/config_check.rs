@@ -2,20 +2,12 @@
 
 use clap::Subcommand;
 
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::output;
 use crate::config::{Config, ConfigFlags, Sources};
 
-/// Look at the configuration.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub(super) struct ConfigCommand {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(super) enum Command {
     /// Say everything that is wrong with the configuration, or print it with the source of every value.
     Check {
         /// Print one JSON document and nothing else: whether it is right, and all mistakes or all values
@@ -26,9 +18,9 @@ enum Command {
     },
 }
 
-impl ConfigCommand {
+impl Command {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Command::Check { json, flags } = self.command;
+        let Self::Check { json, flags } = self;
         let config = Sources::from_process(*flags).and_then(Config::load);
         match config {
             Ok(config) if json => output::print(&format!("{}\n", config.document())),

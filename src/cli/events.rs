@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use grantbook_events::{Position, Revision, ShownEvent, StreamName};
 
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::ledger_place::{LedgerFlags, LedgerPlace};
 use super::output;
 use super::runtime::block_on;
@@ -15,7 +15,6 @@ use crate::store::{Record, Signal, Store, StoreError};
 
 /// Print the ledger, one JSON object a line.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
 pub(super) struct Events {
     #[command(flatten)]
     place: LedgerFlags,

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::api::{Api, Request};
 use super::control;
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::output;
 use super::running::reached_at;
 use crate::config::{Config, ConfigFlags, Sources};
@@ -14,7 +14,6 @@ use crate::secrets::PlainSecret;
 ///
 /// It is found by its data directory, or where it is configured to listen.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
 pub(super) struct Health {
     #[command(flatten)]
     flags: ConfigFlags,

@@ -5,8 +5,8 @@ use grantbook_events::{AccountId, ClientId, InstallationId};
 use serde::Serialize;
 
 use super::api::Request;
+use super::connect::ServerFlags;
 use super::failure::Failure;
-use super::reach::Reach;
 use super::render::{self, Shown};
 use super::table::{Column, Kind, Wide};
 
@@ -76,20 +76,20 @@ const INSTALLATION: &[Shown<'_>] = &[
 ];
 
 impl Command {
-    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+    pub(super) fn run(self, server: &ServerFlags) -> Result<(), Failure> {
         let path = |id: InstallationId| format!("/installations/{id}");
         match self {
             Command::List { filter, wide } => {
                 let request = Request::all_of("/installations").fields(&filter)?;
-                reach.ask(&request, |list| wide.table(list, COLUMNS, EXTRA))
+                server.ask(&request, |list| wide.table(list, COLUMNS, EXTRA))
             }
             Command::Show { installation_id } => {
                 let request = Request::get(path(installation_id));
-                reach.ask(&request, |installation| render::fields(installation, INSTALLATION))
+                server.ask(&request, |installation| render::fields(installation, INSTALLATION))
             }
             Command::Uninstall { installation_id, reason } => {
                 let request = Request::delete(path(installation_id)).query("note", reason);
-                reach.ask(&request, |ended| match ended["already"].as_bool() {
+                server.ask(&request, |ended| match ended["already"].as_bool() {
                     Some(true) => {
                         render::already("uninstalled", &ended["ended_by"], &ended["ended_by"]["sentence"])
                     }

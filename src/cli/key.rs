@@ -6,8 +6,8 @@ use grantbook_events::OperatorKeyId;
 use serde_json::json;
 
 use super::api::Request;
+use super::connect::{Needs, ServerFlags};
 use super::failure::Failure;
-use super::reach::{Needs, Reach};
 use super::render::{self, Shown};
 use super::table::{Column, Kind, Wide};
 
@@ -23,10 +23,7 @@ pub(super) enum Command {
         role: String,
     },
     /// List all operator keys, retired ones too.
-    List {
-        #[command(flatten)]
-        wide: Wide,
-    },
+    List(Wide),
     /// End an operator key.
     Retire {
         /// The key's id, as `key list` shows it; never the key itself
@@ -58,19 +55,19 @@ const NEW_KEY: &[Shown<'_>] = &[("key id", "/key_id"), ("name", "/name"), ("role
 const KEY_ONCE: &str = "\nKeep the key now: it is not stored, and it will not be shown again.\n";
 
 impl Command {
-    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+    pub(super) fn run(self, server: &ServerFlags) -> Result<(), Failure> {
         match self {
             Command::New { name, role } => {
                 let request = Request::post("/keys", json!({ "name": name, "role": role }));
                 let show = |key: &_| render::fields(key, NEW_KEY) + KEY_ONCE;
-                reach.act(Needs::Nothing, |api| api.ask(&request), show)
+                server.act(Needs::Nothing, |api| api.ask(&request), show)
             }
-            Command::List { wide } => {
-                reach.ask(&Request::all_of("/keys"), |list| wide.table(list, COLUMNS, &[]))
+            Command::List(wide) => {
+                server.ask(&Request::all_of("/keys"), |list| wide.table(list, COLUMNS, &[]))
             }
             Command::Retire { key_id, reason } => {
                 let request = Request::delete(format!("/keys/{key_id}")).query("reason", Some(reason));
-                reach.ask(&request, |done| render::retired("key", done))
+                server.ask(&request, |done| render::retired("key", done))
             }
         }
     }

@@ -17,15 +17,8 @@ use crate::store::{Copied, CopyPhase, EventStoreTarget, SqliteEvidence, copy};
 const DONE: &str = "ledger {ledger}: {appended} events copied, {found} were there already, up to position {position} of the \
                     source\nevery one was compared: digest {digest}\n";
 
-/// The ledger as a whole.
-#[derive(Debug, clap::Args)]
-pub(super) struct LedgerCommand {
-    #[command(subcommand)]
-    task: Task,
-}
-
 #[derive(Debug, Subcommand)]
-enum Task {
+pub(super) enum Command {
     /// Move a ledger from a directory into a cluster, or back.
     Copy(Copy),
 }
@@ -37,7 +30,7 @@ enum Task {
 /// interrupted goes on where it ended.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
-struct Copy {
+pub(super) struct Copy {
     /// A data directory, or esdb://…
     #[arg(long, value_name = "WHERE")]
     from: String,
@@ -49,9 +42,9 @@ struct Copy {
     json: bool,
 }
 
-impl LedgerCommand {
+impl Command {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Task::Copy(copy) = self.task;
+        let Self::Copy(copy) = self;
         let (from, to) = (place("--from", &copy.from)?, place("--to", &copy.to)?);
         block_on(async {
             let mut signals = Signals::listen()?;
@@ -73,7 +66,7 @@ impl Copy {
         let mut progress = Progress::new(name(CopyPhase::Comparing));
         let copied = copy(&*source, &*target, |step| {
             progress.begin(name(step.phase));
-            progress.tell(step.records, step.position.as_u64(), step.head.as_u64());
+            progress.show(step.records, step.position.as_u64(), step.head.as_u64());
         });
         let copied = copied.await;
         progress.end();

@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use clap::Command;
 use clap_complete::Shell;
 
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::output;
 
 /// Print the completions of a shell.
 ///
 /// For bash: grantbook completions bash > /etc/bash_completion.d/grantbook
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
 pub(super) struct Completions {
     /// Which shell
     shell: Shell,
@@ -23,7 +22,6 @@ pub(super) struct Completions {
 ///
 /// For everybody on this machine: grantbook man /usr/local/share/man/man1
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
 pub(super) struct Man {
     /// Where to; it is made if it is not there, and pages that are there are replaced
     #[arg(value_name = "DIR")]

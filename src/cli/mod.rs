@@ -3,10 +3,9 @@
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `ledger_place`, `reach`, `api` | how a command finds the ledger or a server, and asks it |
+//! | `ledger_place`, `connect`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals`, `runtime` | a server of this process, how others find it, what ends it |
 //! | `times`, `hints` | times and positions in arguments, and the remark if nothing is found |
-//! | `confirm` | what a command is about to stop |
 //! | `output`, `progress`, `render`, `table`, `failure` | what is printed, and the exit code |
 
 mod api;
@@ -14,7 +13,7 @@ mod app;
 mod audit;
 mod backup;
 mod config_check;
-mod confirm;
+mod connect;
 mod control;
 mod events;
 mod failure;
@@ -27,7 +26,6 @@ mod ledger_place;
 mod manual;
 mod output;
 mod progress;
-mod reach;
 mod render;
 mod replay;
 mod running;
@@ -40,10 +38,10 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::telemetry;
-use reach::Asked;
+use connect::WithServer;
 
 /// A self-hosted OAuth 2.0 authorization server on an event-sourced installation ledger.
 #[derive(Debug, Parser)]
@@ -60,51 +58,59 @@ enum Command {
     /// Ask whether the server is ready.
     Health(health::Health),
     /// Register, read and change apps.
-    App(Asked<app::Command>),
+    App(WithServer<app::Command>),
     /// Read and end installations of apps on accounts.
-    Installation(Asked<installation::Command>),
+    Installation(WithServer<installation::Command>),
     /// Revoke tokens.
-    Token(Asked<token::Command>),
+    Token(WithServer<token::Command>),
     /// Create, list and retire operator keys.
-    Key(Asked<key::Command>),
+    Key(WithServer<key::Command>),
     /// Ask what happened, when, and who did it.
-    Audit(Asked<audit::Command>),
+    Audit(WithServer<audit::Command>),
     /// Print the ledger, one JSON object a line.
     Events(events::Events),
     /// Fold the ledger again, beside the server.
-    Replay(Asked<replay::Command>),
+    Replay(WithServer<replay::Command>),
     /// Move the ledger between a directory and a cluster.
-    Ledger(ledger::LedgerCommand),
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Copy the ledger into one file, also while it is served.
     Backup(backup::Backup),
     /// Make the ledger of an empty directory from a backup.
     Restore(backup::Restore),
     /// Look at the configuration.
-    Config(config_check::ConfigCommand),
+    #[command(subcommand)]
+    Config(config_check::Command),
     /// Print the completions of a shell.
     Completions(manual::Completions),
     /// Write a man page for each command into a directory.
     Man(manual::Man),
 }
 
+/// The command line, as it describes itself.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| command.after_help(failure::EXIT_CODES))
+}
+
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let arguments = Cli::from_arg_matches(&command().get_matches());
+    let outcome = match arguments.unwrap_or_else(|error| error.exit()).command {
         Command::Serve(serve) => serve.run(),
         Command::Health(health) => health.run(),
-        Command::App(app) => app.command.run(&app.reach),
-        Command::Installation(installation) => installation.command.run(&installation.reach),
-        Command::Token(token) => token.command.run(&token.reach),
-        Command::Key(key) => key.command.run(&key.reach),
-        Command::Audit(audit) => audit.command.run(&audit.reach),
+        Command::App(app) => app.command.run(&app.server),
+        Command::Installation(installation) => installation.command.run(&installation.server),
+        Command::Token(token) => token.command.run(&token.server),
+        Command::Key(key) => key.command.run(&key.server),
+        Command::Audit(audit) => audit.command.run(&audit.server),
         Command::Events(events) => events.run(),
-        Command::Replay(replay) => replay.command.run(&replay.reach),
+        Command::Replay(replay) => replay.command.run(&replay.server),
         Command::Ledger(ledger) => ledger.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Config(config) => config.run(),
-        Command::Completions(completions) => completions.run(Cli::command()),
-        Command::Man(man) => man.run(Cli::command()),
+        Command::Completions(completions) => completions.run(command()),
+        Command::Man(man) => man.run(command()),
     };
     telemetry::flush();
     match outcome {

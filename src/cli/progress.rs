@@ -35,7 +35,7 @@ impl Progress {
     }
 
     /// So many events were done, which is `done` of `all`.
-    pub(super) fn tell(&mut self, events: u64, done: u64, all: u64) {
+    pub(super) fn show(&mut self, events: u64, done: u64, all: u64) {
         let elapsed = self.started.elapsed();
         if elapsed < self.next {
             return;

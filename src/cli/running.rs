@@ -21,7 +21,7 @@ const KEY_NAME: &str = "command line";
 /// A server of this process.
 #[derive(Debug)]
 pub(super) struct Running {
-    server: Server,
+    pub(super) server: Server,
     /// May do everything, for as long as this process runs.
     pub(super) key: PlainSecret,
     /// Where this machine reaches it, without a trailing slash.
@@ -58,17 +58,6 @@ impl Running {
             let why = progress.stopped.unwrap_or_else(|| "folding it broke off".to_owned());
             Failure::new(format!("the ledger cannot be served: {why}"))
         })
-    }
-
-    /// Waits until it stops serving by itself.
-    pub(super) async fn ended(&self) -> Failure {
-        self.server.ended().await;
-        Failure::new("the web server ended by itself; its log says why")
-    }
-
-    /// Lets requests under way finish and closes the ledger.
-    pub(super) async fn stop(self) -> Result<(), Failure> {
-        Ok(self.server.stop().await?)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use grantbook_events::Role;
 
 use super::control::ControlFile;
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::running::Running;
 use super::runtime::block_on;
 use super::signals::Signals;
@@ -32,7 +32,6 @@ const ACCOUNT_PAGE: &str = "/account/apps";
 /// SIGINT, SIGTERM or SIGHUP lets the requests under way finish and closes the ledger; a second one ends the
 /// process at once. The log goes to stderr.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
 pub(super) struct Serve {
     #[command(flatten)]
     flags: ConfigFlags,
@@ -68,7 +67,10 @@ async fn serve(config: Config, with_sample: bool, accept_loss: bool) -> Result<(
     let mut sample = None;
     let serving = async {
         match begin(&config, &running, sample_key, &mut sample).await {
-            Ok(()) => running.ended().await,
+            Ok(()) => {
+                running.server.ended().await;
+                Failure::new("the web server ended by itself; its log says why")
+            }
             Err(failure) => failure,
         }
     };
@@ -94,7 +96,7 @@ async fn stop(sample: Option<SampleApp>, running: Running) -> Result<(), Failure
     if let Some(sample) = sample {
         sample.stop().await;
     }
-    running.stop().await
+    Ok(running.server.stop().await?)
 }
 
 /// Keeps the file by which commands on this machine find the server, for as long as this is waited for. A full disk may get room

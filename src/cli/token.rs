@@ -5,8 +5,8 @@ use clap::Subcommand;
 use grantbook_events::TokenId;
 
 use super::api::Request;
+use super::connect::ServerFlags;
 use super::failure::Failure;
-use super::reach::Reach;
 use super::render;
 
 #[derive(Debug, Subcommand)]
@@ -25,11 +25,11 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+    pub(super) fn run(self, server: &ServerFlags) -> Result<(), Failure> {
         let Command::Revoke { token_id, leaked, note } = self;
         let reason = if leaked { "leaked" } else { "operator" };
         let request = Request::delete(format!("/tokens/{token_id}"));
-        reach.ask(&request.query("reason", Some(reason)).query("note", note), |ended| {
+        server.ask(&request.query("reason", Some(reason)).query("note", note), |ended| {
             match ended["state"].as_str() {
                 None => "The token is refused from now on.\n".to_owned(),
                 Some(_) => render::already("revoked", &ended["event"], &ended["why"]),

@@ -132,24 +132,19 @@ impl Comparisons {
         why: &SnapshotError,
         verified: &mut Verified,
     ) {
-        let is_fault = match why {
+        let is_no_fault = match why {
+            // The server that wrote it has removed it meanwhile.
+            SnapshotError::Io(error) => error.kind() == ErrorKind::NotFound,
             SnapshotError::OtherFormat { .. }
             | SnapshotError::OtherVersion { .. }
             | SnapshotError::Quarantined { .. }
-            | SnapshotError::Foreign { .. } => false,
-            // The server that wrote it has removed it meanwhile.
-            SnapshotError::Io(error) => error.kind() != ErrorKind::NotFound,
-            SnapshotError::NotASnapshot
-            | SnapshotError::Damaged
-            | SnapshotError::NoState(_)
-            | SnapshotError::NotInLedger { .. }
-            | SnapshotError::Store(_)
-            | SnapshotError::Json(_) => true,
+            | SnapshotError::Foreign { .. } => true,
+            _ => false,
         };
-        if is_fault {
-            self.findings.push(Finding { position, what: format!("{what}: {why}") });
-        } else {
+        if is_no_fault {
             verified.skipped.push(Skipped { what, why: why.to_string() });
+        } else {
+            self.findings.push(Finding { position, what: format!("{what}: {why}") });
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::audit::TokenThen;
 
-/// Rows taken from the state at once.
+/// Installations taken from the state at once.
 const PAGE: usize = 256;
 
 /// Hands over a state a few rows at a time, each a JSON object on a line of its own, as it is seen at a time: what had
@@ -17,41 +17,29 @@ const PAGE: usize = 256;
 /// # Errors
 /// Those of `write`.
 pub fn dump<E>(live: &Live, at: Timestamp, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-    for apps in pages(|skip, limit| live.apps(skip, limit)) {
-        write(&lines(apps.iter().map(|app| app_row(app, at))))?;
-        for app in &apps {
-            for page in installations(live, app.client_id, at) {
-                write(&lines(page.iter().map(installation_row)))?;
-            }
+    let line = |row: Value| format!("{row}\n");
+    for app in live.apps(0, usize::MAX) {
+        write(&line(app_row(&app, at)))?;
+        for page in installations(live, &app.client_id, at) {
+            write(&page.iter().map(installation_row).map(line).collect::<String>())?;
         }
     }
-    for keys in pages(|skip, limit| live.operator_keys(skip, limit)) {
-        write(&lines(keys.iter().map(|key| key_row(key))))?;
-    }
-    Ok(())
+    let keys = live.operator_keys(0, usize::MAX);
+    write(&keys.iter().map(|key| line(key_row(key))).collect::<String>())
 }
 
-/// Page after page until there is nothing more.
-pub(super) fn pages<T>(page: impl Fn(usize, usize) -> Vec<T>) -> impl Iterator<Item = Vec<T>> {
+/// The installations of an app, page after page until there is nothing more.
+pub(super) fn installations(
+    live: &Live,
+    app: &ClientId,
+    at: Timestamp,
+) -> impl Iterator<Item = Vec<InstallationFacts>> {
     let mut skip = 0;
     std::iter::from_fn(move || {
-        let found = page(skip, PAGE);
+        let found = live.installations_of_app(app, skip, PAGE, at);
         skip += found.len();
         (!found.is_empty()).then_some(found)
     })
-}
-
-/// The installations of an app, page by page.
-pub(super) fn installations(
-    live: &Live,
-    app: ClientId,
-    at: Timestamp,
-) -> impl Iterator<Item = Vec<InstallationFacts>> {
-    pages(move |skip, limit| live.installations_of_app(&app, skip, limit, at))
-}
-
-fn lines(rows: impl Iterator<Item = Value>) -> String {
-    rows.map(|row| format!("{row}\n")).collect()
 }
 
 fn app_row(app: &App, at: Timestamp) -> Value {

@@ -8,10 +8,10 @@ use grantbook_events::{Event, GrantId, InstallationEvent, Position, Recorded};
 use grantbook_projections::Installation;
 use grantbook_projections::live::{Live, State as _};
 
+use super::ReplayError;
 use super::compare::Comparisons;
 use super::findings::{Compared, Finding, Verified};
 use super::ids::Ids;
-use super::{ReplayError, Step};
 use crate::ledger::fold;
 use crate::store::{IndexCheck, Record, Store, StoreError};
 
@@ -22,8 +22,6 @@ pub(super) struct Events {
     comparisons: Comparisons,
     /// What the store finds streams by.
     index: Option<IndexCheck>,
-    /// The last position read.
-    pub position: Position,
 }
 
 impl Events {
@@ -42,11 +40,7 @@ impl Events {
             index => index?,
         };
         let (granted, exchanged) = (Ids::new()?, Ids::new()?);
-        Ok(Self { granted, exchanged, comparisons, index, position: Position::START })
-    }
-
-    pub(super) const fn step(&self, verified: &Verified, head: Position) -> Step {
-        Step { events: verified.events, position: self.position, head }
+        Ok(Self { granted, exchanged, comparisons, index })
     }
 
     /// What is wrong with the events of the next records.
@@ -58,7 +52,6 @@ impl Events {
         let mut findings = Vec::new();
         for record in records {
             verified.events += 1;
-            self.position = self.position.max(record.position);
             let wrong_in_index = self.index.as_mut().and_then(|index| index.see(record));
             findings.extend(wrong_in_index.map(|what| Finding::at(record.position, what)));
             let folded = fold(&verified.live, record);
@@ -118,7 +111,7 @@ impl Events {
     /// What is wrong when the ledger has ended: with what is compared last, because it may differ only where the ledger
     /// itself is damaged.
     pub(super) fn end(self, head: Position, verified: &mut Verified) -> Result<Vec<Finding>, ReplayError> {
-        let position = self.position;
+        let position = verified.live.position();
         if position != head {
             let what = format!("the ledger ends here, but says that it goes on to {head}");
             verified.find(Finding::at(position, what));

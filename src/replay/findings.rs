@@ -10,9 +10,10 @@ use serde::Serialize;
 const MAX_KEPT: usize = 20;
 
 /// The outcome of a verification.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Verified {
     /// The state after the last event.
+    #[serde(skip)]
     pub live: Live,
     /// How many records were read.
     pub events: u64,
@@ -23,8 +24,10 @@ pub struct Verified {
     pub compared: Vec<Compared>,
     pub skipped: Vec<Skipped>,
     /// Whether the live projection of the running server differs.
+    #[serde(skip)]
     pub live_differs: bool,
     /// Whether there is a stored history.
+    #[serde(skip)]
     pub has_history: bool,
 }
 

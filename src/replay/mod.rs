@@ -26,7 +26,7 @@ use grantbook_events::Position;
 pub use compare::{Against, ReportedState};
 pub use dump::dump;
 pub use findings::{Compared, Finding, Skipped, Verified};
-pub use plan::{Plan, plan};
+pub use plan::{Plan, TypeCount, UsableSnapshot, plan};
 pub use projection::Projection;
 pub use reading::Reading;
 pub use rebuild::{NotStarted, Rebuild, Rebuilds};

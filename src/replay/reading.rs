@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use grantbook_events::{Position, Timestamp};
+use serde::Serialize;
 
 use super::{ReplayError, Step, Until};
 use crate::store::{Record, Signal, Store, Subscription};
 
 /// What was read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Reading {
     pub events: u64,
     /// Of the last event.
@@ -20,21 +21,11 @@ pub struct Reading {
     pub out_of_order: bool,
 }
 
-/// Hands over every record up to a point, in order. `progress` is called after every few records.
+/// Hands over every record after a position and up to a point, in order. `progress` is called after every few records.
 ///
 /// # Errors
 /// If the store cannot be read or ends before that point, and those of `take`.
 pub(super) async fn each<E: From<ReplayError>>(
-    store: &dyn Store,
-    until: Until,
-    progress: impl FnMut(Step),
-    take: impl FnMut(&Record) -> Result<(), E>,
-) -> Result<Reading, E> {
-    each_after(store, Position::START, until, progress, take).await
-}
-
-/// As [`each`], from the record after a position on.
-pub(super) async fn each_after<E: From<ReplayError>>(
     store: &dyn Store,
     after: Position,
     until: Until,

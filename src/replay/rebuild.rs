@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 
-use super::reading::each_after;
+use super::reading::each;
 use super::{Projection, Step, Until};
 use crate::audit::{History, Rebuilt};
 use crate::ledger::{Ledger, fold};
@@ -191,13 +191,7 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> IsSame {
     let copy = Arc::new(Live::new());
     fold_up_to(store, &copy, served.0, Some(job)).await?;
     let is_same = digest_at(&copy).await? == served;
-    let old = loop {
-        fold_up_to(store, &copy, ledger.live().position(), Some(job)).await?;
-        // The served copy may have gone on meanwhile.
-        if let Ok(old) = ledger.adopt(Arc::clone(&copy)) {
-            break old;
-        }
-    };
+    let old = serve(ledger, &copy, Some(job)).await?;
     // From here on the new copy is served, and nothing can be cancelled.
     let went_on = ledger.reached(store.head().await?.position).await;
     let strayed = if !went_on {
@@ -208,7 +202,7 @@ async fn rebuild_live(ledger: &Arc<Ledger>, job: &Job) -> IsSame {
         None
     };
     if let Some(what) = strayed {
-        take_back(ledger, old).await?;
+        serve(ledger, &old, None).await?;
         return Err(Broken::Failed(format!("the new copy {what}, so the old one is back")));
     }
     // Freeing a large state takes a while, too.
@@ -271,7 +265,7 @@ async fn fold_up_to(
             job.is_at(Step { events: before + step.events, ..step });
         }
     };
-    let folded = each_after(store, after, Until::Position(position), progress, |record| {
+    let folded = each(store, after, Until::Position(position), progress, |record| {
         // What cannot be folded is in quarantine then, as it is in the served copy.
         let _ = fold(live, record);
         job.map_or(Ok(()), Job::go_on)
@@ -284,13 +278,12 @@ async fn fold_up_to(
     Ok(())
 }
 
-/// Serves the old copy again, from where the new one is: nothing between may be missing.
-async fn take_back(ledger: &Ledger, old: Arc<Live>) -> Result<(), Broken> {
+/// Serves a copy from where the served one is, which may go on meanwhile, and gives that one.
+async fn serve(ledger: &Ledger, copy: &Arc<Live>, job: Option<&Job>) -> Result<Arc<Live>, Broken> {
     loop {
-        fold_up_to(&**ledger.store(), &old, ledger.live().position(), None).await?;
-        // The new copy may have gone on meanwhile.
-        if ledger.adopt(Arc::clone(&old)).is_ok() {
-            return Ok(());
+        fold_up_to(&**ledger.store(), copy, ledger.live().position(), job).await?;
+        if let Ok(old) = ledger.adopt(Arc::clone(copy)) {
+            return Ok(old);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use grantbook_events::Position;
 use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::{Live, StateDigest};
 
@@ -30,7 +31,7 @@ pub async fn run(
     progress: impl FnMut(Step),
 ) -> Result<Replayed, ReplayError> {
     let (live, mut types) = (Live::new(), BTreeMap::new());
-    let reading = each(store, until, progress, |record| -> Result<(), ReplayError> {
+    let reading = each(store, Position::START, until, progress, |record| -> Result<(), ReplayError> {
         // What cannot be folded is in quarantine then, as it is where the ledger is served.
         let _ = fold(&live, record);
         match types.get_mut(&record.type_name) {
@@ -54,7 +55,7 @@ pub async fn run_history<E: From<ReplayError>>(
     mut take: impl FnMut(&HistoryRow) -> Result<(), E>,
 ) -> Result<(Reading, StateDigest), E> {
     let mut digest = StateDigest::default();
-    let reading = each(store, until, progress, |record| {
+    let reading = each(store, Position::START, until, progress, |record| {
         let row = row_of(record, &read(record));
         digest.merge(digest_of(&row));
         take(&row)

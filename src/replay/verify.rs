@@ -95,7 +95,7 @@ impl Verifier {
                 ended => return ended,
             };
             // What is damaged spoils the page that it is on: what is before it there is read one by one.
-            from = from.max(self.events.position);
+            from = from.max(self.verified.live.position());
             while from < position
                 && let Ok(next) = store.read_all(from, 1).await
                 && let Some(record) = next.first().filter(|record| record.position <= position)
@@ -136,7 +136,8 @@ impl Verifier {
         let head = pages.head;
         while let Some(page) = pages.next().await? {
             self.take(page)?;
-            progress(self.events.step(&self.verified, head));
+            let Verified { live, events, .. } = &self.verified;
+            progress(Step { events: *events, position: live.position(), head });
         }
         Ok(head)
     }

@@ -1,13 +1,13 @@
 //! Which installations would not be there if something had never been allowed. Nothing is written.
 
 use grantbook_events::{
-    AccountId, ClientId, Event, InstallationEvent, InstallationId, StreamKind, Timestamp,
+    AccountId, ClientId, Event, InstallationEvent, InstallationId, Position, StreamKind, Timestamp,
 };
 use grantbook_projections::Installation;
 use grantbook_projections::live::{InstallationFacts, Live, State as _, TokenFacts};
 use serde::Serialize;
 
-use super::dump::{installations, pages};
+use super::dump::installations;
 use super::reading::each;
 use super::{ReplayError, Step, Until};
 use crate::ledger::fold;
@@ -83,7 +83,7 @@ pub async fn what_if(
     progress: impl FnMut(Step),
 ) -> Result<Option<Vec<Consequence>>, ReplayError> {
     let (live, mut is_known) = (Live::new(), false);
-    let read = each(store, Until::Head, progress, |record| -> Result<(), ReplayError> {
+    let read = each(store, Position::START, Until::Head, progress, |record| -> Result<(), ReplayError> {
         // What is in quarantine has no valid token.
         if let Ok(recorded) = fold(&live, record)
             && let Event::Installation(InstallationEvent::AccessGranted(granted)) = &recorded.event
@@ -93,10 +93,10 @@ pub async fn what_if(
         Ok(())
     });
     read.await?;
-    let apps = || pages(|skip, limit| live.apps(skip, limit)).flatten();
-    if !is_known && !apps().any(|app| without.is_among(&app.scopes, &app.redirect_uris)) {
+    let apps = live.apps(0, usize::MAX);
+    if !is_known && !apps.iter().any(|app| without.is_among(&app.scopes, &app.redirect_uris)) {
         return Ok(None);
     }
-    let all = apps().flat_map(|app| installations(&live, app.client_id, now).flatten());
+    let all = apps.iter().flat_map(|app| installations(&live, &app.client_id, now).flatten());
     Ok(Some(all.filter_map(|facts| without.consequence(facts, &live)).collect()))
 }

@@ -63,7 +63,7 @@ impl InstallationFacts {
 }
 
 /// How much is in the live projection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Apps, deleted ones too.
     pub apps: usize,

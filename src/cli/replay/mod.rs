@@ -6,12 +6,13 @@ mod shown;
 mod verify;
 
 use clap::Subcommand;
+use serde_json::json;
 
+use super::connect::ServerFlags;
 use super::failure::Failure;
 use super::ledger_place::LedgerPlace;
 use super::output;
 use super::progress::Progress;
-use super::reach::Reach;
 use super::runtime::block_on;
 use super::table::Wide;
 use super::times;
@@ -67,15 +68,15 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) fn run(self, reach: &Reach) -> Result<(), Failure> {
+    pub(super) fn run(self, server: &ServerFlags) -> Result<(), Failure> {
         if let Self::Rebuild { projection } = self {
-            return rebuild::run(reach, projection);
+            return rebuild::run(server, projection);
         }
-        let Some(place) = reach.place() else {
+        if server.url.is_some() {
             let why = "this reads the ledger itself: run it where the ledger is, without --server";
             return Err(Failure::Usage(why.to_owned()));
-        };
-        let (config, as_json) = (place.load()?, reach.is_json());
+        }
+        let (config, as_json) = (server.place.load()?, server.json);
         block_on(async {
             match LedgerPlace::of(&config).open_to_read().await {
                 Err(StoreError::Damaged { position, detail }) if matches!(self, Self::Verify) => {
@@ -90,8 +91,9 @@ impl Command {
         let snapshots = Snapshots::new(config.data_dir.join(SNAPSHOT_DIR));
         match self {
             Self::Plan => {
-                let plan = with_progress(async |tell| replay::plan(store, &snapshots, tell).await).await?;
-                output::answer(&shown::plan(&plan), as_json, shown::plan_text)
+                let plan =
+                    with_progress(async |on_step| replay::plan(store, &snapshots, on_step).await).await?;
+                output::answer(&json!(plan), as_json, shown::plan_text)
             }
             Self::WhatIf { without_scope, without_redirect, wide } => {
                 let scope = without_scope.map(|scope| Without::Scope(canonical(&config.scopes, scope)));
@@ -99,18 +101,19 @@ impl Command {
                     return Err(Failure::Usage("say without what".to_owned()));
                 };
                 let now = SystemClock.now();
-                let found = async |tell: Tell<'_>| replay::what_if(store, &without, now, tell).await;
+                let found = async |on_step: OnStep<'_>| replay::what_if(store, &without, now, on_step).await;
                 let consequences = match with_progress(found).await? {
                     Some(consequences) => consequences,
                     None => unknown(&without, &config.scopes)?,
                 };
-                let items = serde_json::json!({ "items": consequences });
+                let items = json!({ "items": consequences });
                 output::answer(&items, as_json, |items| shown::consequences(items, &wide))
             }
             Self::Verify => verify::run(store, config, snapshots, as_json).await,
             Self::Run { projection: Projection::Live, until, dump } => {
                 let until = in_the_past(until, store).await?;
-                let replayed = with_progress(async |tell| replay::run(store, until, tell).await).await?;
+                let replayed =
+                    with_progress(async |on_step| replay::run(store, until, on_step).await).await?;
                 match dump {
                     true => shown::print_state(&replayed, until),
                     false => output::answer(&shown::counts(&replayed), as_json, shown::counts_text),
@@ -122,7 +125,8 @@ impl Command {
                     true => output::print(&format!("{}\n", serde_json::to_string(row)?)),
                     false => Ok(()),
                 };
-                let folded = async |tell: Tell<'_>| replay::run_history(store, until, tell, print).await;
+                let folded =
+                    async |on_step: OnStep<'_>| replay::run_history(store, until, on_step, print).await;
                 let (reading, digest) = with_progress(folded).await?;
                 match dump {
                     true => Ok(()),
@@ -130,7 +134,7 @@ impl Command {
                 }
             }
             Self::Quarantine => {
-                let run = async |tell: Tell<'_>| replay::run(store, Until::Head, tell).await;
+                let run = async |on_step: OnStep<'_>| replay::run(store, Until::Head, on_step).await;
                 let replayed = with_progress(run).await?;
                 output::answer(&shown::quarantine(&replayed.live), as_json, shown::quarantine_text)
             }
@@ -141,15 +145,15 @@ impl Command {
 }
 
 /// What is called after every few events of a replay.
-type Tell<'a> = &'a mut dyn FnMut(Step);
+type OnStep<'a> = &'a mut dyn FnMut(Step);
 
 /// Shows how far a replay is, until it is over.
 async fn with_progress<T, E: Into<Failure>>(
-    replay: impl AsyncFnOnce(Tell<'_>) -> Result<T, E>,
+    replay: impl AsyncFnOnce(OnStep<'_>) -> Result<T, E>,
 ) -> Result<T, Failure> {
     let mut progress = Progress::new("replay");
-    let mut tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
-    let replayed = replay(&mut tell).await;
+    let mut on_step = |step: Step| progress.show(step.events, step.position.as_u64(), step.head.as_u64());
+    let replayed = replay(&mut on_step).await;
     progress.end();
     replayed.map_err(Into::into)
 }

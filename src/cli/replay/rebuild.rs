@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::api::{Api, Request};
+use super::super::connect::{Needs, ServerFlags};
 use super::super::failure::Failure;
 use super::super::progress::Progress;
-use super::super::reach::{Needs, Reach};
 use super::super::render::fill;
 use super::super::runtime::runtime;
 use super::super::signals::Signals;
@@ -20,7 +20,7 @@ use crate::replay::Projection;
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) fn run(reach: &Reach, projection: Projection) -> Result<(), Failure> {
+pub(super) fn run(server: &ServerFlags, projection: Projection) -> Result<(), Failure> {
     let text = |rebuild: &Value| {
         let before = match rebuild["state"] == "same" {
             true => "the old copy was the same",
@@ -29,7 +29,7 @@ pub(super) fn run(reach: &Reach, projection: Projection) -> Result<(), Failure> 
         let rebuilt = fill("is rebuilt of {events} events, up to position {position}", rebuild);
         format!("{projection} {rebuilt}: {before}\n")
     };
-    reach.act(Needs::Ledger, |api| rebuilt(api, projection), text)
+    server.act(Needs::Ledger, |api| rebuilt(api, projection), text)
 }
 
 /// Asks for a rebuild, and waits until it is over.
@@ -59,7 +59,7 @@ fn rebuilt(api: &Api, projection: Projection) -> Result<Value, Failure> {
         thread::sleep(PAUSE);
         rebuild = api.ask(&Request::get(&path))?;
         let number = |name: &str| rebuild[name].as_u64().unwrap_or_default();
-        progress.tell(number("events"), number("position"), number("head"));
+        progress.show(number("events"), number("position"), number("head"));
     }
     progress.end();
     match rebuild["state"].as_str() {

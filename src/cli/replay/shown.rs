@@ -1,9 +1,6 @@
 //! The results of replays, as people and programs are shown them. Knows: texts and JSON. Must not know: how
 //! anything is folded.
 
-use std::path::Path;
-use std::time::Duration;
-
 use grantbook_projections::live::{Live, StateDigest};
 use serde_json::{Value, json};
 
@@ -12,7 +9,7 @@ use super::super::output;
 use super::super::render::fill;
 use super::super::table::{Column, Kind, Wide};
 use crate::clock::{Clock as _, SystemClock};
-use crate::replay::{Plan, Reading, Replayed, Until, dump};
+use crate::replay::{Reading, Replayed, Until, dump};
 
 pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failure> {
     let at = match until {
@@ -27,23 +24,11 @@ pub(super) fn print_state(replayed: &Replayed, until: Until) -> Result<(), Failu
 }
 
 pub(super) fn counts(replayed: &Replayed) -> Value {
-    let Replayed { live, types, reading } = replayed;
-    let counts = live.counts();
-    json!({
-        "position": reading.position,
-        "recorded_at": reading.recorded_at,
-        "events": reading.events,
-        "out_of_order": reading.out_of_order,
-        "types": types,
-        "live": {
-            "apps": counts.apps,
-            "installations": counts.installations,
-            "tokens": counts.tokens,
-            "operator_keys": counts.operator_keys,
-            "quarantined": counts.quarantined,
-            "digest": live.digest().to_string(),
-        },
-    })
+    let mut done = json!(replayed.reading);
+    done["types"] = json!(replayed.types);
+    done["live"] = json!(replayed.live.counts());
+    done["live"]["digest"] = json!(replayed.live.digest().to_string());
+    done
 }
 
 pub(super) fn counts_text(done: &Value) -> String {
@@ -89,35 +74,6 @@ pub(super) fn consequences(found: &Value, wide: &Wide) -> String {
     let (ended, stay): (Vec<_>, Vec<_>) = items.iter().partition(|item| item["ends"] == json!(true));
     let (ended, stay) = (ended.len(), stay.len());
     format!("{table}{ended} installations would end, {stay} would stay with fewer tokens\n")
-}
-
-pub(super) fn plan(plan: &Plan) -> Value {
-    let types = plan.types.iter();
-    let types = types
-        .map(|((name, version), count)| json!({ "type": name, "version": version, "events": count }))
-        .collect::<Vec<_>>();
-    let snapshots = plan.snapshots.iter().map(|(path, outcome)| match outcome {
-        Ok(position) => json!({ "file": file_name(path), "usable": true, "position": position }),
-        Err(why) => json!({ "file": file_name(path), "usable": false, "reason": why }),
-    });
-    json!({
-        "events": plan.events,
-        "position": plan.position,
-        "bytes": plan.bytes,
-        "first_at": plan.first_at,
-        "last_at": plan.last_at,
-        "types": types,
-        "estimated_seconds": rounded(plan.estimate()),
-        "snapshots": snapshots.collect::<Vec<_>>(),
-    })
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-fn rounded(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 10.0).ceil() / 10.0
 }
 
 pub(super) fn plan_text(plan: &Value) -> String {

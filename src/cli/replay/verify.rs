@@ -5,11 +5,11 @@ use grantbook_events::Position;
 use serde_json::{Value, json};
 
 use super::super::api::{Api, Request};
+use super::super::connect;
 use super::super::failure::Failure;
 use super::super::ledger_place::served_by;
 use super::super::output;
 use super::super::progress::Progress;
-use super::super::reach;
 use super::super::render::fill;
 use crate::config::Config;
 use crate::ledger::Snapshots;
@@ -22,18 +22,18 @@ pub(super) async fn run(
     snapshots: Snapshots,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let server = reach::serving_if_served(config)?;
+    let server = connect::serving_if_served(config)?;
     let live = server.as_ref().map(reported).transpose()?;
     let mut progress = Progress::new("verify");
-    let mut tell = |step: Step| progress.tell(step.events, step.position.as_u64(), step.head.as_u64());
+    let mut on_step = |step: Step| progress.show(step.events, step.position.as_u64(), step.head.as_u64());
     let apart = snapshots.apart();
     let history = Some(config.data_dir.clone());
     let against = Against { live, snapshots: Some(snapshots), history };
-    let mut verified = replay::verify(store, against, &mut tell).await?;
+    let mut verified = replay::verify(store, against, &mut on_step).await?;
     if verified.live_differs
         && let Some(api) = &server
     {
-        let difference = difference(store, api, &apart, &mut tell).await;
+        let difference = difference(store, api, &apart, &mut on_step).await;
         let why = |why: Failure| {
             let what = format!("what the server has cannot be compared field by field: {}", why.why());
             Some(Finding { position: None, what })
@@ -52,11 +52,11 @@ async fn difference(
     store: &dyn Store,
     api: &Api,
     apart: &Snapshots,
-    tell: &mut impl FnMut(Step),
+    on_step: &mut impl FnMut(Step),
 ) -> Result<Option<Finding>, Failure> {
     let written = Request::post("/projections/live/snapshots", json!({})).query("kept", Some(false));
     let position = Position::new(api.ask(&written)?["position"].as_u64().unwrap_or_default());
-    let difference = replay::difference_from(store, position, apart, tell).await;
+    let difference = replay::difference_from(store, position, apart, on_step).await;
     apart.clear()?;
     Ok(difference?)
 }
@@ -85,17 +85,11 @@ fn reported(api: &Api) -> Result<ReportedState, Failure> {
 
 /// If anything is wrong, the command has failed, whether that can be printed or not.
 fn print(verified: &Verified, is_served: bool, as_json: bool) -> Result<(), Failure> {
-    let document = json!({
-        "sound": verified.is_sound(),
-        "events": verified.events,
-        "position": verified.live.position(),
-        "digest": verified.live.digest().to_string(),
-        "served": is_served,
-        "skipped": verified.skipped,
-        "compared": verified.compared,
-        "found": verified.found,
-        "findings": verified.findings,
-    });
+    let mut document = json!(verified);
+    document["sound"] = json!(verified.is_sound());
+    document["position"] = json!(verified.live.position());
+    document["digest"] = json!(verified.live.digest().to_string());
+    document["served"] = json!(is_served);
     let printed = output::answer(&document, as_json, |document| text(document, verified.has_history));
     match verified.findings.first() {
         Some(first) => Err(Failure::new(format!("{} things are wrong, the first: {first}", verified.found))),

@@ -150,8 +150,11 @@ async fn a_plan_says_which_snapshots_spare_what() {
     let bad = dir.path().join("live-00000000000000000001.snapshot");
     fs::write(&bad, "nothing").unwrap();
     let plan = plan(&*store, &snapshots(&dir), |_| {}).await.unwrap();
-    let expected = [(good, Ok(ledger.live().position())), (bad, Err("it is not a snapshot".to_owned()))];
-    assert_eq!(plan.snapshots, expected);
+    let file = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let (position, reason) = (Some(ledger.live().position()), Some("it is not a snapshot".to_owned()));
+    let good = UsableSnapshot { file: file(&good), usable: true, position, reason: None };
+    let bad = UsableSnapshot { file: file(&bad), usable: false, position: None, reason };
+    assert_eq!(plan.snapshots, [good, bad]);
 }
 
 /// A damaged ledger is never sound, whatever it is compared with.

@@ -144,11 +144,11 @@ async fn a_plan_counts_what_a_replay_folds() {
     let (_, store) = history(3).await;
     let replayed = replay(&*store, Until::Head).await;
     let plan = plan(&*store, &nowhere(), |_| {}).await.unwrap();
-    let types = plan.types.iter().map(|((name, _), count)| (name.clone(), *count)).collect();
+    let types = plan.types.iter().map(|of| (of.type_name.clone(), of.events)).collect();
     assert_eq!(plan.events, replayed.reading.events);
     assert_eq!(replayed.types, types);
     assert_eq!(plan.position, Some(replayed.live.position()));
-    assert!(plan.bytes > 0 && plan.estimate() > Duration::ZERO);
+    assert!(plan.bytes > 0 && plan.estimated_seconds > 0.0);
     let empty = MemoryStore::new(Uuid::from_u128(4));
     assert_eq!(super::plan(&*empty, &nowhere(), |_| {}).await.unwrap().events, 0);
 }

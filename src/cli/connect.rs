@@ -15,7 +15,7 @@ use ureq::http::Method;
 use url::Url;
 
 use super::api::{Api, Request};
-use super::failure::{EXIT_CODES, Failure};
+use super::failure::Failure;
 use super::ledger_place::{self, LedgerFlags, SHARED, served_by};
 use super::running::Running;
 use super::runtime::runtime;
@@ -39,25 +39,24 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Where the ledger is, and how to answer.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = SHARED)]
-pub(super) struct Reach {
+pub(super) struct ServerFlags {
     #[command(flatten)]
-    place: LedgerFlags,
+    pub(super) place: LedgerFlags,
     /// A server elsewhere, such as http://127.0.0.1:8700; its operator key is read from GRANTBOOK_KEY
-    #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["config", "data"])]
-    server: Option<String>,
+    #[arg(long = "server", global = true, value_name = "URL", conflicts_with_all = ["config", "data"])]
+    pub(super) url: Option<String>,
     /// Print one JSON document, as the management API answers, and nothing else
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Commands of one kind that ask a server.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub(super) struct Asked<C: Subcommand> {
+pub(super) struct WithServer<C: Subcommand> {
     #[command(subcommand)]
     pub(super) command: C,
     #[command(flatten)]
-    pub(super) reach: Reach,
+    pub(super) server: ServerFlags,
 }
 
 /// What a command needs to be there.
@@ -78,7 +77,7 @@ impl Needs {
     }
 }
 
-impl Reach {
+impl ServerFlags {
     /// Asks a server, and prints its reply.
     pub(super) fn ask(&self, request: &Request, show: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
         let ask = |api: &Api| {
@@ -110,19 +109,9 @@ impl Reach {
         })
     }
 
-    /// Where the ledger is, unless a server was named.
-    pub(super) fn place(&self) -> Option<&LedgerFlags> {
-        self.server.is_none().then_some(&self.place)
-    }
-
-    /// Whether the answer is for a program.
-    pub(super) fn is_json(&self) -> bool {
-        self.json
-    }
-
     fn with_api(&self, needs: Needs, act: impl FnOnce(&Api) -> Result<(), Failure>) -> Result<(), Failure> {
         let remote = Remote::from_process().map_err(ConfigError::from)?;
-        if let Some(server) = self.server.clone().or(remote.server.filter(|_| !self.place.is_any_set())) {
+        if let Some(server) = self.url.clone().or(remote.server.filter(|_| !self.place.is_any_set())) {
             return act(&named(&server, remote.key)?);
         }
         let config = self.place.load()?;
@@ -132,7 +121,7 @@ impl Reach {
         let (api, own) = unless_in_use(&config, &instead, || connect(&config, needs))?;
         let outcome = act(&api);
         drop(api);
-        outcome.and(own.map_or(Ok(()), |(runtime, server)| runtime.block_on(server.stop())))
+        outcome.and(own.map_or(Ok(()), |(runtime, server)| Ok(runtime.block_on(server.server.stop())?)))
     }
 }
 
@@ -249,7 +238,7 @@ fn start(config: &Config, to_read: bool) -> Result<Own, Failure> {
             Ok(()) => Ok(server),
             // The first failure is the one to report.
             Err(failure) => {
-                let _ = server.stop().await;
+                let _ = server.server.stop().await;
                 Err(failure)
             }
         }
