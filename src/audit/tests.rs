@@ -16,7 +16,7 @@ use super::*;
 use crate::decisions::{DeleteApp, ResumeApp, SuspendApp, TokenRules, UninstallApp};
 use crate::ledger::tests::poison::foreign;
 use crate::ledger::tests::simulation::history as random_history;
-use crate::ledger::tests::{Given, START, exchange, grant, installation, revoke};
+use crate::ledger::tests::{START, TestLedger, exchange, grant, installation, revoke};
 use crate::ledger::{Ledger, Until, fold, read};
 use crate::store::{Expected, MemoryStore, NewRecord, Record, Store};
 
@@ -94,7 +94,7 @@ async fn as_of_is_a_ledger_that_ends_there() {
 
 /// The ledger with the recorded times of its events changed, so that times and positions are in different
 /// orders.
-async fn with_odd_clocks(records: &[Record], seconds: &[u64]) -> (Given, Vec<Record>) {
+async fn with_odd_clocks(records: &[Record], seconds: &[u64]) -> (TestLedger, Vec<Record>) {
     let store = MemoryStore::new(Uuid::from_u128(10));
     let (mut latest, mut of_apps) = (BTreeMap::new(), Timestamp::EPOCH);
     for (record, seconds) in records.iter().cloned().zip(seconds.iter().cycle()) {
@@ -111,7 +111,7 @@ async fn with_odd_clocks(records: &[Record], seconds: &[u64]) -> (Given, Vec<Rec
         store.append(&stream, expected, vec![new]).await.unwrap();
     }
     let records = store.read_all(Position::START, usize::MAX).await.unwrap();
-    (Given::over(store as _).await, records)
+    (TestLedger::over(store as _).await, records)
 }
 
 proptest! {
@@ -209,9 +209,9 @@ async fn the_history_knows_which_installations_there_were() {
 }
 
 /// A ledger over some hours, with tokens that expire, an uninstall, a suspension and a replay.
-async fn some_hours() -> (Given, Vec<Record>) {
+async fn some_hours() -> (TestLedger, Vec<Record>) {
     let store = MemoryStore::new(Uuid::from_u128(9));
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let apps = [given.app().await, given.app().await];
     let mut hour = 0;
     for account in ["acme", "globex"] {
@@ -304,7 +304,7 @@ async fn a_token_that_was_not_valid_says_why() {
 
 #[tokio::test]
 async fn a_token_of_an_app_that_was_not_active_names_the_event_that_made_it_so() {
-    let given = Given::over(MemoryStore::new(Uuid::from_u128(11)) as _).await;
+    let given = TestLedger::over(MemoryStore::new(Uuid::from_u128(11)) as _).await;
     let (app, acme) = (given.app().await, "acme".parse().unwrap());
     let granted = grant(app, &acme);
     let exchanged = exchange(&granted);

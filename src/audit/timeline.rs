@@ -260,10 +260,10 @@ mod tests {
     use super::*;
     use crate::decisions::{SuspendApp, UninstallApp};
     use crate::ledger::tests::poison::foreign;
-    use crate::ledger::tests::{Given, exchange, grant, installation, revoke};
+    use crate::ledger::tests::{TestLedger, exchange, grant, installation, revoke};
     use crate::store::{Expected, MemoryStore, NewRecord, Store as _};
 
-    async fn told(given: &Given, id: InstallationId) -> Vec<String> {
+    async fn told(given: &TestLedger, id: InstallationId) -> Vec<String> {
         let moments = timeline(&given.ledger, id).await.unwrap().unwrap();
         assert!(moments.is_sorted_by_key(|moment| moment.position));
         moments.into_iter().map(|moment| moment.sentence).collect()
@@ -271,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_chain_from_the_registration_to_a_reinstall_is_told_in_order() {
-        let given = Given::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(1))) as _).await;
+        let given = TestLedger::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(1))) as _).await;
         let (app, account) = (given.app().await, "acme".parse().unwrap());
         let id = installation(app, &account);
         let codes = [grant(app, &account), grant(app, &account), grant(app, &account)];
@@ -315,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_that_has_expired_does_not_keep_the_app_installed() {
-        let given = Given::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(4))) as _).await;
+        let given = TestLedger::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(4))) as _).await;
         let (app, account) = (given.app().await, "acme".parse().unwrap());
         let id = installation(app, &account);
         for lifetime in [Some(std::time::Duration::from_secs(60)), None] {
@@ -336,7 +336,7 @@ mod tests {
     #[tokio::test]
     async fn an_event_that_cannot_be_read_is_told_too() {
         let store = MemoryStore::new(Uuid::from_u128(3));
-        let given = Given::over(Arc::clone(&store) as _).await;
+        let given = TestLedger::over(Arc::clone(&store) as _).await;
         let (app, account) = (given.app().await, "acme".parse().unwrap());
         let granted = grant(app, &account);
         let exchanged = exchange(&granted);
@@ -357,7 +357,7 @@ mod tests {
     #[tokio::test]
     async fn an_event_that_does_not_follow_is_said_not_to_count_and_nothing_behind_it_does() {
         let sound = MemoryStore::new(Uuid::from_u128(5));
-        let given = Given::over(Arc::clone(&sound) as _).await;
+        let given = TestLedger::over(Arc::clone(&sound) as _).await;
         let (app, account) = (given.app().await, "acme".parse().unwrap());
         let granted = grant(app, &account);
         let exchanged = exchange(&granted);
@@ -377,7 +377,7 @@ mod tests {
             store.append(&stream, at, vec![new]).await.unwrap();
         }
         let stream = StreamKind::Installation(id).into();
-        let given = Given::over(Arc::clone(&store) as _).await;
+        let given = TestLedger::over(Arc::clone(&store) as _).await;
         let told = told(&given, id).await;
         assert_eq!(told.len(), 5, "{told:#?}");
         assert!(told[2].ends_with("The app is installed."), "{}", told[2]);
@@ -393,7 +393,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_never_installed_has_no_timeline() {
-        let given = Given::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(2))) as _).await;
+        let given = TestLedger::over(Arc::clone(&MemoryStore::new(Uuid::from_u128(2))) as _).await;
         let id = installation(given.app().await, &"acme".parse().unwrap());
         assert_eq!(timeline(&given.ledger, id).await.unwrap(), None);
     }

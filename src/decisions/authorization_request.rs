@@ -183,14 +183,14 @@ fn may_ask(app: &App, scope: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given;
     use super::super::scopes::ScopeDefinition;
+    use super::super::testing;
     use super::*;
 
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
     fn asking(scope: &str) -> Parameters {
-        let client_id = Some(given::client_id(1).to_string());
+        let client_id = Some(testing::client_id(1).to_string());
         Parameters { client_id, scope: Some(scope.to_owned()), ..Parameters::default() }
     }
 
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a2_no_answer_goes_to_an_unknown_suspended_or_deleted_app() {
-        let mut app = given::registered_app();
+        let mut app = testing::registered_app();
         assert_eq!(redirect_target(None, &asking("faqs")), Err(NoTarget::UnknownClient));
         assert_eq!(redirect_target(None, &Parameters::default()), Err(NoTarget::ClientIdMissing));
         app.status = AppStatus::Suspended { reason: "review".to_owned() };
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a4_an_omitted_redirect_uri_is_the_only_one_and_the_grant_says_so() {
-        let mut app = given::registered_app();
+        let mut app = testing::registered_app();
         let target = redirect_target(Some(&app), &asking("faqs")).unwrap();
         assert_eq!((target.redirect_uri.as_str(), target.sent), (app.redirect_uris[0].as_str(), false));
         app.redirect_uris.push("https://other.example/cb".to_owned());
@@ -227,23 +227,23 @@ mod tests {
     fn a6_only_the_code_response_type() {
         let mut parameters = asking("faqs");
         parameters.response_type = Some("code".to_owned());
-        assert!(check(given::registered_app(), &parameters).is_ok());
+        assert!(check(testing::registered_app(), &parameters).is_ok());
         parameters.response_type = Some("token".to_owned());
-        let error = check(given::registered_app(), &parameters).unwrap_err();
+        let error = check(testing::registered_app(), &parameters).unwrap_err();
         assert_eq!(error, RequestError::UnsupportedResponseType);
     }
 
     #[test]
     fn a6_only_the_query_response_mode() {
         let with = |mode: &str| Parameters { response_mode: Some(mode.to_owned()), ..asking("faqs") };
-        assert!(check(given::registered_app(), &with("query")).is_ok());
-        let refused = check(given::registered_app(), &with("form_post"));
+        assert!(check(testing::registered_app(), &with("query")).is_ok());
+        let refused = check(testing::registered_app(), &with("form_post"));
         assert!(matches!(refused, Err(RequestError::InvalidRequest(_))));
     }
 
     #[test]
     fn a12_scopes_are_normalised_and_bounded_by_the_registration() {
-        let app = given::registered_app();
+        let app = testing::registered_app();
         assert_eq!(check(app.clone(), &asking(" faqs  brands faqs ")).unwrap().scopes, ["widgets", "faqs"]);
         for wrong in ["contacts", "nonsense", "wid\"gets", " ", ""] {
             let refused = check(app.clone(), &asking(wrong));
@@ -264,7 +264,7 @@ mod tests {
         let definitions = [("contacts", true), ("widgets", true), ("faqs", false)];
         let definitions = definitions.map(|(name, default)| scope(name, default)).to_vec();
         let catalogue = ScopeCatalogue::new(definitions).unwrap();
-        let app = Arc::new(given::registered_app());
+        let app = Arc::new(testing::registered_app());
         let asked = |scope: Option<&str>| {
             let parameters = Parameters { scope: scope.map(str::to_owned), ..asking("") };
             let target = redirect_target(Some(&app), &parameters).unwrap();
@@ -283,8 +283,8 @@ mod tests {
             code_challenge_method: method.map(str::to_owned),
             ..asking("faqs")
         };
-        let public = App { confidential: false, ..given::registered_app() };
-        assert!(check(given::registered_app(), &with(None, None)).is_ok());
+        let public = App { confidential: false, ..testing::registered_app() };
+        assert!(check(testing::registered_app(), &with(None, None)).is_ok());
         assert!(check(public.clone(), &with(Some(CHALLENGE), Some("S256"))).is_ok());
         for wrong in [
             with(Some(CHALLENGE), Some("plain")),
@@ -302,10 +302,13 @@ mod tests {
     fn a8_a_state_of_16_kib_is_kept_and_a_longer_one_refused_and_sent_back() {
         let mut parameters = asking("faqs");
         parameters.state = Some("ü".repeat(8192));
-        assert_eq!(check(given::registered_app(), &parameters).unwrap().target.state, parameters.state);
+        assert_eq!(check(testing::registered_app(), &parameters).unwrap().target.state, parameters.state);
         parameters.state = Some("x".repeat(16_385));
-        let target = redirect_target(Some(&given::registered_app()), &parameters).unwrap();
+        let target = redirect_target(Some(&testing::registered_app()), &parameters).unwrap();
         assert_eq!(target.state, parameters.state);
-        assert!(matches!(check(given::registered_app(), &parameters), Err(RequestError::InvalidRequest(_))));
+        assert!(matches!(
+            check(testing::registered_app(), &parameters),
+            Err(RequestError::InvalidRequest(_))
+        ));
     }
 }

@@ -57,7 +57,7 @@ fn matching_secret(app: Option<&App>, presented: &SecretDigest, now: Timestamp) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::given;
+    use super::super::testing;
     use super::*;
 
     fn digest(byte: u8) -> SecretDigest {
@@ -65,11 +65,11 @@ mod tests {
     }
 
     fn app_with(secrets: &[(u8, Option<i64>)]) -> App {
-        let mut app = given::registered_app();
+        let mut app = testing::registered_app();
         app.secrets = secrets
             .iter()
             .map(|&(byte, end)| ClientSecret {
-                secret_id: given::secret_id(byte),
+                secret_id: testing::secret_id(byte),
                 digest: digest(byte),
                 added_at: Timestamp::EPOCH,
                 retires_at: end.map(Timestamp::from_micros),
@@ -83,10 +83,10 @@ mod tests {
         let app = app_with(&[(1, Some(100)), (2, None)]);
         let at =
             |presented, now| authenticate(Some(&app), Some(&digest(presented)), Timestamp::from_micros(now));
-        assert_eq!(at(1, 99), Ok(Some(given::secret_id(1))));
-        assert_eq!(at(2, 99), Ok(Some(given::secret_id(2))));
+        assert_eq!(at(1, 99), Ok(Some(testing::secret_id(1))));
+        assert_eq!(at(2, 99), Ok(Some(testing::secret_id(2))));
         assert_eq!(at(1, 100), Err(ClientError::Failed));
-        assert_eq!(at(2, 100), Ok(Some(given::secret_id(2))));
+        assert_eq!(at(2, 100), Ok(Some(testing::secret_id(2))));
         assert_eq!(at(0, 99), Err(ClientError::Failed), "the filler is no secret");
     }
 

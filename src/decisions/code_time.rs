@@ -23,11 +23,11 @@ pub(super) fn is_over(grant: &Grant, clock: Timestamp, lifetime: Duration, now: 
 #[cfg(test)]
 mod tests {
     use super::super::exchange_code::{ExchangeCode, Exchanged};
-    use super::super::given::{self, Given, exchange, grant};
+    use super::super::testing::{self, TestStreams, exchange, grant};
     use super::super::{Decision, GrantAccess, InstallationRefusal};
     use super::*;
 
-    const NOW: i64 = given::NOW.as_micros();
+    const NOW: i64 = testing::NOW.as_micros();
 
     fn refused(decision: Decision<Exchanged, InstallationRefusal>) -> InstallationRefusal {
         decision.answer.unwrap_err()
@@ -39,23 +39,23 @@ mod tests {
         let presented = |micros: i64| ExchangeCode { presented_at: at(micros), ..exchange(1) };
         let (minute, hour) = (60_000_000, 3_600_000_000);
         // Granted while recorded time is an hour ahead of the clock: it waits there.
-        let mut ahead = Given::installation([]);
+        let mut ahead = TestStreams::installation([]);
         ahead.run(&grant(1), NOW + hour).unwrap();
-        assert!(ahead.when(&presented(minute - 1), NOW + hour).answer.is_ok());
-        assert_eq!(refused(ahead.when(&presented(minute), NOW + hour)), InstallationRefusal::CodeExpired);
+        assert!(ahead.decide(&presented(minute - 1), NOW + hour).answer.is_ok());
+        assert_eq!(refused(ahead.decide(&presented(minute), NOW + hour)), InstallationRefusal::CodeExpired);
         // Granted by a clock that was an hour ahead, and presented to one that is right.
-        let mut wrong = Given::installation([]);
+        let mut wrong = TestStreams::installation([]);
         wrong.run(&GrantAccess { approved_at: at(hour), ..grant(1) }, NOW + hour).unwrap();
         for micros in [0, minute, hour - minute - 1] {
             assert_eq!(
-                refused(wrong.when(&presented(micros), NOW + hour)),
+                refused(wrong.decide(&presented(micros), NOW + hour)),
                 InstallationRefusal::CodeExpired,
                 "{micros}"
             );
         }
         // Two nodes whose clocks differ a little.
-        let mut other = Given::installation([]);
+        let mut other = TestStreams::installation([]);
         other.run(&GrantAccess { approved_at: at(minute / 2), ..grant(1) }, NOW + minute / 2).unwrap();
-        assert!(other.when(&presented(0), NOW + minute / 2).answer.is_ok());
+        assert!(other.decide(&presented(0), NOW + minute / 2).answer.is_ok());
     }
 }

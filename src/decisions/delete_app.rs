@@ -37,17 +37,17 @@ impl Command for DeleteApp {
 #[cfg(test)]
 mod tests {
     use super::super::ResumeApp;
-    use super::super::given::{self, Given};
+    use super::super::testing::{self, TestStreams};
     use super::*;
 
     #[test]
     fn a_deleted_app_is_unregistered_to_every_command() {
         let reason = "closed".to_owned();
-        let delete = DeleteApp { client_id: given::client_id(1), reason: reason.clone() };
-        let mut given = Given::app([given::register(1)]);
-        given.run(&delete, 2).unwrap();
-        assert_eq!(given.when(&delete, 3), Decision::refused(AppRefusal::Unknown));
-        let resume = ResumeApp { client_id: given::client_id(1), reason };
-        assert_eq!(given.when(&resume, 3), Decision::refused(AppRefusal::Unknown));
+        let delete = DeleteApp { client_id: testing::client_id(1), reason: reason.clone() };
+        let mut streams = TestStreams::app([testing::register(1)]);
+        streams.run(&delete, 2).unwrap();
+        assert_eq!(streams.decide(&delete, 3), Decision::refused(AppRefusal::Unknown));
+        let resume = ResumeApp { client_id: testing::client_id(1), reason };
+        assert_eq!(streams.decide(&resume, 3), Decision::refused(AppRefusal::Unknown));
     }
 }

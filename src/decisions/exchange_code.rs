@@ -165,16 +165,16 @@ fn replayed(installed: &Installation, grant: &Grant) -> Decided<ExchangeCode> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::{self, Given, exchange, grant};
+    use super::super::testing::{self, TestStreams, exchange, grant};
     use super::*;
     use grantbook_events::{EndedToken, Event};
 
     const NOW: i64 = 10_000_000;
 
-    fn granted() -> Given<Installation> {
-        let mut given = Given::installation([]);
-        given.run(&grant(1), NOW).unwrap();
-        given
+    fn granted() -> TestStreams<Installation> {
+        let mut streams = TestStreams::installation([]);
+        streams.run(&grant(1), NOW).unwrap();
+        streams
     }
 
     fn refused(decision: Decision<Exchanged, InstallationRefusal>) -> InstallationRefusal {
@@ -184,129 +184,129 @@ mod tests {
 
     #[test]
     fn c2_a_code_is_exchanged_once() {
-        let mut given = granted();
-        let first = given.run(&exchange(1), NOW + 1);
+        let mut streams = granted();
+        let first = streams.run(&exchange(1), NOW + 1);
         assert_eq!(first.unwrap().scopes, ["widgets", "faqs"]);
-        let replayed = InstallationRefusal::CodeReplayed { grant_id: given::grant_id(1), tokens: 1 };
-        assert_eq!(given.when(&exchange(1), NOW + 2).answer, Err(replayed));
+        let replayed = InstallationRefusal::CodeReplayed { grant_id: testing::grant_id(1), tokens: 1 };
+        assert_eq!(streams.decide(&exchange(1), NOW + 2).answer, Err(replayed));
     }
 
     #[test]
     fn c3_a_replay_that_is_otherwise_right_revokes_the_tokens_once() {
-        let mut given = granted();
-        given.run(&exchange(1), NOW + 1).unwrap();
-        let replay = given.when(&exchange(1), NOW + 2);
+        let mut streams = granted();
+        streams.run(&exchange(1), NOW + 1).unwrap();
+        let replay = streams.decide(&exchange(1), NOW + 2);
         let ended = EndedToken { token_id: exchange(1).token_id, user_id: grant(1).user_id };
         let expected = CodeReplayed {
-            grant_id: given::grant_id(1),
-            client_id: given::client_id(1),
+            grant_id: testing::grant_id(1),
+            client_id: testing::client_id(1),
             account_id: grant(1).account_id,
             user_id: grant(1).user_id,
             tokens: vec![ended],
         };
         assert_eq!(replay.events, [Event::from(InstallationEvent::CodeReplayed(expected))]);
-        given.run(&exchange(1), NOW + 2).unwrap_err();
-        assert_eq!(refused(given.when(&exchange(1), NOW + 3)), InstallationRefusal::CodeSpent);
+        streams.run(&exchange(1), NOW + 2).unwrap_err();
+        assert_eq!(refused(streams.decide(&exchange(1), NOW + 3)), InstallationRefusal::CodeSpent);
     }
 
     #[test]
     fn c3_a_replay_that_is_wrong_otherwise_is_only_refused() {
-        let mut given = granted();
-        given.run(&exchange(1), NOW + 1).unwrap();
+        let mut streams = granted();
+        streams.run(&exchange(1), NOW + 1).unwrap();
         let wrong = ExchangeCode { redirect_uri: Some("https://evil.example/".to_owned()), ..exchange(1) };
-        assert_eq!(refused(given.when(&wrong, NOW + 2)), InstallationRefusal::RedirectUriMismatch);
+        assert_eq!(refused(streams.decide(&wrong, NOW + 2)), InstallationRefusal::RedirectUriMismatch);
         let wrong = ExchangeCode { verifier_challenge: Some(CodeChallenge([1; 32])), ..exchange(1) };
-        assert_eq!(refused(given.when(&wrong, NOW + 2)), InstallationRefusal::VerifierUnexpected);
+        assert_eq!(refused(streams.decide(&wrong, NOW + 2)), InstallationRefusal::VerifierUnexpected);
     }
 
     #[test]
     fn c4_another_apps_code_is_unknown_and_stays_good() {
-        let mut given = granted();
-        let other = ExchangeCode { client_id: given::client_id(9), ..exchange(1) };
-        assert_eq!(refused(given.when(&other, NOW + 1)), InstallationRefusal::CodeUnknown);
-        given.run(&exchange(1), NOW + 2).unwrap();
+        let mut streams = granted();
+        let other = ExchangeCode { client_id: testing::client_id(9), ..exchange(1) };
+        assert_eq!(refused(streams.decide(&other, NOW + 1)), InstallationRefusal::CodeUnknown);
+        streams.run(&exchange(1), NOW + 2).unwrap();
     }
 
     #[test]
     fn c1_a_code_expires() {
-        let given = granted();
+        let streams = granted();
         let end = NOW + 60_000_000;
-        assert!(given.when(&exchange(1), end - 1).answer.is_ok());
-        assert_eq!(refused(given.when(&exchange(1), end)), InstallationRefusal::CodeExpired);
+        assert!(streams.decide(&exchange(1), end - 1).answer.is_ok());
+        assert_eq!(refused(streams.decide(&exchange(1), end)), InstallationRefusal::CodeExpired);
     }
 
     #[test]
     fn of_the_codes_of_one_user_that_wait_the_oldest_ends() {
         let most = grantbook_projections::MAX_PENDING_PER_USER as u8;
-        let mut given = Given::installation([]);
-        (1..=most).for_each(|n| given.run(&grant(n), NOW).unwrap());
+        let mut streams = TestStreams::installation([]);
+        (1..=most).for_each(|n| streams.run(&grant(n), NOW).unwrap());
         let other = super::super::GrantAccess { user_id: "eve".parse().unwrap(), ..grant(most + 1) };
-        given.run(&other, NOW).unwrap();
-        assert!(given.when(&exchange(1), NOW).answer.is_ok(), "others do not count");
-        given.run(&grant(most + 2), NOW).unwrap();
-        assert_eq!(refused(given.when(&exchange(1), NOW)), InstallationRefusal::CodeEnded);
-        assert!((2..=most + 2).all(|n| given.when(&exchange(n), NOW).answer.is_ok()));
+        streams.run(&other, NOW).unwrap();
+        assert!(streams.decide(&exchange(1), NOW).answer.is_ok(), "others do not count");
+        streams.run(&grant(most + 2), NOW).unwrap();
+        assert_eq!(refused(streams.decide(&exchange(1), NOW)), InstallationRefusal::CodeEnded);
+        assert!((2..=most + 2).all(|n| streams.decide(&exchange(n), NOW).answer.is_ok()));
     }
 
     #[test]
     fn c5_a_code_dies_with_a_suspension_and_an_uninstall() {
-        let given = granted();
+        let streams = granted();
         let suspended =
             |at| ExchangeCode { codes_dead_until: Some(Timestamp::from_micros(at)), ..exchange(1) };
-        assert_eq!(refused(given.when(&suspended(NOW), NOW + 1)), InstallationRefusal::CodeEnded);
-        assert!(given.when(&suspended(NOW - 1), NOW + 1).answer.is_ok());
-        let mut given = granted();
-        given.run(&grant(2), NOW + 1).unwrap();
-        given.run(&exchange(2), NOW + 2).unwrap();
-        given.run(&given::uninstall(), NOW + 3).unwrap();
-        assert_eq!(refused(given.when(&exchange(1), NOW + 4)), InstallationRefusal::CodeEnded);
+        assert_eq!(refused(streams.decide(&suspended(NOW), NOW + 1)), InstallationRefusal::CodeEnded);
+        assert!(streams.decide(&suspended(NOW - 1), NOW + 1).answer.is_ok());
+        let mut streams = granted();
+        streams.run(&grant(2), NOW + 1).unwrap();
+        streams.run(&exchange(2), NOW + 2).unwrap();
+        streams.run(&testing::uninstall(), NOW + 3).unwrap();
+        assert_eq!(refused(streams.decide(&exchange(1), NOW + 4)), InstallationRefusal::CodeEnded);
     }
 
     #[test]
     fn t6_the_redirect_uri_must_be_equal_if_it_was_sent() {
-        let mut given = Given::installation([]);
-        given.run(&super::super::GrantAccess { redirect_uri_sent: true, ..grant(1) }, NOW).unwrap();
+        let mut streams = TestStreams::installation([]);
+        streams.run(&super::super::GrantAccess { redirect_uri_sent: true, ..grant(1) }, NOW).unwrap();
         let with = |uri: Option<&str>| ExchangeCode { redirect_uri: uri.map(str::to_owned), ..exchange(1) };
-        assert_eq!(refused(given.when(&with(None), NOW + 1)), InstallationRefusal::RedirectUriMissing);
+        assert_eq!(refused(streams.decide(&with(None), NOW + 1)), InstallationRefusal::RedirectUriMissing);
         let other = with(Some("https://app.example/callback/"));
-        assert_eq!(refused(given.when(&other, NOW + 1)), InstallationRefusal::RedirectUriMismatch);
-        assert!(given.when(&with(Some("https://app.example/callback")), NOW + 1).answer.is_ok());
+        assert_eq!(refused(streams.decide(&other, NOW + 1)), InstallationRefusal::RedirectUriMismatch);
+        assert!(streams.decide(&with(Some("https://app.example/callback")), NOW + 1).answer.is_ok());
         let unsent = granted();
-        assert!(unsent.when(&with(Some("https://app.example/callback")), NOW + 1).answer.is_ok());
-        assert_eq!(refused(unsent.when(&other, NOW + 1)), InstallationRefusal::RedirectUriMismatch);
+        assert!(unsent.decide(&with(Some("https://app.example/callback")), NOW + 1).answer.is_ok());
+        assert_eq!(refused(unsent.decide(&other, NOW + 1)), InstallationRefusal::RedirectUriMismatch);
     }
 
     #[test]
     fn a13_challenge_and_verifier_belong_together() {
-        let mut given = Given::installation([]);
+        let mut streams = TestStreams::installation([]);
         let challenge = Some(CodeChallenge([7; 32]).to_string());
-        given.run(&super::super::GrantAccess { code_challenge: challenge, ..grant(1) }, NOW).unwrap();
-        assert_eq!(refused(given.when(&exchange(1), NOW + 1)), InstallationRefusal::VerifierMissing);
+        streams.run(&super::super::GrantAccess { code_challenge: challenge, ..grant(1) }, NOW).unwrap();
+        assert_eq!(refused(streams.decide(&exchange(1), NOW + 1)), InstallationRefusal::VerifierMissing);
         let with =
             |byte: u8| ExchangeCode { verifier_challenge: Some(CodeChallenge([byte; 32])), ..exchange(1) };
-        assert_eq!(refused(given.when(&with(8), NOW + 1)), InstallationRefusal::VerifierMismatch);
-        assert!(given.when(&with(7), NOW + 1).answer.is_ok());
-        assert_eq!(refused(granted().when(&with(7), NOW + 1)), InstallationRefusal::VerifierUnexpected);
+        assert_eq!(refused(streams.decide(&with(8), NOW + 1)), InstallationRefusal::VerifierMismatch);
+        assert!(streams.decide(&with(7), NOW + 1).answer.is_ok());
+        assert_eq!(refused(granted().decide(&with(7), NOW + 1)), InstallationRefusal::VerifierUnexpected);
     }
 
     #[test]
     fn k1_the_oldest_token_is_superseded_at_the_limit() {
-        let mut given = Given::installation([]);
+        let mut streams = TestStreams::installation([]);
         for n in 1..=11 {
-            given.run(&grant(n), NOW + i64::from(n) * 10).unwrap();
-            given.run(&exchange(n), NOW + i64::from(n) * 10 + 1).unwrap();
+            streams.run(&grant(n), NOW + i64::from(n) * 10).unwrap();
+            streams.run(&exchange(n), NOW + i64::from(n) * 10 + 1).unwrap();
         }
-        let live: Vec<_> = given.token_ids();
+        let live: Vec<_> = streams.token_ids();
         let expected: Vec<_> = (2..=11).map(|n| exchange(n).token_id).collect();
         assert_eq!(live, expected);
     }
 
     #[test]
     fn an_expiring_token_is_an_addition_never_the_default() {
-        let given = granted();
-        assert_eq!(given.when(&exchange(1), NOW + 1).answer.unwrap().expires_at, None);
+        let streams = granted();
+        assert_eq!(streams.decide(&exchange(1), NOW + 1).answer.unwrap().expires_at, None);
         let rules = TokenRules { lifetime: Some(Duration::from_secs(5)), ..exchange(1).rules };
-        let expiring = given.when(&ExchangeCode { rules, ..exchange(1) }, NOW).answer.unwrap();
+        let expiring = streams.decide(&ExchangeCode { rules, ..exchange(1) }, NOW).answer.unwrap();
         assert_eq!(expiring.expires_at, Some(Timestamp::from_micros(NOW + 5_000_000)));
     }
 }

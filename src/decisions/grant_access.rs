@@ -94,56 +94,57 @@ impl GrantAccess {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::{self, Given};
+    use super::super::testing::{self, TestStreams};
     use super::*;
 
     #[test]
     fn c1_the_code_expires_after_its_lifetime() {
-        let decided = Given::installation([]).when(&given::grant(1), 1_000);
+        let decided = TestStreams::installation([]).decide(&testing::grant(1), 1_000);
         let [grantbook_events::Event::Installation(InstallationEvent::AccessGranted(event))] =
             &decided.events[..]
         else {
             panic!("{decided:?}")
         };
         // By the clock, wherever recorded time is.
-        assert_eq!(event.code_expires_at, given::NOW.plus(Duration::from_secs(60)));
+        assert_eq!(event.code_expires_at, testing::NOW.plus(Duration::from_secs(60)));
         assert_eq!(decided.answer, Ok(()));
     }
 
     #[test]
     fn a11_a_form_posted_twice_makes_one_code() {
-        let mut given = Given::installation([]);
-        given.run(&given::grant(1), 1_000).unwrap();
-        assert_eq!(given.when(&given::grant(1), 1_001), Decision::already(()));
-        let end = given::NOW.plus(Duration::from_secs(60));
-        let at = |approved_at| GrantAccess { approved_at, ..given::grant(1) };
+        let mut streams = TestStreams::installation([]);
+        streams.run(&testing::grant(1), 1_000).unwrap();
+        assert_eq!(streams.decide(&testing::grant(1), 1_001), Decision::already(()));
+        let end = testing::NOW.plus(Duration::from_secs(60));
+        let at = |approved_at| GrantAccess { approved_at, ..testing::grant(1) };
         let last = Timestamp::from_micros(end.as_micros() - 1);
-        assert_eq!(given.when(&at(last), 1_001), Decision::already(()));
-        assert_eq!(given.when(&at(end), 1_001), Decision::refused(InstallationRefusal::FormUsed));
+        assert_eq!(streams.decide(&at(last), 1_001), Decision::already(()));
+        assert_eq!(streams.decide(&at(end), 1_001), Decision::refused(InstallationRefusal::FormUsed));
         assert_eq!(
-            given.when(&given::grant(1), end.as_micros()),
+            streams.decide(&testing::grant(1), end.as_micros()),
             Decision::refused(InstallationRefusal::FormUsed)
         );
-        assert!(given.when(&given::grant(2), 1_001).answer.is_ok());
+        assert!(streams.decide(&testing::grant(2), 1_001).answer.is_ok());
     }
 
     #[test]
     fn a11_a_form_posted_again_leads_nowhere_else_and_never_to_a_dead_code() {
-        let mut given = Given::installation([]);
-        given.run(&given::grant(1), 1_000).unwrap();
+        let mut streams = TestStreams::installation([]);
+        streams.run(&testing::grant(1), 1_000).unwrap();
         let refused = Decision::refused(InstallationRefusal::FormUsed);
-        let other_code = GrantAccess { code_digest: given::digest(77), ..given::grant(1) };
-        let elsewhere = GrantAccess { redirect_uri: "https://app.example/new".to_owned(), ..given::grant(1) };
+        let other_code = GrantAccess { code_digest: testing::digest(77), ..testing::grant(1) };
+        let elsewhere =
+            GrantAccess { redirect_uri: "https://app.example/new".to_owned(), ..testing::grant(1) };
         let suspended =
-            GrantAccess { codes_dead_until: Some(Timestamp::from_micros(1_000)), ..given::grant(1) };
+            GrantAccess { codes_dead_until: Some(Timestamp::from_micros(1_000)), ..testing::grant(1) };
         for again in [&other_code, &elsewhere, &suspended] {
-            assert_eq!(given.when(again, 1_001), refused, "{again:?}");
+            assert_eq!(streams.decide(again, 1_001), refused, "{again:?}");
         }
-        given.run(&given::exchange(1), 1_002).unwrap();
-        assert_eq!(given.when(&given::grant(1), 1_003), refused, "the code is spent");
-        given.run(&given::uninstall(), 1_004).unwrap();
-        given.run(&given::grant(2), 1_005).unwrap();
-        given.run(&given::uninstall(), 1_006).unwrap();
-        assert_eq!(given.when(&given::grant(2), 1_007), refused, "the code was ended");
+        streams.run(&testing::exchange(1), 1_002).unwrap();
+        assert_eq!(streams.decide(&testing::grant(1), 1_003), refused, "the code is spent");
+        streams.run(&testing::uninstall(), 1_004).unwrap();
+        streams.run(&testing::grant(2), 1_005).unwrap();
+        streams.run(&testing::uninstall(), 1_006).unwrap();
+        assert_eq!(streams.decide(&testing::grant(2), 1_007), refused, "the code was ended");
     }
 }

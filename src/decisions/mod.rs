@@ -26,7 +26,7 @@ mod uninstall_app;
 mod update_app;
 
 #[cfg(test)]
-mod given;
+mod testing;
 
 use grantbook_events::{Event, StreamKind, Timestamp};
 use grantbook_projections::live::State;

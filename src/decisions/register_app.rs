@@ -72,24 +72,24 @@ impl Command for RegisterApp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::{self, Given};
+    use super::super::testing::{self, TestStreams};
     use super::*;
 
     #[test]
     fn a_registration_is_normalised_and_happens_once() {
-        let mut given = Given::app([]);
-        given.run(&given::register(1), 1).unwrap();
-        let app = given.registered();
+        let mut streams = TestStreams::app([]);
+        streams.run(&testing::register(1), 1).unwrap();
+        let app = streams.registered();
         assert_eq!(app.scopes, ["widgets", "faqs"], "canonical names in the catalogue's order");
-        assert_eq!(given.when(&given::register(1), 2), Decision::refused(AppRefusal::Exists));
+        assert_eq!(streams.decide(&testing::register(1), 2), Decision::refused(AppRefusal::Exists));
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         let refused = |change: fn(&mut Registration)| {
-            let mut registration = given::registration();
+            let mut registration = testing::registration();
             change(&mut registration);
-            RegisterApp::new(given::client_id(1), None, &registration, &ScopeCatalogue::default())
+            RegisterApp::new(testing::client_id(1), None, &registration, &ScopeCatalogue::default())
                 .unwrap_err()
         };
         assert_eq!(refused(|r| r.name.clear()).field, "name");

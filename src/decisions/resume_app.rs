@@ -39,18 +39,18 @@ impl Command for ResumeApp {
 #[cfg(test)]
 mod tests {
     use super::super::SuspendApp;
-    use super::super::given::{self, Given};
+    use super::super::testing::{self, TestStreams};
     use super::*;
 
     #[test]
     fn only_a_suspended_app_is_resumed_and_its_old_codes_stay_dead() {
         let reason = "because".to_owned();
-        let resume = ResumeApp { client_id: given::client_id(1), reason: reason.clone() };
-        let mut given = Given::app([given::register(1)]);
-        assert_eq!(given.when(&resume, 2), Decision::refused(AppRefusal::NotSuspended));
-        given.run(&SuspendApp { client_id: given::client_id(1), reason }, 2).unwrap();
-        given.run(&resume, 3).unwrap();
-        let app = given.registered();
+        let resume = ResumeApp { client_id: testing::client_id(1), reason: reason.clone() };
+        let mut streams = TestStreams::app([testing::register(1)]);
+        assert_eq!(streams.decide(&resume, 2), Decision::refused(AppRefusal::NotSuspended));
+        streams.run(&SuspendApp { client_id: testing::client_id(1), reason }, 2).unwrap();
+        streams.run(&resume, 3).unwrap();
+        let app = streams.registered();
         assert!(app.is_active());
         assert_eq!(app.codes_dead_until, Some(Timestamp::from_micros(2)));
     }

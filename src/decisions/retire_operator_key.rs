@@ -39,25 +39,25 @@ impl Command for RetireOperatorKey {
 #[cfg(test)]
 mod tests {
     use super::super::CreateOperatorKey;
-    use super::super::given::{self, Given};
+    use super::super::testing::{self, TestStreams};
     use super::*;
     use grantbook_events::Role;
 
     #[test]
     fn a_key_is_created_once_and_retired_once() {
-        let key_id = OperatorKeyId::new(*given::token_id(1).as_uuid());
+        let key_id = OperatorKeyId::new(*testing::token_id(1).as_uuid());
         let create = CreateOperatorKey {
             key_id,
             name: "desk".to_owned(),
             role: Role::Auditor,
-            digest: given::digest(1),
+            digest: testing::digest(1),
         };
         let retire = RetireOperatorKey { key_id, reason: "rotated".to_owned() };
-        let mut given = Given::<OperatorKey>::nothing();
-        assert_eq!(given.when(&retire, 1), Decision::refused(KeyRefusal::Unknown));
-        given.run(&create, 1).unwrap();
-        assert_eq!(given.when(&create, 2), Decision::refused(KeyRefusal::Exists));
-        assert_eq!(given.run(&retire, 2), Ok(false));
-        assert_eq!(given.when(&retire, 3), Decision::already(true));
+        let mut streams = TestStreams::<OperatorKey>::empty();
+        assert_eq!(streams.decide(&retire, 1), Decision::refused(KeyRefusal::Unknown));
+        streams.run(&create, 1).unwrap();
+        assert_eq!(streams.decide(&create, 2), Decision::refused(KeyRefusal::Exists));
+        assert_eq!(streams.run(&retire, 2), Ok(false));
+        assert_eq!(streams.decide(&retire, 3), Decision::already(true));
     }
 }

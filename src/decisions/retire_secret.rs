@@ -48,26 +48,29 @@ impl Command for RetireSecret {
 #[cfg(test)]
 mod tests {
     use super::super::RotateSecret;
-    use super::super::given::{self, Given};
+    use super::super::testing::{self, TestStreams};
     use super::*;
     use grantbook_events::NewSecret;
     use std::time::Duration;
 
     #[test]
     fn the_old_secret_can_be_ended_and_the_last_cannot() {
-        let retire =
-            |n| RetireSecret { client_id: given::client_id(1), secret_id: given::secret_id(n), note: None };
-        let mut given = Given::app([given::register(1)]);
-        assert_eq!(given.when(&retire(1), 5), Decision::refused(AppRefusal::LastSecret));
+        let retire = |n| RetireSecret {
+            client_id: testing::client_id(1),
+            secret_id: testing::secret_id(n),
+            note: None,
+        };
+        let mut streams = TestStreams::app([testing::register(1)]);
+        assert_eq!(streams.decide(&retire(1), 5), Decision::refused(AppRefusal::LastSecret));
         assert_eq!(
-            given.when(&retire(9), 5),
-            Decision::refused(AppRefusal::SecretUnknown(given::secret_id(9)))
+            streams.decide(&retire(9), 5),
+            Decision::refused(AppRefusal::SecretUnknown(testing::secret_id(9)))
         );
-        let secret = NewSecret { secret_id: given::secret_id(2), digest: given::digest(2) };
+        let secret = NewSecret { secret_id: testing::secret_id(2), digest: testing::digest(2) };
         let overlap = Duration::from_secs(60);
-        given.run(&RotateSecret { client_id: given::client_id(1), secret, overlap }, 10).unwrap();
-        assert_eq!(given.run(&retire(1), 11), Ok(false));
-        assert_eq!(given.when(&retire(1), 12), Decision::already(true));
-        assert_eq!(given.when(&retire(2), 12), Decision::refused(AppRefusal::LastSecret));
+        streams.run(&RotateSecret { client_id: testing::client_id(1), secret, overlap }, 10).unwrap();
+        assert_eq!(streams.run(&retire(1), 11), Ok(false));
+        assert_eq!(streams.decide(&retire(1), 12), Decision::already(true));
+        assert_eq!(streams.decide(&retire(2), 12), Decision::refused(AppRefusal::LastSecret));
     }
 }

@@ -90,8 +90,8 @@ impl RevokeToken {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::{self, Given, exchange, grant};
     use super::super::refusal::{REASON_MAX, UnreadableText};
+    use super::super::testing::{self, TestStreams, exchange, grant};
     use super::*;
 
     fn revoke(holder: TokenHolder) -> RevokeToken {
@@ -104,70 +104,70 @@ mod tests {
         }
     }
 
-    fn two_tokens() -> Given<Installation> {
-        let mut given = Given::installation([]);
+    fn two_tokens() -> TestStreams<Installation> {
+        let mut streams = TestStreams::installation([]);
         for n in [1, 2] {
-            given.run(&grant(n), 10).unwrap();
-            given.run(&exchange(n), 11).unwrap();
+            streams.run(&grant(n), 10).unwrap();
+            streams.run(&exchange(n), 11).unwrap();
         }
-        given
+        streams
     }
 
     #[test]
     fn k4_one_token_ends_and_no_other() {
-        let mut given = two_tokens();
-        assert_eq!(given.run(&revoke(TokenHolder::Operator), 12), Ok(exchange(1).token_id));
-        let left: Vec<_> = given.token_ids();
+        let mut streams = two_tokens();
+        assert_eq!(streams.run(&revoke(TokenHolder::Operator), 12), Ok(exchange(1).token_id));
+        let left: Vec<_> = streams.token_ids();
         assert_eq!(left, [exchange(2).token_id]);
         assert_eq!(
-            given.when(&revoke(TokenHolder::Operator), 13),
+            streams.decide(&revoke(TokenHolder::Operator), 13),
             Decision::refused(InstallationRefusal::TokenUnknown)
         );
     }
 
     #[test]
     fn what_the_operator_says_is_recorded_if_it_can_be_read() {
-        let given = two_tokens();
+        let streams = two_tokens();
         let noted = |note: &str| RevokeToken { note: Some(note.to_owned()), ..revoke(TokenHolder::Operator) };
         let event = TokenRevoked {
             token_id: exchange(1).token_id,
-            client_id: given::client_id(1),
+            client_id: testing::client_id(1),
             account_id: grant(1).account_id,
             user_id: grant(1).user_id,
             reason: RevocationReason::Operator,
             note: Some("seen in a log".to_owned()),
         };
         assert_eq!(
-            given.when(&noted("seen in a log"), 12).events,
+            streams.decide(&noted("seen in a log"), 12).events,
             [InstallationEvent::TokenRevoked(event).into()]
         );
         let unread = InstallationRefusal::Text(UnreadableText { what: "note", limit: REASON_MAX });
-        assert_eq!(given.when(&noted(" "), 12), Decision::refused(unread));
+        assert_eq!(streams.decide(&noted(" "), 12), Decision::refused(unread));
     }
 
     #[test]
     fn k3_never_another_clients_token_nor_another_users() {
-        let given = two_tokens();
+        let streams = two_tokens();
         for stranger in
-            [TokenHolder::App(given::client_id(9)), TokenHolder::User("stranger".parse().unwrap())]
+            [TokenHolder::App(testing::client_id(9)), TokenHolder::User("stranger".parse().unwrap())]
         {
             assert_eq!(
-                given.when(&revoke(stranger), 12),
+                streams.decide(&revoke(stranger), 12),
                 Decision::refused(InstallationRefusal::TokenUnknown)
             );
         }
-        for holder in [TokenHolder::App(given::client_id(1)), TokenHolder::User(grant(1).user_id)] {
-            assert!(given.when(&revoke(holder), 12).answer.is_ok());
+        for holder in [TokenHolder::App(testing::client_id(1)), TokenHolder::User(grant(1).user_id)] {
+            assert!(streams.decide(&revoke(holder), 12).answer.is_ok());
         }
     }
 
     #[test]
     fn a_presented_token_is_known_by_its_digest() {
-        let given = two_tokens();
+        let streams = two_tokens();
         let by_digest = RevokeToken {
             token: WhichToken::Digest(exchange(2).token_digest),
-            ..revoke(TokenHolder::App(given::client_id(1)))
+            ..revoke(TokenHolder::App(testing::client_id(1)))
         };
-        assert_eq!(given.when(&by_digest, 12).answer, Ok(exchange(2).token_id));
+        assert_eq!(streams.decide(&by_digest, 12).answer, Ok(exchange(2).token_id));
     }
 }

@@ -62,39 +62,39 @@ impl Command for RotateSecret {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::{self, Given};
+    use super::super::testing::{self, TestStreams};
     use super::*;
 
     fn rotate(n: u8, overlap: u64) -> RotateSecret {
         RotateSecret {
-            client_id: given::client_id(1),
-            secret: NewSecret { secret_id: given::secret_id(n), digest: given::digest(n) },
+            client_id: testing::client_id(1),
+            secret: NewSecret { secret_id: testing::secret_id(n), digest: testing::digest(n) },
             overlap: Duration::from_micros(overlap),
         }
     }
 
-    fn live(given: &Given<App>, now: i64) -> Vec<grantbook_events::SecretId> {
-        let app = given.registered();
+    fn live(streams: &TestStreams<App>, now: i64) -> Vec<grantbook_events::SecretId> {
+        let app = streams.registered();
         app.live_secrets(Timestamp::from_micros(now)).map(|secret| secret.secret_id).collect()
     }
 
     #[test]
     fn t5_two_secrets_are_live_during_the_overlap_and_one_after_it() {
-        let mut given = Given::app([given::register(1)]);
-        given.run(&rotate(2, 100), 10).unwrap();
-        assert_eq!(live(&given, 109), [given::secret_id(1), given::secret_id(2)]);
-        assert_eq!(live(&given, 110), [given::secret_id(2)]);
-        let third = given.when(&rotate(3, 100), 20);
+        let mut streams = TestStreams::app([testing::register(1)]);
+        streams.run(&rotate(2, 100), 10).unwrap();
+        assert_eq!(live(&streams, 109), [testing::secret_id(1), testing::secret_id(2)]);
+        assert_eq!(live(&streams, 110), [testing::secret_id(2)]);
+        let third = streams.decide(&rotate(3, 100), 20);
         assert_eq!(third, Decision::refused(AppRefusal::TooManySecrets { live: 2, limit: 2 }));
-        given.run(&rotate(3, 100), 110).unwrap();
-        assert_eq!(live(&given, 110), [given::secret_id(2), given::secret_id(3)]);
+        streams.run(&rotate(3, 100), 110).unwrap();
+        assert_eq!(live(&streams, 110), [testing::secret_id(2), testing::secret_id(3)]);
     }
 
     #[test]
     fn without_overlap_every_old_secret_ends_at_once() {
-        let mut given = Given::app([given::register(1)]);
-        given.run(&rotate(2, 100), 10).unwrap();
-        given.run(&rotate(3, 0), 20).unwrap();
-        assert_eq!(live(&given, 20), [given::secret_id(3)]);
+        let mut streams = TestStreams::app([testing::register(1)]);
+        streams.run(&rotate(2, 100), 10).unwrap();
+        streams.run(&rotate(3, 0), 20).unwrap();
+        assert_eq!(live(&streams, 20), [testing::secret_id(3)]);
     }
 }

@@ -38,20 +38,21 @@ impl Command for SuspendApp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::{self, Given};
     use super::super::refusal::UnreadableText;
+    use super::super::testing::{self, TestStreams};
     use super::*;
 
     #[test]
     fn an_app_is_suspended_once_for_a_reason_that_can_be_read() {
-        let suspend = |reason: &str| SuspendApp { client_id: given::client_id(1), reason: reason.to_owned() };
-        let mut given = Given::app([given::register(1)]);
+        let suspend =
+            |reason: &str| SuspendApp { client_id: testing::client_id(1), reason: reason.to_owned() };
+        let mut streams = TestStreams::app([testing::register(1)]);
         let unread = AppRefusal::Text(UnreadableText { what: "reason", limit: REASON_MAX });
-        assert_eq!(given.when(&suspend(" "), 2), Decision::refused(unread));
-        given.run(&suspend("under review"), 2).unwrap();
-        let app = given.registered();
+        assert_eq!(streams.decide(&suspend(" "), 2), Decision::refused(unread));
+        streams.run(&suspend("under review"), 2).unwrap();
+        let app = streams.registered();
         assert!(!app.is_active());
         assert_eq!(app.codes_dead_until, Some(Timestamp::from_micros(2)));
-        assert_eq!(given.when(&suspend("again"), 3), Decision::refused(AppRefusal::Suspended));
+        assert_eq!(streams.decide(&suspend("again"), 3), Decision::refused(AppRefusal::Suspended));
     }
 }

@@ -63,38 +63,38 @@ impl Command for UninstallApp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::{Given, exchange, grant, uninstall};
+    use super::super::testing::{TestStreams, exchange, grant, uninstall};
     use super::*;
 
     #[test]
     fn k4_every_token_of_the_installation_ends_and_it_can_be_installed_again() {
-        let mut given = Given::installation([]);
+        let mut streams = TestStreams::installation([]);
         for n in [1, 2] {
-            given.run(&grant(n), 10).unwrap();
-            given.run(&exchange(n), 11).unwrap();
+            streams.run(&grant(n), 10).unwrap();
+            streams.run(&exchange(n), 11).unwrap();
         }
-        let ended = given.run(&uninstall(), 12).unwrap().token_ids;
+        let ended = streams.run(&uninstall(), 12).unwrap().token_ids;
         assert_eq!(ended, [exchange(1).token_id, exchange(2).token_id]);
         assert_eq!(
-            given.when(&uninstall(), 13),
+            streams.decide(&uninstall(), 13),
             Decision::already(Uninstalled { token_ids: vec![], already: true })
         );
-        given.run(&grant(3), 14).unwrap();
-        given.run(&exchange(3), 15).unwrap();
-        assert_eq!((given.installed().epoch, given.token_ids().len()), (1, 1));
+        streams.run(&grant(3), 14).unwrap();
+        streams.run(&exchange(3), 15).unwrap();
+        assert_eq!((streams.installed().epoch, streams.token_ids().len()), (1, 1));
     }
 
     #[test]
     fn c5_a_code_on_its_way_is_ended_too() {
-        let mut given = Given::installation([]);
-        given.run(&grant(1), 10).unwrap();
-        given.run(&uninstall(), 11).unwrap();
-        assert_eq!(given.when(&exchange(1), 12).answer, Err(InstallationRefusal::CodeEnded));
+        let mut streams = TestStreams::installation([]);
+        streams.run(&grant(1), 10).unwrap();
+        streams.run(&uninstall(), 11).unwrap();
+        assert_eq!(streams.decide(&exchange(1), 12).answer, Err(InstallationRefusal::CodeEnded));
     }
 
     #[test]
     fn what_was_never_approved_cannot_be_uninstalled() {
-        let given = Given::installation([]);
-        assert_eq!(given.when(&uninstall(), 1), Decision::refused(InstallationRefusal::Unknown));
+        let streams = TestStreams::installation([]);
+        assert_eq!(streams.decide(&uninstall(), 1), Decision::refused(InstallationRefusal::Unknown));
     }
 }

@@ -93,21 +93,21 @@ pub(super) fn registered(state: Option<&App>) -> Result<&App, AppRefusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::{self, Given};
+    use super::super::testing::{self, TestStreams};
     use super::*;
     use grantbook_events::Event;
 
     #[test]
     fn only_what_changed_is_recorded() {
-        let given = Given::app([given::register(1)]);
+        let streams = TestStreams::app([testing::register(1)]);
         let update = |changes: &Changes| {
-            UpdateApp::new(given::client_id(1), changes, &ScopeCatalogue::default()).unwrap()
+            UpdateApp::new(testing::client_id(1), changes, &ScopeCatalogue::default()).unwrap()
         };
-        let same = Changes { name: Some(given::registration().name), ..Changes::default() };
-        assert_eq!(given.when(&update(&same), 2), Decision::already(()));
+        let same = Changes { name: Some(testing::registration().name), ..Changes::default() };
+        assert_eq!(streams.decide(&update(&same), 2), Decision::already(()));
         let changes = Changes { owner: Some("New Owner".to_owned()), ..same };
         let expected = AppUpdated { owner: Some("New Owner".to_owned()), ..AppUpdated::default() };
-        assert_eq!(given.when(&update(&changes), 2).events, [Event::from(AppEvent::Updated(expected))]);
-        assert_eq!(Given::app([]).when(&update(&changes), 2), Decision::refused(AppRefusal::Unknown));
+        assert_eq!(streams.decide(&update(&changes), 2).events, [Event::from(AppEvent::Updated(expected))]);
+        assert_eq!(TestStreams::app([]).decide(&update(&changes), 2), Decision::refused(AppRefusal::Unknown));
     }
 }

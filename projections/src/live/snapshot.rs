@@ -41,7 +41,7 @@ pub enum SnapshotBodyError {
 
 /// Everything there is little of.
 #[derive(Debug, Serialize, Deserialize)]
-struct Few {
+struct SmallTables {
     mark: Mark,
     apps: Vec<App>,
     keys: Vec<(OperatorKey, bool)>,
@@ -52,7 +52,7 @@ struct Few {
 /// time; another waits.
 #[derive(Debug)]
 pub struct Image<'a> {
-    few: Few,
+    few: SmallTables,
     installations_of_apps: Vec<Vec<u32>>,
     installations: Frozen<'a, Shard, Result<Vec<u8>, postcard::Error>>,
     _only: MutexGuard<'a, ()>,
@@ -91,7 +91,7 @@ impl Live {
         let handles = self.apps.handles();
         let places = handles.iter().map(|handle| handle.installations(0, usize::MAX));
         Some(Image {
-            few: Few {
+            few: SmallTables {
                 mark: (*now)?,
                 apps: handles.iter().map(|handle| (*handle.state()).clone()).collect(),
                 keys: self.keys.all().iter().map(|(key, accepted)| ((**key).clone(), *accepted)).collect(),
@@ -112,7 +112,7 @@ impl Live {
     pub fn from_image(mut image: impl Read) -> Result<Self, SnapshotBodyError> {
         let mut part = Vec::new();
         read_part(&mut image, &mut part)?;
-        let few: Few = postcard::from_bytes(&part)?;
+        let few: SmallTables = postcard::from_bytes(&part)?;
         read_part(&mut image, &mut part)?;
         let places: Vec<Vec<u32>> = postcard::from_bytes(&part)?;
         if places.len() != few.apps.len() {

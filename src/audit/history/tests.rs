@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::*;
 use crate::ledger::tests::poison::foreign;
 use crate::ledger::tests::simulation::history as random_history;
-use crate::ledger::tests::{Given, exchange, grant, revoke};
+use crate::ledger::tests::{TestLedger, exchange, grant, revoke};
 use crate::store::{Expected, MemoryStore, NewRecord, Record};
 
 async fn records(store: &MemoryStore) -> Vec<Record> {
@@ -81,7 +81,7 @@ async fn it_has_the_row_of_every_event_also_if_it_stopped_on_the_way() {
 #[tokio::test]
 async fn an_event_that_cannot_be_read_has_a_row_that_says_so() {
     let (store, dir) = (MemoryStore::new(Uuid::from_u128(6)), tempfile::tempdir().unwrap());
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let granted = grant(given.app().await, &"acme".parse().unwrap());
     given.settle(&granted).await.unwrap().unwrap();
     let stream = store.read_all(Position::new(1), 1).await.unwrap()[0].stream.clone();
@@ -338,7 +338,7 @@ async fn a_rebuild_repairs_what_was_wrong_and_says_so() {
         assert_eq!(every_row(&history).await, expected(&all));
     }
     // It goes on with what is recorded from here on.
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     given.app().await;
     history.reached(store.head().await.unwrap().position).await.unwrap();
     assert_eq!(every_row(&history).await, expected(&records(&store).await));
@@ -367,7 +367,7 @@ async fn a_rebuild_that_is_called_off_or_cut_short_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_follows_while_it_is_rebuilt() {
     let (store, dir) = (MemoryStore::new(Uuid::from_u128(8)), tempfile::tempdir().unwrap());
-    let given = Arc::new(Given::over(Arc::clone(&store) as _).await);
+    let given = Arc::new(TestLedger::over(Arc::clone(&store) as _).await);
     let app = given.app().await;
     let history = kept(&store, &dir).await;
     for round in 0..3 {

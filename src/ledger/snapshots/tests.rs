@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::super::tests::{Given, START, exchange, grant};
+use super::super::tests::{START, TestLedger, exchange, grant};
 use super::super::{LedgerOptions, SnapshotOptions};
 use super::*;
 use crate::store::{Append, Expected, Head, MemoryStore, NewRecord, Record, StoreError, Subscription};
@@ -55,15 +55,15 @@ fn paths(dir: &TempDir) -> Vec<PathBuf> {
 }
 
 /// Opens the ledger, and says from which position it was folded.
-async fn opened(store: &Arc<MemoryStore>, dir: &TempDir) -> (Given, u64) {
+async fn opened(store: &Arc<MemoryStore>, dir: &TempDir) -> (TestLedger, u64) {
     let watched = Arc::new(Watched(Arc::clone(store), Mutex::default()));
-    let given = Given::with(Arc::clone(&watched) as _, options(dir, 1_000_000)).await;
+    let given = TestLedger::with(Arc::clone(&watched) as _, options(dir, 1_000_000)).await;
     let from = watched.1.lock()[0];
     (given, from)
 }
 
 /// So many installations more: two events each.
-async fn install(given: &Given, app: grantbook_events::ClientId, numbers: std::ops::Range<u32>) {
+async fn install(given: &TestLedger, app: grantbook_events::ClientId, numbers: std::ops::Range<u32>) {
     for number in numbers {
         let granted = grant(app, &format!("account-{number}").parse().unwrap());
         given.settle(&granted).await.unwrap().unwrap();
@@ -86,7 +86,7 @@ async fn with_two_snapshots() -> (Arc<MemoryStore>, TempDir) {
 
 /// The ledger folds to what it is, and from this position on.
 #[track_caller]
-fn holds(given: &Given, whole: &Given) {
+fn holds(given: &TestLedger, whole: &TestLedger) {
     assert_eq!(given.ledger.live().position(), whole.ledger.live().position());
     assert_eq!(given.ledger.live().difference(&whole.ledger.live()), None);
     assert_eq!(given.ledger.live().digest(), whole.ledger.live().digest());
@@ -95,7 +95,7 @@ fn holds(given: &Given, whole: &Given) {
 #[tokio::test]
 async fn the_newest_is_loaded_and_the_rest_is_folded() {
     let (store, dir) = with_two_snapshots().await;
-    let whole = Given::over(Arc::clone(&store) as _).await;
+    let whole = TestLedger::over(Arc::clone(&store) as _).await;
     let (given, from) = opened(&store, &dir).await;
     assert_eq!(from, 21);
     holds(&given, &whole);
@@ -104,7 +104,7 @@ async fn the_newest_is_loaded_and_the_rest_is_folded() {
 #[tokio::test]
 async fn what_is_no_snapshot_of_this_ledger_is_named_and_passed_over() {
     let (store, dir) = with_two_snapshots().await;
-    let whole = Given::over(Arc::clone(&store) as _).await;
+    let whole = TestLedger::over(Arc::clone(&store) as _).await;
     let newest = paths(&dir)[0].clone();
     let good = fs::read(&newest).unwrap();
     let line_end = good.iter().position(|byte| *byte == b'\n').unwrap();
@@ -253,7 +253,7 @@ async fn three_are_kept_and_what_was_never_finished_is_no_snapshot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_is_taken_when_it_is_due_while_commands_are_settled() {
     let (store, dir) = (MemoryStore::new(Uuid::from_u128(9)), tempfile::tempdir().unwrap());
-    let given = Given::with(Arc::clone(&store) as _, options(&dir, 50)).await;
+    let given = TestLedger::with(Arc::clone(&store) as _, options(&dir, 50)).await;
     let app = given.app().await;
     let mut next = 0;
     let taken = async {

@@ -6,8 +6,8 @@ use grantbook_eventstore_double::{AppendFault, Double, Options};
 use super::*;
 use crate::store::eventstore::tests::open_at;
 
-async fn node(double: &Double) -> Given {
-    Given::over(open_at(&double.url())).await
+async fn node(double: &Double) -> TestLedger {
+    TestLedger::over(open_at(&double.url())).await
 }
 
 /// The cluster says "done" to whoever brings ids that are there already. Were the ids of an exchange made from

@@ -11,8 +11,8 @@ const FRESH: Freshness = Freshness { max_staleness: Duration::from_secs(5), when
 
 /// A node that is never behind, and one that is as far behind as a test wants.
 struct Nodes {
-    here: Given,
-    there: Given,
+    here: TestLedger,
+    there: TestLedger,
     view: Arc<LaggingStore>,
 }
 
@@ -21,8 +21,8 @@ impl Nodes {
         let store = MemoryStore::new(Uuid::from_u128(7));
         let view = LaggingStore::new(store.clone(), START);
         let options = LedgerOptions { freshness, ..LedgerOptions::default() };
-        let there = Given::with(view.clone(), options).await;
-        Self { here: Given::over(store).await, there, view }
+        let there = TestLedger::with(view.clone(), options).await;
+        Self { here: TestLedger::over(store).await, there, view }
     }
 
     /// A token of an app of its own.

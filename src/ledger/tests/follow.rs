@@ -37,7 +37,7 @@ impl Subscriber for Counts {
 #[tokio::test]
 async fn a_projection_follows_from_the_first_event_and_then_live() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let app = given.app().await;
     let counts = Arc::new(Counts::default());
     let follower = given.ledger.follow(Arc::clone(&counts) as _);
@@ -54,7 +54,7 @@ async fn a_projection_follows_from_the_first_event_and_then_live() {
 #[tokio::test]
 async fn a_projection_resumes_at_its_checkpoint() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let counts = Arc::new(Counts::default());
     for apps in 1..=3 {
         given.app().await;

@@ -35,12 +35,12 @@ fn origin(request_id: &RequestId) -> Origin {
 }
 
 /// A ledger over a store, and its clock.
-pub(crate) struct Given {
+pub(crate) struct TestLedger {
     pub ledger: Arc<Ledger>,
     pub clock: Arc<ManualClock>,
 }
 
-impl Given {
+impl TestLedger {
     pub async fn over(store: Arc<dyn Store>) -> Self {
         Self::with(store, LedgerOptions::default()).await
     }

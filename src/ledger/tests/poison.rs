@@ -21,7 +21,7 @@ pub(crate) fn foreign() -> NewRecord {
 /// A ledger with two installations of one app, and a foreign record after the exchange of the first.
 async fn poisoned() -> (Arc<MemoryStore>, [ExchangeCode; 2]) {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let app = given.app().await;
     let grants = ["acme", "globex"].map(|account| grant(app, &account.parse().unwrap()));
     let exchanges = grants.each_ref().map(exchange);
@@ -37,7 +37,7 @@ async fn poisoned() -> (Arc<MemoryStore>, [ExchangeCode; 2]) {
 #[tokio::test]
 async fn its_stream_is_in_quarantine_and_every_other_goes_on() {
     let (store, [poisoned, sound]) = poisoned().await;
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     assert!(given.ledger.is_ready());
     assert!(!given.is_valid(poisoned.token_digest) && given.is_valid(sound.token_digest));
     let quarantined = given.ledger.live().quarantined();
@@ -64,7 +64,7 @@ async fn all_but_foreign(store: &dyn Store) -> usize {
 #[tokio::test]
 async fn a_poisoned_app_takes_its_installations_out_of_the_count() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let (app, other) = (given.app().await, given.app().await);
     let mut tokens = Vec::new();
     for app in [app, other] {
@@ -79,7 +79,7 @@ async fn a_poisoned_app_takes_its_installations_out_of_the_count() {
     // While it is served, too.
     given.app().await;
     assert!(!given.is_valid(tokens[0]) && given.is_valid(tokens[1]));
-    let again = Given::over(Arc::clone(&store) as _).await;
+    let again = TestLedger::over(Arc::clone(&store) as _).await;
     assert!(!again.is_valid(tokens[0]) && again.is_valid(tokens[1]));
     assert_eq!(again.ledger.live().digest(), given.ledger.live().digest());
 }

@@ -15,10 +15,10 @@ fn account() -> AccountId {
 }
 
 /// A store that lies in one way, every time, once the ledger is open and an app is there.
-async fn given_lies(script: Script) -> (Given, Arc<LyingStore>, Arc<MemoryStore>, ClientId) {
+async fn given_lies(script: Script) -> (TestLedger, Arc<LyingStore>, Arc<MemoryStore>, ClientId) {
     let inner = MemoryStore::new(secrets::new_ledger_identity());
     let lying = LyingStore::new(Arc::clone(&inner) as _, Script::default(), 1);
-    let given = Given::over(Arc::clone(&lying) as _).await;
+    let given = TestLedger::over(Arc::clone(&lying) as _).await;
     let app = given.app().await;
     lying.change(script);
     (given, lying, inner, app)
@@ -27,7 +27,7 @@ async fn given_lies(script: Script) -> (Given, Arc<LyingStore>, Arc<MemoryStore>
 #[tokio::test]
 async fn what_was_answered_is_durable_and_visible() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let granted = grant(given.app().await, &account());
     given.settle(&granted).await.unwrap().unwrap();
     let exchanged = exchange(&granted);
@@ -43,7 +43,7 @@ async fn what_was_answered_is_durable_and_visible() {
 #[tokio::test]
 async fn c2_of_64_exchanges_at_once_one_is_granted_and_the_code_counts_as_replayed() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Arc::new(Given::over(Arc::clone(&store) as _).await);
+    let given = Arc::new(TestLedger::over(Arc::clone(&store) as _).await);
     let granted = grant(given.app().await, &account());
     given.settle(&granted).await.unwrap().unwrap();
     let mut callers = JoinSet::new();
@@ -67,7 +67,7 @@ async fn c2_of_64_exchanges_at_once_one_is_granted_and_the_code_counts_as_replay
 #[tokio::test]
 async fn a_stream_that_another_node_moved_on_is_read_before_a_refusal_is_believed() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let (here, there) = (Given::over(Arc::clone(&store) as _).await, Given::over(store).await);
+    let (here, there) = (TestLedger::over(Arc::clone(&store) as _).await, TestLedger::over(store).await);
     let granted = grant(here.app().await, &account());
     // This node remembers that there is no such grant; the other one makes it.
     here.settle(&exchange(&granted)).await.unwrap().unwrap_err();
@@ -118,7 +118,7 @@ async fn a_stream_that_always_conflicts_is_given_up() {
 #[tokio::test]
 async fn recorded_time_never_runs_backwards_within_a_stream() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let granted = grant(given.app().await, &account());
     given.settle(&granted).await.unwrap().unwrap();
     given.clock.set(Timestamp::EPOCH);
@@ -131,7 +131,7 @@ async fn recorded_time_never_runs_backwards_within_a_stream() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_caller_of_a_stream_is_answered_while_its_line_ends_and_begins() {
     let store = MemoryStore::new(secrets::new_ledger_identity());
-    let given = Arc::new(Given::over(Arc::clone(&store) as _).await);
+    let given = Arc::new(TestLedger::over(Arc::clone(&store) as _).await);
     let app = given.app().await;
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..3 {

@@ -22,7 +22,7 @@ const ACCOUNTS: [&str; 2] = ["acme", "globex"];
 
 /// What a caller was told of one command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Answered {
     /// It happened.
     Granted,
     /// No; what a refusal entails may be recorded.
@@ -41,12 +41,12 @@ enum Told {
 struct Asked {
     request_id: RequestId,
     event: &'static str,
-    told: Told,
+    told: Answered,
 }
 
 /// A caller: what it asked for, and what it has to ask for more.
 struct Caller {
-    given: Arc<Given>,
+    given: Arc<TestLedger>,
     random: StdRng,
     apps: Vec<ClientId>,
     asked: Vec<Asked>,
@@ -54,22 +54,22 @@ struct Caller {
     exchanges: Vec<ExchangeCode>,
 }
 
-fn told(error: &LedgerError) -> Told {
+fn told(error: &LedgerError) -> Answered {
     match error {
-        LedgerError::NotVisible(_) => Told::Late,
-        LedgerError::OutcomeUnknown(_) => Told::Unknown,
-        LedgerError::Store(_) | LedgerError::Contended(_) => Told::Failed,
+        LedgerError::NotVisible(_) => Answered::Late,
+        LedgerError::OutcomeUnknown(_) => Answered::Unknown,
+        LedgerError::Store(_) | LedgerError::Contended(_) => Answered::Failed,
         LedgerError::Shared(error) => told(error),
         error => panic!("{error:?}"),
     }
 }
 
 impl Caller {
-    async fn ask<C: Command>(&mut self, event: &'static str, command: &C) -> Told {
+    async fn ask<C: Command>(&mut self, event: &'static str, command: &C) -> Answered {
         let request_id = secrets::new_request_id();
         let told = match self.given.ledger.settle(&origin(&request_id), command).await {
-            Ok(Ok(_)) => Told::Granted,
-            Ok(Err(_)) => Told::Refused,
+            Ok(Ok(_)) => Answered::Granted,
+            Ok(Err(_)) => Answered::Refused,
             Err(error) => told(&error),
         };
         self.asked.push(Asked { request_id, event, told });
@@ -96,7 +96,7 @@ impl Caller {
             13..=15 => {
                 let Some(exchange) = self.exchanges.pop() else { return };
                 let revoke = revoke(exchange.installation_id, exchange.token_id);
-                if self.ask("token-revoked", &revoke).await == Told::Granted {
+                if self.ask("token-revoked", &revoke).await == Answered::Granted {
                     assert!(!self.given.is_valid(exchange.token_digest), "revoked, and still valid here");
                 }
             }
@@ -122,8 +122,8 @@ impl Caller {
 }
 
 /// Runs callers over a store, and gives all they were told.
-async fn run(store: Arc<dyn Store>, apps: &[ClientId], seed: u64) -> (Arc<Given>, Vec<Asked>) {
-    let given = Arc::new(Given::over(store).await);
+async fn run(store: Arc<dyn Store>, apps: &[ClientId], seed: u64) -> (Arc<TestLedger>, Vec<Asked>) {
+    let given = Arc::new(TestLedger::over(store).await);
     let mut callers = JoinSet::new();
     for number in 0..CALLERS {
         let mut caller = Caller {
@@ -147,7 +147,7 @@ async fn run(store: Arc<dyn Store>, apps: &[ClientId], seed: u64) -> (Arc<Given>
 /// A ledger in memory with a random history, and its store.
 pub(crate) async fn history(seed: u64) -> (Arc<Ledger>, Arc<MemoryStore>) {
     let store = MemoryStore::new(Uuid::from_u128(seed.into()));
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let apps = [given.app().await, given.app().await];
     let (given, _) = run(Arc::clone(&store) as _, &apps, seed).await;
     (Arc::clone(&given.ledger), store)
@@ -170,21 +170,21 @@ async fn hold(store: &dyn Store, asked: &[Asked], before: usize) {
         let count = events.iter().filter(|event| type_of(event) == asked.event).count();
         match asked.told {
             // A command whose wish is fulfilled already records nothing.
-            Told::Granted if matches!(asked.event, "app-uninstalled" | "token-revoked") => {
+            Answered::Granted if matches!(asked.event, "app-uninstalled" | "token-revoked") => {
                 assert!(count <= 1, "{asked:?}");
             }
             // What a refusal records may be late as well.
-            Told::Late => assert!(!events.is_empty(), "{asked:?}"),
-            Told::Granted => assert_eq!(count, 1, "{asked:?}: {events:?}"),
+            Answered::Late => assert!(!events.is_empty(), "{asked:?}"),
+            Answered::Granted => assert_eq!(count, 1, "{asked:?}: {events:?}"),
             // The one refusal that is recorded is that of a code that was spent.
-            Told::Refused => {
+            Answered::Refused => {
                 assert!(
                     events.iter().all(|event| type_of(event) == "code-replayed"),
                     "{asked:?}: {events:?}"
                 );
             }
-            Told::Unknown => assert!(count <= 1, "{asked:?}: {events:?}"),
-            Told::Failed => assert!(events.is_empty(), "{asked:?}: {events:?}"),
+            Answered::Unknown => assert!(count <= 1, "{asked:?}: {events:?}"),
+            Answered::Failed => assert!(events.is_empty(), "{asked:?}: {events:?}"),
         }
     }
     let unasked: usize = by_request.values().map(Vec::len).sum();
@@ -198,7 +198,7 @@ fn type_of(recorded: &Recorded) -> &'static str {
 /// One whole simulation over a store that is empty.
 async fn simulate(inner: Arc<dyn Store>, script: Script, seed: u64) {
     let apps = {
-        let given = Given::over(Arc::clone(&inner)).await;
+        let given = TestLedger::over(Arc::clone(&inner)).await;
         let mut apps = Vec::new();
         for _ in 0..APPS {
             apps.push(given.app().await);
@@ -212,11 +212,11 @@ async fn simulate(inner: Arc<dyn Store>, script: Script, seed: u64) {
 
     lying.repent();
     hold(&*inner, &asked, APPS).await;
-    let granted = asked.iter().filter(|asked| asked.told == Told::Granted).count();
+    let granted = asked.iter().filter(|asked| asked.told == Answered::Granted).count();
     assert!(granted > 40, "too little went well to prove anything: {granted}");
     // Everything after the last lie is folded when a command settled now is visible.
     given.app().await;
-    let replayed = Given::over(Arc::clone(&inner)).await;
+    let replayed = TestLedger::over(Arc::clone(&inner)).await;
     assert_eq!(replayed.ledger.progress().position, given.ledger.progress().position);
     assert_eq!(replayed.ledger.live().digest(), given.ledger.live().digest(), "seed {seed}");
     for event in all(&*inner).await {
@@ -227,7 +227,7 @@ async fn simulate(inner: Arc<dyn Store>, script: Script, seed: u64) {
     }
 }
 
-async fn run_lying(lying: &Arc<LyingStore>, apps: &[ClientId], seed: u64) -> (Arc<Given>, Vec<Asked>) {
+async fn run_lying(lying: &Arc<LyingStore>, apps: &[ClientId], seed: u64) -> (Arc<TestLedger>, Vec<Asked>) {
     run(Arc::clone(lying) as _, apps, seed).await
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::*;
 use crate::ledger::Snapshots;
 use crate::ledger::tests::simulation::history;
-use crate::ledger::tests::{Given, START, exchange, grant, installation, revoke};
+use crate::ledger::tests::{START, TestLedger, exchange, grant, installation, revoke};
 use crate::store::{Append, Expected, MemoryStore, NewRecord, Record, Store};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -90,9 +90,9 @@ async fn a_replay_until_a_position_is_the_ledger_cut_there() {
 }
 
 /// An app that was installed for an hour, and then not.
-async fn an_hour() -> (Arc<MemoryStore>, Given) {
+async fn an_hour() -> (Arc<MemoryStore>, TestLedger) {
     let store = MemoryStore::new(Uuid::from_u128(3));
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let app = given.app().await;
     let account = "acme".parse().unwrap();
     given.clock.set(START.plus(HOUR));

@@ -130,7 +130,7 @@ async fn what_was_wrong_is_repaired() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_are_settled_meanwhile() {
     let store = MemoryStore::new(Uuid::from_u128(45));
-    let given = Arc::new(Given::over(Arc::clone(&store) as _).await);
+    let given = Arc::new(TestLedger::over(Arc::clone(&store) as _).await);
     let app = given.app().await;
     let rebuilds = rebuilds_of(&given.ledger);
     for round in 0..5 {
@@ -211,7 +211,7 @@ async fn begun(gated: &Gated, rebuilds: &Rebuilds) -> (Vec<Record>, mpsc::Sender
 async fn a_new_copy_that_is_not_the_same_in_the_end_is_taken_back() {
     let store = MemoryStore::new(Uuid::from_u128(50));
     let gated = Gated::new(&store);
-    let given = Given::over(Arc::clone(&gated) as _).await;
+    let given = TestLedger::over(Arc::clone(&gated) as _).await;
     let app = given.app().await;
     let (served, rebuilds) = (Arc::as_ptr(&given.ledger.live()), rebuilds_of(&given.ledger));
     let (before, feed) = begun(&gated, &rebuilds).await;

@@ -5,7 +5,7 @@ use super::*;
 /// Two accounts: one with a token by each of two redirect URIs, one with a token by the second only.
 async fn two_ways() -> Arc<MemoryStore> {
     let store = MemoryStore::new(Uuid::from_u128(5));
-    let given = Given::over(Arc::clone(&store) as _).await;
+    let given = TestLedger::over(Arc::clone(&store) as _).await;
     let app = given.app().await;
     for (account, uri, scope, revoked) in [
         ("acme", "https://one.example/", "faqs", false),

@@ -1,4 +1,4 @@
-//! Given–when–then for commands: a state built by running commands, and a few commands with fixed ids.
+//! TestStreams–when–then for commands: a state built by running commands, and a few commands with fixed ids.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -21,19 +21,19 @@ use super::{Command, Decision, ExchangeCode, GrantAccess, RegisterApp, Uninstall
 pub(super) const NOW: Timestamp = Timestamp::from_micros(10_000_000);
 
 /// A small ledger: an app, and the streams that commands have changed.
-pub(super) struct Given<S> {
+pub(super) struct TestStreams<S> {
     live: Live,
     events: u64,
     of: PhantomData<S>,
 }
 
-impl<S: State> Given<S> {
-    pub fn nothing() -> Self {
+impl<S: State> TestStreams<S> {
+    pub fn empty() -> Self {
         Self { live: Live::new(), events: 0, of: PhantomData }
     }
 
     /// What a command would decide.
-    pub fn when<C: Command<State = S>>(&self, command: &C, now: i64) -> Decision<C::Answer, C::Refusal> {
+    pub fn decide<C: Command<State = S>>(&self, command: &C, now: i64) -> Decision<C::Answer, C::Refusal> {
         let now = Timestamp::from_micros(now);
         let decide = |state: Option<&S>| command.decide(state, now).unwrap_or_else(Decision::refused);
         S::look(&self.live, &command.stream(), decide)
@@ -41,7 +41,7 @@ impl<S: State> Given<S> {
 
     /// Decides and applies what happens.
     pub fn run<C: Command<State = S>>(&mut self, command: &C, now: i64) -> Result<C::Answer, C::Refusal> {
-        let decision = self.when(command, now);
+        let decision = self.decide(command, now);
         decision.events.into_iter().for_each(|event| self.record(command.stream(), now, event));
         decision.answer
     }
@@ -53,13 +53,13 @@ impl<S: State> Given<S> {
     }
 }
 
-impl Given<Installation> {
+impl TestStreams<Installation> {
     pub fn installation(grants: impl IntoIterator<Item = GrantAccess>) -> Self {
-        let mut given = Self::nothing();
+        let mut streams = Self::empty();
         let registered = register(1).decide(None, Timestamp::EPOCH).expect("right").events;
-        registered.into_iter().for_each(|event| given.record(StreamKind::App(client_id(1)), 0, event));
-        grants.into_iter().for_each(|grant| given.run(&grant, 0).expect("granted"));
-        given
+        registered.into_iter().for_each(|event| streams.record(StreamKind::App(client_id(1)), 0, event));
+        grants.into_iter().for_each(|grant| streams.run(&grant, 0).expect("granted"));
+        streams
     }
 
     pub fn installed(&self) -> Installation {
@@ -73,11 +73,11 @@ impl Given<Installation> {
     }
 }
 
-impl Given<App> {
+impl TestStreams<App> {
     pub fn app(registrations: impl IntoIterator<Item = RegisterApp>) -> Self {
-        let mut given = Self::nothing();
-        registrations.into_iter().for_each(|register| given.run(&register, 0).expect("registered"));
-        given
+        let mut streams = Self::empty();
+        registrations.into_iter().for_each(|register| streams.run(&register, 0).expect("registered"));
+        streams
     }
 
     pub fn registered(&self) -> App {
@@ -179,5 +179,5 @@ pub(super) fn register(n: u8) -> RegisterApp {
 }
 
 pub(super) fn registered_app() -> App {
-    Given::app([register(1)]).registered()
+    TestStreams::app([register(1)]).registered()
 }
