@@ -20,7 +20,6 @@ use merged::Merged;
 
 mod error;
 mod file;
-mod key_file;
 mod merged;
 mod person;
 mod reading;

@@ -117,7 +117,7 @@ impl Server {
             sign_ins: SignIns::new(&session_key, https, parts.clock.now()),
             sessions: Sessions::new(&session_key, https),
             tickets: Tickets::new(&session_key),
-            code_key: CodeKey::new(&session_key.derive("grantbook authorization codes, v1")),
+            code_key: CodeKey::new(session_key.derive("grantbook authorization codes, v1")),
         });
         let metrics = Arc::new(Metrics::new(parts.clock.now()));
         let snapshots = SnapshotOptions { dir: config.data_dir.join(SNAPSHOT_DIR), every: SNAPSHOT_EVERY };

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::Config;
 use super::error::{Mistake, Origin, quoted};
 use super::merged::Merged;
 use super::settings::{self, ALL, Setting};
 use super::urls::Issuer;
-use super::{Config, key_file};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::identity::SignIn;
 use crate::identity::dev::DevSignIn;
-use crate::identity::handoff::{Handoff, HandoffAlgorithm, HandoffKey};
+use crate::identity::handoff::{Handoff, HandoffKey};
 use crate::store::EventStoreTarget;
 
 /// All sources, and what was found in them so far.
@@ -143,8 +143,7 @@ impl Reading<'_> {
     fn handoff_key(&mut self) -> Option<HandoffKey> {
         let setting = &settings::SIGN_IN_KEY_FILE;
         let path = self.value::<String>(setting)?;
-        let algorithm = HandoffAlgorithm::named(&self.value::<String>(&settings::SIGN_IN_ALGORITHM)?)?;
-        let key = key_file::read(algorithm, Path::new(&path));
+        let key = HandoffKey::read(self.value(&settings::SIGN_IN_ALGORITHM)?, Path::new(&path));
         // The value is not quoted: it may be the secret itself, written where its file belongs.
         key.map_err(|why| {
             let message = format!("{} names a file that {why}; it takes {}", setting.key, setting.takes);

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::settings::{ALL, Setting};
 use super::takes::Takes;
 use super::*;
-use crate::identity::handoff::HandoffAlgorithm;
+use jsonwebtoken::Algorithm;
 
 const FILE: &str = "grantbook.toml";
 
@@ -356,7 +356,7 @@ fn a_handoff_is_whole_or_refused() {
     let SignIn::Handoff(whole) = handoff(str::to_owned).load().sign_in else { panic!("not a handoff") };
     assert_eq!(whole.login_url.as_str(), "https://example.com/sign-in?for=grantbook");
     assert_eq!(whole.issuer, "https://example.com");
-    assert_eq!(whole.key.algorithm(), HandoffAlgorithm::Hs256);
+    assert_eq!(whole.key.algorithm(), Algorithm::HS256);
     assert_eq!(whole.max_age, Duration::from_secs(30));
 
     for key in ["login_url", "issuer", "algorithm", "key_file"] {

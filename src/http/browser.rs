@@ -22,7 +22,7 @@ use super::service::Service;
 use crate::audit::AuditError;
 use crate::decisions::Command;
 use crate::identity::pending::SignIns;
-use crate::identity::session::{self, SessionError, Sessions, SignedIn};
+use crate::identity::session::{Sessions, SignedIn};
 use crate::identity::tickets::{SealError, Tickets};
 use crate::identity::{Onward, SignIn};
 use crate::ledger::LedgerError;
@@ -65,8 +65,7 @@ impl FromRequest for Visit {
         let browser = Data::<Browser>::from_request(request, payload).into_inner();
         ready(service.and_then(|service| {
             let (browser, now) = (browser?, service.ledger.now());
-            let session = browser.sessions.of(request.headers());
-            let person = session::signed_in(&session, now, service.session_lifetime);
+            let person = browser.sessions.signed_in(request.headers(), now, service.session_lifetime);
             let context = Context::of(request);
             Ok(Self { service, browser, context, person, now, request: request.clone() })
         }))
@@ -351,12 +350,6 @@ impl From<AuditError> for PageError {
                 Self::fault(Fault::Unavailable).because(error)
             }
         }
-    }
-}
-
-impl From<SessionError> for PageError {
-    fn from(error: SessionError) -> Self {
-        Self::fault(Fault::Broken).because(error)
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use super::browser::{PageError, Visit, page, see_other, with_cookies};
 use super::form::Form;
 use super::reason::Reason;
-use crate::identity::dev::{DevForm, DevSignIn};
+use crate::identity::dev::DevSignIn;
 use crate::identity::handoff::{Arrived, HandoffError, SELECT_ACCOUNT};
 use crate::identity::pending::UnderWay;
 use crate::identity::session::SignedIn;
@@ -64,7 +64,7 @@ fn dev_page(
     dev: &DevSignIn,
     nonce: &str,
     onward: &Onward,
-    error: Option<String>,
+    error: Option<&'static str>,
 ) -> HttpResponse {
     let people = dev.people().iter().map(|person| DevPersonLine {
         name: person.name.to_owned(),
@@ -73,7 +73,7 @@ fn dev_page(
     });
     let shown = DevSignInPage {
         people: people.collect(),
-        error: error.clone(),
+        error: error.map(str::to_owned),
         continue_query: onward.to_param(),
         csrf: nonce.to_owned(),
     };
@@ -98,11 +98,10 @@ pub async fn dev(visit: Visit, form: Form) -> Result<HttpResponse, PageError> {
         let sentence = "This sign-in took too long, or was started in another browser.";
         return Err(PageError::not_signed_in(sentence, path(&onward)));
     }
-    let field = |name| form.get(name).unwrap_or_default().to_owned();
-    let chosen = DevForm { person: field("person"), user: field("user"), account: field("account") };
-    match dev.read(&chosen) {
+    let field = |name| form.get(name).unwrap_or_default();
+    match dev.read(field("person"), field("user"), field("account")) {
         Ok(person) => arrive(&visit, Arrived { person, nonce: nonce.to_owned() }, &under_way, &onward),
-        Err(error) => Ok(dev_page(&visit, dev, nonce, &onward, Some(error.to_string()))),
+        Err(error) => Ok(dev_page(&visit, dev, nonce, &onward, Some(error))),
     }
 }
 

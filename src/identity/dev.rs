@@ -10,13 +10,9 @@ use super::session::{AccountRole, Person};
 /// A built-in person to try grantbook as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DevPerson {
-    /// Shown on the page.
     pub name: &'static str,
-    /// Their user id; also what the form names them by.
     pub user: &'static str,
-    /// The account they act for.
     pub account: &'static str,
-    /// What they are on it.
     pub role: AccountRole,
 }
 
@@ -40,31 +36,6 @@ pub fn names_loopback(host: &str) -> bool {
     name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// What the form posts. Absent fields are empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(default)]
-pub struct DevForm {
-    /// The user id of a built-in person.
-    pub person: String,
-    /// Or any user id,
-    pub user: String,
-    /// on any account.
-    pub account: String,
-}
-
-/// Why the form names no person. The text is for the person who filled it in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DevFormError {
-    #[error("There is no such built-in person. Choose one of the buttons, or type a user and an account.")]
-    UnknownPerson,
-    #[error("Choose a person, or type both a user and an account.")]
-    Incomplete,
-    #[error("The user must be 1 to 128 visible ASCII characters without spaces, such as ana.")]
-    WrongUser,
-    #[error("The account must be 1 to 128 visible ASCII characters without spaces, such as acme.")]
-    WrongAccount,
-}
-
 impl DevSignIn {
     /// Only for a server that listens on loopback.
     pub fn new(listen: SocketAddr) -> Option<Self> {
@@ -76,20 +47,29 @@ impl DevSignIn {
         &PEOPLE
     }
 
-    /// The person that the form names. One who is typed in is a member of their account.
-    pub fn read(&self, form: &DevForm) -> Result<Person, DevFormError> {
-        let (user, account, name, role) = if form.person.is_empty() {
-            (form.user.trim(), form.account.trim(), None, AccountRole::Member)
+    /// The person that the form names: a built-in one by user id, or any user of any account, who is a member there.
+    ///
+    /// # Errors
+    /// For the person who filled in the form: why it names nobody.
+    pub fn read(&self, person: &str, user: &str, account: &str) -> Result<Person, &'static str> {
+        let (user, account, name, role) = if person.is_empty() {
+            (user.trim(), account.trim(), None, AccountRole::Member)
         } else {
-            let known = PEOPLE.iter().find(|person| person.user == form.person);
-            let known = known.ok_or(DevFormError::UnknownPerson)?;
+            let known = PEOPLE.iter().find(|known| known.user == person);
+            let known = known.ok_or(
+                "There is no such built-in person. Choose one of the buttons, or type a user and an account.",
+            )?;
             (known.user, known.account, Some(known.name.to_owned()), known.role)
         };
         if user.is_empty() || account.is_empty() {
-            return Err(DevFormError::Incomplete);
+            return Err("Choose a person, or type both a user and an account.");
         }
-        let user = user.parse().map_err(|_| DevFormError::WrongUser)?;
-        let account = account.parse().map_err(|_| DevFormError::WrongAccount)?;
+        let user = user
+            .parse()
+            .map_err(|_| "The user must be 1 to 128 visible ASCII characters without spaces, such as ana.")?;
+        let account = account.parse().map_err(
+            |_| "The account must be 1 to 128 visible ASCII characters without spaces, such as acme.",
+        )?;
         Ok(Person { user, account, name, account_name: None, role })
     }
 }
@@ -115,8 +95,7 @@ mod tests {
     #[test]
     fn every_built_in_person_can_be_chosen() {
         for person in dev().people() {
-            let form = DevForm { person: person.user.into(), ..DevForm::default() };
-            let read = dev().read(&form).unwrap();
+            let read = dev().read(person.user, "", "").unwrap();
             assert_eq!((read.user.as_str(), read.account.as_str()), (person.user, person.account));
             assert_eq!((read.name.as_deref(), read.role), (Some(person.name), person.role));
         }
@@ -124,23 +103,18 @@ mod tests {
 
     #[test]
     fn anybody_can_be_typed_in() {
-        let form = DevForm { user: " eve|7 ".into(), account: "initech".into(), ..DevForm::default() };
-        let eve = dev().read(&form).unwrap();
+        let eve = dev().read("", " eve|7 ", "initech").unwrap();
         assert_eq!((eve.user.as_str(), eve.account.as_str()), ("eve|7", "initech"));
         assert_eq!((eve.name, eve.role), (None, AccountRole::Member));
     }
 
     #[test]
     fn a_form_that_names_nobody_says_what_would_be_right() {
-        let form = |person: &str, user: &str, account: &str| DevForm {
-            person: person.into(),
-            user: user.into(),
-            account: account.into(),
-        };
-        assert_eq!(dev().read(&form("", "", "")), Err(DevFormError::Incomplete));
-        assert_eq!(dev().read(&form("", "eve", " ")), Err(DevFormError::Incomplete));
-        assert_eq!(dev().read(&form("mallory", "", "")), Err(DevFormError::UnknownPerson));
-        assert_eq!(dev().read(&form("", "e ve", "acme")), Err(DevFormError::WrongUser));
-        assert_eq!(dev().read(&form("", "eve", &"a".repeat(129))), Err(DevFormError::WrongAccount));
+        let refused = |person, user, account| dev().read(person, user, account).unwrap_err();
+        assert!(refused("", "", "").contains("type both a user and an account"));
+        assert!(refused("", "eve", " ").contains("type both a user and an account"));
+        assert!(refused("mallory", "", "").contains("no such built-in person"));
+        assert!(refused("", "e ve", "acme").starts_with("The user must be"));
+        assert!(refused("", "eve", &"a".repeat(129)).starts_with("The account must be"));
     }
 }

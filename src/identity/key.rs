@@ -22,22 +22,10 @@ pub struct SessionKey(Zeroizing<[u8; KEY_BYTES]>);
 
 /// Why there is no session key.
 #[derive(Debug, thiserror::Error)]
-pub enum SessionKeyError {
-    #[error(
-        "the session key {path} must be exactly {KEY_BYTES} bytes and is {found}; remove the file to have a \
-         new key made (everybody signs in again), or restore it from a backup"
-    )]
-    WrongSize { path: PathBuf, found: usize },
-    #[error(
-        "the session key {path} is open to every user of this machine (mode {mode:03o}): run `chmod 600 {path}`"
-    )]
-    Exposed { path: PathBuf, mode: u32 },
-    #[error("the session key {path} cannot be read: {source}; it must be a file this user may read")]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error(
-        "the session key {path} cannot be made: {source}; its folder must exist and be writable by this user"
-    )]
-    NotMade { path: PathBuf, source: io::Error },
+#[error("the session key {path} {why}")]
+pub struct SessionKeyError {
+    path: PathBuf,
+    why: String,
 }
 
 impl SessionKey {
@@ -54,38 +42,55 @@ impl SessionKey {
     /// Reads the key from a file; if there is none, makes one that only this user can read. When two
     /// processes start at once, both end up with the same key.
     pub fn load_or_create(path: &Path) -> Result<Self, SessionKeyError> {
-        match Self::load(path) {
-            Err(SessionKeyError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            loaded_or_broken => return loaded_or_broken,
+        let refused = |why| SessionKeyError { path: path.into(), why };
+        if !path.exists() {
+            let key = Self::generate();
+            match files::create_new(path, |file| file.write_all(key.0.as_slice())) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(refused(format!(
+                        "cannot be made: {error}; its folder must exist and be writable by this user"
+                    )));
+                }
+                // Whoever was first, that key counts.
+                Ok(()) | Err(_) => {}
+            }
         }
-        let key = Self::generate();
-        match files::create_new(path, |file| file.write_all(key.0.as_slice())) {
-            Ok(()) => {}
-            Err(lost_the_race) if lost_the_race.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(SessionKeyError::NotMade { path: path.into(), source }),
-        }
-        Self::load(path)
+        Self::load(path).map_err(refused)
     }
 
-    fn load(path: &Path) -> Result<Self, SessionKeyError> {
-        let unreadable = |source| SessionKeyError::Unreadable { path: path.into(), source };
+    fn load(path: &Path) -> Result<Self, String> {
+        let unreadable =
+            |error: io::Error| format!("cannot be read: {error}; it must be a file this user may read");
         let file = File::open(path).map_err(unreadable)?;
-        check_not_exposed(&file, path)?;
+        if let Some(mode) = exposing_mode(&file).map_err(unreadable)? {
+            return Err(format!(
+                "is open to every user of this machine (mode {mode:03o}): run `chmod 600 {}`",
+                path.display()
+            ));
+        }
         // One byte more than is right, so that a longer file is noticed.
         let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES + 1));
         file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        match <[u8; KEY_BYTES]>::try_from(bytes.as_slice()) {
-            Ok(key) => Ok(Self::new(key)),
-            Err(_) => Err(SessionKeyError::WrongSize { path: path.into(), found: bytes.len() }),
-        }
+        <[u8; KEY_BYTES]>::try_from(bytes.as_slice()).map(Self::new).map_err(|_| {
+            format!(
+                "must be exactly {KEY_BYTES} bytes and is {}; remove the file to have a new key made (everybody signs \
+                 in again), or restore it from a backup",
+                bytes.len()
+            )
+        })
     }
 
-    /// A key for one purpose: HMAC-SHA-256 of the purpose's name. Keys for different purposes tell
+    /// A key for one purpose: HMAC-SHA-256 of the purpose's name, once for each half. Keys for different purposes tell
     /// nothing about each other.
-    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
-        let mut mac = Hmac::<Sha256>::new((&*self.0).into());
-        mac.update(purpose.as_bytes());
-        Zeroizing::new(mac.finalize().into_bytes().into())
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        for (number, half) in (1..).zip(key.chunks_mut(KEY_BYTES / 2)) {
+            let mut mac = Hmac::<Sha256>::new((&*self.0).into());
+            mac.update(&[number]);
+            mac.update(purpose.as_bytes());
+            half.copy_from_slice(&mac.finalize().into_bytes());
+        }
+        key
     }
 }
 
@@ -95,19 +100,18 @@ impl fmt::Debug for SessionKey {
     }
 }
 
+/// The mode of a file that every user of the machine may open.
 #[cfg(unix)]
-fn check_not_exposed(file: &File, path: &Path) -> Result<(), SessionKeyError> {
+fn exposing_mode(file: &File) -> io::Result<Option<u32>> {
     use std::os::unix::fs::PermissionsExt as _;
-    let metadata =
-        file.metadata().map_err(|source| SessionKeyError::Unreadable { path: path.into(), source })?;
     // The group is left to the operator: mounted secrets are often readable by a group of one.
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o007 == 0 { Ok(()) } else { Err(SessionKeyError::Exposed { path: path.into(), mode }) }
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    Ok(Some(mode).filter(|mode| mode & 0o007 != 0))
 }
 
 #[cfg(not(unix))]
-fn check_not_exposed(_: &File, _: &Path) -> Result<(), SessionKeyError> {
-    Ok(())
+fn exposing_mode(_: &File) -> io::Result<Option<u32>> {
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -172,10 +176,10 @@ mod tests {
     fn a_folder_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let refused = SessionKey::load_or_create(&folder.path().join("no/session.key")).unwrap_err();
-        assert!(matches!(refused, SessionKeyError::NotMade { .. }));
+        assert!(refused.to_string().contains("cannot be made"), "{refused}");
         assert!(refused.to_string().contains("folder must exist"), "{refused}");
         let refused = SessionKey::load_or_create(folder.path()).unwrap_err();
-        assert!(!matches!(refused, SessionKeyError::NotMade { .. }), "{refused}");
+        assert!(!refused.to_string().contains("cannot be made"), "{refused}");
     }
 
     #[test]
@@ -183,6 +187,8 @@ mod tests {
         let key = SessionKey::new([0xA5; KEY_BYTES]);
         assert_ne!(key.derive("one"), key.derive("two"));
         assert_eq!(key.derive("one"), key.derive("one"));
+        let key_of_one = key.derive("one");
+        assert_ne!(key_of_one[..32], key_of_one[32..]);
         assert_eq!(format!("{key:?}"), "SessionKey(…)");
     }
 }

@@ -7,21 +7,33 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// The longest `continue` parameter, in bytes. With a host's answer of 8 KiB it fits into the 64 KiB that a URI
 /// may have; and a `state` of 16 KiB fits into it whatever it is made of, with 8 KiB left for the rest.
 const MAX_PARAM_BYTES: usize = 54 * 1024;
 /// The longest query carried through a sign-in, in bytes, once it is packed.
 const MAX_PACKED_BYTES: usize = MAX_PARAM_BYTES / 4 * 3;
-/// In a packed query: the next byte was percent-encoded although a query may have it. Itself, a query may not.
-const ENCODED: u8 = b'"';
+/// Ends each name and each value in a packed query. No text in UTF-8 has this byte.
+const END: u8 = 0xFF;
+/// What may stand in a query (RFC 3986 section 3.4) and means nothing in a form. Everything else is percent-encoded, so that
+/// it cannot end the query or the header line.
+const ESCAPED: AsciiSet = {
+    let mut set = NON_ALPHANUMERIC.remove(b'-');
+    let mut plain: &[u8] = b"._~!$'()*,;:@/?";
+    while let [byte, rest @ ..] = plain {
+        set = set.remove(*byte);
+        plain = rest;
+    }
+    set
+};
 
 /// A page of ours that asked who is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Onward {
     /// Back to `/oauth/authorize` with the query it was asked with.
     Authorize {
-        /// The raw query, without `?`, in the characters a query may have.
+        /// Without `?`, in the characters a query may have.
         query: String,
     },
     /// To `/account/apps`.
@@ -36,11 +48,12 @@ pub struct OnwardError;
 impl Onward {
     /// Back to the authorize page with the raw query of the request that came without a session.
     pub fn authorize(raw_query: &str) -> Result<Self, OnwardError> {
-        let query = as_query(raw_query.as_bytes());
-        if query.is_empty() || packed(&query).len() > MAX_PACKED_BYTES {
-            return Err(OnwardError);
-        }
-        Ok(Self::Authorize { query })
+        let packed = packed(raw_query).filter(|packed| packed.len() <= MAX_PACKED_BYTES);
+        packed.and_then(|packed| Self::packed(&packed)).ok_or(OnwardError)
+    }
+
+    fn packed(packed: &[u8]) -> Option<Self> {
+        unpacked(packed).filter(|query| !query.is_empty()).map(|query| Self::Authorize { query })
     }
 
     /// The value of the `continue` parameter; empty for the account page.
@@ -49,7 +62,7 @@ impl Onward {
     /// that decodes once too often cannot change it.
     pub fn to_param(&self) -> String {
         match self {
-            Self::Authorize { query } => URL_SAFE_NO_PAD.encode(packed(query)),
+            Self::Authorize { query } => URL_SAFE_NO_PAD.encode(packed(query).unwrap_or_default()),
             Self::AccountApps => String::new(),
         }
     }
@@ -63,7 +76,7 @@ impl Onward {
             return Err(OnwardError);
         }
         let packed = URL_SAFE_NO_PAD.decode(param).map_err(|_| OnwardError)?;
-        Ok(Self::Authorize { query: unpacked(&packed) })
+        Self::packed(&packed).ok_or(OnwardError)
     }
 
     /// The path and query to send the browser to: always one of the two pages, on this server.
@@ -75,108 +88,77 @@ impl Onward {
     }
 }
 
-/// The same bytes in the characters a query may have (RFC 3986 section 3.4). Whatever else is in there is
-/// percent-encoded, which reads back as the same bytes, and cannot end the query or the header line.
-fn as_query(raw: &[u8]) -> String {
-    let mut query = String::with_capacity(raw.len());
-    for &byte in raw {
-        push(&mut query, byte, !may_be_in_a_query(byte));
-    }
-    query
-}
-
-fn may_be_in_a_query(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
-}
-
-fn push(query: &mut String, byte: u8, encoded: bool) {
-    if encoded {
-        query.push_str(&format!("%{byte:02X}"));
-    } else {
-        query.push(char::from(byte));
-    }
-}
-
-/// A query in fewer bytes: what is percent-encoded in it takes two at most, and mostly one.
-fn packed(query: &str) -> Vec<u8> {
-    let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+/// The names and values of a query, decoded: so a `state` takes as many bytes as the app chose, however it was
+/// percent-encoded. `None` if one is not UTF-8.
+fn packed(query: &str) -> Option<Vec<u8>> {
     let mut packed = Vec::with_capacity(query.len());
-    let mut rest = query.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        rest = after;
-        let encoded = match (first, after) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high * 16 + low),
-            _ => None,
-        };
-        let Some(byte) = encoded else {
-            packed.push(first);
-            continue;
-        };
-        if byte == ENCODED || may_be_in_a_query(byte) {
-            packed.push(ENCODED);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for text in [name, value] {
+            packed.extend(percent_decode_str(&text.replace('+', " ")).decode_utf8().ok()?.bytes());
+            packed.push(END);
         }
-        packed.push(byte);
-        rest = after.get(2..).unwrap_or_default();
     }
-    packed
+    Some(packed)
 }
 
-/// The query that was packed, but for the case of the hexadecimal digits.
-fn unpacked(packed: &[u8]) -> String {
-    let mut query = String::with_capacity(packed.len());
-    let mut bytes = packed.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            ENCODED => push(&mut query, bytes.next().unwrap_or(ENCODED), true),
-            byte => push(&mut query, byte, !may_be_in_a_query(byte)),
-        }
-    }
-    query
+/// A query with the names and values that were packed.
+fn unpacked(packed: &[u8]) -> Option<String> {
+    let texts = packed.split(|byte| *byte == END).map(std::str::from_utf8);
+    let texts = texts.collect::<Result<Vec<_>, _>>().ok()?;
+    let encoded = |text| utf8_percent_encode(text, &ESCAPED);
+    let pairs = texts.chunks_exact(2).map(|pair| format!("{}={}", encoded(pair[0]), encoded(pair[1])));
+    Some(pairs.collect::<Vec<_>>().join("&"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_query_survives_the_way_out_and_back_byte_for_byte() {
-        let state = "%C3%A9+%2B%25%20%zz'%22/?:@!$()*,;~".repeat(100);
-        let query = format!("client_id=abc&scope=a+b&state={state}");
-        let onward = Onward::authorize(&query).unwrap();
+    fn pairs(query: &str) -> Vec<(String, String)> {
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+    }
+
+    /// What the query says on the way out and back.
+    #[track_caller]
+    fn survives(query: &str) -> Onward {
+        let onward = Onward::authorize(query).unwrap();
         let param = onward.to_param();
         assert!(param.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert!(param.len() <= MAX_PARAM_BYTES);
         assert_eq!(Onward::from_param(&param).unwrap(), onward);
-        assert_eq!(onward.location(), format!("/oauth/authorize?{query}"));
-        // Nothing but the case of what is percent-encoded may change.
-        let lower = Onward::authorize("state=%c3%a9%2b&b=%").unwrap();
-        let back = Onward::from_param(&lower.to_param()).unwrap();
-        assert_eq!(back.location(), "/oauth/authorize?state=%C3%A9%2B&b=%");
+        let location = onward.location();
+        assert_eq!(pairs(location.strip_prefix("/oauth/authorize?").unwrap()), pairs(query));
+        onward
     }
 
     #[test]
-    fn every_byte_survives_however_it_is_spelt() {
-        let encoded: String = (0..=u8::MAX).map(|byte| format!("%{byte:02X}")).collect();
-        let plain: String = (0..=u8::MAX).map(|byte| format!("{}%", char::from(byte))).collect();
-        for query in [encoded, plain] {
-            let onward = Onward::authorize(&query).unwrap();
-            assert_eq!(Onward::from_param(&onward.to_param()).unwrap(), onward, "{query}");
-        }
+    fn a_query_survives_the_way_out_and_back() {
+        let state = "%C3%A9+%2B%25%20%zz'%22/?:@!$()*,;~".repeat(100);
+        survives(&format!("client_id=abc&scope=a+b&state={state}"));
+        survives("state=%c3%a9%2b&b=%&c&=d&&state=again&e=%26%3D%23%00%0d%0a");
+        assert_eq!(survives("scope=a%20b&n=1").location(), "/oauth/authorize?scope=a%20b&n=1");
+    }
+
+    #[test]
+    fn every_character_survives_however_it_is_spelt() {
+        let encoded: String = (0..0x80).map(|byte| format!("%{byte:02X}")).collect();
+        let plain: String = (0..0x80u8).map(|byte| format!("{}%", char::from(byte))).collect();
+        survives(&format!("state={encoded}"));
+        survives(&plain);
+        survives("state={\"é\"}#");
+        assert_eq!(Onward::authorize("state=%C3"), Err(OnwardError), "not UTF-8");
     }
 
     #[test]
     fn a8_a_state_of_16_kib_fits_whatever_it_is_made_of() {
-        for byte in ["x", "%26", "%C3", "%22", "%"] {
-            let query = format!("client_id=x&scope=y&state={}", byte.repeat(16 * 1024));
-            let onward = Onward::authorize(&query).unwrap();
-            assert!(onward.to_param().len() <= MAX_PARAM_BYTES);
-            assert_eq!(Onward::from_param(&onward.to_param()).unwrap(), onward, "{byte}");
+        for character in ["x", "%26", "%22", "%", "+", "/", "%7f"] {
+            let query = format!("client_id=x&scope=y&state={}", character.repeat(16 * 1024));
+            // A URI may have 64 KiB.
+            assert!(survives(&query).location().len() < 60 * 1024, "{character}");
         }
-    }
-
-    #[test]
-    fn what_a_query_may_not_hold_is_encoded_and_means_the_same() {
-        let onward = Onward::authorize("state={\"é\"}").unwrap();
-        assert_eq!(onward.location(), "/oauth/authorize?state=%7B%22%C3%A9%22%7D");
+        survives(&format!("state={}", "%C3%A9".repeat(8 * 1024)));
     }
 
     #[test]
@@ -192,7 +174,8 @@ mod tests {
             "@evil.example",
             "../../evil",
         ] {
-            let location = Onward::from_param(&URL_SAFE_NO_PAD.encode(hostile)).unwrap().location();
+            let packed = [hostile.as_bytes(), &[END], hostile.as_bytes(), &[END]].concat();
+            let location = Onward::from_param(&URL_SAFE_NO_PAD.encode(packed)).unwrap().location();
             assert!(location.starts_with("/oauth/authorize?"), "{location}");
             let ours = url::Url::parse("https://grantbook.example").unwrap();
             let landed = ours.join(&location).unwrap();

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SessionKey;
 use super::cookies::{OurCookies, only};
-use super::tickets::CLOCK_TOLERANCE;
+use super::tickets::{CLOCK_TOLERANCE, SealError};
 
 /// The name of the cookie.
 const NAME: &str = "grantbook";
@@ -41,18 +41,12 @@ impl fmt::Debug for Sessions {
 /// A person, as the sign-in names them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// The person.
     pub user: UserId,
     /// The account they act for.
     pub account: AccountId,
-    /// What they are called: shown to themselves, and recorded nowhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Names are shown to the person and recorded nowhere.
     pub name: Option<String>,
-    /// What the account is called: likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_name: Option<String>,
-    /// What they are on the account.
-    #[serde(default)]
     pub role: AccountRole,
 }
 
@@ -92,7 +86,6 @@ fn in_words(name: Option<&str>, id: &str) -> String {
 /// Who is signed in.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedIn {
-    /// The person.
     #[serde(flatten)]
     pub person: Person,
     /// Random. Forms are bound to it; it is never shown or logged.
@@ -119,29 +112,20 @@ impl fmt::Debug for SignedIn {
     }
 }
 
-/// The session that a request came with: what its cookie says, if this server wrote it. How old it is, is
-/// still to be asked ([`signed_in`]).
-#[derive(Debug, Clone, Default)]
-pub struct Session(Option<SignedIn>);
-
-/// The session could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("the session cannot be written: {0}")]
-pub struct SessionError(#[from] serde_json::Error);
-
 impl Sessions {
     /// Sessions under this key.
     pub fn new(key: &SessionKey, https: bool) -> Self {
-        let mut cookie_key = [0; 64];
-        let (signing, encryption) = cookie_key.split_at_mut(32);
-        signing.copy_from_slice(key.derive("grantbook session cookie, signing, v1").as_slice());
-        encryption.copy_from_slice(key.derive("grantbook session cookie, encryption, v1").as_slice());
-        Self { cookies: OurCookies { https }, key: Key::from(&cookie_key) }
+        let key = Key::from(key.derive("grantbook session cookie, v2").as_slice());
+        Self { cookies: OurCookies { https }, key }
     }
 
-    /// The session that these headers came with.
-    pub fn of(&self, headers: &HeaderMap) -> Session {
-        Session(self.read(headers))
+    /// Who is signed in at the browser that sent these headers, if the sign-in is no older than `lifetime`.
+    pub fn signed_in(&self, headers: &HeaderMap, now: Timestamp, lifetime: Duration) -> Option<SignedIn> {
+        let signed_in = self.read(headers)?;
+        // One that began later was begun by a clock that was ahead of this one: its age is unknown.
+        let begun = signed_in.since <= now.plus(CLOCK_TOLERANCE);
+        let over = signed_in.since.plus(lifetime) <= now;
+        (begun && !over).then_some(signed_in)
     }
 
     /// A value that is no session was written by another program or version: then no one is signed in.
@@ -157,7 +141,7 @@ impl Sessions {
     ///
     /// # Errors
     /// If the session cannot be spelt as JSON.
-    pub fn cookie(&self, signed_in: &SignedIn) -> Result<Cookie<'static>, SessionError> {
+    pub fn cookie(&self, signed_in: &SignedIn) -> Result<Cookie<'static>, SealError> {
         let (name, plain) = (self.cookies.name(NAME), serde_json::to_string(signed_in)?);
         let mut jar = CookieJar::new();
         jar.private_mut(&self.key).add(Cookie::new(name.clone(), plain));
@@ -169,15 +153,6 @@ impl Sessions {
     pub fn removal(&self) -> Cookie<'static> {
         self.cookies.removal(self.cookies.name(NAME))
     }
-}
-
-/// Who is signed in here, if the sign-in is no older than `lifetime`.
-pub fn signed_in(session: &Session, now: Timestamp, lifetime: Duration) -> Option<SignedIn> {
-    let signed_in = session.0.as_ref()?;
-    // One that began later was begun by a clock that was ahead of this one: its age is unknown.
-    let begun = signed_in.since <= now.plus(CLOCK_TOLERANCE);
-    let over = signed_in.since.plus(lifetime) <= now;
-    (begun && !over).then(|| signed_in.clone())
 }
 
 #[cfg(test)]
@@ -208,9 +183,13 @@ mod tests {
     }
 
     /// Who the headers of a browser with this cookie say is there.
-    fn who(sessions: &Sessions, cookie: &str) -> Option<SignedIn> {
+    fn who_at(sessions: &Sessions, cookie: &str, now: Timestamp) -> Option<SignedIn> {
         let request = TestRequest::default().insert_header(("cookie", cookie)).to_http_request();
-        signed_in(&sessions.of(request.headers()), NOW, LIFETIME)
+        sessions.signed_in(request.headers(), now, LIFETIME)
+    }
+
+    fn who(sessions: &Sessions, cookie: &str) -> Option<SignedIn> {
+        who_at(sessions, cookie, NOW)
     }
 
     #[test]
@@ -263,12 +242,13 @@ mod tests {
 
     #[test]
     fn an_old_sign_in_is_refused_whatever_the_browser_kept() {
-        let session = Session(Some(ana()));
+        let cookie = sessions(true).cookie(&ana()).unwrap().stripped().to_string();
+        let who = |now| who_at(&sessions(true), &cookie, now);
         let last = Timestamp::from_micros(NOW.plus(LIFETIME).as_micros() - 1);
-        assert!(signed_in(&session, last, LIFETIME).is_some());
-        assert!(signed_in(&session, NOW.plus(LIFETIME), LIFETIME).is_none());
+        assert!(who(last).is_some());
+        assert!(who(NOW.plus(LIFETIME)).is_none());
         let much_earlier = Timestamp::from_micros(NOW.as_micros() - 3_600_000_000);
-        assert!(signed_in(&session, much_earlier, LIFETIME).is_none());
-        assert!(!format!("{session:?}").contains("secret"));
+        assert!(who(much_earlier).is_none());
+        assert!(!format!("{:?}", ana()).contains("secret"));
     }
 }

@@ -27,7 +27,7 @@ pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 /// Makes and checks tickets and CSRF tokens.
 #[derive(Clone)]
 pub struct Tickets {
-    key: Zeroizing<[u8; 32]>,
+    key: Zeroizing<[u8; 64]>,
 }
 
 impl std::fmt::Debug for Tickets {
@@ -50,9 +50,9 @@ pub enum TicketError {
     Expired,
 }
 
-/// A ticket's content cannot be written as JSON.
+/// What a browser is to carry cannot be written as JSON.
 #[derive(Debug, thiserror::Error)]
-#[error("a ticket cannot be written: {0}")]
+#[error("a ticket or a session cannot be written: {0}")]
 pub struct SealError(#[from] serde_json::Error);
 
 /// What a signature is for: what is signed as one kind is never taken as the other.
@@ -139,9 +139,7 @@ impl Tickets {
     }
 
     fn sign(&self, kind: Kind, purpose: &str, content: &[u8]) -> Hmac<Sha256> {
-        let mut block = Zeroizing::new([0; 64]);
-        block[..32].copy_from_slice(self.key.as_slice());
-        let mut mac = Hmac::<Sha256>::new((&*block).into());
+        let mut mac = Hmac::<Sha256>::new((&*self.key).into());
         mac.update(&[kind as u8]);
         // The length keeps the end of one from being the start of the other.
         mac.update(&(purpose.len() as u64).to_be_bytes());

@@ -36,17 +36,14 @@ impl fmt::Debug for CodeKey {
 }
 
 impl CodeKey {
-    /// From 32 secret bytes that are used for nothing else.
-    pub fn new(key: &[u8; 32]) -> Self {
-        // HMAC pads a short key with zeros (RFC 2104 section 2).
-        let mut block = Zeroizing::new([0; BLOCK_BYTES]);
-        block[..32].copy_from_slice(key);
-        Self(block)
+    /// From secret bytes that are used for nothing else.
+    pub fn new(key: Zeroizing<[u8; BLOCK_BYTES]>) -> Self {
+        Self(key)
     }
 
     /// A key that is forgotten: its codes are as good as random, and cannot be made again.
     pub fn random() -> Self {
-        Self::new(&Zeroizing::new(random_bytes()))
+        Self::new(Zeroizing::new(random_bytes()))
     }
 
     /// The code of one approval: the same whenever the same session approves the same grant.
@@ -72,15 +69,16 @@ mod tests {
         let other_installation: InstallationId = "98f1b1a0-279b-5082-a1d9-c221440d2738".parse().unwrap();
         let grant: GrantId = "019a0000-0000-7000-8000-000000000000".parse().unwrap();
         let other_grant: GrantId = "019a0000-0000-7000-8000-000000000001".parse().unwrap();
-        let key = CodeKey::new(&[1; 32]);
+        let key = |byte| CodeKey::new(Zeroizing::new([byte; BLOCK_BYTES]));
+        let (key, again, other_key) = (key(1), key(1), key(2));
         let code = key.code(installation, grant, "session");
         assert_eq!(locate_code(code.expose()), Some(installation));
-        assert_eq!(CodeKey::new(&[1; 32]).code(installation, grant, "session").expose(), code.expose());
+        assert_eq!(again.code(installation, grant, "session").expose(), code.expose());
         let others = [
             key.code(other_installation, grant, "session"),
             key.code(installation, other_grant, "session"),
             key.code(installation, grant, "another"),
-            CodeKey::new(&[2; 32]).code(installation, grant, "session"),
+            other_key.code(installation, grant, "session"),
         ];
         assert!(others.iter().all(|other| other.digest() != digest(code.expose())));
         assert_eq!(format!("{key:?}"), "CodeKey(…)");

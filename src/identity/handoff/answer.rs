@@ -1,9 +1,9 @@
 //! The host's answer. Knows: what a JWT must say to be believed. Must not know: whether it was asked for.
 
-use std::fmt;
-
-use grantbook_events::{IdError, Timestamp};
-use serde_json::{Map, Value};
+use grantbook_events::{AccountId, Timestamp, UserId};
+use jsonwebtoken::errors::ErrorKind;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::Handoff;
 use crate::identity::session::{AccountRole, Person};
@@ -18,9 +18,8 @@ const LEEWAY_SECS: i64 = 30;
 /// Who the host says is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrived {
-    /// The person.
     pub person: Person,
-    /// What they set out with.
+    /// What the person's browser was sent out with.
     pub nonce: String,
 }
 
@@ -32,37 +31,14 @@ pub(super) struct Assertion {
     pub(super) exp: i64,
 }
 
-/// Why an answer is refused. `Display` is the reason, for the log; [`HandoffError::sentence`] is what to
-/// tell the person.
+/// Why an answer is refused. `Display` is the reason, for the log; [`HandoffError::sentence`] is for the person.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoffError {
-    #[error("the answer is not a JWT: {0}")]
-    Malformed(String),
-    #[error("the answer is signed with {found}, and {configured} is configured")]
-    OtherAlgorithm { found: String, configured: &'static str },
-    /// The header names extensions that must be understood.
-    #[error("the answer's header says `crit`, and grantbook understands no extension")]
-    Critical,
-    #[error("the answer's signature does not match the configured key")]
-    WrongSignature,
-    #[error("the answer has no claim `{0}`")]
-    MissingClaim(&'static str),
-    #[error("the answer's claim `{claim}` must be {expected}")]
-    WrongClaim { claim: &'static str, expected: &'static str },
-    #[error("the answer's `iss` is {found:?}, and {expected:?} is configured")]
-    OtherIssuer { found: String, expected: String },
-    #[error("the answer's `aud` is {found}, and must be {expected:?} alone")]
-    OtherAudience { found: String, expected: String },
-    #[error(
-        "the answer's `{claim}` is {ahead} s ahead of this server's clock; at most {LEEWAY_SECS} s are taken"
-    )]
-    FromTheFuture { claim: &'static str, ahead: i64 },
+    /// It is not what the configuration says an answer is.
+    #[error("the answer {0}")]
+    Wrong(String),
     #[error("the answer expired {0} s ago")]
     Expired(i64),
-    #[error("the answer is good for {lifetime} s (`exp` minus `iat`), and must be for 1 to {allowed} s")]
-    WrongLifetime { lifetime: i64, allowed: u64 },
-    #[error("the answer's claim `{claim}` is not an identifier: {source}")]
-    NotAnId { claim: &'static str, source: IdError },
     /// Not asked for by this browser, or spent, or too long ago, or before this process started.
     #[error(
         "the answer's `request` is not pending in this browser, or has been since before this server started"
@@ -81,7 +57,7 @@ impl HandoffError {
         matches!(self, Self::NotPending | Self::Reused | Self::Expired(_))
     }
 
-    /// What to tell the person: plain, and nothing that only the operator should know.
+    /// For the person: plain, and nothing that only the operator should know.
     pub fn sentence(&self) -> &'static str {
         match self {
             Self::NotPending | Self::Reused => {
@@ -89,7 +65,7 @@ impl HandoffError {
             }
             Self::Expired(_) => "This sign-in took too long on its way back.",
             Self::TooMany => "Too many people sign in at this moment.",
-            _ => {
+            Self::Wrong(_) => {
                 "What your platform said about you could not be accepted. If it happens again, tell the people \
                  who run this site."
             }
@@ -97,8 +73,67 @@ impl HandoffError {
     }
 }
 
-/// The claims as they come; each is taken and checked by name, so that a refusal can name it.
-struct Claims(Map<String, Value>);
+/// Refuses an answer, with what is wrong as a clause that continues "the answer ".
+fn wrong<T>(why: impl Into<String>) -> Result<T, HandoffError> {
+    Err(HandoffError::Wrong(why.into()))
+}
+
+/// What an answer says. A claim that is null is absent.
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    aud: Value,
+    iat: Seconds,
+    nbf: Option<Seconds>,
+    exp: Seconds,
+    sub: UserId,
+    account: AccountId,
+    request: Text,
+    jti: Text,
+    #[serde(default, deserialize_with = "shown")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "shown")]
+    account_name: Option<String>,
+    role: Option<AccountRole>,
+}
+
+/// A `NumericDate` (RFC 7519 section 2): seconds since 1970, which some libraries write with a fraction.
+#[derive(Deserialize)]
+#[serde(try_from = "f64")]
+struct Seconds(i64);
+
+impl TryFrom<f64> for Seconds {
+    type Error = &'static str;
+
+    fn try_from(seconds: f64) -> Result<Self, Self::Error> {
+        /// Far beyond any date and far below where a double or an `i64` loses a second.
+        const BOUND: f64 = 1e12;
+        // Bounded, so that the cast only drops the fraction.
+        let is_time = seconds.abs() <= BOUND;
+        is_time.then(|| Self(seconds.floor() as i64)).ok_or("it must be a number of seconds since 1970")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Text(String);
+
+impl TryFrom<String> for Text {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() { Err("it must be a text that is not empty") } else { Ok(Self(text)) }
+    }
+}
+
+/// A text that is only shown. People choose their names, so one that is too long or holds what cannot be shown
+/// is no reason to keep its owner out: it is cut, and what is left of it is shown.
+fn shown<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(text)?.unwrap_or_default();
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let shown = words.collect::<Vec<_>>().join(" ").chars().take(MAX_SHOWN_CHARS).collect::<String>();
+    Ok(Some(shown).filter(|text| !text.is_empty()))
+}
 
 impl Handoff {
     /// What a token says, or why it is refused.
@@ -108,142 +143,70 @@ impl Handoff {
         token: &str,
         now: Timestamp,
     ) -> Result<Assertion, HandoffError> {
-        let mut claims = self.verified_claims(token)?;
-        let issuer = claims.text("iss")?;
-        if issuer != self.issuer {
-            return Err(HandoffError::OtherIssuer { found: issuer, expected: self.issuer.clone() });
+        let claims = self.verified_claims(token)?;
+        if claims.iss != self.issuer {
+            return wrong(format!("has the `iss` {:?}, and {:?} is configured", claims.iss, self.issuer));
         }
-        check_audience(our_issuer, &required("aud", claims.take("aud"))?)?;
-        let exp = required("exp", claims.seconds("exp")?)?;
-        let not_before = claims.seconds("nbf")?;
-        self.check_times(required("iat", claims.seconds("iat")?)?, not_before, exp, now)?;
-        let not_an_id = |claim| move |source| HandoffError::NotAnId { claim, source };
-        Ok(Assertion {
-            arrived: Arrived {
-                person: Person {
-                    user: claims.text("sub")?.parse().map_err(not_an_id("sub"))?,
-                    account: claims.text("account")?.parse().map_err(not_an_id("account"))?,
-                    name: claims.shown("name")?,
-                    account_name: claims.shown("account_name")?,
-                    role: claims.role()?,
-                },
-                nonce: claims.text("request")?,
-            },
-            jti: claims.text("jti")?,
-            exp,
-        })
+        // Others could replay an answer that is also for them.
+        let is_for_us_alone = match &claims.aud {
+            Value::Array(audiences) => matches!(&audiences[..], [only] if only == our_issuer),
+            only => only == our_issuer,
+        };
+        if !is_for_us_alone {
+            return wrong(format!("has the `aud` {}, which must be {our_issuer:?} alone", claims.aud));
+        }
+        self.check_times(&claims, now)?;
+        let Claims { exp, sub: user, account, request, jti, name, account_name, role, .. } = claims;
+        let person = Person { user, account, name, account_name, role: role.unwrap_or_default() };
+        Ok(Assertion { arrived: Arrived { person, nonce: request.0 }, jti: jti.0, exp: exp.0 })
     }
 
     fn verified_claims(&self, token: &str) -> Result<Claims, HandoffError> {
-        let malformed = |detail: &dyn fmt::Display| HandoffError::Malformed(detail.to_string());
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(malformed(&format_args!("it is longer than {MAX_TOKEN_BYTES} bytes")));
+            return wrong(format!("is longer than {MAX_TOKEN_BYTES} bytes"));
         }
         // The header is only believed as far as it agrees with the configuration: the algorithm and the
         // key are chosen there and nowhere else.
-        let header = jsonwebtoken::decode_header(token).map_err(|error| malformed(&error))?;
-        if header.alg != self.key.algorithm().as_jwt() {
-            return Err(HandoffError::OtherAlgorithm {
-                found: format!("{:?}", header.alg),
-                configured: self.key.algorithm().name(),
-            });
+        let header =
+            jsonwebtoken::decode_header(token).or_else(|error| wrong(format!("is no JWT: {error}")))?;
+        let algorithm = self.key.algorithm();
+        if header.alg != algorithm {
+            return wrong(format!("is signed with {:?}, and {algorithm:?} is configured", header.alg));
         }
         if header.crit.is_some() {
-            return Err(HandoffError::Critical);
+            return wrong("says `crit` in its header, and grantbook understands no extension");
         }
-        let mut validation = jsonwebtoken::Validation::new(self.key.algorithm().as_jwt());
+        let mut validation = jsonwebtoken::Validation::new(algorithm);
         // Each claim is checked here, with a reason of its own and by the time in the call.
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
-        match jsonwebtoken::decode(token, self.key.decoding_key(), &validation) {
-            Ok(verified) => Ok(Claims(verified.claims)),
-            Err(error) => Err(match error.kind() {
-                jsonwebtoken::errors::ErrorKind::InvalidSignature => HandoffError::WrongSignature,
-                _ => malformed(&error),
-            }),
-        }
+        let decoded = jsonwebtoken::decode::<Value>(token, self.key.decoding_key(), &validation);
+        let verified = decoded.or_else(|error| match error.kind() {
+            ErrorKind::InvalidSignature => wrong("has a signature that does not match the configured key"),
+            _ => wrong(format!("is no JWT: {error}")),
+        })?;
+        serde_path_to_error::deserialize(verified.claims)
+            .or_else(|error| wrong(format!("has a claim that is wrong: {error}")))
     }
 
-    fn check_times(&self, iat: i64, nbf: Option<i64>, exp: i64, now: Timestamp) -> Result<(), HandoffError> {
-        let now = now.as_secs();
-        for (claim, time) in [("iat", Some(iat)), ("nbf", nbf)] {
-            let ahead = time.map_or(0, |time| time.saturating_sub(now));
+    fn check_times(&self, claims: &Claims, now: Timestamp) -> Result<(), HandoffError> {
+        let (now, iat, exp) = (now.as_secs(), claims.iat.0, claims.exp.0);
+        for (claim, time) in [("iat", iat), ("nbf", claims.nbf.as_ref().map_or(iat, |nbf| nbf.0))] {
+            let ahead = time.saturating_sub(now);
             if ahead > LEEWAY_SECS {
-                return Err(HandoffError::FromTheFuture { claim, ahead });
+                return wrong(format!(
+                    "has the `{claim}` {ahead} s ahead of this server's clock; at most {LEEWAY_SECS} s are taken"
+                ));
             }
         }
         let lifetime = exp.saturating_sub(iat);
         let allowed = self.max_age.as_secs();
         if !u64::try_from(lifetime).is_ok_and(|lifetime| (1..=allowed).contains(&lifetime)) {
-            return Err(HandoffError::WrongLifetime { lifetime, allowed });
+            return wrong(format!(
+                "is good for {lifetime} s (`exp` minus `iat`), and must be for 1 to {allowed} s"
+            ));
         }
-        if now >= exp {
-            return Err(HandoffError::Expired(now.saturating_sub(exp)));
-        }
-        Ok(())
-    }
-}
-
-/// The audience must be this server alone: others could replay an answer that is also for them.
-fn check_audience(our_issuer: &str, audience: &Value) -> Result<(), HandoffError> {
-    let only = match audience {
-        Value::Array(audiences) if audiences.len() == 1 => &audiences[0],
-        other => other,
-    };
-    if only.as_str() == Some(our_issuer) {
-        return Ok(());
-    }
-    Err(HandoffError::OtherAudience { found: audience.to_string(), expected: our_issuer.to_owned() })
-}
-
-fn required<T>(claim: &'static str, value: Option<T>) -> Result<T, HandoffError> {
-    value.ok_or(HandoffError::MissingClaim(claim))
-}
-
-impl Claims {
-    /// A claim that is null is not there.
-    fn take(&mut self, claim: &str) -> Option<Value> {
-        self.0.remove(claim).filter(|value| !value.is_null())
-    }
-
-    fn text(&mut self, claim: &'static str) -> Result<String, HandoffError> {
-        match required(claim, self.take(claim))? {
-            Value::String(text) if !text.is_empty() => Ok(text),
-            _ => Err(HandoffError::WrongClaim { claim, expected: "a text that is not empty" }),
-        }
-    }
-
-    /// A text that is only shown. People choose their names, so one that is too long or holds what cannot be shown
-    /// is no reason to keep its owner out: it is cut, and what is left of it is shown.
-    fn shown(&mut self, claim: &'static str) -> Result<Option<String>, HandoffError> {
-        match self.take(claim) {
-            None => Ok(None),
-            Some(Value::String(text)) => {
-                let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-                let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-                let text: String = words.join(" ").chars().take(MAX_SHOWN_CHARS).collect();
-                Ok(Some(text).filter(|text| !text.is_empty()))
-            }
-            Some(_) => Err(HandoffError::WrongClaim { claim, expected: "a text" }),
-        }
-    }
-
-    fn role(&mut self) -> Result<AccountRole, HandoffError> {
-        let Some(role) = self.take("role") else { return Ok(AccountRole::default()) };
-        serde_json::from_value(role)
-            .map_err(|_| HandoffError::WrongClaim { claim: "role", expected: "\"member\" or \"admin\"" })
-    }
-
-    /// A `NumericDate` (RFC 7519 section 2): seconds since 1970, which some libraries write with a fraction.
-    fn seconds(&mut self, claim: &'static str) -> Result<Option<i64>, HandoffError> {
-        /// Far beyond any date and far below where a double or an `i64` loses a second.
-        const BOUND: f64 = 1e12;
-        let Some(value) = self.take(claim) else { return Ok(None) };
-        match value.as_f64() {
-            // Bounded, so that the cast only drops the fraction.
-            Some(seconds) if seconds.abs() <= BOUND => Ok(Some(seconds.floor() as i64)),
-            _ => Err(HandoffError::WrongClaim { claim, expected: "a number of seconds since 1970" }),
-        }
+        if now >= exp { Err(HandoffError::Expired(now.saturating_sub(exp))) } else { Ok(()) }
     }
 }

@@ -18,7 +18,7 @@ use grantbook_events::Timestamp;
 use url::Url;
 
 pub use answer::{Arrived, HandoffError};
-pub use key::{HandoffAlgorithm, HandoffKey, HandoffKeyError};
+pub use key::HandoffKey;
 
 use self::used::UsedAnswers;
 use super::Onward;

@@ -22,21 +22,21 @@ const ES256_PUBLIC: &[u8] = include_bytes!("../testdata/es256.public.pem");
 const EDDSA_PUBLIC: &[u8] = include_bytes!("../testdata/eddsa.public.pem");
 
 /// Each algorithm with what grantbook is given and what the host signs with.
-fn hosts() -> [(HandoffAlgorithm, &'static [u8], EncodingKey); 4] {
+fn hosts() -> [(Algorithm, &'static [u8], EncodingKey); 4] {
     let rsa = EncodingKey::from_rsa_pem(include_bytes!("../testdata/rsa.private.pem")).unwrap();
     let ec = EncodingKey::from_ec_pem(include_bytes!("../testdata/es256.private.pem")).unwrap();
     let ed = EncodingKey::from_ed_pem(include_bytes!("../testdata/eddsa.private.pem")).unwrap();
     [
-        (HandoffAlgorithm::Hs256, SECRET, EncodingKey::from_secret(SECRET)),
-        (HandoffAlgorithm::Rs256, RSA_PUBLIC, rsa),
-        (HandoffAlgorithm::Es256, ES256_PUBLIC, ec),
-        (HandoffAlgorithm::EdDsa, EDDSA_PUBLIC, ed),
+        (Algorithm::HS256, SECRET, EncodingKey::from_secret(SECRET)),
+        (Algorithm::RS256, RSA_PUBLIC, rsa),
+        (Algorithm::ES256, ES256_PUBLIC, ec),
+        (Algorithm::EdDSA, EDDSA_PUBLIC, ed),
     ]
 }
 
 const OURS: &str = "https://grantbook.example";
 
-fn handoff_with(algorithm: HandoffAlgorithm, key: &[u8]) -> Handoff {
+fn handoff_with(algorithm: Algorithm, key: &[u8]) -> Handoff {
     Handoff::new(
         "https://platform.example/login?theme=dark".parse().unwrap(),
         "https://platform.example".into(),
@@ -46,7 +46,7 @@ fn handoff_with(algorithm: HandoffAlgorithm, key: &[u8]) -> Handoff {
 }
 
 fn handoff() -> Handoff {
-    handoff_with(HandoffAlgorithm::Hs256, SECRET)
+    handoff_with(Algorithm::HS256, SECRET)
 }
 
 /// A browser: what it sends.
@@ -84,6 +84,12 @@ fn sign(claims: &Value) -> String {
     encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
+#[track_caller]
+fn assert_wrong(refused: &HandoffError, why: &str) {
+    let HandoffError::Wrong(said) = refused else { panic!("{refused}") };
+    assert!(said.starts_with(why), "{said}");
+}
+
 /// What becomes of an answer that differs from a right one only in what `change` does to its claims.
 fn answered(change: impl FnOnce(&mut Value)) -> Result<Arrived, HandoffError> {
     let (handoff, session) = (handoff(), session());
@@ -97,7 +103,7 @@ fn every_algorithm_brings_a_person_home() {
     for (algorithm, key, host) in hosts() {
         let (handoff, session) = (handoff_with(algorithm, key), session());
         let claims = claims(&set_out(&session));
-        let token = encode(&Header::new(algorithm.as_jwt()), &claims, &host).unwrap();
+        let token = encode(&Header::new(algorithm), &claims, &host).unwrap();
         let Arrived { person, .. } = finish(&handoff, &session, &token).unwrap();
         assert_eq!((person.user.as_str(), person.account.as_str()), ("ana", "acme"), "{algorithm:?}");
     }
@@ -135,9 +141,9 @@ fn another_key_is_refused_for_every_algorithm() {
     for ((algorithm, key, _), other) in hosts().into_iter().zip(others) {
         let (handoff, session) = (handoff_with(algorithm, key), session());
         let claims = claims(&set_out(&session));
-        let token = encode(&Header::new(algorithm.as_jwt()), &claims, &other).unwrap();
+        let token = encode(&Header::new(algorithm), &claims, &other).unwrap();
         let refused = finish(&handoff, &session, &token).unwrap_err();
-        assert!(matches!(refused, HandoffError::WrongSignature), "{algorithm:?}: {refused}");
+        assert_wrong(&refused, "has a signature that does not match");
     }
 }
 
@@ -150,9 +156,9 @@ fn another_algorithm_is_refused_even_with_a_right_key() {
             }
             let (handoff, session) = (handoff_with(configured, key), session());
             let claims = claims(&set_out(&session));
-            let token = encode(&Header::new(other.as_jwt()), &claims, &host).unwrap();
+            let token = encode(&Header::new(other), &claims, &host).unwrap();
             let refused = finish(&handoff, &session, &token).unwrap_err();
-            assert!(matches!(refused, HandoffError::OtherAlgorithm { .. }), "{configured:?} {other:?}");
+            assert_wrong(&refused, &format!("is signed with {other:?}, and {configured:?} is configured"));
         }
     }
     // The same secret, a sibling algorithm.
@@ -166,7 +172,7 @@ fn another_algorithm_is_refused_even_with_a_right_key() {
 
 #[test]
 fn a_public_key_is_never_a_shared_secret() {
-    let keys = [(HandoffAlgorithm::Rs256, RSA_PUBLIC), (HandoffAlgorithm::EdDsa, EDDSA_PUBLIC)];
+    let keys = [(Algorithm::RS256, RSA_PUBLIC), (Algorithm::EdDSA, EDDSA_PUBLIC)];
     for (algorithm, public) in keys {
         let (handoff, session) = (handoff_with(algorithm, public), session());
         let claims = claims(&set_out(&session));
@@ -175,12 +181,12 @@ fn a_public_key_is_never_a_shared_secret() {
             let key = EncodingKey::from_secret(secret);
             let forged = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
             let refused = finish(&handoff, &session, &forged).unwrap_err();
-            assert!(matches!(refused, HandoffError::OtherAlgorithm { .. }), "{refused}");
+            assert_wrong(&refused, "is signed with HS256, and");
             // The same signature under a header that claims the configured algorithm.
-            let header = encode_part(&json!({"alg": algorithm.name(), "typ": "JWT"}));
+            let header = encode_part(&json!({"alg": format!("{algorithm:?}"), "typ": "JWT"}));
             let forged = format!("{header}.{}", forged.split_once('.').unwrap().1);
             let refused = finish(&handoff, &session, &forged).unwrap_err();
-            assert!(matches!(refused, HandoffError::WrongSignature), "{refused}");
+            assert_wrong(&refused, "has a signature that does not match");
         }
     }
 }
@@ -210,7 +216,7 @@ fn unsigned_and_mangled_answers_are_refused() {
     let mut header = Header::new(Algorithm::HS256);
     header.crit = Some(vec!["exp".into()]);
     let critical = encode(&header, &claims, &EncodingKey::from_secret(SECRET)).unwrap();
-    assert!(matches!(finish(&handoff, &session, &critical), Err(HandoffError::Critical)));
+    assert_wrong(&finish(&handoff, &session, &critical).unwrap_err(), "says `crit`");
     // None of these spent the nonce.
     assert!(finish(&handoff, &session, &right).is_ok());
 }
@@ -218,9 +224,12 @@ fn unsigned_and_mangled_answers_are_refused() {
 #[test]
 fn another_issuer_or_audience_is_refused() {
     let issuer = |iss: Value| answered(|claims| claims["iss"] = iss).unwrap_err();
-    assert!(matches!(issuer("https://evil.example".into()), HandoffError::OtherIssuer { .. }));
-    assert!(matches!(issuer("https://platform.example/".into()), HandoffError::OtherIssuer { .. }));
-    assert!(matches!(issuer(json!(["https://platform.example"])), HandoffError::WrongClaim { .. }));
+    assert_wrong(&issuer("https://evil.example".into()), "has the `iss` \"https://evil.example\", and");
+    assert_wrong(&issuer("https://platform.example/".into()), "has the `iss`");
+    assert_wrong(
+        &issuer(json!(["https://platform.example"])),
+        "has a claim that is wrong: iss: invalid type",
+    );
 
     let ours = "https://grantbook.example";
     assert!(answered(|claims| claims["aud"] = json!([ours])).is_ok());
@@ -228,7 +237,7 @@ fn another_issuer_or_audience_is_refused() {
         [json!("https://other.example"), json!([ours, "https://other.example"]), json!([]), json!(7)];
     for other in others {
         let refused = answered(|claims| claims["aud"] = other).unwrap_err();
-        assert!(matches!(refused, HandoffError::OtherAudience { .. }), "{refused}");
+        assert_wrong(&refused, "has the `aud`");
     }
 }
 
@@ -244,19 +253,22 @@ fn times_are_compared_with_the_time_that_was_given() {
     assert!(matches!(times(-60, 0), Err(HandoffError::Expired(0))));
     assert!(matches!(times(-90, -30), Err(HandoffError::Expired(30))));
     assert!(times(0, 60).is_ok());
-    assert!(matches!(times(0, 61), Err(HandoffError::WrongLifetime { lifetime: 61, allowed: 60 })));
-    assert!(matches!(times(0, 0), Err(HandoffError::WrongLifetime { .. })));
-    assert!(matches!(times(10, 5), Err(HandoffError::WrongLifetime { .. })));
+    assert_wrong(
+        &times(0, 61).unwrap_err(),
+        "is good for 61 s (`exp` minus `iat`), and must be for 1 to 60 s",
+    );
+    assert_wrong(&times(0, 0).unwrap_err(), "is good for 0 s");
+    assert_wrong(&times(10, 5).unwrap_err(), "is good for -5 s");
     assert!(times(30, 90).is_ok());
-    assert!(matches!(times(31, 91), Err(HandoffError::FromTheFuture { claim: "iat", ahead: 31 })));
+    assert_wrong(&times(31, 91).unwrap_err(), "has the `iat` 31 s ahead");
     assert!(times(i64::MIN - NOW_SECS.min(0), 60).is_err(), "no overflow");
     let early = answered(|claims| claims["nbf"] = json!(NOW_SECS + 31)).unwrap_err();
-    assert!(matches!(early, HandoffError::FromTheFuture { claim: "nbf", .. }));
+    assert_wrong(&early, "has the `nbf` 31 s ahead");
     // Some libraries write fractions.
     assert!(answered(|claims| claims["iat"] = json!(NOW_SECS as f64 + 0.75)).is_ok());
     for wrong in [json!("soon"), json!(1e300), json!(u64::MAX), json!(true)] {
         let refused = answered(|claims| claims["exp"] = wrong).unwrap_err();
-        assert!(matches!(refused, HandoffError::WrongClaim { claim: "exp", .. }), "{refused}");
+        assert_wrong(&refused, "has a claim that is wrong: exp: ");
     }
 }
 
@@ -264,18 +276,18 @@ fn times_are_compared_with_the_time_that_was_given() {
 fn every_claim_must_be_there_and_be_what_it_says() {
     for claim in ["iss", "aud", "sub", "account", "request", "iat", "exp", "jti"] {
         let refused = answered(|claims| drop(claims.as_object_mut().unwrap().remove(claim))).unwrap_err();
-        assert!(matches!(refused, HandoffError::MissingClaim(missing) if missing == claim), "{refused}");
+        assert_wrong(&refused, &format!("has a claim that is wrong: missing field `{claim}`"));
     }
     for claim in ["sub", "account", "request", "jti"] {
         for wrong in [json!(7), json!(""), json!(true)] {
             let refused = answered(|claims| claims[claim] = wrong).unwrap_err();
-            assert!(matches!(refused, HandoffError::WrongClaim { .. }), "{claim}: {refused}");
+            assert_wrong(&refused, &format!("has a claim that is wrong: {claim}: "));
         }
     }
     for claim in ["sub", "account"] {
         for wrong in ["a b", "é", "a\n", &"x".repeat(129)] {
             let refused = answered(|claims| claims[claim] = json!(wrong)).unwrap_err();
-            assert!(matches!(refused, HandoffError::NotAnId { .. }), "{claim}: {refused}");
+            assert_wrong(&refused, &format!("has a claim that is wrong: {claim}: "));
         }
     }
 }
@@ -300,7 +312,7 @@ fn names_and_role_may_be_there() {
         [("name", json!(7)), ("account_name", json!(["Acme"])), ("role", json!("owner")), ("role", json!(""))]
     {
         let refused = answered(|claims| claims[claim] = wrong).unwrap_err();
-        assert!(matches!(refused, HandoffError::WrongClaim { .. }), "{claim}: {refused}");
+        assert_wrong(&refused, &format!("has a claim that is wrong: {claim}: "));
     }
 }
 
