@@ -18,27 +18,23 @@ use crate::store::EventStoreTarget;
 use crate::telemetry::LogFormat;
 use merged::Merged;
 
+mod environment;
 mod error;
 mod file;
 mod merged;
-mod person;
 mod reading;
-mod remote;
 mod render;
 mod service_links;
 mod settings;
 mod sources;
 mod takes;
-mod terminal;
 #[cfg(test)]
 mod tests;
 mod urls;
 
+pub use environment::{KEY_VARIABLE, Remote, SERVER_VARIABLE, person, terminal_columns};
 pub use error::{ConfigError, Mistake, Origin};
-pub use person::person;
-pub use remote::{KEY_VARIABLE, Remote, SERVER_VARIABLE};
 pub use sources::{ConfigFile, ConfigFlags, DEFAULT_FILE, Sources};
-pub use terminal::terminal_columns;
 pub use urls::{Issuer, is_loopback};
 
 /// The effective configuration. docs/configuration.md says what each setting is for.
@@ -128,19 +124,6 @@ fn is_refuse<'de, D: Deserializer<'de>>(word: D) -> Result<bool, D::Error> {
 }
 
 impl Config {
-    /// Reads the sources, lays them over each other, and checks the whole.
-    ///
-    /// # Errors
-    /// Every mistake: where it is, and what would be right.
-    pub fn load(sources: Sources) -> Result<Self, ConfigError> {
-        let mut mistakes = Vec::new();
-        let merged = sources::merge(&sources, &mut mistakes);
-        match merged.and_then(|merged| reading::read(merged, &mut mistakes)) {
-            Some(config) if mistakes.is_empty() => Ok(config),
-            Some(_) | None => Err(ConfigError::of(mistakes)),
-        }
-    }
-
     /// The same configuration for a server that was configured with port 0 and got this address. An issuer that was
     /// derived from the address follows it.
     pub fn bound_to(mut self, address: SocketAddr) -> Self {
@@ -153,18 +136,6 @@ impl Config {
             self.issuer = issuer;
         }
         self
-    }
-
-    /// The effective configuration as TOML, each value with where it came from as a comment. Reading it back
-    /// gives the same configuration. It holds no secret.
-    pub fn render(&self) -> String {
-        render::render(self)
-    }
-
-    /// The same for programs: `{"ok": true, "settings": [{"key", "value", "source"}], "scopes": […]}`; a key
-    /// that is not set has the value null.
-    pub fn document(&self) -> serde_json::Value {
-        render::document(self)
     }
 }
 

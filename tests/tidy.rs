@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 #[path = "tidy/checks.rs"]
 mod checks;
@@ -315,8 +316,13 @@ fn top() -> PathBuf {
 }
 
 /// Every Rust file of the repository.
+fn sources() -> &'static [Source] {
+    static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(read_sources);
+    &SOURCES
+}
+
 #[expect(clippy::expect_used, reason = "a test that cannot read what it checks has failed")]
-fn sources() -> Vec<Source> {
+fn read_sources() -> Vec<Source> {
     let mut found = Vec::new();
     let mut directories: Vec<PathBuf> =
         ["src", "events", "projections", "tests", "benches"].iter().map(|name| top().join(name)).collect();
@@ -342,7 +348,7 @@ fn the_borders_hold() {
     let complaints: Complaints = sources
         .iter()
         .flat_map(
-            |source| if is_test(&source.path, &sources) { form_of_test(source) } else { all_rules(source) },
+            |source| if is_test(&source.path, sources) { form_of_test(source) } else { all_rules(source) },
         )
         .collect();
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));

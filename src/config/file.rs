@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -15,7 +15,8 @@ use crate::decisions::scopes::ScopeDefinition;
 
 /// The name of the array of tables that describes the scopes.
 const SCOPES: &str = "scopes";
-const SCOPE_KEYS: [&str; 4] = ["name", "aliases", "sentence", "default"];
+const SCOPE_TAKES: &str = "each takes a name, a sentence and, if need be, aliases (a list of strings, such as [\"brands\"]) and \
+                           default (true or false)";
 
 /// Reads the text of a file into what is there, and notes what is wrong with it. False if it is not TOML.
 pub(super) fn read(path: &Path, text: &str, merged: &mut Merged, mistakes: &mut Vec<Mistake>) -> bool {
@@ -95,52 +96,21 @@ impl File<'_> {
             mistakes.push(self.error(value.span(), message));
         }
         let scope = |entry: &Spanned<DeValue<'_>>| match entry.get_ref() {
-            DeValue::Table(table) => self.scope(table, entry.span()),
+            DeValue::Table(_) => self.scope(entry),
             _ => Err(self.error(entry.span(), shape)),
         };
         let read = entries.iter().map(scope);
         read.filter_map(|scope| scope.map_err(|mistake| mistakes.push(mistake)).ok()).collect()
     }
 
-    fn scope(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<Written<ScopeDefinition>, Mistake> {
-        let mut definition = ScopeDefinition {
-            name: String::new(),
-            aliases: Vec::new(),
-            sentence: String::new(),
-            default: false,
-        };
-        for (key, value) in table {
-            match key.get_ref().as_ref() {
-                "name" => definition.name = self.value("name", value, "a string")?,
-                "sentence" => definition.sentence = self.value("sentence", value, "a string")?,
-                "aliases" => {
-                    let takes = "a list of strings, such as [\"brands\"]";
-                    definition.aliases = self.value("aliases", value, takes)?;
-                }
-                "default" => definition.default = self.value("default", value, "true or false")?,
-                name => return Err(self.error(key.span(), unknown(name, "[[scopes]]", &SCOPE_KEYS))),
+    fn scope(&self, entry: &Spanned<DeValue<'_>>) -> Result<Written<ScopeDefinition>, Mistake> {
+        match ScopeDefinition::deserialize(ValueDeserializer::from(entry.clone())) {
+            Ok(value) => Ok(Written { value, origin: self.origin(entry.span()) }),
+            Err(error) => {
+                let message = format!("this scope has a mistake: {}; {SCOPE_TAKES}", error.message());
+                Err(self.error(error.span().unwrap_or_else(|| entry.span()), message))
             }
         }
-        for key in ["name", "sentence"] {
-            if !table.contains_key(key) {
-                let message = format!(
-                    "this scope has no {key}: each takes a name, a sentence and, if need be, aliases"
-                );
-                return Err(self.error(span, message));
-            }
-        }
-        Ok(Written { value: definition, origin: self.origin(span) })
-    }
-
-    /// The value of one key of a scope.
-    fn value<T: DeserializeOwned>(
-        &self,
-        key: &str,
-        value: &Spanned<DeValue<'_>>,
-        takes: &str,
-    ) -> Result<T, Mistake> {
-        T::deserialize(ValueDeserializer::from(value.clone()))
-            .map_err(|_| self.error(value.span(), format!("{key} of a scope takes {takes}")))
     }
 
     fn error(&self, span: Range<usize>, message: impl Into<String>) -> Mistake {

@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Config;
-use super::error::{Mistake, Origin, quoted};
+use super::error::{ConfigError, Mistake, Origin, quoted};
 use super::merged::Merged;
 use super::settings::{self, ALL, Setting};
+use super::sources::{self, Sources};
 use super::urls::Issuer;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::identity::SignIn;
@@ -28,22 +29,37 @@ struct Reading<'a> {
     mistakes: &'a mut Vec<Mistake>,
 }
 
-/// `None` only if a mistake was noted.
-pub(super) fn read(merged: Merged, mistakes: &mut Vec<Mistake>) -> Option<Config> {
-    let mut reading = Reading { merged, values: Map::new(), mistakes };
-    reading.check_each();
-    let listen = reading.value(&settings::LISTEN)?;
-    reading.derive_issuer(listen);
-    let sign_in = reading.sign_in(listen);
-    let (scopes, store) = (reading.catalogue(), reading.cluster());
-    let Reading { merged, values, mistakes } = reading;
-    let config = serde_json::from_value::<Config>(Value::Object(values));
-    if let Err(error) = &config
-        && mistakes.is_empty()
-    {
-        mistakes.push(Mistake::new(Origin::Default, error.to_string()));
+impl Config {
+    /// Reads the sources, lays them over each other, and checks the whole.
+    ///
+    /// # Errors
+    /// Every mistake: where it is, and what would be right.
+    pub fn load(sources: Sources) -> Result<Self, ConfigError> {
+        let mut mistakes = Vec::new();
+        let merged = sources::merge(&sources, &mut mistakes);
+        match merged.and_then(|merged| Self::read(merged, &mut mistakes)) {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            Some(_) | None => Err(ConfigError::of(mistakes)),
+        }
     }
-    Some(Config { sign_in: sign_in?, scopes, store, merged, ..config.ok()? })
+
+    /// `None` only if a mistake was noted.
+    fn read(merged: Merged, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+        let mut reading = Reading { merged, values: Map::new(), mistakes };
+        reading.check_each();
+        let listen = reading.value(&settings::LISTEN)?;
+        reading.derive_issuer(listen);
+        let sign_in = reading.sign_in(listen);
+        let (scopes, store) = (reading.catalogue(), reading.cluster());
+        let Reading { merged, values, mistakes } = reading;
+        let config = serde_json::from_value::<Self>(Value::Object(values));
+        if let Err(error) = &config
+            && mistakes.is_empty()
+        {
+            mistakes.push(Mistake::new(Origin::Default, error.to_string()));
+        }
+        Some(Self { sign_in: sign_in?, scopes, store, merged, ..config.ok()? })
+    }
 }
 
 impl Reading<'_> {

@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
+use super::environment::{KEY_VARIABLE, SERVER_VARIABLE};
 use super::error::{ConfigError, Mistake, Origin};
 use super::file;
 use super::merged::Merged;
-use super::remote::{KEY_VARIABLE, SERVER_VARIABLE};
 use super::service_links;
 use super::settings::{ALL, Setting, nearest};
 

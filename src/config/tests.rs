@@ -146,7 +146,9 @@ fn an_unknown_key_is_refused_with_its_place_and_the_keys_there_are() {
     );
     assert_eq!(
         mistake("[[scopes]]\nname = 'a'\ntitle = 'A'\nsentence = 'Do a.'\n"),
-        "grantbook.toml:3:1: unknown key \"title\": [[scopes]] takes name, aliases, sentence, default"
+        "grantbook.toml:3:1: this scope has a mistake: unknown field `title`, expected one of `name`, `aliases`, `sentence`, \
+         `default`; each takes a name, a sentence and, if need be, aliases (a list of strings, such as [\"brands\"]) and default \
+         (true or false)"
     );
     assert!(
         mistake("'a\\u0007\u{85}' = 1").starts_with("grantbook.toml:1:1: unknown key \"a\\\\u0007\\u{85}\":")
@@ -413,25 +415,34 @@ fn scopes_replace_the_default_catalogue_and_are_checked() {
         mistake(&two.replace("r2", "r")),
         "grantbook.toml:5:1: 'r' is already the name or an alias of a scope: each may stand once"
     );
-    assert_eq!(
-        mistake("[[scopes]]\nname = 'a'"),
-        "grantbook.toml:1:1: this scope has no sentence: each takes a name, a sentence and, if need be, aliases"
+    let takes = "each takes a name, a sentence and, if need be, aliases (a list of strings, such as [\"brands\"]) and default (true or false)";
+    let has = |toml: &str, mistake_at: &str| {
+        assert_eq!(mistake(toml), format!("grantbook.toml:{mistake_at}; {takes}"));
+    };
+    has("[[scopes]]\nname = 'a'", "1:1: this scope has a mistake: missing field `sentence`");
+    has(
+        "[[scopes]]\nname = 1",
+        "2:8: this scope has a mistake: invalid type: integer `1`, expected a string",
+    );
+    has(
+        "[[scopes]]\naliases = 'x'",
+        "2:11: this scope has a mistake: invalid type: string \"x\", expected a sequence",
+    );
+    has(
+        "[[scopes]]\ndefault = 1",
+        "2:11: this scope has a mistake: invalid type: integer `1`, expected a boolean",
     );
     assert!(mistake("[[scopes]]\nname = 'a b'\nsentence = 'x'").contains("'a?b' cannot name a scope"));
     assert!(
         mistake("[[scopes]]\nname = 'a'\nsentence = ''")
             .contains("grantbook.toml:1:1: the sentence must say")
     );
-    assert!(
-        mistake("[[scopes]]\nname = 1").starts_with("grantbook.toml:2:8: name of a scope takes a string")
-    );
-    assert!(
-        mistake("[[scopes]]\naliases = 'x'").contains(":2:11: aliases of a scope takes a list of strings")
-    );
     let default = two.replace("sentence = 'Do.'", "sentence = 'Do.'\ndefault = true");
     assert_eq!(Setup::new(&default).load().scopes.defaults().collect::<Vec<_>>(), ["r2"]);
-    assert!(mistake("[[scopes]]\ndefault = 1").contains(":2:11: default of a scope takes true or false"));
-    assert!(mistake("[[scopes]]\naliases = [1]").contains("a list of strings, such as [\"brands\"]"));
+    assert!(
+        mistake("[[scopes]]\nsentense = 'x'")
+            .contains(":2:1: this scope has a mistake: unknown field `sentense`, expected")
+    );
     assert!(mistake("scopes = ['a']").contains("begin each with the line [[scopes]]"));
     assert!(mistake("[scopes]").contains("begin each with the line [[scopes]]"));
     assert!(mistake("scopes = []").contains("needs at least one scope"));

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// The most scopes a catalogue may hold: a person has to read them on one page.
 pub const MAX_SCOPES: usize = 64;
 /// The longest name or alias of a scope, in characters.
@@ -11,15 +13,18 @@ pub const MAX_NAME_CHARS: usize = 64;
 pub const MAX_SENTENCE_CHARS: usize = 200;
 
 /// One scope as the operator describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ScopeDefinition {
     /// The canonical name: what events store and replies say.
     pub name: String,
     /// Other names a request may use for it.
+    #[serde(default)]
     pub aliases: Vec<String>,
     /// What an app may do with it, for the person who is asked to consent.
     pub sentence: String,
     /// Whether a request that names no scope asks for it (RFC 6749 section 3.3).
+    #[serde(default)]
     pub default: bool,
 }
 

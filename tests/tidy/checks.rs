@@ -67,7 +67,7 @@ fn complaints(page: &str, sources: &[Source]) -> Complaints {
 fn every_check_is_defined_and_proved() {
     let page = fs::read_to_string(top().join("docs/checks.md")).expect("docs/checks.md");
     assert!(defined(&page).len() > 30, "the page was read");
-    let complaints = complaints(&page, &sources());
+    let complaints = complaints(&page, sources());
     assert!(complaints.is_empty(), "docs/checks.md:\n{}\n", complaints.join("\n"));
 }
 

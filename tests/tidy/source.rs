@@ -64,21 +64,25 @@ impl Source {
     /// Every path, groups taken apart, with its line; `crate`, `super`, `self`, modules declared here and the crate's own
     /// name resolved to `crate`.
     pub fn paths(&self) -> Vec<(Vec<String>, usize)> {
-        self.paths_in(&self.tokens)
+        let (module, children) = (self.module(), self.children());
+        paths(&self.tokens)
+            .into_iter()
+            .map(|(path, line)| (resolved(path, &module, &children), line))
+            .collect()
     }
 
-    fn paths_in(&self, tokens: &[Token]) -> Vec<(Vec<String>, usize)> {
-        let module = self.module();
+    /// The modules declared here.
+    fn children(&self) -> Vec<&str> {
         let declared =
             self.tokens.windows(3).filter(|window| window[0].text == "mod" && window[2].text == ";");
-        let children: Vec<&str> = declared.map(|window| window[1].text.as_str()).collect();
-        paths(tokens).into_iter().map(|(path, line)| (resolved(path, &module, &children), line)).collect()
+        declared.map(|window| window[1].text.as_str()).collect()
     }
 
     /// The paths that `use` brings in, and those of everything but what is brought in only to be exported.
     pub fn uses_and_imports(&self) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
         let (mut uses, mut imports) = (Vec::new(), Vec::new());
-        let paths_in = |tokens| self.paths_in(tokens).into_iter().map(|(path, _)| path);
+        let (module, children) = (self.module(), self.children());
+        let paths_in = |tokens| paths(tokens).into_iter().map(|(path, _)| resolved(path, &module, &children));
         for statement in self.tokens.split(|token| token.text == ";") {
             let start = statement.iter().rposition(|token| token.text == "use").unwrap_or(statement.len());
             let (before, used) = statement.split_at(start);

@@ -8,11 +8,8 @@ use super::{Complaints, is_product, sources};
 
 /// What the product may measure, in lines of code without tests, comments and blank lines. It was 31 500 lines once, and
 /// nobody could hold it in their head. Lower this when the house has shrunk; raise it only for something new that callers see.
-const MAX_PRODUCT_LINES: usize = 27_850;
+const MAX_PRODUCT_LINES: usize = 27_550;
 
-/// Files that import each other, and may for now.
-const CIRCLES: &[(&str, &str)] =
-    &[("src/config/reading.rs", "src/config.rs"), ("src/config/render.rs", "src/config.rs")];
 /// How often a name may be exported on until it is defined.
 const MAX_ALIASES: usize = 8;
 
@@ -104,12 +101,8 @@ fn circles(sources: &[Source]) -> Vec<(&Path, &Path)> {
 
 #[test]
 fn no_two_files_import_each_other() {
-    let sources = sources();
-    let circles: Complaints = circles(&sources)
+    let circles: Complaints = circles(sources())
         .into_iter()
-        .filter(|(one, other)| {
-            !CIRCLES.iter().any(|known| (Path::new(known.0), Path::new(known.1)) == (*one, *other))
-        })
         .map(|(one, other)| format!("{} and {} import each other", one.display(), other.display()))
         .collect();
     assert!(circles.is_empty(), "\n{}\n", circles.join("\n"));
@@ -118,7 +111,7 @@ fn no_two_files_import_each_other() {
 #[test]
 fn the_house_does_not_grow() {
     let sources = sources();
-    let product = sources.iter().filter(|source| is_product(source) && !is_test(&source.path, &sources));
+    let product = sources.iter().filter(|source| is_product(source) && !is_test(&source.path, sources));
     let lines: usize = product.map(Source::product_lines).sum();
     assert!(lines > 1000, "the sources were read");
     assert!(lines <= MAX_PRODUCT_LINES, "{lines} lines of product code, and {MAX_PRODUCT_LINES} are allowed");

@@ -35,7 +35,7 @@ pub(super) struct Assertion {
 #[derive(Debug, thiserror::Error)]
 pub enum HandoffError {
     /// It is not what the configuration says an answer is.
-    #[error("the answer {0}")]
+    #[error("the answer{0}")]
     Wrong(String),
     #[error("the answer expired {0} s ago")]
     Expired(i64),
@@ -73,7 +73,7 @@ impl HandoffError {
     }
 }
 
-/// Refuses an answer, with what is wrong as a clause that continues "the answer ".
+/// Refuses an answer, with what is wrong as words that continue "the answer".
 fn wrong<T>(why: impl Into<String>) -> Result<T, HandoffError> {
     Err(HandoffError::Wrong(why.into()))
 }
@@ -145,7 +145,7 @@ impl Handoff {
     ) -> Result<Assertion, HandoffError> {
         let claims = self.verified_claims(token)?;
         if claims.iss != self.issuer {
-            return wrong(format!("has the `iss` {:?}, and {:?} is configured", claims.iss, self.issuer));
+            return wrong(format!("'s `iss` is {:?}, and {:?} is configured", claims.iss, self.issuer));
         }
         // Others could replay an answer that is also for them.
         let is_for_us_alone = match &claims.aud {
@@ -153,7 +153,7 @@ impl Handoff {
             only => only == our_issuer,
         };
         if !is_for_us_alone {
-            return wrong(format!("has the `aud` {}, which must be {our_issuer:?} alone", claims.aud));
+            return wrong(format!("'s `aud` is {}, and must be {our_issuer:?} alone", claims.aud));
         }
         self.check_times(&claims, now)?;
         let Claims { exp, sub: user, account, request, jti, name, account_name, role, .. } = claims;
@@ -163,18 +163,18 @@ impl Handoff {
 
     fn verified_claims(&self, token: &str) -> Result<Claims, HandoffError> {
         if token.len() > MAX_TOKEN_BYTES {
-            return wrong(format!("is longer than {MAX_TOKEN_BYTES} bytes"));
+            return wrong(format!(" is not a JWT: it is longer than {MAX_TOKEN_BYTES} bytes"));
         }
         // The header is only believed as far as it agrees with the configuration: the algorithm and the
         // key are chosen there and nowhere else.
         let header =
-            jsonwebtoken::decode_header(token).or_else(|error| wrong(format!("is no JWT: {error}")))?;
+            jsonwebtoken::decode_header(token).or_else(|error| wrong(format!(" is not a JWT: {error}")))?;
         let algorithm = self.key.algorithm();
         if header.alg != algorithm {
-            return wrong(format!("is signed with {:?}, and {algorithm:?} is configured", header.alg));
+            return wrong(format!(" is signed with {:?}, and {algorithm:?} is configured", header.alg));
         }
         if header.crit.is_some() {
-            return wrong("says `crit` in its header, and grantbook understands no extension");
+            return wrong("'s header says `crit`, and grantbook understands no extension");
         }
         let mut validation = jsonwebtoken::Validation::new(algorithm);
         // Each claim is checked here, with a reason of its own and by the time in the call.
@@ -183,11 +183,11 @@ impl Handoff {
         validation.validate_aud = false;
         let decoded = jsonwebtoken::decode::<Value>(token, self.key.decoding_key(), &validation);
         let verified = decoded.or_else(|error| match error.kind() {
-            ErrorKind::InvalidSignature => wrong("has a signature that does not match the configured key"),
-            _ => wrong(format!("is no JWT: {error}")),
+            ErrorKind::InvalidSignature => wrong("'s signature does not match the configured key"),
+            _ => wrong(format!(" is not a JWT: {error}")),
         })?;
         serde_path_to_error::deserialize(verified.claims)
-            .or_else(|error| wrong(format!("has a claim that is wrong: {error}")))
+            .or_else(|error| wrong(format!("'s claims are wrong: {error}")))
     }
 
     fn check_times(&self, claims: &Claims, now: Timestamp) -> Result<(), HandoffError> {
@@ -196,7 +196,7 @@ impl Handoff {
             let ahead = time.saturating_sub(now);
             if ahead > LEEWAY_SECS {
                 return wrong(format!(
-                    "has the `{claim}` {ahead} s ahead of this server's clock; at most {LEEWAY_SECS} s are taken"
+                    "'s `{claim}` is {ahead} s ahead of this server's clock; at most {LEEWAY_SECS} s are taken"
                 ));
             }
         }
@@ -204,7 +204,7 @@ impl Handoff {
         let allowed = self.max_age.as_secs();
         if !u64::try_from(lifetime).is_ok_and(|lifetime| (1..=allowed).contains(&lifetime)) {
             return wrong(format!(
-                "is good for {lifetime} s (`exp` minus `iat`), and must be for 1 to {allowed} s"
+                " is good for {lifetime} s (`exp` minus `iat`), and must be for 1 to {allowed} s"
             ));
         }
         if now >= exp { Err(HandoffError::Expired(now.saturating_sub(exp))) } else { Ok(()) }

@@ -143,7 +143,7 @@ fn another_key_is_refused_for_every_algorithm() {
         let claims = claims(&set_out(&session));
         let token = encode(&Header::new(algorithm), &claims, &other).unwrap();
         let refused = finish(&handoff, &session, &token).unwrap_err();
-        assert_wrong(&refused, "has a signature that does not match");
+        assert_wrong(&refused, "'s signature does not match");
     }
 }
 
@@ -158,7 +158,7 @@ fn another_algorithm_is_refused_even_with_a_right_key() {
             let claims = claims(&set_out(&session));
             let token = encode(&Header::new(other), &claims, &host).unwrap();
             let refused = finish(&handoff, &session, &token).unwrap_err();
-            assert_wrong(&refused, &format!("is signed with {other:?}, and {configured:?} is configured"));
+            assert_wrong(&refused, &format!(" is signed with {other:?}, and {configured:?} is configured"));
         }
     }
     // The same secret, a sibling algorithm.
@@ -181,12 +181,12 @@ fn a_public_key_is_never_a_shared_secret() {
             let key = EncodingKey::from_secret(secret);
             let forged = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
             let refused = finish(&handoff, &session, &forged).unwrap_err();
-            assert_wrong(&refused, "is signed with HS256, and");
+            assert_wrong(&refused, " is signed with HS256, and");
             // The same signature under a header that claims the configured algorithm.
             let header = encode_part(&json!({"alg": format!("{algorithm:?}"), "typ": "JWT"}));
             let forged = format!("{header}.{}", forged.split_once('.').unwrap().1);
             let refused = finish(&handoff, &session, &forged).unwrap_err();
-            assert_wrong(&refused, "has a signature that does not match");
+            assert_wrong(&refused, "'s signature does not match");
         }
     }
 }
@@ -216,7 +216,7 @@ fn unsigned_and_mangled_answers_are_refused() {
     let mut header = Header::new(Algorithm::HS256);
     header.crit = Some(vec!["exp".into()]);
     let critical = encode(&header, &claims, &EncodingKey::from_secret(SECRET)).unwrap();
-    assert_wrong(&finish(&handoff, &session, &critical).unwrap_err(), "says `crit`");
+    assert_wrong(&finish(&handoff, &session, &critical).unwrap_err(), "'s header says `crit`");
     // None of these spent the nonce.
     assert!(finish(&handoff, &session, &right).is_ok());
 }
@@ -224,12 +224,9 @@ fn unsigned_and_mangled_answers_are_refused() {
 #[test]
 fn another_issuer_or_audience_is_refused() {
     let issuer = |iss: Value| answered(|claims| claims["iss"] = iss).unwrap_err();
-    assert_wrong(&issuer("https://evil.example".into()), "has the `iss` \"https://evil.example\", and");
-    assert_wrong(&issuer("https://platform.example/".into()), "has the `iss`");
-    assert_wrong(
-        &issuer(json!(["https://platform.example"])),
-        "has a claim that is wrong: iss: invalid type",
-    );
+    assert_wrong(&issuer("https://evil.example".into()), "'s `iss` is \"https://evil.example\", and");
+    assert_wrong(&issuer("https://platform.example/".into()), "'s `iss`");
+    assert_wrong(&issuer(json!(["https://platform.example"])), "'s claims are wrong: iss: invalid type");
 
     let ours = "https://grantbook.example";
     assert!(answered(|claims| claims["aud"] = json!([ours])).is_ok());
@@ -237,7 +234,7 @@ fn another_issuer_or_audience_is_refused() {
         [json!("https://other.example"), json!([ours, "https://other.example"]), json!([]), json!(7)];
     for other in others {
         let refused = answered(|claims| claims["aud"] = other).unwrap_err();
-        assert_wrong(&refused, "has the `aud`");
+        assert_wrong(&refused, "'s `aud`");
     }
 }
 
@@ -255,20 +252,20 @@ fn times_are_compared_with_the_time_that_was_given() {
     assert!(times(0, 60).is_ok());
     assert_wrong(
         &times(0, 61).unwrap_err(),
-        "is good for 61 s (`exp` minus `iat`), and must be for 1 to 60 s",
+        " is good for 61 s (`exp` minus `iat`), and must be for 1 to 60 s",
     );
-    assert_wrong(&times(0, 0).unwrap_err(), "is good for 0 s");
-    assert_wrong(&times(10, 5).unwrap_err(), "is good for -5 s");
+    assert_wrong(&times(0, 0).unwrap_err(), " is good for 0 s");
+    assert_wrong(&times(10, 5).unwrap_err(), " is good for -5 s");
     assert!(times(30, 90).is_ok());
-    assert_wrong(&times(31, 91).unwrap_err(), "has the `iat` 31 s ahead");
+    assert_wrong(&times(31, 91).unwrap_err(), "'s `iat` is 31 s ahead");
     assert!(times(i64::MIN - NOW_SECS.min(0), 60).is_err(), "no overflow");
     let early = answered(|claims| claims["nbf"] = json!(NOW_SECS + 31)).unwrap_err();
-    assert_wrong(&early, "has the `nbf` 31 s ahead");
+    assert_wrong(&early, "'s `nbf` is 31 s ahead");
     // Some libraries write fractions.
     assert!(answered(|claims| claims["iat"] = json!(NOW_SECS as f64 + 0.75)).is_ok());
     for wrong in [json!("soon"), json!(1e300), json!(u64::MAX), json!(true)] {
         let refused = answered(|claims| claims["exp"] = wrong).unwrap_err();
-        assert_wrong(&refused, "has a claim that is wrong: exp: ");
+        assert_wrong(&refused, "'s claims are wrong: exp: ");
     }
 }
 
@@ -276,18 +273,18 @@ fn times_are_compared_with_the_time_that_was_given() {
 fn every_claim_must_be_there_and_be_what_it_says() {
     for claim in ["iss", "aud", "sub", "account", "request", "iat", "exp", "jti"] {
         let refused = answered(|claims| drop(claims.as_object_mut().unwrap().remove(claim))).unwrap_err();
-        assert_wrong(&refused, &format!("has a claim that is wrong: missing field `{claim}`"));
+        assert_wrong(&refused, &format!("'s claims are wrong: missing field `{claim}`"));
     }
     for claim in ["sub", "account", "request", "jti"] {
         for wrong in [json!(7), json!(""), json!(true)] {
             let refused = answered(|claims| claims[claim] = wrong).unwrap_err();
-            assert_wrong(&refused, &format!("has a claim that is wrong: {claim}: "));
+            assert_wrong(&refused, &format!("'s claims are wrong: {claim}: "));
         }
     }
     for claim in ["sub", "account"] {
         for wrong in ["a b", "é", "a\n", &"x".repeat(129)] {
             let refused = answered(|claims| claims[claim] = json!(wrong)).unwrap_err();
-            assert_wrong(&refused, &format!("has a claim that is wrong: {claim}: "));
+            assert_wrong(&refused, &format!("'s claims are wrong: {claim}: "));
         }
     }
 }
@@ -312,7 +309,7 @@ fn names_and_role_may_be_there() {
         [("name", json!(7)), ("account_name", json!(["Acme"])), ("role", json!("owner")), ("role", json!(""))]
     {
         let refused = answered(|claims| claims[claim] = wrong).unwrap_err();
-        assert_wrong(&refused, &format!("has a claim that is wrong: {claim}: "));
+        assert_wrong(&refused, &format!("'s claims are wrong: {claim}: "));
     }
 }
 
