@@ -1,7 +1,7 @@
 //! The one place that writes to stdout and stderr. Knows: that a reader may go away. Must not know: what
 //! is written.
 
-use std::io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write as _, stderr, stdin, stdout};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Write as _, stderr, stdin, stdout};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -27,17 +27,13 @@ pub(super) fn answer(
     print(&if as_json { format!("{answer}\n") } else { show(answer) })
 }
 
-fn cannot_write(error: &io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::BrokenPipe => Failure::OutputClosed,
-        _ => Failure::new(format!("the output cannot be written: {error}")),
-    }
-}
-
 /// Writes what may be cut anywhere to stdout.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| cannot_write(&error))
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::OutputClosed,
+        _ => Failure::new(format!("the output cannot be written: {error}")),
+    })
 }
 
 /// One line on stderr. A failure to write it cannot be reported anywhere; and a reader that has stalled must not keep

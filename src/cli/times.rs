@@ -1,5 +1,5 @@
-//! Times and positions in arguments: checked here, so that a typing error is an error of usage, and passed on as it was written. Knows:
-//! what a server takes. Must not know: what is asked.
+//! Times and positions in arguments: checked here, so that a typing error is an error of usage, and passed on as they were
+//! written. Knows: what a server takes. Must not know: what is asked.
 
 use crate::ledger::{When, WhenError, WrittenTime};
 

@@ -46,8 +46,8 @@ impl Rows {
             Ok(StoredHistory::Other { path, why }) => {
                 verified.skipped.push(Skipped { what: format!("history {}", file_name(&path)), why });
             }
-            Ok(StoredHistory::Here(reader)) => match Self::new(reader, dir, ledger) {
-                Ok(rows) => return Some(rows),
+            Ok(StoredHistory::Here(reader)) => match reader.end() {
+                Ok(end) => return Some(Self::new(reader, (end.position, end.digest), dir, ledger)),
                 Err(error) => verified.find(Finding::of_history(&error)),
             },
             Err(error) => verified.find(Finding::of_history(&error)),
@@ -55,16 +55,14 @@ impl Rows {
         None
     }
 
-    fn new(reader: HistoryReader, dir: PathBuf, ledger: Uuid) -> Result<Self, HistoryError> {
-        let end = reader.end()?;
-        let damages = move || match HistoryReader::open(&dir, ledger) {
-            Ok(StoredHistory::Here(file)) => file.damages(),
-            Ok(_) => Err(HistoryError::File("it was removed meanwhile".to_owned())),
-            Err(error) => Err(error),
+    fn new(reader: HistoryReader, end: (Position, StateDigest), dir: PathBuf, ledger: Uuid) -> Self {
+        let damages = move || match HistoryReader::open(&dir, ledger)? {
+            StoredHistory::Here(file) => file.damages(),
+            _ => Err(HistoryError::File("it was removed meanwhile".to_owned())),
         };
-        Ok(Self {
+        Self {
             reader,
-            end: (end.position, end.digest),
+            end,
             read: VecDeque::new(),
             last_read: Position::START,
             digest: StateDigest::default(),
@@ -72,7 +70,7 @@ impl Rows {
             is_right: true,
             is_readable: true,
             damages: thread::spawn(move || damages().unwrap_or_else(|error| vec![error.to_string()])),
-        })
+        }
     }
 
     /// What is wrong with the rows of the next records.

@@ -102,7 +102,7 @@ async fn a_flipped_field_in_a_snapshot_is_found_and_named() {
     let verified = verify(&*store, against(), |_| {}).await.unwrap();
     assert!(said(&verified)[0].contains("it is damaged"), "{:?}", said(&verified));
 
-    // One of another ledger is of no use, and no fault.
+    // One of another ledger is skipped, and is no fault.
     fs::remove_file(&path).unwrap();
     snapshots(&dir).write(&folded(cut, |_| {}), Uuid::from_u128(99));
     let verified = verify(&*store, against(), |_| {}).await.unwrap();
@@ -174,7 +174,7 @@ async fn a_quarantined_stream_is_a_finding_also_if_the_server_agrees() {
     assert!(said(&verified)[0].contains("app-teleported"), "{:?}", said(&verified));
 }
 
-/// The stored history of a ledger, changed behind its back.
+/// The stored history of a ledger, changed after it was closed.
 pub(super) async fn history_with(store: &Arc<MemoryStore>, dir: &TempDir, sql: &str) -> Against {
     let head = store.head().await.unwrap();
     let history = History::of(Arc::clone(store) as _, dir.path().to_owned());

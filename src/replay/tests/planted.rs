@@ -98,7 +98,7 @@ async fn every_changed_field_is_found_by_its_digest() {
     }
 }
 
-/// The digest is made to fit, as somebody would who knows how: the next record of the stream tells.
+/// The digest is made to fit, by an attacker who knows how: the next record of the stream tells.
 #[tokio::test]
 async fn a_record_that_was_forged_with_its_digest_is_found_by_the_one_after_it() {
     let mut next = 0;
@@ -312,9 +312,9 @@ async fn a_grant_that_another_installation_has_is_found() {
     );
 }
 
-/// However wide a hole is, what is behind it is read, and the rest is told too.
+/// However wide a hole is, what is after it is read, and the hole is found.
 #[tokio::test]
-async fn what_is_behind_a_wide_hole_is_read() {
+async fn what_is_after_a_wide_hole_is_read() {
     let (_, store) = history(23).await;
     let records = everything(&*store).await;
     let dir = tempfile::tempdir().unwrap();

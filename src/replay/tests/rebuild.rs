@@ -156,7 +156,7 @@ async fn commands_are_settled_meanwhile() {
 }
 
 #[tokio::test]
-async fn one_that_is_called_off_or_breaks_changes_nothing() {
+async fn one_that_is_cancelled_or_breaks_changes_nothing() {
     let (_, store) = history(46).await;
     let gated = Gated::new(&store);
     let ledger = Ledger::open(Arc::clone(&gated) as _, Arc::new(SystemClock));
