@@ -7,11 +7,12 @@
 //! copy is served, nothing is changed, so a rebuild can be cancelled or cut short.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::{Position, Timestamp};
 use grantbook_projections::live::{Live, StateDigest};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
@@ -93,7 +94,7 @@ impl Rebuilds {
             return Err(NotStarted::NotReady);
         }
         let job = Arc::new(Job::new(self.ledger.now()));
-        let mut jobs = self.jobs();
+        let mut jobs = self.jobs.lock();
         if jobs.get(&projection).is_some_and(|job| job.is_running()) {
             return Err(NotStarted::Running);
         }
@@ -117,7 +118,7 @@ impl Rebuilds {
                 Err(Broken::Failed(why)) => ("failed", Some(why)),
             };
             tracing::info!(%projection, outcome, reason, "a rebuild is over");
-            let mut rebuild = job.rebuild();
+            let mut rebuild = job.rebuild.lock();
             (rebuild.state, rebuild.reason, rebuild.ended_at) = (outcome, reason, Some(ledger.now()));
         });
         Ok(())
@@ -125,18 +126,14 @@ impl Rebuilds {
 
     /// The last rebuild of a projection, if there was one since the start.
     pub fn last(&self, projection: Projection) -> Option<Rebuild> {
-        self.jobs().get(&projection).map(|job| job.rebuild().clone())
+        self.jobs.lock().get(&projection).map(|job| job.rebuild.lock().clone())
     }
 
     /// Cancels a rebuild; says whether one was under way.
     pub fn cancel(&self, projection: Projection) -> bool {
-        let jobs = self.jobs();
+        let jobs = self.jobs.lock();
         let job = jobs.get(&projection).filter(|job| job.is_running());
         job.inspect(|job| job.is_cancelled.store(true, Ordering::Release)).is_some()
-    }
-
-    fn jobs(&self) -> MutexGuard<'_, BTreeMap<Projection, Arc<Job>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,16 +151,12 @@ impl Job {
         Self { is_cancelled: AtomicBool::new(false), rebuild: Mutex::new(rebuild) }
     }
 
-    fn rebuild(&self) -> MutexGuard<'_, Rebuild> {
-        self.rebuild.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn is_running(&self) -> bool {
-        self.rebuild().ended_at.is_none()
+        self.rebuild.lock().ended_at.is_none()
     }
 
     fn is_at(&self, Step { events, position, head }: Step) {
-        let mut rebuild = self.rebuild();
+        let mut rebuild = self.rebuild.lock();
         (rebuild.events, rebuild.position, rebuild.head) = (events, position, head);
     }
 
@@ -259,7 +252,7 @@ async fn fold_up_to(
     if after >= position {
         return Ok(());
     }
-    let before = job.map_or(0, |job| job.rebuild().events);
+    let before = job.map_or(0, |job| job.rebuild.lock().events);
     let progress = |step: Step| {
         if let Some(job) = job {
             job.is_at(Step { events: before + step.events, ..step });
