@@ -36,7 +36,7 @@ pub struct Open {
 #[derive(Debug)]
 struct State {
     /// Requests that are not answered to their end.
-    under_way: usize,
+    pending: usize,
     /// When the last of them ended; at first, when the connection was made.
     idle_since: Instant,
     /// When the client began a head that is not complete.
@@ -61,7 +61,7 @@ enum Waits {
 impl State {
     /// What it waits for its client to do, and since when. While a request is under way, it waits for us.
     fn waits(&self) -> Option<(Waits, Instant)> {
-        match (self.unread_since, self.under_way, self.head_since) {
+        match (self.unread_since, self.pending, self.head_since) {
             (Some(since), _, _) => Some((Waits::Unread, since)),
             (None, 0, Some(since)) => Some((Waits::Head, since)),
             (None, 0, None) => Some((Waits::Idle, self.idle_since)),
@@ -81,7 +81,7 @@ impl Open {
     /// A request begins. It ends when what is returned is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> OpenRequest {
         let mut state = locked(&self.state);
-        state.under_way += 1;
+        state.pending += 1;
         state.head_since = None;
         OpenRequest(Arc::clone(self))
     }
@@ -89,7 +89,7 @@ impl Open {
     /// The client sent something.
     pub(super) fn heard(&self) {
         let mut state = locked(&self.state);
-        if state.under_way == 0 && state.head_since.is_none() {
+        if state.pending == 0 && state.head_since.is_none() {
             state.head_since = Some(Instant::now());
         }
     }
@@ -112,7 +112,7 @@ pub(super) struct OpenRequest(Arc<Open>);
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         let mut state = locked(&self.0.state);
-        state.under_way -= 1;
+        state.pending -= 1;
         state.idle_since = Instant::now();
     }
 }
@@ -151,7 +151,7 @@ impl Registry {
         let (sender, cut) = oneshot::channel();
         let id = self.last_id.fetch_add(1, Ordering::Relaxed);
         let (idle_since, cut_sender) = (Instant::now(), Some(sender));
-        let state = State { under_way: 0, idle_since, head_since: None, unread_since: None, cut: cut_sender };
+        let state = State { pending: 0, idle_since, head_since: None, unread_since: None, cut: cut_sender };
         let open = Arc::new(Open { id, state: Mutex::new(state) });
         locked(&self.open).insert(id, Arc::clone(&open));
         (Registered { open, registry: Arc::clone(self) }, cut)

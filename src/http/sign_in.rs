@@ -8,7 +8,7 @@ use super::form::Form;
 use super::reason::Reason;
 use crate::identity::dev::DevSignIn;
 use crate::identity::handoff::{Arrived, HandoffError, SELECT_ACCOUNT};
-use crate::identity::pending::UnderWay;
+use crate::identity::pending::PendingSignIns;
 use crate::identity::session::SignedIn;
 use crate::identity::{Onward, SignIn};
 use crate::pages::{DevPersonLine, DevSignInPage, Forms, SignInUnavailablePage, SignOutPage, SignedOutPage};
@@ -93,14 +93,14 @@ pub async fn dev(visit: Visit, form: Form) -> Result<HttpResponse, PageError> {
     };
     let onward = onward(&form)?;
     let nonce = form.get("csrf").unwrap_or_default();
-    let under_way = visit.browser.sign_ins.of(visit.headers(), visit.service.ledger.process_time());
-    if !under_way.has(nonce) {
+    let pending = visit.browser.sign_ins.of(visit.headers(), visit.service.ledger.process_time());
+    if !pending.has(nonce) {
         let sentence = "This sign-in took too long, or was started in another browser.";
         return Err(PageError::not_signed_in(sentence, path(&onward)));
     }
     let field = |name| form.get(name).unwrap_or_default();
     match dev.read(field("person"), field("user"), field("account")) {
-        Ok(person) => arrive(&visit, Arrived { person, nonce: nonce.to_owned() }, &under_way, &onward),
+        Ok(person) => arrive(&visit, Arrived { person, nonce: nonce.to_owned() }, &pending, &onward),
         Err(error) => Ok(dev_page(&visit, dev, nonce, &onward, Some(error))),
     }
 }
@@ -111,10 +111,9 @@ pub async fn handoff(visit: Visit) -> Result<HttpResponse, PageError> {
         return Err(PageError::bad_request("The handoff is off."));
     };
     let (query, onward) = query(&visit)?;
-    let under_way = visit.browser.sign_ins.of(visit.headers(), visit.service.ledger.process_time());
-    match handoff.finish(&visit.service.issuer, &under_way, query.get("token").unwrap_or_default(), visit.now)
-    {
-        Ok(arrived) => arrive(&visit, arrived, &under_way, &onward),
+    let pending = visit.browser.sign_ins.of(visit.headers(), visit.service.ledger.process_time());
+    match handoff.finish(&visit.service.issuer, &pending, query.get("token").unwrap_or_default(), visit.now) {
+        Ok(arrived) => arrive(&visit, arrived, &pending, &onward),
         // Asked for twice by the browser that set out: the other answer signs the person in.
         Err(HandoffError::Reused) => Ok(see_other(&onward.location())),
         Err(error) if error.may_be_done() && visit.person.is_some() => Ok(see_other(&onward.location())),
@@ -127,7 +126,7 @@ pub async fn handoff(visit: Visit) -> Result<HttpResponse, PageError> {
 fn arrive(
     visit: &Visit,
     Arrived { person, nonce }: Arrived,
-    under_way: &UnderWay,
+    pending: &PendingSignIns,
     onward: &Onward,
 ) -> Result<HttpResponse, PageError> {
     let browser = &visit.browser;
@@ -136,7 +135,7 @@ fn arrive(
     let same = visit.person.as_ref().filter(|before| before.is(&person.user, &person.account));
     let session_id = match same {
         Some(before) => before.session_id.clone(),
-        None => browser.sign_ins.session_id(under_way, &person.user, &person.account),
+        None => browser.sign_ins.session_id(pending, &person.user, &person.account),
     };
     let signed_in = SignedIn { person, session_id, since: visit.now };
     let cookies = [browser.sessions.cookie(&signed_in)?, browser.sign_ins.done(&nonce)];

@@ -16,7 +16,7 @@ use crate::{files, secrets};
 const KEY_BYTES: usize = 64;
 
 /// The secret from which the keys of session cookies, form tickets and authorization codes are derived. Every node that
-/// serves the same people needs the same key; replacing it signs everyone out and does no other harm.
+/// serves the same people needs the same key. Replacing it signs everyone out and does no other harm.
 #[derive(Clone)]
 pub struct SessionKey(Zeroizing<[u8; KEY_BYTES]>);
 
@@ -51,7 +51,7 @@ impl SessionKey {
                         "cannot be made: {error}; its folder must exist and be writable by this user"
                     )));
                 }
-                // Whoever was first, that key counts.
+                // If another process was first, its key is used.
                 Ok(()) | Err(_) => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Where a person goes once signed in. Knows: the two pages of ours that ask for a person. Must not know:
+//! Where a person goes after the sign-in. Knows: the two pages of ours that need a person. Must not know:
 //! what those pages do.
 //!
 //! The way through the host's login page leads out of this server and back, and what comes back was in
@@ -28,7 +28,7 @@ const ESCAPED: AsciiSet = {
     set
 };
 
-/// A page of ours that asked who is there.
+/// A page of ours that needs to know who the person is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Onward {
     /// Back to `/oauth/authorize` with the query it was asked with.

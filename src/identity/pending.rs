@@ -1,8 +1,8 @@
-//! The sign-ins a browser set out for. Knows: nonces and when they were made. Must not know: where the person
+//! The sign-ins that a browser has begun. Knows: nonces and when they were made. Must not know: where the person
 //! is asked who they are.
 //!
-//! Each is in a short-lived cookie of its own, named after its nonce. So tabs that set out, or come back,
-//! at the same moment do not overwrite each other, and signing in through one leaves the others alone. The
+//! Each is in a short-lived cookie of its own, named after its nonce. So tabs that begin or finish
+//! at the same moment do not overwrite each other, and signing in through one does not change the others. The
 //! value says when the sign-in began, under a code that only this server can make.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::cookies::{OurCookies, sent};
 use super::tickets::{CLOCK_TOLERANCE, Tickets};
 use crate::secrets;
 
-/// How many sign-ins one browser may have under way, in as many tabs: some 2.5 KB of cookies.
+/// How many sign-ins one browser may have begun, in as many tabs: some 2.5 KB of cookies.
 pub(super) const MAX_PENDING: usize = 20;
 /// How long a person may take to say who they are.
 pub(super) const PENDING_LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -27,31 +27,31 @@ const NAME: &str = "grantbook-sign-in-";
 const BEGAN: &str = "sign-in began at";
 const SESSION: &str = "session of";
 
-/// Begins sign-ins, and finds them again in what browsers send.
+/// Begins sign-ins, and finds them in what browsers send.
 #[derive(Debug, Clone)]
 pub struct SignIns {
     cookies: OurCookies,
     codes: Tickets,
-    /// When this process started. The answers that an earlier one took are not remembered, so what began
-    /// before counts for nothing.
+    /// When this process started. Answers that an earlier process accepted are not known here, so
+    /// sign-ins that began before are ignored.
     started: Timestamp,
 }
 
 /// A sign-in that has begun.
 #[derive(Debug)]
 pub struct Begun {
-    /// 256 random bits as text: what names it on the way out and back.
+    /// 256 random bits as text: the name of this sign-in.
     pub nonce: String,
     /// For the browser to keep or to remove.
     pub cookies: Vec<Cookie<'static>>,
 }
 
-/// The sign-ins that one browser has under way, oldest first.
+/// The sign-ins that one browser has begun, oldest first.
 #[derive(Debug, Clone, Default)]
-pub struct UnderWay(Vec<(Timestamp, String)>);
+pub struct PendingSignIns(Vec<(Timestamp, String)>);
 
-impl UnderWay {
-    /// Whether this browser set out with this nonce.
+impl PendingSignIns {
+    /// Whether this browser began a sign-in with this nonce.
     pub fn has(&self, nonce: &str) -> bool {
         self.0.iter().any(|(_, known)| known == nonce)
     }
@@ -63,20 +63,20 @@ impl SignIns {
         Self { cookies: OurCookies { https }, codes: Tickets::new(key), started }
     }
 
-    /// Those that the browser which sent these headers has under way. The time must not go back while this process
+    /// Those of the browser that sent these headers. The time must not go back while this process
     /// runs, or no sign-in would work until it is past the start again.
-    pub fn of(&self, headers: &HeaderMap, now: Timestamp) -> UnderWay {
+    pub fn of(&self, headers: &HeaderMap, now: Timestamp) -> PendingSignIns {
         let mut found: Vec<_> = self.sent(headers).filter_map(|(nonce, at)| Some((at?, nonce))).collect();
         let is_good = |at: Timestamp| at <= now.plus(CLOCK_TOLERANCE) && now < at.plus(PENDING_LIFETIME);
         found.retain(|(at, _)| *at >= self.started && is_good(*at));
         found.sort();
         found.dedup();
-        UnderWay(found)
+        PendingSignIns(found)
     }
 
-    /// Sets out. The oldest make way when there are too many, and what counts for nothing goes.
+    /// Begins a sign-in. Expired ones are removed, and the oldest if there are too many.
     pub fn begin(&self, headers: &HeaderMap, now: Timestamp) -> Begun {
-        let UnderWay(mut kept) = self.of(headers, now);
+        let PendingSignIns(mut kept) = self.of(headers, now);
         kept.drain(..kept.len().saturating_sub(MAX_PENDING - 1));
         let gone = self.sent(headers).filter(|(nonce, _)| !kept.iter().any(|(_, known)| known == nonce));
         let mut cookies: Vec<_> = gone.map(|(nonce, _)| self.done(&nonce)).collect();
@@ -86,17 +86,17 @@ impl SignIns {
         Begun { nonce, cookies }
     }
 
-    /// What tells the browser that it is no longer under way.
+    /// Removes a sign-in from the browser.
     pub fn done(&self, nonce: &str) -> Cookie<'static> {
         self.cookies.removal(self.name(nonce))
     }
 
-    /// The id of the session that one of these sign-ins opens for a person. Tabs that come back at the same
-    /// moment have set out with the same nonces and open the same session, so that the forms of both are
-    /// good, whichever answer the browser keeps. One of the nonces is spent with it, so no later sign-in has
+    /// The id of the session that one of these sign-ins opens for a person. Tabs that finish at the same
+    /// moment sent the same nonces and open the same session, so that the forms of both are
+    /// valid, whichever answer the browser keeps. One of the nonces is spent with it, so no later sign-in has
     /// the same.
-    pub fn session_id(&self, under_way: &UnderWay, user: &UserId, account: &AccountId) -> String {
-        let nonces: Vec<_> = under_way.0.iter().map(|(_, nonce)| nonce.as_str()).collect();
+    pub fn session_id(&self, pending: &PendingSignIns, user: &UserId, account: &AccountId) -> String {
+        let nonces: Vec<_> = pending.0.iter().map(|(_, nonce)| nonce.as_str()).collect();
         self.codes.csrf_token(&nonces.join(" "), &format!("{SESSION} {user} {account}"))
     }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_in_is_under_way_in_the_browser_that_set_out_until_it_is_done_or_too_old() {
+    fn a_sign_in_is_pending_in_the_browser_that_set_out_until_it_is_done_or_too_old() {
         let (sign_ins, mut jar) = (sign_ins(), Jar::default());
         let nonce = jar.begin(&sign_ins, NOW);
         assert!(sign_ins.of(&jar.headers(), NOW).has(&nonce));

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_under_way_ends_when_the_server_stops() {
+    async fn what_is_pending_ends_when_the_server_stops() {
         let (given, export) = given_history().await;
         let body = export().start(&given.service.exports, None).unwrap();
         given.service.exports.stop();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Handoff;
 use crate::identity::session::{AccountRole, Person};
 
-/// The longest answer that is looked at, in bytes.
+/// The longest answer that is read, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// The longest name that is shown, in characters. It is kept in a cookie, which has some 4 KB.
 const MAX_SHOWN_CHARS: usize = 100;
@@ -19,11 +19,11 @@ const LEEWAY_SECS: i64 = 30;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrived {
     pub person: Person,
-    /// What the person's browser was sent out with.
+    /// Names the sign-in that is answered.
     pub nonce: String,
 }
 
-/// An answer that reads right and was not compared with what is pending yet.
+/// An answer that is right in itself and was not compared with what is pending yet.
 pub(super) struct Assertion {
     pub(super) arrived: Arrived,
     pub(super) jti: String,
@@ -46,7 +46,7 @@ pub enum HandoffError {
     NotPending,
     #[error("the answer was used before (its `jti` is known)")]
     Reused,
-    /// More answers at once than can be remembered; none is taken that could be taken twice.
+    /// More answers at once than can be remembered. None is accepted that could be accepted twice.
     #[error("too many answers are within their lifetime to remember another")]
     TooMany,
 }

@@ -2,8 +2,8 @@
 //! answer. Must not know: what the person was about to do.
 //!
 //! The browser is sent to the host's login page with a nonce and comes back with a short-lived JWT
-//! (RFC 7519) that names the user, the account and the nonce. The nonce is pending in the browser that set
-//! out and in no other, so an answer fetched by one person cannot sign in another; and an answer is taken
+//! (RFC 7519) that names the user, the account and the nonce. The nonce is pending in the browser that began
+//! the sign-in and in no other, so an answer for one person cannot sign in another; and an answer is accepted
 //! once.
 
 mod answer;
@@ -22,7 +22,7 @@ pub use key::HandoffKey;
 
 use self::used::UsedAnswers;
 use super::Onward;
-use super::pending::UnderWay;
+use super::pending::PendingSignIns;
 
 /// What `prompt` says when the person wants to sign in as another user.
 pub const SELECT_ACCOUNT: &str = "select_account";
@@ -45,7 +45,7 @@ impl Handoff {
         Self { login_url, issuer, key, max_age, used: UsedAnswers::default() }
     }
 
-    /// Sets out: where to send the browser for whom this nonce was made. The host is asked to send it on to
+    /// Where to send the browser that this nonce was made for. The host is asked to send it on to
     /// `return_to` with its answer added as the parameter `token`, and with `another` to let the person choose
     /// who to be, as `prompt=select_account` of OpenID Connect does.
     pub fn login_location(&self, our_issuer: &str, nonce: &str, onward: &Onward, another: bool) -> Url {
@@ -64,16 +64,16 @@ impl Handoff {
         location
     }
 
-    /// Comes back: who the host says is there, if it was asked by a browser that has this under way.
+    /// Who the host says is there, if this browser began the sign-in that is answered.
     pub fn finish(
         &self,
         our_issuer: &str,
-        under_way: &UnderWay,
+        pending: &PendingSignIns,
         token: &str,
         now: Timestamp,
     ) -> Result<Arrived, HandoffError> {
         let answer = self.read(our_issuer, token, now)?;
-        if !under_way.has(&answer.arrived.nonce) {
+        if !pending.has(&answer.arrived.nonce) {
             return Err(HandoffError::NotPending);
         }
         self.used.take(&answer.jti, answer.exp, now)?;

@@ -1,8 +1,8 @@
-//! Answers that were taken. Knows: their `jti` and when they expire. Must not know: who they were about.
+//! Answers that were accepted. Knows: their `jti` and when they expire. Must not know: who they were about.
 //!
-//! A nonce is spent by taking its cookie from the browser, which a browser that kept it can undo.
-//! Remembering the answers closes that on this node, in memory, for the few minutes they are good for. What
-//! began before this memory did is not taken at all ([`crate::identity::pending`]).
+//! A nonce is spent by removing its cookie from the browser, but a browser may keep the cookie. So this node remembers the
+//! answers that it accepted, in memory, for the few minutes that they are valid. A sign-in that began before the process
+//! did is not accepted at all ([`crate::identity::pending`]).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ const MAX_USED: usize = 65_536;
 pub(super) struct UsedAnswers(Mutex<HashMap<[u8; 32], i64>>);
 
 impl UsedAnswers {
-    /// Takes an answer that expires at `exp`, once.
+    /// Accepts an answer that expires at `exp`, once.
     pub(super) fn take(&self, jti: &str, exp: i64, now: Timestamp) -> Result<(), HandoffError> {
         self.take_within(MAX_USED, jti, exp, now)
     }
