@@ -15,18 +15,14 @@ use crate::connections::{self, Connections};
 use crate::http;
 use crate::http::audit::export::Exports;
 use crate::http::browser::Browser;
-use crate::http::limits::RequestLimits;
-use crate::http::oauth::seldom::Seldom;
 pub use crate::http::operator::PERSON_HEADER;
 pub use crate::http::service::ProcessKey;
 use crate::http::service::Service;
 use crate::identity::pending::SignIns;
 use crate::identity::session::Sessions;
 use crate::identity::tickets::Tickets;
-use crate::identity::{SessionKey, SessionKeyError, SignIn};
+use crate::identity::{SessionKey, SessionKeyError};
 use crate::ledger::{Freshness, Ledger, LedgerOptions, SnapshotOptions, WhenStale};
-use crate::pages::Prefix;
-use crate::replay::Rebuilds;
 use crate::secrets::CodeKey;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
@@ -113,7 +109,6 @@ impl Server {
             SessionKey::load_or_create(&key_file.unwrap_or_else(|| config.data_dir.join(SESSION_KEY_FILE)))?;
         let https = config.issuer.is_https();
         let browser = web::Data::new(Browser {
-            sign_in: config.sign_in.clone(),
             sign_ins: SignIns::new(&session_key, https, parts.clock.now()),
             sessions: Sessions::new(&session_key, https),
             tickets: Tickets::new(&session_key),
@@ -131,17 +126,11 @@ impl Server {
         };
         let ledger = Ledger::open_with(parts.store, parts.clock, options);
         let history = History::start(&ledger, config.data_dir.clone());
-        let service =
-            web::Data::new(service(config, (&ledger, &history), parts.process_keys, Arc::clone(&metrics)));
-        let metrics = web::Data::from(metrics);
+        let service = Service::new(config.clone(), &ledger, &history, parts.process_keys, metrics);
+        let service = web::Data::new(service);
         let exports = Arc::clone(&service.exports);
         let limits = config.limits.clone();
-        let prefix = web::Data::new(Prefix::new(config.issuer.path()));
-        let request_limits = web::Data::new(RequestLimits {
-            head_bytes: limits.head,
-            within: limits.request_timeout,
-            loopback_hosts_only: matches!(config.sign_in, SignIn::Dev(_)),
-        });
+        let has_prefix = !service.prefix.as_str().is_empty();
         let connections = connections::Limits {
             connections: limits.max_connections,
             head: limits.client_head_timeout,
@@ -153,14 +142,10 @@ impl Server {
             App::new()
                 .app_data(service.clone())
                 .app_data(browser.clone())
-                .app_data(request_limits.clone())
-                .app_data(metrics.clone())
-                .app_data(prefix.clone())
                 .app_data(web::PayloadConfig::new(limits.body))
-                .app_data(http::input::query_config())
                 .app_data(http::input::path_config())
                 .wrap(from_fn(http::observe::observe))
-                .wrap(Condition::new(!prefix.as_str().is_empty(), from_fn(http::prefix::under_the_issuer)))
+                .wrap(Condition::new(has_prefix, from_fn(http::prefix::under_the_issuer)))
                 .default_service(web::to(http::endpoint::no_such_path))
                 .configure(http::endpoints::serve)
         });
@@ -193,30 +178,5 @@ impl Server {
         self.connections.stop().await;
         self.history.close().await;
         self.ledger.close().await
-    }
-}
-
-fn service(
-    config: &Config,
-    (ledger, history): (&Arc<Ledger>, &Arc<History>),
-    process_keys: Vec<ProcessKey>,
-    metrics: Arc<Metrics>,
-) -> Service {
-    Service {
-        rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger), Arc::clone(history))),
-        history: Arc::clone(history),
-        exports: Arc::new(Exports::default()),
-        ledger: Arc::clone(ledger),
-        issuer: config.issuer.as_str().to_owned(),
-        scopes: config.scopes.clone(),
-        code_lifetime: config.code_lifetime,
-        max_live_tokens_per_user: config.max_live_tokens_per_user,
-        rotation_overlap: config.rotation_overlap,
-        uninstall_by: config.uninstall_by,
-        session_lifetime: config.session.lifetime,
-        process_keys,
-        asked_about_others: Seldom::default(),
-        approvals: Default::default(),
-        metrics,
     }
 }

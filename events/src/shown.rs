@@ -8,7 +8,7 @@ use crate::codec::{self, EncodeError};
 use crate::{Actor, EventId, Position, Recorded, RequestId, Revision, Timestamp};
 
 /// One event with its envelope.
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = EventJson))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ShownEvent<'a> {
     /// Its place among all events.

@@ -1,25 +1,46 @@
-//! `/account/apps`: a person sees the apps on their account, revokes a token, uninstalls an app.
+//! `/` and `/account/apps`: a person sees the apps on their account, revokes a token, uninstalls an app. Knows: forms and what
+//! they ask for. Must not know: rules.
+//!
+//! What a form did is said on the page that the browser is led to. The sentence travels in the address, signed for the
+//! session: no other site can put words on the page, no cookie is written, and two tabs do not take each other's. Loaded
+//! again, the page says it again for a minute.
 
-use actix_web::HttpResponse;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
 use actix_web::web::Path;
+use actix_web::{HttpRequest, HttpResponse};
 use grantbook_events::{ClientId, InstallationId, RevocationReason, TokenId, UninstallReason};
 use grantbook_projections::AppStatus;
 use grantbook_projections::live::{InstallationFacts, TokenFacts};
 
 use super::browser::{PageError, Visit, see_other};
+use super::endpoint::{no_such_path, wants_a_page};
 use super::form::Form;
-use super::notice;
 use super::service::Service;
 use super::sign_in;
-use crate::audit::Past;
 use crate::decisions::{RevokeToken, TokenHolder, UninstallApp, WhichToken};
 use crate::identity::Onward;
 use crate::identity::session::{AccountRole, SignedIn};
 use crate::ledger::Until;
-use crate::pages::{AccountApp, AccountAppsPage, Forms, ScopeLine, TokenLine};
+use crate::pages::{AccountApp, AccountAppsPage, Forms, HomePage, TokenLine};
 
 /// The most apps shown on the page.
 const SHOWN_MAX: usize = 500;
+
+/// Names the sentence for its ticket.
+const NOTICE: &str = "account/notice";
+/// How long the sentence is shown when the page is loaded again.
+const SHOWN_FOR: Duration = Duration::from_secs(60);
+
+/// `GET /`; for programs there is nothing here.
+pub async fn home(request: HttpRequest, visit: Visit) -> HttpResponse {
+    if !wants_a_page(request.headers()) {
+        return no_such_path(request).await;
+    }
+    let user = visit.person.as_ref().map(|person| person.user_in_words());
+    visit.page(&HomePage { user }, Forms::Here)
+}
 
 /// `GET /account/apps`
 pub async fn apps(visit: Visit) -> HttpResponse {
@@ -34,8 +55,7 @@ pub async fn apps(visit: Visit) -> HttpResponse {
         apps: installed.iter().filter_map(|facts| account_app(service, person, facts)).collect(),
         may_uninstall: may_uninstall(service, person),
         csrf: visit.csrf_token(person),
-        notice: notice::read(&visit, person),
-        sign_out_action: Some("/sign-out".to_owned()),
+        notice: notice(&visit, person),
     };
     visit.page(&shown, Forms::Here)
 }
@@ -48,10 +68,7 @@ fn account_app(service: &Service, person: &SignedIn, facts: &InstallationFacts) 
     }
     let app = service.ledger.live().app(&facts.client_id)?;
     let granted = |name: &&str| tokens.iter().any(|token| token.scopes.contains(name));
-    let scopes = service.scopes.names().filter(granted).map(|name| ScopeLine {
-        name: name.to_owned(),
-        sentence: service.scopes.sentence(name).unwrap_or(name).to_owned(),
-    });
+    let scopes = service.config.scopes.names().filter(granted).map(|name| service.scope_line(name));
     Some(AccountApp {
         installation_id: facts.installation_id.to_string(),
         app_name: app.name.clone(),
@@ -86,9 +103,9 @@ fn sender<'a>(visit: &'a Visit, form: &Form) -> Result<&'a SignedIn, PageError> 
     Ok(person)
 }
 
-/// Whether this person may uninstall an app for everybody on their account.
+/// Whether this person may uninstall an app for all users of their account.
 fn may_uninstall(service: &Service, person: &SignedIn) -> bool {
-    service.uninstall_by == AccountRole::Member || person.role == AccountRole::Admin
+    service.config.uninstall_by == AccountRole::Member || person.role == AccountRole::Admin
 }
 
 /// `POST /account/apps/{installation_id}/uninstall`: any user of the account may, or an admin of it only, as
@@ -96,7 +113,10 @@ fn may_uninstall(service: &Service, person: &SignedIn) -> bool {
 pub async fn uninstall(visit: Visit, id: Path<String>, form: Form) -> Result<HttpResponse, PageError> {
     let (person, service) = (sender(&visit, &form)?, &visit.service);
     if !may_uninstall(service, person) {
-        return Err(PageError::for_admins());
+        let sentence = "Ask an admin to uninstall the app. What you approved yourself you can revoke";
+        let title = "Only an admin of the account can do this";
+        return Err(PageError::new(StatusCode::FORBIDDEN, title, sentence)
+            .going_on("Go on to the apps on your account", Onward::AccountApps.location()));
     }
     let unknown = || PageError::bad_request("This app is not installed on your account.");
     let installation_id: InstallationId = id.parse().map_err(|_| unknown())?;
@@ -110,7 +130,7 @@ pub async fn uninstall(visit: Visit, id: Path<String>, form: Form) -> Result<Htt
     } else {
         format!("{app} was uninstalled from {account}.")
     };
-    notice::back_with(&visit, person, &said)
+    back_with(&visit, person, &said)
 }
 
 /// `POST /account/tokens/{token_id}/revoke`: only the user who approved it may.
@@ -121,7 +141,7 @@ pub async fn revoke(visit: Visit, id: Path<String>, form: Form) -> Result<HttpRe
     let said = match revoke_own(&visit, person, token_id).await? {
         Some(client_id) => format!("Your approval of {} was revoked.", app_name(service, &client_id)),
         None => {
-            let past = Past::new(&service.ledger, &service.history).token(token_id, Until::Head).await?;
+            let past = service.past().token(token_id, Until::Head).await?;
             let past = past.ok_or_else(unknown)?;
             let is_own = past.account_id.as_ref() == Some(&person.account)
                 && past.user_id.as_ref() == Some(&person.user);
@@ -129,7 +149,7 @@ pub async fn revoke(visit: Visit, id: Path<String>, form: Form) -> Result<HttpRe
             format!("Your approval of {} had ended before.", app_name(service, &client_id))
         }
     };
-    notice::back_with(&visit, person, &said)
+    back_with(&visit, person, &said)
 }
 
 /// The app whose token was revoked; none if the token is not the person's, or has ended.
@@ -154,4 +174,18 @@ async fn revoke_own(
 
 fn app_name(service: &Service, client_id: &ClientId) -> String {
     service.ledger.live().app(client_id).map_or_else(|| "The app".to_owned(), |app| app.name.clone())
+}
+
+/// Leads back to the account page, which says this.
+fn back_with(visit: &Visit, person: &SignedIn, sentence: &str) -> Result<HttpResponse, PageError> {
+    let until = visit.now.plus(SHOWN_FOR);
+    let sealed = visit.browser.tickets.seal(NOTICE, &person.session_id, &sentence, until);
+    let sealed = sealed.map_err(PageError::broken)?;
+    Ok(see_other(&format!("{}?notice={sealed}", Onward::AccountApps.location())))
+}
+
+/// What the page that is asked for says; nothing if the sentence is not one of ours, or old.
+fn notice(visit: &Visit, person: &SignedIn) -> Option<String> {
+    let query = visit.query().ok()?;
+    visit.browser.tickets.open(NOTICE, &person.session_id, query.get("notice")?, visit.now).ok()
 }

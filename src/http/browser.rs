@@ -13,18 +13,16 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
 use grantbook_events::{ActorKind, Timestamp};
 
 use super::context::Context;
-use super::fault::Fault;
-use super::form::{Form, MalformedForm};
+use super::form::Form;
 use super::openapi::describe::Input;
-use super::problem::Problem;
+use super::problem::{BROKEN, Problem};
 use super::reason::Reason;
 use super::service::Service;
-use crate::audit::AuditError;
 use crate::decisions::Command;
+use crate::identity::Onward;
 use crate::identity::pending::SignIns;
 use crate::identity::session::{Sessions, SignedIn};
-use crate::identity::tickets::{SealError, Tickets};
-use crate::identity::{Onward, SignIn};
+use crate::identity::tickets::Tickets;
 use crate::ledger::LedgerError;
 use crate::pages::{ErrorPage, Forms, Template, WayOn, security_headers};
 use crate::secrets::CodeKey;
@@ -35,7 +33,6 @@ const ACCOUNT_FORMS: &str = "account/apps";
 /// What the handlers for people in a browser share.
 #[derive(Debug)]
 pub struct Browser {
-    pub sign_in: SignIn,
     /// The sign-ins that browsers have under way.
     pub sign_ins: SignIns,
     pub sessions: Sessions,
@@ -65,7 +62,8 @@ impl FromRequest for Visit {
         let browser = Data::<Browser>::from_request(request, payload).into_inner();
         ready(service.and_then(|service| {
             let (browser, now) = (browser?, service.ledger.now());
-            let person = browser.sessions.signed_in(request.headers(), now, service.session_lifetime);
+            let lifetime = service.config.session.lifetime;
+            let person = browser.sessions.signed_in(request.headers(), now, lifetime);
             let context = Context::of(request);
             Ok(Self { service, browser, context, person, now, request: request.clone() })
         }))
@@ -91,17 +89,17 @@ impl Visit {
         self.request.headers()
     }
 
-    pub fn raw_query(&self) -> &str {
-        self.request.query_string()
-    }
-
-    pub fn query(&self) -> Result<Form, MalformedForm> {
-        Form::parse(self.raw_query())
+    pub fn query(&self) -> Result<Form, Problem> {
+        Form::parse(self.request.query_string())
     }
 
     /// The person, who was signed in when they got the form that comes back now.
     pub fn signed_in(&self, page: &Onward) -> Result<&SignedIn, PageError> {
-        self.person.as_ref().ok_or_else(|| PageError::signed_out(page))
+        self.person.as_ref().ok_or_else(|| {
+            let sentence = "Nothing was changed. Sign in, and you can go on where you were";
+            PageError::new(StatusCode::BAD_REQUEST, "You are not signed in any more", sentence)
+                .going_on("Sign in and go on", page.location())
+        })
     }
 
     /// Proof that this server made a form of the account pages for this person.
@@ -148,23 +146,14 @@ pub fn page(context: &Context, status: StatusCode, page: &impl Template, forms: 
             });
             response.content_type("text/html; charset=utf-8").body(html)
         }
-        Err(error) => {
-            let said = "grantbook cannot answer";
-            let mut response = HttpResponse::InternalServerError().content_type("text/plain").body(said);
-            Reason::new(said)
-                .because(Some(&format!("the page cannot be rendered: {error}")))
-                .put_on(&mut response);
-            response
-        }
+        Err(error) => Problem::broken("the page cannot be rendered").because(error).error_response(),
     }
 }
 
 /// Sends the browser elsewhere: 303, so that a form is never posted on (A9).
 pub fn see_other(location: &str) -> HttpResponse {
     let Ok(location) = HeaderValue::from_str(location) else {
-        let mut response = HttpResponse::InternalServerError().finish();
-        Reason::new("the redirect cannot be spelt as a header").put_on(&mut response);
-        return response;
+        return Problem::broken("the redirect cannot be spelt as a header").error_response();
     };
     HttpResponse::SeeOther()
         .insert_header((header::LOCATION, location))
@@ -189,11 +178,7 @@ pub fn with_cookies(
 /// Why a person gets a page that says no. Middleware renders it, which knows the request.
 #[derive(Debug, Clone)]
 pub struct PageError {
-    status: StatusCode,
-    title: &'static str,
-    sentence: String,
-    hint: Option<&'static str>,
-    ways_on: Vec<WayOn>,
+    page: Box<ErrorPage>,
     /// For the log only.
     cause: Option<String>,
     /// Seconds to wait (RFC 9110 section 10.2.3).
@@ -201,16 +186,11 @@ pub struct PageError {
 }
 
 impl PageError {
-    fn new(status: StatusCode, title: &'static str, sentence: impl Into<String>) -> Self {
-        Self {
-            status,
-            title,
-            sentence: as_sentence(sentence.into()),
-            hint: None,
-            ways_on: Vec::new(),
-            cause: None,
-            retry_after: None,
-        }
+    pub fn new(status: StatusCode, title: &'static str, sentence: impl Into<String>) -> Self {
+        let (sentence, request_id) = (as_sentence(sentence.into()), String::new());
+        let page =
+            ErrorPage { status: status.as_u16(), title, sentence, hint: None, ways_on: vec![], request_id };
+        Self { page: Box::new(page), cause: None, retry_after: None }
     }
 
     /// The same, with a cause for the log only.
@@ -222,51 +202,27 @@ impl PageError {
     /// The same, with one more link that leads on.
     #[must_use]
     pub fn going_on(mut self, text: impl Into<String>, href: String) -> Self {
-        self.ways_on.push(WayOn { text: text.into(), href });
+        self.page.ways_on.push(WayOn { text: text.into(), href });
         self
     }
 
     #[must_use]
-    fn hinting(self, hint: &'static str) -> Self {
-        Self { hint: Some(hint), ..self }
+    pub fn hinting(mut self, hint: &'static str) -> Self {
+        self.page.hint = Some(hint);
+        self
     }
 
-    /// The request is wrong.
+    #[must_use]
+    pub fn retry_after(self, seconds: u8) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     pub fn bad_request(sentence: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "This request cannot be answered", sentence)
-            .hinting("Go back to where you came from and start again.")
+        Problem::bad_request(sentence).into()
     }
 
-    /// The person approved too often within a minute. The same form can be sent again later.
-    pub fn too_often(seconds: u8) -> Self {
-        let sentence = "You approved too many times within a minute, so nothing was granted.";
-        let page = Self::new(StatusCode::TOO_MANY_REQUESTS, "You approved too often", sentence)
-            .hinting("Wait a minute, then reload this page to send the form again.");
-        Self { retry_after: Some(seconds), ..page }
-    }
-
-    /// There is no such page, or not by this method.
-    pub fn not_here(status: StatusCode) -> Self {
-        Self::new(status, "There is nothing here", "This address leads to no page of this server.")
-            .going_on("See the apps on your account", Onward::AccountApps.location())
-    }
-
-    /// What a program would get as this problem.
-    pub fn problem(problem: &Problem) -> Self {
-        let status = problem.status_code();
-        let (title, hint) = match status {
-            StatusCode::SERVICE_UNAVAILABLE => return Self::fault(Fault::Unavailable),
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                ("This form is too large", "Shorten what you typed and send it again.")
-            }
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
-                "This address is too long",
-                "Start again from where you came from. If that does not help, delete the cookies of this site.",
-            ),
-            StatusCode::REQUEST_TIMEOUT => ("This took too long", "Try again."),
-            _ => ("This request cannot be answered", "Go back to where you came from and start again."),
-        };
-        Self::new(status, title, problem.detail.as_str()).hinting(hint)
+    pub fn broken(cause: impl fmt::Display) -> Self {
+        Problem::broken(BROKEN).because(cause).into()
     }
 
     /// The form is not one that this server made for this person, or not any more. The page it was on leads to
@@ -280,88 +236,41 @@ impl PageError {
             .going_on(way_on, page.location())
     }
 
-    /// The sign-in is over. The page leads to another one and then back.
-    pub fn signed_out(page: &Onward) -> Self {
-        let sentence = "Nothing was changed. Sign in, and you can go on where you were";
-        Self::new(StatusCode::BAD_REQUEST, "You are not signed in any more", sentence)
-            .going_on("Sign in and go on", page.location())
-    }
-
-    /// Only an admin of the account may.
-    pub fn for_admins() -> Self {
-        let sentence = "Ask an admin to uninstall the app. What you approved yourself you can revoke";
-        Self::new(StatusCode::FORBIDDEN, "Only an admin of the account can do this", sentence)
-            .going_on("Go on to the apps on your account", Onward::AccountApps.location())
-    }
-
-    /// Nobody was signed in. The link begins another sign-in.
-    pub fn not_signed_in(sentence: impl Into<String>, sign_in: String) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "You could not be signed in", sentence)
-            .going_on("Sign in again", sign_in)
-    }
-
-    /// The form was answered before.
-    pub fn answered_before(sentence: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "You have answered this already", sentence)
-    }
-
-    /// Something broke.
-    fn fault(fault: Fault) -> Self {
-        let sentence = match fault {
-            Fault::Unavailable => "Nothing was changed.",
-            Fault::OutcomeUnknown => "It is not known whether this happened.",
-            Fault::Broken => "Something in grantbook is broken.",
-        };
-        let page = Self::new(fault.status(), "This does not work right now", sentence)
-            .hinting("Try again in a minute.");
-        Self { retry_after: (fault.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1), ..page }
-    }
-
     /// The page, as an answer to this request.
     pub fn page(&self, context: &Context) -> HttpResponse {
-        let shown = ErrorPage {
-            status: self.status.as_u16(),
-            title: self.title.to_owned(),
-            sentence: self.sentence.clone(),
-            hint: self.hint.map(str::to_owned),
-            ways_on: self.ways_on.clone(),
-            request_id: context.request_id.to_string(),
-        };
-        let mut response = page(context, self.status, &shown, Forms::Here);
+        let shown = ErrorPage { request_id: context.request_id.to_string(), ..(*self.page).clone() };
+        let mut response = page(context, self.status_code(), &shown, Forms::Here);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
-        Reason::new(&self.sentence).because(self.cause.as_deref()).put_on(&mut response);
+        Reason::new(&self.page.sentence).because(self.cause.as_deref()).put_on(&mut response);
         response
     }
 }
 
-impl From<LedgerError> for PageError {
-    fn from(error: LedgerError) -> Self {
-        Self::fault(Fault::of(&error)).because(error)
-    }
-}
-
-impl From<AuditError> for PageError {
-    fn from(error: AuditError) -> Self {
-        match error {
-            AuditError::Ledger(error) => error.into(),
-            AuditError::History(_) | AuditError::NotYet(_) | AuditError::Backwards { .. } => {
-                Self::fault(Fault::Unavailable).because(error)
-            }
-        }
-    }
-}
-
-impl From<SealError> for PageError {
-    fn from(error: SealError) -> Self {
-        Self::fault(Fault::Broken).because(error)
-    }
-}
-
-impl From<MalformedForm> for PageError {
-    fn from(error: MalformedForm) -> Self {
-        Self::bad_request(error.to_string())
+/// What a program would get as a problem.
+impl<E: Into<Problem>> From<E> for PageError {
+    fn from(error: E) -> Self {
+        let problem: Problem = error.into();
+        let (title, hint) = match problem.status {
+            500 | 503 => ("This does not work right now", "Try again in a minute."),
+            413 => ("This form is too large", "Shorten what you typed and send it again."),
+            431 => (
+                "This address is too long",
+                "Start again from where you came from. If that does not help, delete the cookies of this site.",
+            ),
+            408 => ("This took too long", "Try again."),
+            _ => ("This request cannot be answered", "Go back to where you came from and start again."),
+        };
+        let sentence = match (problem.status, problem.code) {
+            (503, "outcome_unknown") => "It is not known whether this happened.",
+            (503, _) => "Nothing was changed.",
+            (500, _) => "Something in grantbook is broken.",
+            _ => return Self::new(problem.status_code(), title, problem.detail).hinting(hint),
+        };
+        let page = Self::new(problem.status_code(), title, sentence).hinting(hint);
+        let page = page.because(problem.cause.unwrap_or(problem.detail));
+        if problem.status == 503 { page.retry_after(1) } else { page }
     }
 }
 
@@ -381,13 +290,13 @@ fn as_sentence(mut text: String) -> String {
 
 impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence)
+        f.write_str(&self.page.sentence)
     }
 }
 
 impl ResponseError for PageError {
     fn status_code(&self) -> StatusCode {
-        self.status
+        StatusCode::from_u16(self.page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 

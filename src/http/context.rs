@@ -8,7 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use grantbook_events::{Actor, ActorKind, ClientId, RequestId};
 
-use super::service::KeyName;
+use super::service::{KeyName, Service};
 use crate::ledger::Origin;
 use crate::pages::Prefix;
 use crate::secrets;
@@ -20,10 +20,10 @@ const REQUEST_ID_MAX: usize = 64;
 
 /// What is known of a request from its start. One allocation, because each token check makes one.
 #[derive(Debug, Clone)]
-pub struct Context(Arc<Known>);
+pub struct Context(Arc<Facts>);
 
 #[derive(Debug)]
-pub struct Known {
+pub struct Facts {
     /// The request's name. Taken from the caller (a proxy, usually) if it sent a plain one, else minted.
     pub request_id: RequestId,
     /// Where our own paths begin for the browser that asks.
@@ -32,9 +32,9 @@ pub struct Known {
 }
 
 impl Deref for Context {
-    type Target = Known;
+    type Target = Facts;
 
-    fn deref(&self) -> &Known {
+    fn deref(&self) -> &Facts {
         &self.0
     }
 }
@@ -76,8 +76,8 @@ impl Context {
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         };
         let request_id = sent.filter(plain).and_then(|text| text.parse().ok());
-        let prefix = request.app_data::<web::Data<Prefix>>().map(|prefix| (***prefix).clone());
-        Self(Arc::new(Known {
+        let prefix = request.app_data::<web::Data<Service>>().map(|service| service.prefix.clone());
+        Self(Arc::new(Facts {
             request_id: request_id.unwrap_or_else(secrets::new_request_id),
             prefix: prefix.unwrap_or_default(),
             caller: OnceLock::new(),

@@ -6,14 +6,7 @@
 //! with credentials. Everything else is for pages of this server, or for programs.
 
 use actix_web::HttpResponse;
-use actix_web::body::BoxBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::error::InternalError;
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::middleware::Next;
-
-use super::limits::guard;
 
 /// The paths, as the route table spells them, and what they take.
 const OPEN: &[(&str, &str)] = &[
@@ -32,46 +25,25 @@ const PREFLIGHT: [(HeaderName, &str); 2] = [
     (header::ACCESS_CONTROL_MAX_AGE, "7200"),
 ];
 
-/// What a path takes that pages of other origins may call.
-fn opened(path: &str) -> Option<&'static str> {
+/// What a path of the table takes, if pages of other origins may call it.
+pub(super) fn opened(path: &str) -> Option<&'static str> {
     OPEN.iter().find(|(open, _)| *open == path).map(|&(_, methods)| methods)
 }
 
-/// Whether pages of other origins may call a path of the table.
-pub(super) fn is_open(path: &str) -> bool {
-    opened(path).is_some()
+/// The answer to the question that a browser asks before.
+pub(super) fn preflight(methods: &'static str) -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    for (name, value) in PREFLIGHT {
+        response.insert_header((name, value));
+    }
+    response.insert_header((header::ALLOW, methods));
+    response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, methods));
+    response.finish()
 }
 
-/// Around everything that may refuse a request, since a page has to see why.
-pub(super) async fn answer(
-    request: ServiceRequest,
-    next: Next<BoxBody>,
-) -> Result<ServiceResponse, actix_web::Error> {
-    let Some(methods) = opened(request.path()) else { return guard(request, next).await };
-    if request.method() == Method::OPTIONS {
-        let mut response = HttpResponse::NoContent();
-        response.insert_header((header::ALLOW, methods));
-        response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, methods));
-        let mut response = response.finish();
-        insert(response.headers_mut(), PREFLIGHT);
-        insert(response.headers_mut(), ANSWER);
-        return Ok(request.into_response(response));
-    }
-    match guard(request, next).await {
-        Ok(mut response) => {
-            insert(response.headers_mut(), ANSWER);
-            Ok(response)
-        }
-        Err(error) => {
-            let mut response = error.error_response();
-            insert(response.headers_mut(), ANSWER);
-            Err(InternalError::from_response(error, response).into())
-        }
-    }
-}
-
-fn insert(headers: &mut HeaderMap, added: [(HeaderName, &'static str); 2]) {
-    for (name, value) in added {
+/// Lets a page of another origin read an answer, also one that refuses it.
+pub(super) fn open(headers: &mut HeaderMap) {
+    for (name, value) in ANSWER {
         headers.insert(name, HeaderValue::from_static(value));
     }
 }

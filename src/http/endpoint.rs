@@ -5,15 +5,18 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
-use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, Route, guard, web};
+use actix_web::{
+    FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError as _, Route, guard, web,
+};
 
 use super::browser::PageError;
 use super::context::Context;
 use super::cors;
-use super::oauth;
+use super::oauth::error::OAuthError;
 use super::openapi::describe::{Inputs, Operation, Output};
 use super::operator::{self, Access};
 use super::problem::Problem;
+use crate::identity::Onward;
 
 /// The path that a request matched, as the table spells it; in the request's app data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,19 +54,13 @@ impl Endpoint {
         let route = route.to(handler);
         let route = match access {
             Access::Anyone | Access::Client | Access::ResourceServer => route,
-            // Before anything of the request is read, so that nobody without the right key learns what was wrong with it.
+            // Before anything of the request is read, so that a caller without the right key does not learn what was wrong with it.
             Access::Auditor | Access::Audit | Access::Admin => {
                 route.wrap(from_fn(move |request, next| operator::admit(access, request, next)))
             }
         };
         let operation = Operation::of::<Args, F::Output>;
         Self { method, path, access, tag: "", id: "", docs: &[], answers: &[], operation, route }
-    }
-}
-
-impl std::fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.method, self.path)
     }
 }
 
@@ -84,7 +81,7 @@ pub fn serve(endpoints: Vec<Endpoint>, config: &mut ServiceConfig) {
             resource = resource.route(endpoint.route);
             next = endpoints.next_if(|next| next.path == path);
         }
-        if cors::is_open(path) {
+        if cors::opened(path).is_some() {
             allowed.push("OPTIONS");
         }
         let allowed = allowed.join(", ");
@@ -113,7 +110,7 @@ pub(super) fn method_name(method: &Method) -> &'static str {
 /// 405, and what is allowed.
 fn not_allowed(request: &HttpRequest, allowed: &str, access: Access) -> HttpResponse {
     let mut response = match access {
-        Access::Client | Access::ResourceServer => oauth::post_only(),
+        Access::Client | Access::ResourceServer => OAuthError::post_only().error_response(),
         Access::Anyone | Access::Auditor | Access::Audit | Access::Admin => {
             let detail = format!("this path takes {allowed}");
             refused(request, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
@@ -139,9 +136,14 @@ pub(super) fn wants_a_page(headers: &HeaderMap) -> bool {
 
 /// A page for a browser that wants one, a problem for everyone else.
 fn refused(request: &HttpRequest, status: StatusCode, code: &'static str, detail: String) -> HttpResponse {
-    use actix_web::ResponseError as _;
     if wants_a_page(request.headers()) {
-        return PageError::not_here(status).page(&Context::of(request));
+        return PageError::new(
+            status,
+            "There is nothing here",
+            "This address leads to no page of this server.",
+        )
+        .going_on("See the apps on your account", Onward::AccountApps.location())
+        .page(&Context::of(request));
     }
     Problem::new(status, code, detail).error_response()
 }

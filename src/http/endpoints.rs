@@ -12,13 +12,12 @@ use super::endpoint::{self, Endpoint};
 use super::manage::{apps, installations, keys, tokens};
 use super::openapi::{self, SERVER};
 use super::operator::Access;
-use super::reply::JsonObject;
 use super::service::Service;
-use super::{account, audit, home, oauth, probes, projections, sign_in};
+use super::{account, audit, oauth, probes, projections, sign_in};
 use crate::pages::{ICON, STYLESHEET};
 
 /// Makes the function that lists every endpoint. The lines above an endpoint are its summary and its description; the last
-/// part is what it answers, and in which media types if it is text. Without answers it is for people only, and not described.
+/// part is what it answers, and in which media types if no type says what it is: an object, if that is JSON, and text otherwise. Without answers it is for people only, and not described.
 macro_rules! endpoints {
     ($($tag:ident { $(
         $(#[doc = $docs:literal])*
@@ -39,7 +38,7 @@ macro_rules! endpoints {
 // Those of one path follow each other.
 endpoints! {
     pages {
-        Anyone GET "/" home::home;
+        Anyone GET "/" account::home;
         Anyone GET "/assets/grantbook.css" stylesheet;
         Anyone GET "/assets/grantbook.svg" icon;
         // Where a browser looks that shows something else than a page of ours.
@@ -69,7 +68,7 @@ endpoints! {
         /// With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.
         ResourceServer POST "/oauth/introspect" oauth::introspect::introspect as introspect => 200 "What is known of the token";
         /// The server's metadata (RFC 8414).
-        Anyone GET "/.well-known/oauth-authorization-server" oauth::metadata::metadata as metadata => 200 "The metadata";
+        Anyone GET "/.well-known/oauth-authorization-server" oauth::metadata::metadata as metadata => 200 "The metadata" as "application/json";
     }
     apps {
         /// List the apps, deleted ones too, in order of registration.
@@ -155,7 +154,7 @@ endpoints! {
         /// As OpenMetrics if Accept asks for that, else in the text format of Prometheus.
         Anyone GET "/metrics" probes::metrics as metrics => 200 "Metrics" as "text/plain" | "application/openmetrics-text";
         /// This document.
-        Anyone GET "/openapi.json" document as openapi => 200 "This document";
+        Anyone GET "/openapi.json" document as openapi => 200 "This document" as "application/json";
     }
 }
 
@@ -186,9 +185,9 @@ fn asset(content_type: &'static str, content: &'static str) -> HttpResponse {
 }
 
 /// `/openapi.json`
-async fn document(service: web::Data<Service>) -> JsonObject {
+async fn document(service: web::Data<Service>) -> HttpResponse {
     static TEXT: LazyLock<String> = LazyLock::new(|| openapi::document(&endpoints()).to_string());
-    JsonObject(TEXT.replace(SERVER, &service.issuer))
+    HttpResponse::Ok().content_type("application/json").body(TEXT.replace(SERVER, service.issuer()))
 }
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,8 @@ use serde::de::value::{Error, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::problem::Problem;
+
 /// The parameters of a form or a query, in the order they were sent.
 #[derive(Default)]
 pub struct Form(Vec<(String, String)>);
@@ -16,14 +18,9 @@ impl std::fmt::Debug for Form {
     }
 }
 
-/// The bytes are not a form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("parameters must be UTF-8, percent-encoded as application/x-www-form-urlencoded")]
-pub struct MalformedForm;
-
 impl Form {
     /// Reads a form.
-    pub fn parse(text: &str) -> Result<Self, MalformedForm> {
+    pub fn parse(text: &str) -> Result<Self, Problem> {
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
@@ -79,13 +76,18 @@ impl IntoDeserializer<'_, Error> for Value {
 }
 
 /// Decodes one name or value.
-pub fn decode(text: &str) -> Result<String, MalformedForm> {
+pub fn decode(text: &str) -> Result<String, Problem> {
     // Ids and secrets of ours are spelt so that nothing in them needs decoding.
     if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
         return Ok(text.to_owned());
     }
     let plain = text.replace('+', " ");
-    percent_decode_str(&plain).decode_utf8().map(Into::into).map_err(|_| MalformedForm)
+    percent_decode_str(&plain).decode_utf8().map(Into::into).map_err(|_| malformed())
+}
+
+/// What is answered to bytes that are not a form.
+pub fn malformed() -> Problem {
+    Problem::bad_request("parameters must be UTF-8, percent-encoded as application/x-www-form-urlencoded")
 }
 
 #[cfg(test)]
@@ -105,20 +107,20 @@ mod tests {
     #[test]
     fn a_form_reads_as_a_type() {
         #[derive(Debug, PartialEq, serde::Deserialize)]
-        struct Known {
+        struct Fields {
             state: Option<String>,
             scope: Option<String>,
             code: String,
         }
         let form = Form::parse("code=c&state=&scope=a+b&other=x").unwrap();
-        let known = Known { state: None, scope: Some("a b".to_owned()), code: "c".to_owned() };
-        assert_eq!(form.read::<Known>(), Ok(known));
-        assert!(Form::parse("state=s").unwrap().read::<Known>().is_err());
+        let fields = Fields { state: None, scope: Some("a b".to_owned()), code: "c".to_owned() };
+        assert_eq!(form.read::<Fields>(), Ok(fields));
+        assert!(Form::parse("state=s").unwrap().read::<Fields>().is_err());
     }
 
     #[test]
     fn what_is_not_utf_8_is_refused() {
-        assert_eq!(Form::parse("state=%ff").unwrap_err(), MalformedForm);
+        assert_eq!(Form::parse("state=%ff").unwrap_err().status, 400);
         assert_eq!(Form::parse("state=%C3%BC").unwrap().get("state"), Some("ü"));
         assert_eq!(Form::parse("state=100%").unwrap().get("state"), Some("100%"));
     }

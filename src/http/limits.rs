@@ -1,103 +1,104 @@
-//! What every request passes first: its size, its time, and whether this node may answer yet.
-
-use std::time::Duration;
+//! What every request passes first: its size, its time, whether this node may answer yet, and whether it has to catch
+//! up with the other nodes before. Knows: which requests cannot be answered by what is folded here. Must not know: how
+//! the ledger catches up.
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::error::InternalError;
+use actix_web::dev::ServiceRequest;
+use actix_web::error::QueryPayloadError;
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, ResponseError as _, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 
 use super::browser::PageError;
 use super::context::Context;
 use super::endpoint::wants_a_page;
 use super::endpoints::has_a_page;
-use super::node::{self, PROBES};
+use super::operator;
 use super::problem::Problem;
 use super::service::Service;
 use super::unread::Unread;
+use crate::identity::SignIn;
 use crate::identity::dev::names_loopback;
+use crate::secrets;
 
-/// What one request may take.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestLimits {
-    /// The longest URI and headers together, in bytes.
-    pub head_bytes: usize,
-    /// How long it may take, its body included.
-    pub within: Duration,
-    /// Whether only requests that name a loopback host are answered. Where anybody may sign in as anybody,
-    /// a page elsewhere must not reach this server through a name that it made point here.
-    pub loopback_hosts_only: bool,
-}
+/// The paths that answer before the ledger is folded.
+const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
+/// It looks after itself: what is valid here, and must not be old, is looked up token by token.
+const INTROSPECTION: &str = "/oauth/introspect";
 
-/// Passes a request on, or says why not.
+/// Passes a request on, or answers why not. The request is gone if it took too long.
 pub(super) async fn guard(
+    service: &Service,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
-) -> Result<ServiceResponse, actix_web::Error> {
-    let limits = request.app_data::<web::Data<RequestLimits>>().cloned();
-    let service = request.app_data::<web::Data<Service>>().cloned();
-    let (Some(limits), Some(service)) = (limits, service) else { return next.call(request).await };
+) -> (Option<HttpRequest>, HttpResponse) {
     let unread = Unread::of(&mut request);
-    let refused = match too_much(&limits, &service, &request) {
-        None => node::catch_up(&service, request.request()).await,
+    let refused = match too_much(service, &request) {
+        None => catch_up(service, request.request()).await,
         refused => refused,
     };
-    // A person, if one reads the answer, and the request's name for them.
-    let person = has_a_page(request.path()) && wants_a_page(request.headers());
-    let person = person.then(|| Context::of(request.request()));
-    let refusal = |problem: Problem| match &person {
-        Some(context) => PageError::problem(&problem).page(context),
-        None => problem.error_response(),
+    let context = Context::of(request.request());
+    let is_person = has_a_page(request.path()) && wants_a_page(request.headers());
+    let refusal = |problem: Problem| match is_person {
+        true => PageError::from(problem).page(&context),
+        false => problem.error_response(),
     };
-    if let Some(problem) = refused {
-        return Ok(unread.held_by(request.into_response(refusal(problem))));
+    let within = service.config.limits.request_timeout;
+    let (request, response) = if let Some(problem) = refused {
+        (Some(request.into_parts().0), refusal(problem))
+    } else {
+        match tokio::time::timeout(within, next.call(request)).await {
+            Ok(Ok(answer)) => {
+                let (request, response) = answer.into_parts();
+                let page = response.error().and_then(actix_web::Error::as_error::<PageError>);
+                let page = page.map(|page| page.page(&context));
+                let refused = page.or_else(|| refused_by_actix(&response).map(refusal));
+                (Some(request), refused.unwrap_or(response))
+            }
+            Ok(Err(error)) => (None, HttpResponse::from_error(error)),
+            Err(_) => {
+                let detail = format!("the request was not complete within {} s", within.as_secs());
+                (None, refusal(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)))
+            }
+        }
+    };
+    match unread {
+        Some(unread) => (request, unread.held_by(response)),
+        None => (request, response),
     }
-    let answer = tokio::time::timeout(limits.within, next.call(request)).await;
-    let Ok(answer) = answer else {
-        let detail = format!("the request was not complete within {} s", limits.within.as_secs());
-        let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail);
-        let refused = InternalError::from_response(problem.clone(), refusal(problem));
-        return Err(unread.held_by_error(refused.into()));
-    };
-    let response = answer.map_err(|error| unread.clone().held_by_error(error))?;
-    let page = response.response().error().and_then(actix_web::Error::as_error::<PageError>);
-    let refused = match page {
-        Some(page) => Some(page.page(&Context::of(response.request()))),
-        None => refused_by_actix(response.response()).map(refusal),
-    };
-    Ok(unread.held_by(match refused {
-        Some(refused) => response.into_response(refused),
-        None => response,
-    }))
 }
 
 /// What actix refuses by itself, such as a body that is too large, in its own plain text.
-fn refused_by_actix<B>(response: &HttpResponse<B>) -> Option<Problem> {
+fn refused_by_actix(response: &HttpResponse) -> Option<Problem> {
     let kind = response.headers().get(header::CONTENT_TYPE)?;
     let error = response.error().filter(|_| kind.as_bytes().starts_with(b"text/plain"))?;
-    let (status, detail) = (response.status(), error.to_string());
-    Some(match status {
-        StatusCode::PAYLOAD_TOO_LARGE => {
+    if let Some(QueryPayloadError::Deserialize(error)) = error.as_error() {
+        return Some(Problem::bad_request(format!("query: {error}")));
+    }
+    Some(match response.status() {
+        status @ StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(status, "too_large", "the body is longer than this server takes")
         }
-        _ => Problem::new(status, "invalid_request", format!("the request cannot be read: {detail}")),
+        status => Problem::new(status, "invalid_request", format!("the request cannot be read: {error}")),
     })
 }
 
-fn too_much(limits: &RequestLimits, service: &Service, request: &ServiceRequest) -> Option<Problem> {
+fn too_much(service: &Service, request: &ServiceRequest) -> Option<Problem> {
     let size =
         |(name, value): (&header::HeaderName, &header::HeaderValue)| name.as_str().len() + value.len() + 4;
     let head = request.path().len()
         + request.query_string().len()
         + request.headers().iter().map(size).sum::<usize>();
-    if head > limits.head_bytes {
-        let detail = format!("URI and headers may have at most {} bytes together", limits.head_bytes);
+    let limit = service.config.limits.head;
+    if head > limit {
+        let detail = format!("URI and headers may have at most {limit} bytes together");
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Some(Problem::new(status, "head_too_large", detail));
     }
-    if limits.loopback_hosts_only && !names_loopback(host_of(request)) {
+    // Where anyone may sign in as anyone, a page elsewhere must not reach this server through a name that it made point
+    // here.
+    let is_dev = matches!(service.config.sign_in, SignIn::Dev(_));
+    if is_dev && !names_loopback(host_of(request)) {
         let detail = "with the dev sign-in, use this server as 127.0.0.1, [::1] or localhost";
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "not_loopback", detail));
     }
@@ -110,4 +111,35 @@ fn too_much(limits: &RequestLimits, service: &Service, request: &ServiceRequest)
 
 fn host_of(request: &ServiceRequest) -> &str {
     request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+}
+
+/// Catches up with the ledger if this request needs it, or says why it is not answered.
+async fn catch_up(service: &Service, request: &HttpRequest) -> Option<Problem> {
+    let ledger = &service.ledger;
+    if !ledger.is_shared() || PROBES.contains(&request.path()) {
+        return None;
+    }
+    let is_stale = match ledger.must_look() {
+        _ if request.path() == INTROSPECTION => false,
+        Ok(must_look) => must_look,
+        Err(error) => return Some(Problem::fault(&error)),
+    };
+    if !is_stale && !is_of_an_operator(service, request) {
+        return None;
+    }
+    match ledger.become_current().await {
+        Ok(()) => None,
+        // What is here is no older than it may be.
+        Err(_) if !is_stale => None,
+        Err(error) => Some(Problem::fault(&error)),
+    }
+}
+
+/// Whether an operator asks, who may have done something elsewhere a moment ago. For introspection the key alone
+/// matters, if it is not known here yet.
+fn is_of_an_operator(service: &Service, request: &HttpRequest) -> bool {
+    operator::bearer(request).is_some_and(|key| {
+        secrets::is_operator_key(key)
+            && (request.path() != INTROSPECTION || !operator::is_known(service, key))
+    })
 }

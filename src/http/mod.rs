@@ -8,14 +8,10 @@ pub(crate) mod context;
 pub(crate) mod cors;
 pub(crate) mod endpoint;
 pub(crate) mod endpoints;
-pub(crate) mod fault;
 pub(crate) mod form;
-pub(crate) mod home;
 pub(crate) mod input;
 pub(crate) mod limits;
 pub(crate) mod manage;
-pub(crate) mod node;
-mod notice;
 pub mod oauth;
 pub(crate) mod observe;
 pub(crate) mod openapi;
@@ -31,4 +27,14 @@ pub(crate) mod sign_in;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unread;
-mod whole_body;
+
+// What every room of handlers uses.
+pub(crate) use browser::{PageError, Visit, see_other};
+pub(crate) use context::{Caller, Context};
+pub(crate) use form::Form;
+pub(crate) use input::{Body, Text, accepted, read_whole};
+pub(crate) use operator::Operator;
+pub(crate) use problem::Problem;
+pub(crate) use reason::Reason;
+pub(crate) use reply::{Answer, Reply, ShownOnce};
+pub(crate) use service::Service;

@@ -6,6 +6,7 @@ pub mod describe;
 use std::collections::BTreeMap;
 
 use actix_web::http::Method;
+use grantbook_events::{ClientId, InstallationId, OperatorKeyId, SecretId, TokenId};
 use serde_json::{Map, Value, json};
 
 use self::describe::{Operation, SCHEMAS};
@@ -13,20 +14,13 @@ use super::endpoint::Endpoint;
 use super::oauth::error::OAuthErrorBody;
 use super::operator::Access;
 use super::problem::Problem;
+use crate::replay::Projection;
 
 /// Stands for the issuer in the text that is the same for every server.
 pub(super) const SERVER: &str = "https://issuer.invalid";
 
-const TAGS: [(&str, &str); 8] = [
-    ("oauth", "What apps and resource servers ask."),
-    ("apps", "Register, read and change apps."),
-    ("installations", "Which apps are on which accounts, and what happened there."),
-    ("tokens", "Revoke one token."),
-    ("audit", "What happened, when, and who did it."),
-    ("projections", "How far each projection is, and rebuilding one."),
-    ("keys", "Operator keys."),
-    ("probes", "Whether the server lives and can answer."),
-];
+/// What stands in the document as it is.
+const BASE: &str = include_str!("openapi/base.json");
 
 /// An error that an operation may answer.
 type Error = (u16, &'static str);
@@ -53,7 +47,7 @@ const CLIENT_REFUSED: Error = (401, "Client authentication failed, or the operat
 pub(super) fn document(endpoints: &[Endpoint]) -> Value {
     let mut errors = Operation::default();
     errors.schema::<Problem>();
-    errors.schema::<OAuthErrorBody>();
+    errors.schema::<OAuthErrorBody<'static>>();
     let (mut schemas, mut paths) = (errors.schemas, BTreeMap::<_, Map<_, _>>::new());
     for endpoint in endpoints.iter().filter(|endpoint| !endpoint.answers.is_empty()) {
         let (described, found) = operation(endpoint);
@@ -61,35 +55,12 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
         paths.entry(endpoint.path).or_default().insert(endpoint.method.as_str().to_lowercase(), described);
     }
     let (named, unnamed): (BTreeMap<_, _>, BTreeMap<_, _>) = schemas.into_iter().partition(has_a_name);
-    let tags = TAGS.map(|(name, description)| json!({ "name": name, "description": description }));
-    let mut document = json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "grantbook",
-            "description": "A self-hosted OAuth 2.0 authorization server.",
-            "license": { "name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE") },
-            "version": env!("CARGO_PKG_VERSION"),
-        },
-        "servers": [{ "url": SERVER }],
-        "tags": tags,
-        "paths": paths,
-        "components": {
-            "schemas": named,
-            "securitySchemes": {
-                "operator_key": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "gbk_…",
-                    "description": "An operator key with a role that allows the operation.",
-                },
-                "client": {
-                    "type": "http",
-                    "scheme": "basic",
-                    "description": "An app's client id and client secret (RFC 6749 section 2.3.1).",
-                },
-            },
-        },
-    });
+    let mut document: Value = serde_json::from_str(BASE).unwrap_or_default();
+    let license = env!("CARGO_PKG_LICENSE");
+    document["info"]["license"] = json!({ "name": license, "identifier": license });
+    document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
+    document["paths"] = json!(paths);
+    document["components"]["schemas"] = json!(named);
     inline(&mut document, &unnamed);
     document
 }
@@ -98,13 +69,16 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
 fn operation(endpoint: &Endpoint) -> (Value, BTreeMap<String, Value>) {
     let mut types = (endpoint.operation)();
     let in_braces = endpoint.path.split(['{', '}']).skip(1).step_by(2);
-    let in_path = types.parameters.iter_mut().filter(|parameter| parameter["in"] == "path");
-    in_path.zip(in_braces).for_each(|(parameter, name)| parameter["name"] = name.into());
+    let in_path: Vec<_> = in_braces.map(|name| path_parameter(name, &mut types)).collect();
+    types.parameters.splice(..0, in_path);
     // Nothing in a URI can be null.
     types.parameters.iter_mut().for_each(|parameter| never_null(&mut parameter["schema"]));
     let mut responses: BTreeMap<String, Value> = BTreeMap::new();
     for (status, description, media_types) in endpoint.answers {
-        media_types.iter().for_each(|text| types.answers_with(text, json!({ "type": "string" })));
+        for media_type in *media_types {
+            let kind = if *media_type == "application/json" { "object" } else { "string" };
+            types.answers_with(media_type, json!({ "type": kind }));
+        }
         let mut answer = json!({ "description": description });
         if *status != 204 && !types.contents.is_empty() {
             answer["content"] = json!(types.contents);
@@ -141,6 +115,24 @@ fn operation(endpoint: &Endpoint) -> (Value, BTreeMap<String, Value>) {
         Access::Client | Access::Anyone => {}
     }
     (described, types.schemas)
+}
+
+/// What a path has in braces.
+fn path_parameter(name: &str, types: &mut Operation) -> Value {
+    let schema = match name {
+        "client_id" => types.schema::<ClientId>(),
+        "secret_id" => types.schema::<SecretId>(),
+        "installation_id" => types.schema::<InstallationId>(),
+        "token_id" => types.schema::<TokenId>(),
+        "key_id" => types.schema::<OperatorKeyId>(),
+        "name" => {
+            let names = Projection::ALL.map(Projection::name);
+            json!({ "type": "string", "enum": names, "description": "The name of a projection." })
+        }
+        // A test says that it is missing here.
+        _ => Value::Null,
+    };
+    json!({ "name": name, "in": "path", "required": true, "schema": schema })
 }
 
 /// The errors of an operation by their status.

@@ -19,8 +19,8 @@ use crate::decisions::Command;
 use crate::ledger::Origin;
 use crate::secrets;
 
-/// Who uses the command line, percent-encoded. Taken from a caller with a key of this process alone: anybody who has that can
-/// read the server's own files, and is told from others like them only by what they say.
+/// Who uses the command line, percent-encoded. Taken from a caller with a key of this process alone: its holder can
+/// read the server's own files, so that this name can only be taken on trust.
 pub const PERSON_HEADER: &str = "x-grantbook-person";
 /// The longest name of a person, in characters.
 const PERSON_MAX: usize = 128;
@@ -81,7 +81,8 @@ pub(super) async fn admit(
 
 fn admitted(access: Access, request: &HttpRequest) -> Result<Operator, Problem> {
     let service = request.app_data::<web::Data<Service>>().ok_or_else(unknown_key)?;
-    let (key, role) = key_of(request, service)?;
+    let unsent = || unauthorized("send an operator key: Authorization: Bearer gbk_…");
+    let (key, role) = accepted(request, service, bearer(request).ok_or_else(unsent)?)?;
     let is_allowed = match access {
         Access::Admin => role == Role::Admin,
         Access::Auditor | Access::Audit => matches!(role, Role::Admin | Role::Auditor),
@@ -110,12 +111,6 @@ impl FromRequest for Operator {
 }
 
 impl Input for Operator {}
-
-fn key_of(request: &HttpRequest, service: &Service) -> Result<(KeyName, Role), Problem> {
-    let presented =
-        bearer(request).ok_or_else(|| unauthorized("send an operator key: Authorization: Bearer gbk_…"))?;
-    accepted(request, service, presented)
-}
 
 /// The name of a key that a request came with, and what it may do.
 pub(super) fn accepted(

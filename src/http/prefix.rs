@@ -11,6 +11,7 @@ use actix_web::http::uri::PathAndQuery;
 use actix_web::middleware::Next;
 use actix_web::web;
 
+use super::service::Service;
 use crate::pages::Prefix;
 
 /// Where metadata is, if the issuer has no path. A path comes after it (RFC 8414 section 3.1).
@@ -21,17 +22,17 @@ const METADATA: &str = "/.well-known/oauth-authorization-server";
 /// # Errors
 /// Those of the services within.
 pub async fn under_the_issuer<B: MessageBody>(
-    prefix: web::Data<Prefix>,
+    service: web::Data<Service>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
-    if let Some(uri) = own(&prefix, request.uri()) {
+    if let Some(uri) = own(&service.prefix, request.uri()) {
         request.match_info_mut().get_mut().update(&uri);
         request.head_mut().uri = uri;
     }
     let mut response = next.call(request).await?;
     let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-    if let Some(location) = location.and_then(|path| HeaderValue::try_from(prefix.href(path)).ok()) {
+    if let Some(location) = location.and_then(|path| HeaderValue::try_from(service.prefix.href(path)).ok()) {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)

@@ -1,19 +1,20 @@
 //! `/healthz`, `/readyz`, `/metrics`: what load balancers, orchestrators and Prometheus ask, without a key.
 //! Nothing here shows an id, a name or a secret.
 
-use actix_web::body::BoxBody;
-use actix_web::http::header::{self, Accept, Header as _};
-use actix_web::{HttpRequest, HttpResponse, Responder, web};
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::openapi::describe::{Operation, Output};
+use super::input::accepted;
 use super::problem::Problem;
 use super::reason::Reason;
+use super::reply::Reply;
 use super::service::Service;
 use crate::audit::HISTORY;
 use crate::ledger::LIVE;
-use crate::telemetry::{self, Metrics, Readings, TextFormat};
+use crate::telemetry::{self, Readings, TextFormat};
 
 /// Whether the server can answer.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -46,7 +47,7 @@ pub async fn healthz() -> HttpResponse {
 }
 
 /// `GET /readyz`
-pub async fn readyz(service: web::Data<Service>) -> Readiness {
+pub async fn readyz(service: web::Data<Service>) -> Reply<Readiness> {
     let progress = service.ledger.progress();
     let position = progress.position.as_u64();
     // The live projection says itself why it stopped.
@@ -68,41 +69,25 @@ pub async fn readyz(service: web::Data<Service>) -> Readiness {
         None => None,
         Some(_) => service.ledger.head().await.ok().map(|head| head.as_u64()),
     };
-    Readiness {
+    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let log = reason.as_deref().map(Reason::new);
+    let readiness = Readiness {
         ready: reason.is_none(),
         position,
         quarantined: service.ledger.live().counts().quarantined,
         head,
         staleness: service.ledger.staleness().map(|behind| behind.as_secs_f64()),
         reason,
-    }
-}
-
-impl Responder for Readiness {
-    type Body = BoxBody;
-
-    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        let mut response = if self.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-        let mut response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&self);
-        if let Some(reason) = self.reason {
-            Reason::new(reason).put_on(&mut response);
-        }
-        response
-    }
-}
-
-impl Output for Readiness {
-    fn describe(operation: &mut Operation) {
-        operation.answers_json::<Self>();
+    };
+    let reply = Reply::json(status, &readiness);
+    match log {
+        Some(reason) => reply.because(reason),
+        None => reply,
     }
 }
 
 /// `GET /metrics`
-pub async fn metrics(
-    request: HttpRequest,
-    service: web::Data<Service>,
-    metrics: web::Data<Metrics>,
-) -> Result<HttpResponse, Problem> {
+pub async fn metrics(request: HttpRequest, service: web::Data<Service>) -> Result<HttpResponse, Problem> {
     let (counts, progress) = (service.ledger.live().counts(), service.ledger.progress());
     let history = service.history.progress();
     let (strong, store) = (service.ledger.read_counts(), service.ledger.store().counts());
@@ -126,24 +111,18 @@ pub async fn metrics(
         lost_lines: telemetry::lost_lines(),
         tasks: service.tasks(),
     };
-    let format = format_for(&request);
-    let text = metrics.render(&readings, format).map_err(|_| Problem::broken("cannot write metrics"))?;
+    // OpenMetrics only for those who prefer it: everyone reads the older format.
+    let format = match accepted(&request, &["text/plain", "application/openmetrics-text"]) {
+        1 => TextFormat::OpenMetrics,
+        _ => TextFormat::Prometheus,
+    };
+    let text =
+        service.metrics.render(&readings, format).map_err(|_| Problem::broken("cannot write metrics"))?;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, format.content_type()))
         .insert_header((header::VARY, "accept"));
     Ok(response.body(text))
-}
-
-/// OpenMetrics only for those who prefer it: everybody reads the older format.
-fn format_for(request: &HttpRequest) -> TextFormat {
-    let ranked = Accept::parse(request).map(|accept| accept.ranked()).unwrap_or_default();
-    let known = ranked.iter().find_map(|kind| match kind.essence_str() {
-        "application/openmetrics-text" => Some(TextFormat::OpenMetrics),
-        "text/plain" | "text/*" | "*/*" => Some(TextFormat::Prometheus),
-        _ => None,
-    });
-    known.unwrap_or(TextFormat::Prometheus)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Errors of the JSON APIs, as `application/problem+json` (RFC 9457).
+//! Errors of the JSON APIs, as `application/problem+json` (RFC 9457), and what callers hear of what broke: a hint; the
+//! log line of the request has the detail. Knows: refusals and faults. Must not know: which request it was.
 
 use std::fmt;
 
@@ -8,8 +9,8 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::fault::Fault;
 use super::reason::Reason;
+use crate::audit::{AuditError, HistoryError};
 use crate::decisions::{AppRefusal, InstallationRefusal, KeyRefusal};
 use crate::ledger::LedgerError;
 
@@ -24,44 +25,90 @@ pub struct Problem {
     pub status: u16,
     /// What was wrong with this request, and what would be right.
     pub detail: String,
-    /// What only the log is told.
+    /// For the log only.
     #[serde(skip)]
-    cause: Option<String>,
+    pub(super) cause: Option<String>,
 }
 
 impl Problem {
-    /// A problem of a kind.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         Self { code, title, status: status.as_u16(), detail: detail.into(), cause: None }
     }
 
-    /// The same, with what only the log is told.
+    /// The same, with a cause for the log only.
     #[must_use]
     pub fn because(self, cause: impl fmt::Display) -> Self {
         Self { cause: Some(cause.to_string()), ..self }
     }
 
-    /// 400: the request is wrong.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", detail)
     }
 
-    /// 409: not as things are now.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
 
-    /// 500: grantbook is broken.
+    pub fn not_found(what: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("no such {what}"))
+    }
+
     pub fn broken(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail)
     }
 
-    /// 404: there is no such thing.
-    pub fn not_found(what: &'static str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("no such {what}"))
+    /// What broke, as any caller may hear it: the detail is for the log.
+    pub fn fault(error: &LedgerError) -> Self {
+        let unavailable = |code, hint| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, hint);
+        let problem = match error {
+            LedgerError::Shared(error) => return Self::fault(error),
+            LedgerError::OutcomeUnknown(_) | LedgerError::NotVisible(_) => unavailable(
+                "outcome_unknown",
+                "it is not known whether this happened; look before trying again",
+            ),
+            LedgerError::Store(_) if !error.may_pass() => Self::broken(BROKEN),
+            LedgerError::Unreadable(_)
+            | LedgerError::Fold(_)
+            | LedgerError::Encode(_)
+            | LedgerError::Quarantined(_) => Self::broken(BROKEN),
+            LedgerError::Store(_)
+            | LedgerError::Contended(_)
+            | LedgerError::Stale { .. }
+            | LedgerError::TooManyReads => {
+                unavailable("temporarily_unavailable", "nothing was changed; try again shortly")
+            }
+        };
+        problem.because(error)
+    }
+
+    /// The answer: this body, and what every error has beside it.
+    pub(super) fn answer(
+        &self,
+        media_type: &'static str,
+        challenge: &'static str,
+        body: &impl Serialize,
+    ) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(media_type)));
+        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        match self.status {
+            401 => {
+                response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+            }
+            503 => {
+                response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
+            }
+            _ => {}
+        }
+        let mut response = response.body(serde_json::to_string(body).unwrap_or_default());
+        Reason::new(self).because(self.cause.as_deref()).put_on(&mut response);
+        response
     }
 }
+
+/// What a caller hears of what broke.
+pub const BROKEN: &str = "grantbook cannot answer; its log says why";
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,68 +122,66 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
-        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-        match self.status {
-            401 => {
-                response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
-            }
-            503 => {
-                response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
-            }
-            _ => {}
-        }
-        let mut response = response.body(serde_json::to_string(self).unwrap_or_default());
-        Reason::new(self).because(self.cause.as_deref()).put_on(&mut response);
-        response
+        self.answer("application/problem+json", "Bearer", self)
     }
 }
 
+/// For operators and auditors, who can do something about it, and may have no log to look into.
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        let is_quarantined = matches!(error.cause(), LedgerError::Quarantined(_));
-        let detail = error.to_string();
-        let fault = Fault::of(&error);
-        match fault {
-            // Who is told in this form is an operator or an auditor, who can do something about it, and may have no
-            // log to look into.
-            Fault::Broken => {
-                let code = if is_quarantined { "quarantined" } else { fault.code() };
-                Self::new(fault.status(), code, detail)
-            }
-            Fault::Unavailable | Fault::OutcomeUnknown => {
-                Self::new(fault.status(), fault.code(), fault.hint()).because(error)
-            }
+        let problem = Self::fault(&error);
+        if problem.status != 500 {
+            return problem;
         }
+        let is_quarantined = matches!(error.cause(), LedgerError::Quarantined(_));
+        let code = if is_quarantined { "quarantined" } else { problem.code };
+        Self { code, detail: error.to_string(), cause: None, ..problem }
     }
 }
 
-const NOT_FOUND: (StatusCode, &str) = (StatusCode::NOT_FOUND, "not_found");
-const INVALID: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "invalid_request");
-const CONFLICT: (StatusCode, &str) = (StatusCode::CONFLICT, "conflict");
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        if let HistoryError::Damaged(_) = error {
+            return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "history_damaged", error.to_string());
+        }
+        // The command line may have asked a server of its own, whose log is lost.
+        let detail = format!("history cannot be asked: {error}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "history_unavailable", detail)
+    }
+}
+
+impl From<AuditError> for Problem {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::History(error) => error.into(),
+            AuditError::Ledger(error) => error.into(),
+            AuditError::NotYet(_) | AuditError::Backwards { .. } => Self::bad_request(error.to_string()),
+        }
+    }
+}
 
 impl From<AppRefusal> for Problem {
     fn from(refusal: AppRefusal) -> Self {
-        let (status, code) = match refusal {
-            AppRefusal::Unknown | AppRefusal::SecretUnknown(_) => NOT_FOUND,
-            AppRefusal::Profile(_) | AppRefusal::Text(_) => INVALID,
+        let detail = refusal.to_string();
+        match refusal {
+            AppRefusal::Unknown | AppRefusal::SecretUnknown(_) => not_found(detail),
+            AppRefusal::Profile(_) | AppRefusal::Text(_) => Self::bad_request(detail),
             AppRefusal::Exists
             | AppRefusal::Suspended
             | AppRefusal::NotSuspended
             | AppRefusal::PublicClient
             | AppRefusal::TooManySecrets { .. }
-            | AppRefusal::LastSecret => CONFLICT,
-        };
-        Self::new(status, code, refusal.to_string())
+            | AppRefusal::LastSecret => Self::conflict(detail),
+        }
     }
 }
 
 impl From<InstallationRefusal> for Problem {
     fn from(refusal: InstallationRefusal) -> Self {
-        let (status, code) = match refusal {
-            InstallationRefusal::Unknown | InstallationRefusal::TokenUnknown => NOT_FOUND,
-            InstallationRefusal::Text(_) => INVALID,
+        let detail = refusal.to_string();
+        match refusal {
+            InstallationRefusal::Unknown | InstallationRefusal::TokenUnknown => not_found(detail),
+            InstallationRefusal::Text(_) => Self::bad_request(detail),
             InstallationRefusal::FormUsed
             | InstallationRefusal::CodeUnknown
             | InstallationRefusal::CodeExpired
@@ -147,19 +192,22 @@ impl From<InstallationRefusal> for Problem {
             | InstallationRefusal::RedirectUriMismatch
             | InstallationRefusal::VerifierMissing
             | InstallationRefusal::VerifierMismatch
-            | InstallationRefusal::VerifierUnexpected => CONFLICT,
-        };
-        Self::new(status, code, refusal.to_string())
+            | InstallationRefusal::VerifierUnexpected => Self::conflict(detail),
+        }
     }
 }
 
 impl From<KeyRefusal> for Problem {
     fn from(refusal: KeyRefusal) -> Self {
-        let (status, code) = match refusal {
-            KeyRefusal::Unknown => NOT_FOUND,
-            KeyRefusal::Text(_) => INVALID,
-            KeyRefusal::Exists => CONFLICT,
-        };
-        Self::new(status, code, refusal.to_string())
+        let detail = refusal.to_string();
+        match refusal {
+            KeyRefusal::Unknown => not_found(detail),
+            KeyRefusal::Text(_) => Self::bad_request(detail),
+            KeyRefusal::Exists => Self::conflict(detail),
+        }
     }
+}
+
+fn not_found(detail: String) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }

@@ -8,10 +8,8 @@ use actix_web::web::{self, Data, Path, Query};
 use grantbook_events::Position;
 use grantbook_projections::live::Live;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::openapi::describe::{Operation, PathParameters};
 use super::operator::Operator;
 use super::problem::Problem;
 use super::reply::{Answer, Reply};
@@ -54,8 +52,7 @@ pub struct ProjectionJson {
 /// What a snapshot is for.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct SnapshotWanted {
+pub struct SnapshotQuery {
     /// Whether a start may load it, which is the default. One that is not kept is written in the directory
     /// `compared` beside the others, in place of the one before it, and only to be compared.
     kept: Option<bool>,
@@ -69,62 +66,61 @@ pub struct SnapshotJson {
 }
 
 pub async fn list(service: Data<Service>) -> Answer<ProjectionsJson> {
-    let mut items = Vec::new();
-    for projection in Projection::ALL {
-        let rebuild = service.rebuilds.last(projection);
-        items.push(match projection {
-            Projection::Live => live(&service, rebuild).await?,
-            Projection::History => history(&service, rebuild).await,
-        });
-    }
-    Ok(Reply::ok(ProjectionsJson { items }))
-}
-
-async fn live(service: &Service, rebuild: Option<Rebuild>) -> Result<ProjectionJson, Problem> {
     let live = Arc::clone(&service.ledger.live());
-    let quarantined = Some(live.counts().quarantined);
+    let quarantined = live.counts().quarantined;
     let broke = |_| Problem::broken("the digest broke off");
     let (position, digest) = web::block(move || live.digest_at()).await.map_err(broke)?;
-    let (name, digest) = (Projection::Live.name(), Some(digest.to_string()));
-    let version = Live::VERSION;
-    Ok(ProjectionJson { name, version, position, digest, unavailable: None, quarantined, rebuild })
-}
-
-async fn history(service: &Service, rebuild: Option<Rebuild>) -> ProjectionJson {
+    let live = ProjectionJson {
+        name: Projection::Live.name(),
+        version: Live::VERSION,
+        position,
+        digest: Some(digest.to_string()),
+        unavailable: None,
+        quarantined: Some(quarantined),
+        rebuild: service.rebuilds.last(Projection::Live),
+    };
     let (position, digest, unavailable) = match service.history.digest_at().await {
         Ok((position, digest)) => (position, Some(digest.to_string()), None),
         Err(why) => (service.history.progress().position, None, Some(why.to_string())),
     };
-    let (name, version) = (Projection::History.name(), HISTORY_VERSION);
-    ProjectionJson { name, version, position, digest, unavailable, quarantined: None, rebuild }
+    let history = ProjectionJson {
+        name: Projection::History.name(),
+        version: HISTORY_VERSION,
+        position,
+        digest,
+        unavailable,
+        quarantined: None,
+        rebuild: service.rebuilds.last(Projection::History),
+    };
+    Ok(Reply::ok(ProjectionsJson { items: vec![live, history] }))
 }
 
-pub async fn rebuild(operator: Operator, name: Path<Name>) -> Answer<Rebuild> {
-    let (projection, rebuilds) = (name.projection()?, &operator.service.rebuilds);
+pub async fn rebuild(operator: Operator, name: Path<String>) -> Answer<Rebuild> {
+    let (projection, rebuilds) = (named(&name)?, &operator.service.rebuilds);
     rebuilds.start(projection).map_err(|why| match why {
         NotStarted::Running => Problem::conflict(why.to_string()),
         NotStarted::NotReady => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why.to_string()),
     })?;
     tracing::info!(%projection, operator = operator.origin.actor.id, "a rebuild was asked for");
     let begun = rebuilds.last(projection).ok_or_else(|| Problem::not_found("rebuild since the start"))?;
-    Ok(Reply::accepted(begun))
+    Ok(Reply::json(StatusCode::ACCEPTED, &begun))
 }
 
-pub async fn progress(service: Data<Service>, name: Path<Name>) -> Answer<Rebuild> {
-    let last = service.rebuilds.last(name.projection()?);
+pub async fn progress(service: Data<Service>, name: Path<String>) -> Answer<Rebuild> {
+    let last = service.rebuilds.last(named(&name)?);
     let last = last.ok_or_else(|| Problem::not_found("rebuild since the start"))?;
     Ok(Reply::ok(last))
 }
 
-pub async fn cancel(service: Data<Service>, name: Path<Name>) -> Answer<()> {
-    if service.rebuilds.cancel(name.projection()?) {
+pub async fn cancel(service: Data<Service>, name: Path<String>) -> Answer<()> {
+    if service.rebuilds.cancel(named(&name)?) {
         return Ok(Reply::no_content());
     }
     Err(Problem::conflict("no rebuild of this projection is under way"))
 }
 
-pub async fn snapshot(service: Data<Service>, wanted: Query<SnapshotWanted>) -> Answer<SnapshotJson> {
-    let written = match wanted.kept {
+pub async fn snapshot(service: Data<Service>, query: Query<SnapshotQuery>) -> Answer<SnapshotJson> {
+    let written = match query.kept {
         Some(false) => service.ledger.take_snapshot_apart().await,
         Some(true) | None => service.ledger.take_snapshot().await,
     };
@@ -137,21 +133,9 @@ pub async fn snapshot(service: Data<Service>, wanted: Query<SnapshotWanted>) -> 
     }
 }
 
-/// The name of a projection, as the path has it.
-#[derive(Debug, Deserialize)]
-pub struct Name(String);
-
-impl Name {
-    fn projection(&self) -> Result<Projection, Problem> {
-        self.0.parse().map_err(|_| Problem::not_found("projection"))
-    }
-}
-
-impl PathParameters for Name {
-    fn schemas(_: &mut Operation) -> Vec<Value> {
-        let names = Projection::ALL.map(Projection::name);
-        vec![json!({ "type": "string", "enum": names, "description": "The name of a projection." })]
-    }
+/// The projection that the path names.
+fn named(name: &str) -> Result<Projection, Problem> {
+    name.parse().map_err(|_| Problem::not_found("projection"))
 }
 
 #[cfg(test)]

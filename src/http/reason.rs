@@ -14,19 +14,19 @@ const MAX_CHARS: usize = 500;
 /// Why a request was refused; in the extensions of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// What the caller was told.
-    pub told: String,
-    /// What only the log is told.
+    /// What the caller hears.
+    pub text: String,
+    /// For the log only.
     pub cause: Option<String>,
 }
 
 impl Reason {
-    /// What the caller was told, without what looks like a secret: callers are told what they sent.
-    pub fn new(told: impl fmt::Display) -> Self {
-        Self { told: loggable(&told.to_string()), cause: None }
+    /// What the caller hears, without what looks like a secret: callers hear what they sent.
+    pub fn new(text: impl fmt::Display) -> Self {
+        Self { text: loggable(&text.to_string()), cause: None }
     }
 
-    /// The same, with what only the log is told.
+    /// The same, with a cause for the log only.
     #[must_use]
     pub fn because(self, cause: Option<&str>) -> Self {
         Self { cause: cause.map(loggable), ..self }

@@ -1,96 +1,91 @@
 //! What goes out: JSON that no cache keeps, typed so that the interface is described by what is sent, and secrets that
-//! are shown once.
+//! are shown once. Knows: headers and bodies. Must not know: what an answer means.
+
+use std::marker::PhantomData;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, Responder};
+use actix_web::http::header::{self, HeaderValue, TryIntoHeaderPair};
+use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError as _};
 use serde::{Serialize, Serializer};
-use serde_json::json;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::openapi::describe::{Operation, Output};
-use super::problem::Problem;
+use super::problem::{BROKEN, Problem};
+use super::reason::Reason;
 use crate::secrets::PlainSecret;
 
-/// A JSON body or none, with a status that the table of endpoints has.
+/// The size of a body that most fit in.
+const BODY_BYTES: usize = 512;
+
+/// An answer whose body, if it has one, is a `T`, with a status that the table of endpoints has.
 #[derive(Debug)]
 pub struct Reply<T> {
-    status: StatusCode,
-    /// Where to read what was created.
-    location: Option<String>,
-    body: Option<T>,
+    response: HttpResponse,
+    body: PhantomData<fn(T)>,
 }
 
 /// What most handlers of the JSON APIs answer.
 pub type Answer<T> = Result<Reply<T>, Problem>;
 
-impl<T> Reply<T> {
-    fn new(status: StatusCode, body: Option<T>) -> Self {
-        Self { status, location: None, body }
-    }
-
+impl<T: Serialize> Reply<T> {
     pub fn ok(body: T) -> Self {
-        Self::new(StatusCode::OK, Some(body))
+        Self::json(StatusCode::OK, &body)
     }
 
     pub fn created(body: T) -> Self {
-        Self::new(StatusCode::CREATED, Some(body))
+        Self::json(StatusCode::CREATED, &body)
     }
 
-    pub fn accepted(body: T) -> Self {
-        Self::new(StatusCode::ACCEPTED, Some(body))
+    pub fn json(status: StatusCode, body: &T) -> Self {
+        // Written into one piece of memory that is large enough for nearly all.
+        let mut json = Vec::with_capacity(BODY_BYTES);
+        match serde_json::to_writer(&mut json, body) {
+            Ok(()) => Self::of(HttpResponse::with_body(status, BoxBody::new(json)))
+                .with((header::CONTENT_TYPE, HeaderValue::from_static("application/json"))),
+            Err(error) => Self::of(Problem::broken(BROKEN).because(error).error_response()),
+        }
     }
 
     pub fn no_content() -> Self {
-        Self::new(StatusCode::NO_CONTENT, None)
+        Self::of(HttpResponse::new(StatusCode::NO_CONTENT))
+    }
+
+    /// An answer that is not written as JSON in one piece.
+    pub fn of(response: HttpResponse) -> Self {
+        let reply = Self { response, body: PhantomData };
+        reply.with((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
     }
 
     #[must_use]
-    pub fn at(self, location: String) -> Self {
-        Self { location: Some(location), ..self }
+    pub fn with(mut self, header: impl TryIntoHeaderPair) -> Self {
+        if let Ok((name, value)) = header.try_into_pair() {
+            self.response.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    /// The same, with a reason for the log.
+    #[must_use]
+    pub fn because(mut self, reason: Reason) -> Self {
+        reason.put_on(&mut self.response);
+        self
     }
 }
 
-impl<T: Serialize> Responder for Reply<T> {
+impl<T> Responder for Reply<T> {
     type Body = BoxBody;
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-        if let Some(location) = self.location {
-            response.insert_header((header::LOCATION, location));
-        }
-        match self.body {
-            Some(body) => response.json(body),
-            None => response.finish(),
-        }
+        self.response
     }
 }
 
 impl<T: ToSchema> Output for Reply<T> {
     fn describe(operation: &mut Operation) {
         operation.answers_json::<T>();
-    }
-}
-
-/// An object whose fields are not described, as text.
-#[derive(Debug)]
-pub struct JsonObject(pub String);
-
-impl Responder for JsonObject {
-    type Body = BoxBody;
-
-    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        HttpResponse::Ok().content_type("application/json").body(self.0)
-    }
-}
-
-impl Output for JsonObject {
-    fn describe(operation: &mut Operation) {
-        operation.answers_with("application/json", json!({ "type": "object" }));
     }
 }
 

@@ -1,20 +1,18 @@
-//! What every handler shares. Knows: the ledger, and the settings that commands are made with. Must not
+//! What every handler shares. Knows: the ledger, and the configuration. Must not
 //! know: forms, replies, or who asks.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
 use super::audit::export::Exports;
-use super::oauth::approvals::Approvals;
-use super::oauth::seldom::Seldom;
-use crate::audit::History;
+use super::oauth::rate_limits::{Approvals, Warnings};
+use crate::audit::{History, Past};
+use crate::config::Config;
 use crate::decisions::Command;
-use crate::decisions::scopes::ScopeCatalogue;
-use crate::identity::session::AccountRole;
 use crate::ledger::{Ledger, LedgerError, Origin};
+use crate::pages::{Prefix, ScopeLine};
 use crate::replay::Rebuilds;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
@@ -22,44 +20,27 @@ use crate::telemetry::Metrics;
 /// What every handler shares.
 #[derive(Debug)]
 pub struct Service {
-    /// The ledger.
+    pub config: Config,
     pub ledger: Arc<Ledger>,
-    /// The history of the ledger.
     pub history: Arc<History>,
-    /// Answers without end that are under way.
     pub exports: Arc<Exports>,
-    /// Projections that are built again.
     pub rebuilds: Arc<Rebuilds>,
-    /// The issuer, without a trailing slash. From the configuration, never from a Host header (K6).
-    pub issuer: String,
-    /// The scopes that apps may ask for.
-    pub scopes: ScopeCatalogue,
-    /// How long a code lives.
-    pub code_lifetime: Duration,
-    /// The most live tokens of one user on one installation.
-    pub max_live_tokens_per_user: usize,
-    /// How long an old client secret goes on after a rotation.
-    pub rotation_overlap: Duration,
-    /// Who may uninstall an app for everybody on an account.
-    pub uninstall_by: AccountRole,
-    /// How long a person stays signed in.
-    pub session_lifetime: Duration,
+    /// Where our own paths begin for a browser: the path of the issuer.
+    pub prefix: Prefix,
     /// Keys that live only as long as this process, for its own command line and sample app.
     pub process_keys: Vec<ProcessKey>,
     /// Apps that were warned about because they asked about tokens of others.
-    pub asked_about_others: Seldom,
+    pub asked_about_others: Warnings,
     /// How often each person approved within the last minute.
     pub approvals: Approvals,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 
 /// An operator key that is in no ledger: minted at the start, gone with the process.
 #[derive(Debug, Clone)]
 pub struct ProcessKey {
-    /// What acts with it; the actor of its events.
+    /// The actor of its events.
     pub name: &'static str,
-    /// What it may do.
     pub role: Role,
     /// SHA-256 of the key.
     pub digest: SecretDigest,
@@ -68,7 +49,7 @@ pub struct ProcessKey {
 /// Which key an operator came with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyName {
-    /// One that the ledger knows.
+    /// One of the ledger.
     Recorded(OperatorKeyId),
     /// One of this process.
     Process(&'static str),
@@ -84,6 +65,27 @@ impl fmt::Display for KeyName {
 }
 
 impl Service {
+    pub fn new(
+        config: Config,
+        ledger: &Arc<Ledger>,
+        history: &Arc<History>,
+        process_keys: Vec<ProcessKey>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            rebuilds: Arc::new(Rebuilds::new(Arc::clone(ledger), Arc::clone(history))),
+            history: Arc::clone(history),
+            exports: Arc::default(),
+            ledger: Arc::clone(ledger),
+            prefix: Prefix::new(config.issuer.path()),
+            config,
+            process_keys,
+            asked_about_others: Warnings::default(),
+            approvals: Approvals::default(),
+            metrics,
+        }
+    }
+
     /// Settles a command and counts how it went.
     ///
     /// # Errors
@@ -109,8 +111,23 @@ impl Service {
         of_the_store.chain(self.ledger.tasks().all()).chain(self.history.tasks().all()).collect()
     }
 
+    /// Without a trailing slash. From the configuration, never from a Host header (K6).
+    pub fn issuer(&self) -> &str {
+        self.config.issuer.as_str()
+    }
+
+    /// A scope in words.
+    pub fn scope_line(&self, name: &str) -> ScopeLine {
+        let sentence = self.config.scopes.sentence(name).unwrap_or(name).to_owned();
+        ScopeLine { name: name.to_owned(), sentence }
+    }
+
+    pub fn past(&self) -> Past<'_> {
+        Past::new(&self.ledger, &self.history)
+    }
+
     /// The absolute URL of one of our own paths.
     pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.issuer)
+        format!("{}{path}", self.issuer())
     }
 }

@@ -18,13 +18,14 @@ pub(super) fn path(onward: &Onward) -> String {
     format!("/sign-in?continue={}", onward.to_param())
 }
 
-/// The path that lets a person be somebody else and then goes on.
+/// The path that lets a person sign in as another and then goes on.
 pub(super) fn as_another(onward: &Onward) -> String {
     format!("{}&prompt={SELECT_ACCOUNT}", path(onward))
 }
 
 fn onward(form: &Form) -> Result<Onward, PageError> {
-    Onward::from_param(form.get("continue").unwrap_or_default()).map_err(unreadable)
+    Onward::from_param(form.get("continue").unwrap_or_default())
+        .map_err(|error| unreadable(PageError::bad_request(error.to_string())))
 }
 
 fn query(visit: &Visit) -> Result<(Form, Onward), PageError> {
@@ -33,9 +34,13 @@ fn query(visit: &Visit) -> Result<(Form, Onward), PageError> {
     Ok((query, onward))
 }
 
-fn unreadable(error: impl std::fmt::Display) -> PageError {
-    PageError::bad_request(error.to_string())
-        .going_on("See the apps on your account", Onward::AccountApps.location())
+fn unreadable(error: impl Into<PageError>) -> PageError {
+    error.into().going_on("See the apps on your account", Onward::AccountApps.location())
+}
+
+fn not_signed_in(sentence: &str, onward: &Onward) -> PageError {
+    PageError::new(StatusCode::BAD_REQUEST, "You could not be signed in", sentence)
+        .going_on("Sign in again", path(onward))
 }
 
 /// `GET /sign-in?continue=…&prompt=…`
@@ -43,7 +48,7 @@ pub async fn begin(visit: Visit) -> Result<HttpResponse, PageError> {
     let (query, onward) = query(&visit)?;
     let browser = &visit.browser;
     let begun = browser.sign_ins.begin(visit.headers(), visit.service.ledger.process_time());
-    let answer = match &browser.sign_in {
+    let answer = match &visit.service.config.sign_in {
         SignIn::NotConfigured => {
             let shown = SignInUnavailablePage { request_id: visit.context.request_id.to_string() };
             let mut response = page(&visit.context, StatusCode::SERVICE_UNAVAILABLE, &shown, Forms::Here);
@@ -52,7 +57,7 @@ pub async fn begin(visit: Visit) -> Result<HttpResponse, PageError> {
         }
         SignIn::Handoff(handoff) => {
             let another = query.get("prompt") == Some(SELECT_ACCOUNT);
-            see_other(handoff.login_location(&visit.service.issuer, &begun.nonce, &onward, another).as_str())
+            see_other(handoff.login_location(visit.service.issuer(), &begun.nonce, &onward, another).as_str())
         }
         SignIn::Dev(dev) => dev_page(&visit, dev, &begun.nonce, &onward, None),
     };
@@ -88,7 +93,7 @@ fn dev_page(
 
 /// `POST /sign-in/dev`
 pub async fn dev(visit: Visit, form: Form) -> Result<HttpResponse, PageError> {
-    let SignIn::Dev(dev) = &visit.browser.sign_in else {
+    let SignIn::Dev(dev) = &visit.service.config.sign_in else {
         return Err(PageError::bad_request("The dev sign-in is off."));
     };
     let onward = onward(&form)?;
@@ -96,7 +101,7 @@ pub async fn dev(visit: Visit, form: Form) -> Result<HttpResponse, PageError> {
     let pending = visit.browser.sign_ins.of(visit.headers(), visit.service.ledger.process_time());
     if !pending.has(nonce) {
         let sentence = "This sign-in took too long, or was started in another browser.";
-        return Err(PageError::not_signed_in(sentence, path(&onward)));
+        return Err(not_signed_in(sentence, &onward));
     }
     let field = |name| form.get(name).unwrap_or_default();
     match dev.read(field("person"), field("user"), field("account")) {
@@ -107,21 +112,22 @@ pub async fn dev(visit: Visit, form: Form) -> Result<HttpResponse, PageError> {
 
 /// `GET /sign-in/handoff?token=…&continue=…`: back from the host platform.
 pub async fn handoff(visit: Visit) -> Result<HttpResponse, PageError> {
-    let SignIn::Handoff(handoff) = &visit.browser.sign_in else {
+    let SignIn::Handoff(handoff) = &visit.service.config.sign_in else {
         return Err(PageError::bad_request("The handoff is off."));
     };
     let (query, onward) = query(&visit)?;
     let pending = visit.browser.sign_ins.of(visit.headers(), visit.service.ledger.process_time());
-    match handoff.finish(&visit.service.issuer, &pending, query.get("token").unwrap_or_default(), visit.now) {
+    match handoff.finish(visit.service.issuer(), &pending, query.get("token").unwrap_or_default(), visit.now)
+    {
         Ok(arrived) => arrive(&visit, arrived, &pending, &onward),
         // Asked for twice by the browser that set out: the other answer signs the person in.
         Err(HandoffError::Reused) => Ok(see_other(&onward.location())),
         Err(error) if error.may_be_done() && visit.person.is_some() => Ok(see_other(&onward.location())),
-        Err(error) => Err(PageError::not_signed_in(error.sentence(), path(&onward)).because(error)),
+        Err(error) => Err(not_signed_in(error.sentence(), &onward).because(error)),
     }
 }
 
-/// Signs a person in who comes back from where they said who they are, and goes on. The sign-in is not under way any
+/// Signs a person in who comes back from where they said who they are, and goes on. The sign-in is not pending any
 /// more, and all others are left alone.
 fn arrive(
     visit: &Visit,
@@ -138,11 +144,12 @@ fn arrive(
         None => browser.sign_ins.session_id(pending, &person.user, &person.account),
     };
     let signed_in = SignedIn { person, session_id, since: visit.now };
-    let cookies = [browser.sessions.cookie(&signed_in)?, browser.sign_ins.done(&nonce)];
+    let cookies =
+        [browser.sessions.cookie(&signed_in).map_err(PageError::broken)?, browser.sign_ins.done(&nonce)];
     Ok(with_cookies(see_other(&onward.location()), cookies))
 }
 
-/// `GET /sign-out`: asks, so that no link of another site signs anybody out.
+/// `GET /sign-out`: asks, so that no link of another site signs a person out.
 pub async fn ask_to_sign_out(visit: Visit) -> HttpResponse {
     match &visit.person {
         None => signed_out_page(&visit),

@@ -17,17 +17,14 @@ use uuid::Uuid;
 
 use super::endpoint::no_such_path;
 use super::endpoints;
-use super::input::{path_config, query_config};
+use super::input::path_config;
 use crate::audit::History;
 use crate::clock::{Clock, ManualClock};
-use crate::decisions::scopes::ScopeCatalogue;
+use crate::config::{Config, Sources};
 use crate::decisions::{ExchangeCode, GrantAccess, TokenRules};
-use crate::http::audit::export::Exports;
 use crate::http::observe::observe;
 use crate::http::service::{ProcessKey, Service};
-use crate::identity::session::AccountRole;
 use crate::ledger::{Ledger, Origin};
-use crate::replay::Rebuilds;
 use crate::secrets::{self, CodeKey, PlainSecret};
 use crate::store::{MemoryStore, Store};
 use crate::telemetry::Metrics;
@@ -115,9 +112,8 @@ impl Answer {
     }
 }
 
-pub(crate) struct Given {
+pub(crate) struct TestServer {
     pub service: web::Data<Service>,
-    pub metrics: web::Data<Metrics>,
     pub clock: Arc<ManualClock>,
     pub store: Arc<MemoryStore>,
     keys: Vec<(Role, PlainSecret)>,
@@ -126,15 +122,15 @@ pub(crate) struct Given {
 }
 
 /// An app's installation with one token.
-pub(crate) struct GivenToken {
+pub(crate) struct TestToken {
     pub installation_id: InstallationId,
     pub token_id: TokenId,
     pub token: PlainSecret,
     pub code: PlainSecret,
 }
 
-impl Given {
-    pub async fn server() -> Self {
+impl TestServer {
+    pub async fn start() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_767_323_045_000_000)));
         let store = MemoryStore::new(Uuid::from_u128(1));
         let ledger = Ledger::open(Arc::clone(&store) as Arc<dyn Store>, Arc::clone(&clock) as Arc<dyn Clock>);
@@ -149,43 +145,20 @@ impl Given {
         let metrics = Arc::new(Metrics::new(clock.now()));
         let dir = tempfile::tempdir().unwrap();
         let history = History::start(&ledger, dir.path().to_owned());
-        let service = web::Data::new(Service {
-            rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&history))),
-            history,
-            exports: Arc::new(Exports::default()),
-            ledger,
-            issuer: "https://grantbook.example".to_owned(),
-            scopes: ScopeCatalogue::default(),
-            code_lifetime: Duration::from_secs(60),
-            max_live_tokens_per_user: 10,
-            rotation_overlap: Duration::from_secs(3600),
-            uninstall_by: AccountRole::Member,
-            session_lifetime: Duration::from_secs(3600),
-            process_keys,
-            asked_about_others: Default::default(),
-            approvals: Default::default(),
-            metrics: Arc::clone(&metrics),
-        });
-        let (metrics, answers) = (web::Data::from(metrics), RefCell::default());
-        Self { service, metrics, clock, store, keys, answers, _dir: dir }
+        let settings =
+            [("GRANTBOOK_ISSUER", "https://grantbook.example"), ("GRANTBOOK_SECRETS_ROTATION_OVERLAP", "1h")];
+        let environment = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let config = Config::load(Sources { environment, ..Sources::none() }).unwrap();
+        let service = web::Data::new(Service::new(config, &ledger, &history, process_keys, metrics));
+        Self { service, clock, store, keys, answers: RefCell::default(), _dir: dir }
     }
 
     /// Goes on with another ledger.
     pub fn with_ledger(&mut self, ledger: Arc<Ledger>) {
-        let old: &Service = &self.service;
-        self.service = web::Data::new(Service {
-            rebuilds: Arc::new(Rebuilds::new(Arc::clone(&ledger), Arc::clone(&old.history))),
-            history: Arc::clone(&old.history),
-            exports: Arc::clone(&old.exports),
-            ledger,
-            issuer: old.issuer.clone(),
-            scopes: old.scopes.clone(),
-            process_keys: old.process_keys.clone(),
-            asked_about_others: Default::default(),
-            approvals: Default::default(),
-            metrics: Arc::clone(&old.metrics),
-            ..*old
-        });
+        let Service { config, history, process_keys, metrics, .. } = &*self.service.clone().into_inner();
+        let (config, process_keys) = (config.clone(), process_keys.clone());
+        let service = Service::new(config, &ledger, history, process_keys, Arc::clone(metrics));
+        self.service = web::Data::new(service);
     }
 
     pub fn key(&self, role: Role) -> &str {
@@ -195,8 +168,6 @@ impl Given {
     pub async fn send(&self, request: TestRequest) -> Answer {
         let app = App::new()
             .app_data(self.service.clone())
-            .app_data(self.metrics.clone())
-            .app_data(query_config())
             .app_data(path_config())
             .configure(endpoints::serve)
             .default_service(web::to(no_such_path))
@@ -236,7 +207,7 @@ impl Given {
     }
 
     /// A user approves an app, and the app exchanges the code.
-    pub async fn install(&self, app: &Value, account: &str) -> GivenToken {
+    pub async fn install(&self, app: &Value, account: &str) -> TestToken {
         let client_id: ClientId = app["client_id"].as_str().unwrap().parse().unwrap();
         let account_id = account.parse().unwrap();
         let installation_id = InstallationId::of(&client_id, &account_id);
@@ -277,7 +248,7 @@ impl Given {
         let origin = Origin { actor, request_id: "r-1".parse().unwrap() };
         self.service.ledger.settle(&origin, &grant).await.unwrap().unwrap();
         self.service.ledger.settle(&origin, &exchange).await.unwrap().unwrap();
-        GivenToken { installation_id, token_id: exchange.token_id, token, code }
+        TestToken { installation_id, token_id: exchange.token_id, token, code }
     }
 
     pub fn is_valid(&self, token: &PlainSecret) -> bool {

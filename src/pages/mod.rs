@@ -5,25 +5,16 @@
 //! written, and none is trusted: app and owner names come from strangers. Pages work without JavaScript
 //! and load nothing but one stylesheet and one icon, so that the content security policy can forbid all else.
 
-mod account;
-mod consent;
-mod error;
 mod headers;
-mod home;
 mod prefix;
-mod sign_in;
 #[cfg(test)]
 mod tests;
-mod when;
+mod views;
 
-pub use account::{AccountApp, AccountAppsPage, TokenLine};
 pub use askama::Template;
-pub use consent::{ConsentPage, ScopeLine, web_page};
-pub use error::{ErrorPage, WayOn};
 pub use headers::{Forms, security_headers};
-pub use home::HomePage;
 pub use prefix::{Prefix, filters};
-pub use sign_in::{DevPersonLine, DevSignInPage, SignInUnavailablePage, SignOutPage, SignedOutPage};
+pub use views::*;
 
 /// Where the stylesheet is served from.
 pub const STYLESHEET_PATH: &str = "/assets/grantbook.css";

@@ -43,9 +43,9 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
     };
     let error = ErrorPage {
         status: 400,
-        title: or("This link does not work"),
+        title: "This link does not work",
         sentence: or("The app that sent you here asked to be answered at an address it has not registered."),
-        hint: Some(or("Tell the people who make the app: redirect_uri must be one of the registered ones.")),
+        hint: Some("Tell the people who make the app: redirect_uri must be one of the registered ones."),
         ways_on: vec![WayOn { text: or("Start again"), href: or("/oauth/authorize?client_id=a") }],
         request_id: or("req-7f3a"),
     };
@@ -84,10 +84,9 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         may_uninstall: true,
         csrf: or("c3JmdG9rZW4"),
         notice: Some(or("Inbox Helper was uninstalled.")),
-        sign_out_action: Some(or("/sign-out")),
     };
     let member = AccountAppsPage { may_uninstall: false, ..account.clone() };
-    let empty = AccountAppsPage { apps: vec![], notice: None, sign_out_action: None, ..account.clone() };
+    let empty = AccountAppsPage { apps: vec![], notice: None, ..account.clone() };
     let signed_out = SignedOutPage { sign_in_href: or("/sign-in"), another_href: or("/sign-in") };
     let sign_out = SignOutPage { user: or("ana"), csrf: or("c3JmdG9rZW4") };
     let home = HomePage { user: Some(or("ana")) };

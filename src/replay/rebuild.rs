@@ -26,6 +26,7 @@ use crate::store::{Store, StoreError};
 
 /// A rebuild, under way or over.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = RebuildJson)]
 pub struct Rebuild {
     /// `running`; `same` or `repaired`: the new copy is served, and the old one was the same or not; `cancelled`
     /// or `failed`: what was served before is served, unless `reason` says otherwise.

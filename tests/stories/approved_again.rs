@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use grantbook::http::oauth::approvals::APPROVALS_PER_MINUTE;
+use grantbook::http::oauth::rate_limits::APPROVALS_PER_MINUTE;
 use grantbook::secrets;
 use grantbook::store::{
     Append, Expected, Head, MemoryStore, NewRecord, Record, Store, StoreError, Subscription,

@@ -3,16 +3,20 @@
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
 use grantbook_projections::history::HistoryRow;
 use rusqlite::ToSql;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::HistoryError;
 use super::file::HistoryReader;
 use super::rows::{COLUMNS, read};
 
-/// By position.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+// By position. Without a doc comment, which would stand in `/openapi.json`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 pub enum Order {
     #[default]
+    #[serde(rename = "newest")]
     NewestFirst,
+    #[serde(rename = "oldest")]
     OldestFirst,
 }
 

@@ -1,39 +1,35 @@
-//! `/audit/events`: the history, filtered, in pages or as a whole.
+//! `/audit/events`: the history, filtered, in pages or as a whole. Knows: the query, and the types and
+//! reasons that grantbook gives. Must not know: how events are read.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
-use actix_web::body::BoxBody;
-use actix_web::http::header::{self, Accept, Header as _, Quality};
 use actix_web::web::{Data, Query};
-use actix_web::{HttpRequest, HttpResponse, Responder};
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantbook_events::codec::STORED_TYPES;
-use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
+use grantbook_events::{
+    AccountId, ClientId, InstallationId, Position, RevocationReason, Timestamp, TokenId, UserId,
+};
 use grantbook_projections::history::HistoryRow;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
-use super::export::{Body, Export, Lines, after_row};
-use super::known;
-use crate::audit::{Filter, Order};
+use super::export::{Export, Write, after_row, csv, ndjson};
+use crate::audit::{Filter, History, Order};
 use crate::connections::Open;
-use crate::http::input::Text;
-use crate::http::manage::paging::Limit;
-use crate::http::openapi::describe::{Operation, Output};
-use crate::http::problem::Problem;
-use crate::http::reply::Reply;
-use crate::http::service::Service;
+use crate::http::{
+    Answer, Problem, Reply, Service, Text, accepted,
+    manage::paging::{Limit, NOT_A_CURSOR},
+};
 use crate::ledger::WrittenTime;
 
 /// Which events, in which order and form.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Wanted {
+pub struct EventsQuery {
     /// On this account.
     account: Option<AccountId>,
     /// About this app, by its client id.
@@ -66,8 +62,9 @@ pub struct Wanted {
     #[serde(default, deserialize_with = "before")]
     before: Option<u64>,
     /// `newest` first, which is the default, or `oldest` first.
+    #[serde(default)]
     #[param(inline)]
-    order: Option<OrderName>,
+    order: Order,
     /// `json`, a page; `ndjson` or `csv`, everything. Without it, what the Accept header prefers.
     #[param(inline)]
     format: Option<Format>,
@@ -101,13 +98,6 @@ fn position<'de, D: Deserializer<'de>>(text: D, name: &str) -> Result<Option<u64
     position.map(|position| Some(position.cast_unsigned())).ok_or_else(wrong)
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum OrderName {
-    Newest,
-    Oldest,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
@@ -126,14 +116,7 @@ pub struct EventsJson {
     next_cursor: Option<String>,
 }
 
-impl Wanted {
-    fn order(&self) -> Order {
-        match self.order {
-            Some(OrderName::Newest) | None => Order::NewestFirst,
-            Some(OrderName::Oldest) => Order::OldestFirst,
-        }
-    }
-
+impl EventsQuery {
     fn filter(&self, now: Timestamp) -> Filter {
         // As it was written, so that a list that goes on is the same list, however long ago it began.
         let at = |time: Option<Text<WrittenTime>>| time.map(|time| time.0.at(now));
@@ -155,41 +138,15 @@ impl Wanted {
     }
 
     fn format(&self, request: &HttpRequest) -> Format {
-        self.format.or_else(|| Format::accepted(&Accept::parse(request).ok()?)).unwrap_or(Format::Json)
+        let accepted = || accepted(request, &Format::ALL.map(|(_, media_type)| media_type));
+        self.format.unwrap_or_else(|| Format::ALL[accepted()].0)
     }
 }
 
 impl Format {
     /// The first is for those who do not care.
-    const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
-
-    /// The form that is accepted most gladly, if any is (RFC 9110 section 12.5.1). Of two that are alike, the one that
-    /// is named more precisely, and then the one that is named first.
-    fn accepted(accept: &Accept) -> Option<Self> {
-        let liked = Self::ALL.into_iter().filter_map(|format| Some((format.liked(accept)?, format)));
-        // The last of equals is the greatest.
-        liked.rev().max_by_key(|(liked, _)| *liked).map(|(_, format)| format)
-    }
-
-    /// How gladly it is accepted, how precisely it is named, and where. What is said most precisely counts.
-    fn liked(self, accept: &Accept) -> Option<(Quality, usize, Reverse<usize>)> {
-        let (kind, name) = match self {
-            Self::Json => ("application", "json"),
-            Self::Ndjson => ("application", "x-ndjson"),
-            Self::Csv => ("text", "csv"),
-        };
-        let named = accept.iter().enumerate().filter_map(|(at, range)| {
-            let precision = match (range.item.type_().as_str(), range.item.subtype().as_str()) {
-                ("*", "*") => 0,
-                (type_, "*") if type_ == kind => 1,
-                (type_, subtype) if type_ == kind && subtype == name => 2,
-                _ => return None,
-            };
-            Some((precision, Reverse(at), range.quality))
-        });
-        let (precision, at, quality) = named.max()?;
-        (quality > Quality::ZERO).then_some((quality, precision, at))
-    }
+    const ALL: [(Self, &str); 3] =
+        [(Self::Json, "application/json"), (Self::Ndjson, "application/x-ndjson"), (Self::Csv, "text/csv")];
 }
 
 /// Where a page ended, and which list it was a page of: 8 bytes of position and 4 of a checksum of what was asked.
@@ -197,23 +154,22 @@ struct Cursor;
 
 impl Cursor {
     /// Of the times as they were written: how long ago is another time in each request, and the same list.
-    fn checksum(wanted: &Wanted) -> [u8; 4] {
-        let (filter, order) = (wanted.filter(Timestamp::EPOCH), wanted.order());
-        let Wanted { since, until, .. } = wanted;
+    fn checksum(query: &EventsQuery) -> [u8; 4] {
+        let (filter, order) = (query.filter(Timestamp::EPOCH), query.order);
+        let EventsQuery { since, until, .. } = query;
         crc32fast::hash(format!("{filter:?} {since:?} {until:?} {order:?}").as_bytes()).to_be_bytes()
     }
 
-    fn write(position: Position, wanted: &Wanted) -> String {
+    fn write(position: Position, query: &EventsQuery) -> String {
         let position = position.as_u64().to_be_bytes();
-        URL_SAFE_NO_PAD.encode([&position[..], &Self::checksum(wanted)].concat())
+        URL_SAFE_NO_PAD.encode([&position[..], &Self::checksum(query)].concat())
     }
 
-    fn read(text: &str, wanted: &Wanted) -> Result<Position, Problem> {
+    fn read(text: &str, query: &EventsQuery) -> Result<Position, Problem> {
         let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-        let (position, checksum) = bytes
-            .split_first_chunk::<8>()
-            .ok_or_else(|| Problem::bad_request("cursor must be the next_cursor of the page before"))?;
-        if checksum != Self::checksum(wanted) {
+        let (position, checksum) =
+            bytes.split_first_chunk::<8>().ok_or_else(|| Problem::bad_request(NOT_A_CURSOR))?;
+        if checksum != Self::checksum(query) {
             let detail =
                 "the cursor is of another list: ask with the filters and the order of the page before";
             return Err(Problem::bad_request(detail));
@@ -225,73 +181,76 @@ impl Cursor {
 pub async fn list(
     request: HttpRequest,
     service: Data<Service>,
-    wanted: Query<Wanted>,
-) -> Result<Events, Problem> {
-    let (filter, order) = (wanted.filter(service.ledger.now()), wanted.order());
+    query: Query<EventsQuery>,
+) -> Answer<EventsJson> {
+    let (filter, order) = (query.filter(service.ledger.now()), query.order);
     service.history.reached(service.ledger.live().position()).await?;
-    known::must_be(&service.history, &filter).await?;
+    must_be_known(&service.history, &filter).await?;
     let mut from_here = filter;
-    if let Some(cursor) = &wanted.cursor {
-        after_row(&mut from_here, order, Cursor::read(cursor, &wanted)?);
+    if let Some(cursor) = &query.cursor {
+        after_row(&mut from_here, order, Cursor::read(cursor, &query)?);
     }
-    let (media_type, lines) = match wanted.format(&request) {
-        Format::Json => return page(&service, &wanted, from_here, order).await.map(Events::Page),
-        Format::Ndjson => ("application/x-ndjson", Lines::Ndjson),
-        Format::Csv => ("text/csv; charset=utf-8; header=present", Lines::Csv),
+    let (media_type, write): (_, Write) = match query.format(&request) {
+        Format::Json => return page(&service, &query, from_here, order).await.map(Reply::ok),
+        Format::Ndjson => ("application/x-ndjson", ndjson),
+        Format::Csv => ("text/csv; charset=utf-8; header=present", csv),
     };
     // What is recorded from here on is for the next answer, or this one might never end.
     let filter = Filter { up_to: Some(service.history.progress().position), ..from_here };
-    let most = wanted.limit.map(|limit| Limit::or_default(Some(limit)));
-    let export = Export { history: Arc::clone(&service.history), filter, order, lines, most };
+    let most = query.limit.map(|limit| Limit::or_default(Some(limit)));
+    let export = Export { history: Arc::clone(&service.history), filter, order, write, most };
     let body = export.start(&service.exports, request.conn_data::<Arc<Open>>().cloned())?;
-    Ok(Events::All(media_type, body))
+    Ok(Reply::of(HttpResponse::Ok().content_type(media_type).streaming(body)))
 }
 
 async fn page(
     service: &Service,
-    wanted: &Wanted,
+    query: &EventsQuery,
     from_here: Filter,
     order: Order,
 ) -> Result<EventsJson, Problem> {
-    let limit = Limit::or_default(wanted.limit);
+    let limit = Limit::or_default(query.limit);
     // One row more than fits tells whether there is a next page.
     let mut rows = service.history.rows(from_here, order, limit + 1).await?;
     let is_more = rows.len() > limit;
     rows.truncate(limit);
     let last = rows.last().filter(|_| is_more);
-    let next_cursor = last.map(|last| Cursor::write(last.position, wanted));
+    let next_cursor = last.map(|last| Cursor::write(last.position, query));
     Ok(EventsJson { items: rows, next_cursor })
 }
 
-/// One page, or everything.
-#[derive(Debug)]
-pub enum Events {
-    Page(EventsJson),
-    All(&'static str, Body),
+/// Refuses a type or a reason that grantbook does not give, unless an event in the ledger has it: operators
+/// give reasons in words of their own, and another grantbook may have written types that this one cannot read.
+async fn must_be_known(history: &History, filter: &Filter) -> Result<(), Problem> {
+    if let Some(name) = &filter.event_type
+        && !STORED_TYPES.iter().any(|(known, _)| known == name)
+        && !is_in(history, Filter { event_type: Some(name.clone()), ..Filter::default() }).await?
+    {
+        let mut names: Vec<_> = STORED_TYPES.iter().map(|(name, _)| *name).collect();
+        names.dedup();
+        let names = names.join(", ");
+        return Err(Problem::bad_request(format!("type {name:?} is unknown: it takes one of {names}")));
+    }
+    if let Some(reason) = &filter.reason
+        && !RevocationReason::ALL.iter().any(|known| known.as_str() == reason)
+        && !is_in(history, Filter { reason: Some(reason.clone()), ..Filter::default() }).await?
+    {
+        let known = RevocationReason::ALL.map(RevocationReason::as_str).join(", ");
+        let detail = format!(
+            "reason {reason:?} is unknown: it takes one of {known}, or the words of an operator that an event has"
+        );
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(())
 }
 
-impl Responder for Events {
-    type Body = BoxBody;
-
-    fn respond_to(self, request: &HttpRequest) -> HttpResponse {
-        match self {
-            Self::Page(page) => Reply::ok(page).respond_to(request),
-            Self::All(media_type, body) => HttpResponse::Ok()
-                .insert_header((header::CONTENT_TYPE, media_type))
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .streaming(body),
-        }
-    }
-}
-
-impl Output for Events {
-    fn describe(operation: &mut Operation) {
-        operation.answers_json::<EventsJson>();
-    }
+async fn is_in(history: &History, filter: Filter) -> Result<bool, Problem> {
+    Ok(!history.rows(filter, Order::NewestFirst, 1).await?.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header;
     use actix_web::test::TestRequest;
 
     use super::*;
@@ -325,16 +284,16 @@ mod tests {
             ("csv please, application/x-ndjson", Format::Ndjson),
         ] {
             let request = TestRequest::default().insert_header((header::ACCEPT, accept)).to_http_request();
-            assert_eq!(Wanted::default().format(&request), expected, "{accept:?}");
-            let wanted = Wanted { format: Some(Format::Csv), ..Wanted::default() };
-            assert_eq!(wanted.format(&request), Format::Csv, "{accept:?}");
+            assert_eq!(EventsQuery::default().format(&request), expected, "{accept:?}");
+            let query = EventsQuery { format: Some(Format::Csv), ..EventsQuery::default() };
+            assert_eq!(query.format(&request), Format::Csv, "{accept:?}");
         }
         let request = TestRequest::default().to_http_request();
-        assert_eq!(Wanted::default().format(&request), Format::Json);
+        assert_eq!(EventsQuery::default().format(&request), Format::Json);
         // On several lines.
         let request = TestRequest::default()
             .append_header((header::ACCEPT, "application/json;q=0.1"))
             .append_header((header::ACCEPT, "text/csv;q=0.2"));
-        assert_eq!(Wanted::default().format(&request.to_http_request()), Format::Csv);
+        assert_eq!(EventsQuery::default().format(&request.to_http_request()), Format::Csv);
     }
 }

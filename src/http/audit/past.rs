@@ -5,17 +5,13 @@ use grantbook_events::{AccountId, InstallationId, TokenId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::audit::{self, AccountThen, Changes, Moment, Past, TokenAnswer};
-use crate::http::input::Text;
-use crate::http::problem::Problem;
-use crate::http::reply::{Answer, Reply};
-use crate::http::service::Service;
+use crate::audit::{self, AccountThen, Changes, Moment, TokenAnswer};
+use crate::http::{Answer, Problem, Reply, Service, Text};
 use crate::ledger::{Ledger, Until, When};
 
 /// An account, and when.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub struct AccountAsOf {
     /// The account.
     #[param(required = true)]
@@ -29,7 +25,6 @@ pub struct AccountAsOf {
 /// When.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub struct AsOf {
     /// As of this position or time; now without. A time is RFC 3339 (with + written as %2B), a date (its midnight, UTC), `today`,
     /// `yesterday`, or how long ago, such as `7d` or `12h`.
@@ -40,7 +35,6 @@ pub struct AsOf {
 /// An account, and from when to when.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub struct FromTo {
     /// The account.
     #[param(required = true)]
@@ -64,13 +58,11 @@ fn until(point: Option<Text<When>>, ledger: &Ledger) -> Until {
 pub async fn installations(service: Data<Service>, asked: Query<AccountAsOf>) -> Answer<AccountThen> {
     let AccountAsOf { account, as_of } = asked.into_inner();
     let account = required(account, "account", "acme")?;
-    let past = Past::new(&service.ledger, &service.history);
-    Ok(Reply::ok(past.account(&account, until(as_of, &service.ledger)).await?))
+    Ok(Reply::ok(service.past().account(&account, until(as_of, &service.ledger)).await?))
 }
 
 pub async fn token(service: Data<Service>, id: Path<TokenId>, asked: Query<AsOf>) -> Answer<TokenAnswer> {
-    let past = Past::new(&service.ledger, &service.history);
-    let answer = past.token(*id, until(asked.as_of, &service.ledger)).await?;
+    let answer = service.past().token(*id, until(asked.as_of, &service.ledger)).await?;
     answer.map(Reply::ok).ok_or_else(|| Problem::not_found("token"))
 }
 
@@ -78,9 +70,8 @@ pub async fn diff(service: Data<Service>, asked: Query<FromTo>) -> Answer<Change
     let FromTo { account, from, to } = asked.into_inner();
     let account = required(account, "account", "acme")?;
     let from = required(from, "from", "2026-01-31T12:00:00Z")?;
-    let past = Past::new(&service.ledger, &service.history);
     let (from, to) = (until(Some(from), &service.ledger), until(to, &service.ledger));
-    Ok(Reply::ok(past.changes(&account, from, to).await?))
+    Ok(Reply::ok(service.past().changes(&account, from, to).await?))
 }
 
 /// What happened.
@@ -100,7 +91,7 @@ pub async fn timeline_of_installation(
 }
 
 pub async fn timeline_of_token(service: Data<Service>, id: Path<TokenId>) -> Answer<TimelineJson> {
-    let installation = Past::new(&service.ledger, &service.history).installation_of(*id).await?;
+    let installation = service.past().installation_of(*id).await?;
     let installation = installation.ok_or_else(|| Problem::not_found("token"))?;
     let items = audit::token_timeline(&service.ledger, installation, *id).await?;
     Ok(Reply::ok(TimelineJson { items }))

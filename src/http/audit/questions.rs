@@ -4,8 +4,7 @@
 use actix_web::HttpRequest;
 use url::form_urlencoded;
 
-use crate::http::context::Context;
-use crate::http::problem::Problem;
+use crate::http::{Context, Problem};
 use crate::ledger::Origin;
 use crate::secrets;
 

@@ -7,13 +7,13 @@ use actix_web::test::TestRequest;
 use grantbook_events::Role;
 use serde_json::{Value, json};
 
-use crate::http::testing::{Given, count_of};
+use crate::http::testing::{TestServer, count_of};
 
 /// Every item of a list, page by page; `between` happens after each page.
-async fn pages(given: &Given, query: &str, between: impl AsyncFn()) -> Vec<Value> {
+async fn pages(server: &TestServer, query: &str, between: impl AsyncFn()) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = given.get(&format!("/audit/events?limit=3{query}{cursor}")).await.json(200);
+        let page = server.get(&format!("/audit/events?limit=3{query}{cursor}")).await.json(200);
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 3);
         all.extend(items.iter().cloned());
@@ -29,24 +29,24 @@ fn positions(items: &[Value]) -> Vec<u64> {
 
 #[tokio::test]
 async fn pages_neither_repeat_nor_miss_an_event_while_others_arrive() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
     for account in ["a", "b", "c", "d"] {
-        given.install(&app, account).await;
+        server.install(&app, account).await;
     }
     let arrive = async || {
-        given.register("Another").await;
+        server.register("Another").await;
     };
     // From the newest back: what arrives is newer than all of it.
-    assert_eq!(positions(&pages(&given, "", arrive).await), (1..=9).rev().collect::<Vec<_>>());
-    let filtered = pages(&given, "&type=access-granted&order=oldest", arrive).await;
+    assert_eq!(positions(&pages(&server, "", arrive).await), (1..=9).rev().collect::<Vec<_>>());
+    let filtered = pages(&server, "&type=access-granted&order=oldest", arrive).await;
     assert_eq!(positions(&filtered), [2, 4, 6, 8]);
     // From the oldest on: what arrives is at the end, and is seen when the end is reached.
-    let before = positions(&pages(&given, "&order=oldest", async || {}).await).len() as u64;
+    let before = positions(&pages(&server, "&order=oldest", async || {}).await).len() as u64;
     let arrived = std::cell::Cell::new(0);
-    let seen = pages(&given, "&order=oldest", async || {
+    let seen = pages(&server, "&order=oldest", async || {
         if arrived.get() < 2 {
-            given.register("Another").await;
+            server.register("Another").await;
             arrived.set(arrived.get() + 1);
         }
     });
@@ -55,56 +55,56 @@ async fn pages_neither_repeat_nor_miss_an_event_while_others_arrive() {
 
 #[tokio::test]
 async fn a_cursor_is_for_the_list_that_it_is_of() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
-    given.install(&app, "acme").await;
-    let page = given.get("/audit/events?limit=1").await.json(200);
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
+    server.install(&app, "acme").await;
+    let page = server.get("/audit/events?limit=1").await.json(200);
     let cursor = page["next_cursor"].as_str().unwrap();
     for other in ["&order=oldest", "&account=acme", "&type=app-registered", "&after=0"] {
-        let detail = given.get(&format!("/audit/events?limit=1&cursor={cursor}{other}")).await.problem(400);
+        let detail = server.get(&format!("/audit/events?limit=1&cursor={cursor}{other}")).await.problem(400);
         assert!(detail.contains("of another list"), "{other}: {detail}");
     }
-    let detail = given.get("/audit/events?cursor=abc").await.problem(400);
+    let detail = server.get("/audit/events?cursor=abc").await.problem(400);
     assert!(detail.contains("next_cursor of the page before"), "{detail}");
 }
 
 /// So long ago is another time in each request, and the same list.
 #[tokio::test]
 async fn a_list_since_so_long_ago_goes_on() {
-    let given = Given::server().await;
-    given.register("One").await;
-    given.register("Two").await;
-    let page = given.get("/audit/events?since=7d&limit=1").await.json(200);
+    let server = TestServer::start().await;
+    server.register("One").await;
+    server.register("Two").await;
+    let page = server.get("/audit/events?since=7d&limit=1").await.json(200);
     let cursor = page["next_cursor"].as_str().unwrap();
-    given.clock.advance(Duration::from_secs(60));
-    let next = given.get(&format!("/audit/events?since=7d&limit=1&cursor={cursor}")).await.json(200);
+    server.clock.advance(Duration::from_secs(60));
+    let next = server.get(&format!("/audit/events?since=7d&limit=1&cursor={cursor}")).await.json(200);
     assert_eq!(positions(next["items"].as_array().unwrap()), [1]);
-    let detail = given.get(&format!("/audit/events?since=8d&limit=1&cursor={cursor}")).await.problem(400);
+    let detail = server.get(&format!("/audit/events?since=8d&limit=1&cursor={cursor}")).await.problem(400);
     assert!(detail.contains("of another list"), "{detail}");
-    given.clock.advance(Duration::from_secs(2 * 86_400));
-    assert_eq!(given.get("/audit/events?since=1d").await.json(200)["items"], json!([]));
+    server.clock.advance(Duration::from_secs(2 * 86_400));
+    assert_eq!(server.get("/audit/events?since=1d").await.json(200)["items"], json!([]));
 }
 
 #[tokio::test]
 async fn everything_comes_as_lines_or_as_csv() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
-    let installed = given.install(&app, "=cmd|'/C'!A0").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
+    let installed = server.install(&app, "=cmd|'/C'!A0").await;
     // More than is read at once.
     for number in 0..600 {
-        given.install(&app, &format!("account-{number}")).await;
+        server.install(&app, &format!("account-{number}")).await;
     }
     let last = 2 * 601 + 1;
-    let lines = given.get("/audit/events?format=ndjson").await;
+    let lines = server.get("/audit/events?format=ndjson").await;
     assert_eq!(lines.header(header::CONTENT_TYPE), "application/x-ndjson");
     let items: Vec<Value> = lines.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(positions(&items), (1..=last).rev().collect::<Vec<_>>());
 
-    let key = format!("Bearer {}", given.key(Role::Auditor));
+    let key = format!("Bearer {}", server.key(Role::Auditor));
     let request = TestRequest::with_uri("/audit/events?order=oldest&until=2099-01-01T00:00:00Z");
     let request =
         request.insert_header((header::AUTHORIZATION, key)).insert_header((header::ACCEPT, "text/csv"));
-    let csv = given.send(request).await;
+    let csv = server.send(request).await;
     assert_eq!(csv.header(header::CONTENT_TYPE), "text/csv; charset=utf-8; header=present");
     assert_eq!(csv.header(header::CACHE_CONTROL), "no-store");
     let mut reader = csv::Reader::from_reader(csv.text.as_bytes());
@@ -121,32 +121,32 @@ async fn everything_comes_as_lines_or_as_csv() {
     assert_eq!(records[2][10], installed.token_id.to_string());
     // Nothing that is secret is in it.
     for secret in [&installed.token, &installed.code] {
-        assert_eq!(count_of(&given.answers(), secret.expose()), 0);
+        assert_eq!(count_of(&server.answers(), secret.expose()), 0);
     }
     // A limit and a cursor hold for lines as they do for pages.
-    let page = given.get("/audit/events?limit=3").await.json(200);
+    let page = server.get("/audit/events?limit=3").await.json(200);
     let cursor = page["next_cursor"].as_str().unwrap();
-    let some = given.get(&format!("/audit/events?format=ndjson&limit=2&cursor={cursor}")).await;
+    let some = server.get(&format!("/audit/events?format=ndjson&limit=2&cursor={cursor}")).await;
     let items: Vec<Value> = some.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(positions(&items), [last - 3, last - 4]);
-    let some = given.get("/audit/events?format=csv&limit=3").await;
+    let some = server.get("/audit/events?format=csv&limit=3").await;
     assert_eq!(some.text.lines().count(), 4);
 }
 
 /// A row that is found by a user says so, in every form.
 #[tokio::test]
 async fn an_uninstall_shows_whose_tokens_it_ended() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
-    let installed = given.install(&app, "acme").await;
-    given.delete(&format!("/installations/{}", installed.installation_id)).await.json(200);
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
+    let installed = server.install(&app, "acme").await;
+    server.delete(&format!("/installations/{}", installed.installation_id)).await.json(200);
     let found = "/audit/events?user=ada&type=app-uninstalled";
-    let page = given.get(found).await.json(200);
+    let page = server.get(found).await.json(200);
     let row = &page["items"][0];
     assert_eq!((&row["user_id"], &row["token_users"]), (&Value::Null, &json!(["ada"])));
-    let line = given.get(&format!("{found}&format=ndjson")).await;
+    let line = server.get(&format!("{found}&format=ndjson")).await;
     assert_eq!(serde_json::from_str::<Value>(&line.text).unwrap(), *row);
-    let csv = given.get(&format!("{found}&format=csv")).await;
+    let csv = server.get(&format!("{found}&format=csv")).await;
     let mut reader = csv::Reader::from_reader(csv.text.as_bytes());
     let record = reader.records().next().unwrap().unwrap();
     assert_eq!((&record[8], &record[15]), ("", "ada"));
@@ -154,35 +154,35 @@ async fn an_uninstall_shows_whose_tokens_it_ended() {
 
 #[tokio::test]
 async fn what_was_true_then_is_told() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
-    let installed = given.install(&app, "acme").await;
-    let other = given.install(&app, "globex").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
+    let installed = server.install(&app, "acme").await;
+    let other = server.install(&app, "globex").await;
     let token = |at: &str| format!("/audit/token/{}{at}", installed.token_id);
-    given.delete(&format!("/installations/{}", installed.installation_id)).await.json(200);
+    server.delete(&format!("/installations/{}", installed.installation_id)).await.json(200);
 
-    let then = given.get("/audit/installations?account=acme&as_of=3").await.json(200);
+    let then = server.get("/audit/installations?account=acme&as_of=3").await.json(200);
     assert_eq!(then["as_of"]["position"], 3);
     assert_eq!(
         (&then["items"][0]["installed"], &then["items"][0]["app_name"]),
         (&json!(true), &json!("One"))
     );
     assert_eq!(then["items"][0]["tokens"][0]["token_id"], installed.token_id.to_string());
-    let now = given.get("/audit/installations?account=acme").await.json(200);
+    let now = server.get("/audit/installations?account=acme").await.json(200);
     assert_eq!((&now["items"][0]["installed"], &now["items"][0]["scopes"]), (&json!(false), &json!([])));
 
-    assert_eq!(given.get(&token("?as_of=2")).await.json(200)["state"], "not_issued");
-    assert_eq!(given.get(&token("?as_of=3")).await.json(200)["valid"], true);
-    let ended = given.get(&token("")).await.json(200);
+    assert_eq!(server.get(&token("?as_of=2")).await.json(200)["state"], "not_issued");
+    assert_eq!(server.get(&token("?as_of=3")).await.json(200)["valid"], true);
+    let ended = server.get(&token("")).await.json(200);
     assert_eq!((&ended["state"], &ended["event"]["position"]), (&json!("ended"), &json!(6)));
     assert!(ended["why"].as_str().unwrap().contains("was uninstalled by operator"), "{ended}");
 
-    let changed = given.get("/audit/diff?account=acme&from=3").await.json(200);
+    let changed = server.get("/audit/diff?account=acme&from=3").await.json(200);
     assert_eq!(changed["items"][0]["change"], "ended");
     assert_eq!(changed["items"][0]["tokens_ended"], json!([installed.token_id.to_string()]));
-    assert_eq!(given.get("/audit/diff?account=globex&from=5").await.json(200)["items"], json!([]));
+    assert_eq!(server.get("/audit/diff?account=globex&from=5").await.json(200)["items"], json!([]));
 
-    let told = given.get(&format!("/audit/token/{}/timeline", other.token_id)).await.json(200);
+    let told = server.get(&format!("/audit/token/{}/timeline", other.token_id)).await.json(200);
     let sentences: Vec<_> =
         told["items"].as_array().unwrap().iter().map(|item| item["sentence"].as_str().unwrap()).collect();
     assert_eq!(sentences.len(), 3, "{sentences:?}");
@@ -191,8 +191,8 @@ async fn what_was_true_then_is_told() {
 
 #[tokio::test]
 async fn a_wrong_question_gets_what_would_be_right() {
-    let given = Given::server().await;
-    given.register("One").await;
+    let server = TestServer::start().await;
+    server.register("One").await;
     for (uri, words) in [
         ("/audit/installations", "account is required"),
         ("/audit/installations?account=a%20b", "account_id"),
@@ -226,33 +226,33 @@ async fn a_wrong_question_gets_what_would_be_right() {
         ("/audit/events?colour=red", "colour"),
         ("/audit/events?token=gbt_secret", "token_id"),
     ] {
-        let detail = given.get(uri).await.problem(400);
+        let detail = server.get(uri).await.problem(400);
         assert!(detail.contains(words), "{uri}: {detail}");
     }
     let unknown = crate::secrets::new_token_id(grantbook_events::Timestamp::EPOCH);
-    assert_eq!(given.get(&format!("/audit/token/{unknown}")).await.problem(404), "no such token");
-    assert_eq!(given.get(&format!("/audit/token/{unknown}/timeline")).await.problem(404), "no such token");
+    assert_eq!(server.get(&format!("/audit/token/{unknown}")).await.problem(404), "no such token");
+    assert_eq!(server.get(&format!("/audit/token/{unknown}/timeline")).await.problem(404), "no such token");
 }
 
 #[tokio::test]
 async fn what_only_the_ledger_knows_may_be_asked_for_too() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
     let app: grantbook_events::ClientId = app["client_id"].as_str().unwrap().parse().unwrap();
-    given.post(&format!("/apps/{app}/suspend"), json!({ "reason": "an odd smell" })).await.json(200);
+    server.post(&format!("/apps/{app}/suspend"), json!({ "reason": "an odd smell" })).await.json(200);
     let stream = grantbook_events::StreamKind::App(app).into();
     let expected = crate::store::Expected::Exactly(grantbook_events::Revision::new(1));
     let foreign = vec![crate::ledger::tests::poison::foreign()];
-    crate::store::Store::append(&*given.store, &stream, expected, foreign).await.unwrap();
-    given.service.ledger.caught_up().await.unwrap();
-    given.service.history.reached(grantbook_events::Position::new(3)).await.unwrap();
+    crate::store::Store::append(&*server.store, &stream, expected, foreign).await.unwrap();
+    server.service.ledger.caught_up().await.unwrap();
+    server.service.history.reached(grantbook_events::Position::new(3)).await.unwrap();
     for (query, found) in [
         ("reason=an%20odd%20smell", 1),
         ("type=app-teleported", 1),
         ("type=app-deleted", 0),
         ("reason=leaked", 0),
     ] {
-        let page = given.get(&format!("/audit/events?{query}")).await.json(200);
+        let page = server.get(&format!("/audit/events?{query}")).await.json(200);
         assert_eq!(page["items"].as_array().unwrap().len(), found, "{query}");
     }
 }

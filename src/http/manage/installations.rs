@@ -2,30 +2,23 @@
 
 use actix_web::web::{Data, Path, Query};
 use grantbook_events::{
-    AccountId, ClientId, InstallationId, Recorded, ShownEvent, StreamKind, Timestamp, TokenId,
-    UninstallReason,
+    AccountId, ClientId, InstallationId, ShownEvent, StreamKind, Timestamp, TokenId, UninstallReason,
 };
 use grantbook_projections::live::{InstallationFacts, Live};
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Note;
 use super::paging::{Cursor, Limit, Page, Paging};
-use crate::audit::{Moment, Past, TokenThen};
+use crate::audit::{Moment, TokenThen};
 use crate::decisions::UninstallApp;
-use crate::http::operator::Operator;
-use crate::http::problem::Problem;
-use crate::http::reply::{Answer, Reply};
-use crate::http::service::Service;
+use crate::http::{Answer, Operator, Problem, Reply, Service};
 use crate::ledger::LedgerError;
 
 /// Which installations: exactly one of `app` and `account`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Which {
+pub struct InstallationsQuery {
     /// Those of this app, by its client id.
     app: Option<ClientId>,
     /// Those on this account.
@@ -106,31 +99,6 @@ pub struct UninstalledJson {
     ended_by: Option<Moment>,
 }
 
-/// One event with its envelope, without digests of secrets.
-#[derive(Debug, Clone, Serialize)]
-#[serde(transparent)]
-pub struct EventJson(Box<RawValue>);
-
-impl EventJson {
-    fn new(recorded: &Recorded) -> Result<Self, Problem> {
-        let shown = ShownEvent::new(recorded).map_err(LedgerError::from)?;
-        let json = to_raw_value(&shown);
-        json.map(Self).map_err(|error| Problem::broken("the event cannot be written as JSON").because(error))
-    }
-}
-
-impl PartialSchema for EventJson {
-    fn schema() -> RefOr<Schema> {
-        ShownEvent::schema()
-    }
-}
-
-impl ToSchema for EventJson {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        ShownEvent::schemas(schemas);
-    }
-}
-
 impl InstallationJson {
     fn new(facts: &InstallationFacts, live: &Live) -> Self {
         Self {
@@ -152,40 +120,40 @@ impl InstallationJson {
     }
 }
 
-pub async fn list(service: Data<Service>, which: Query<Which>) -> Answer<Page<InstallationJson>> {
+pub async fn list(
+    service: Data<Service>,
+    query: Query<InstallationsQuery>,
+) -> Answer<Page<InstallationJson>> {
     let (live, now) = (service.ledger.live(), service.ledger.recorded_now());
-    let paging = Paging { cursor: which.cursor, limit: which.limit };
+    let paging = Paging { cursor: query.cursor, limit: query.limit };
     let wanted = |facts: &InstallationFacts| {
-        let matches = which.installed.is_none_or(|installed| installed.0 == facts.is_installed());
+        let matches = query.installed.is_none_or(|installed| installed.0 == facts.is_installed());
         matches.then(|| InstallationJson::new(facts, &live))
     };
-    match (&which.app, &which.account) {
-        (Some(app), None) if live.app(app).is_none() => Err(Problem::not_found("app")),
+    let page = match (&query.app, &query.account) {
+        (Some(app), None) if live.app(app).is_none() => return Err(Problem::not_found("app")),
         (Some(app), None) => {
-            let rows = |skip, limit| live.installations_of_app(app, skip, limit, now);
-            Ok(Reply::ok(paging.page(rows, wanted)))
+            paging.page(|skip, limit| live.installations_of_app(app, skip, limit, now), wanted)
         }
         (None, Some(account)) => {
-            let rows = |skip, limit| live.installations_on_account(account, skip, limit, now);
-            Ok(Reply::ok(paging.page(rows, wanted)))
+            paging.page(|skip, limit| live.installations_on_account(account, skip, limit, now), wanted)
         }
         (Some(_), Some(_)) | (None, None) => {
             let right =
                 "name exactly one of app and account, as in ?app={client_id} or ?account={account_id}";
-            Err(Problem::bad_request(right))
+            return Err(Problem::bad_request(right));
         }
-    }
+    };
+    Ok(Reply::ok(page))
 }
 
 pub async fn read(service: Data<Service>, id: Path<InstallationId>) -> Answer<InstallationWithTokensJson> {
     let live = service.ledger.live();
-    let facts = live.installation(*id, service.ledger.recorded_now());
-    let Some(facts) = facts else {
-        let poison = live.quarantine_of(&StreamKind::Installation(*id).into());
-        return Err(poison.map_or_else(
-            || Problem::not_found("installation"),
-            |poison| LedgerError::Quarantined(poison).into(),
-        ));
+    let Some(facts) = live.installation(*id, service.ledger.recorded_now()) else {
+        return Err(match live.quarantine_of(&StreamKind::Installation(*id).into()) {
+            Some(poison) => LedgerError::Quarantined(poison).into(),
+            None => Problem::not_found("installation"),
+        });
     };
     Ok(Reply::ok(InstallationWithTokensJson {
         installation: InstallationJson::new(&facts, &live),
@@ -198,14 +166,15 @@ pub async fn events(
     service: Data<Service>,
     id: Path<InstallationId>,
     paging: Query<Paging>,
-) -> Answer<Page<EventJson>> {
+) -> Answer<Page<ShownEvent<'static>>> {
     let events = service.ledger.events_of(&StreamKind::Installation(*id).into()).await?;
     if events.is_empty() {
         return Err(Problem::not_found("installation"));
     }
-    let shown = events.iter().map(EventJson::new).collect::<Result<Vec<_>, _>>()?;
-    let rows = |skip, limit| shown.iter().skip(skip).take(limit).cloned().collect::<Vec<_>>();
-    Ok(Reply::ok(paging.page(rows, |event| Some(event.clone()))))
+    let shown: Result<Vec<_>, _> = events.iter().map(ShownEvent::new).collect();
+    let shown = shown.map_err(LedgerError::from)?;
+    let rows = |skip, limit| shown.iter().skip(skip).take(limit).collect();
+    Ok(Reply::ok(paging.page(rows, |event: &&ShownEvent<'_>| Some((*event).clone()))))
 }
 
 pub async fn uninstall(
@@ -217,7 +186,7 @@ pub async fn uninstall(
     let ended = operator.settle(&command).await?;
     let service = &operator.service;
     let ended_by = match ended.already {
-        true => Past::new(&service.ledger, &service.history).last_end(*id).await?,
+        true => service.past().last_end(*id).await?,
         false => None,
     };
     Ok(Reply::ok(UninstalledJson { token_ids: ended.token_ids, already: ended.already, ended_by }))

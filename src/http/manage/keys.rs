@@ -9,11 +9,7 @@ use utoipa::ToSchema;
 use super::paging::{Page, Paging};
 use super::{DoneBefore, Why, done_before};
 use crate::decisions::{CreateOperatorKey, RetireOperatorKey};
-use crate::http::input::Body;
-use crate::http::operator::Operator;
-use crate::http::problem::Problem;
-use crate::http::reply::{Answer, Reply, ShownOnce};
-use crate::http::service::Service;
+use crate::http::{Answer, Body, Operator, Problem, Reply, Service, ShownOnce};
 use crate::secrets;
 
 /// A new operator key.

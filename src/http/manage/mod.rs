@@ -1,21 +1,16 @@
 //! The management API for operators: apps, installations, tokens and operator keys, as JSON. Knows: its
 //! wire forms, and which command each request is. Must not know: the rules, or stores.
 
-mod app_json;
 pub mod apps;
 pub mod installations;
 pub mod keys;
 pub mod paging;
 pub mod tokens;
 
-pub use app_json::AppJson;
-
 use grantbook_events::{Actor, Event, Recorded, StreamKind, Timestamp};
 use serde::Deserialize;
 
-use super::problem::Problem;
-use super::reply::{Answer, Reply};
-use super::service::Service;
+use crate::http::{Answer, Problem, Reply, Service};
 
 /// What had been done before it was asked for: when, and by whom.
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
@@ -40,7 +35,6 @@ async fn done_before(
 /// Why, in the operator's words: a query because a body on DELETE is not passed on by every proxy.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub struct Why {
     /// Why, in the operator's words: 1 to 500 characters.
     #[param(
@@ -55,7 +49,6 @@ pub struct Why {
 /// Why, in the operator's words, where it need not be said.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub struct Note {
     /// Why, in the operator's words: 1 to 500 characters.
     #[param(min_length = 1, max_length = 500)]

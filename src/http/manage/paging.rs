@@ -1,11 +1,9 @@
 //! Lists in pages. Knows: cursors. Must not know: what is listed.
 //!
-//! Lists only ever grow at their end, so a cursor is the number of rows to pass over: a page read while
+//! Lists only ever grow at their end, so a cursor is the number of rows to skip: a page read while
 //! new rows arrive neither repeats nor misses one.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,10 +19,12 @@ const MAX_LIMIT: usize = 200;
 /// The most rows looked at for one page of a filtered list.
 const MAX_LOOKED_AT: usize = 10 * MAX_LIMIT;
 
+/// What is said to anything but a cursor that was handed out.
+pub const NOT_A_CURSOR: &str = "cursor must be the next_cursor of the page before";
+
 /// Which page of a list.
 #[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub struct Paging {
     /// `next_cursor` of the page before; the first page without.
     #[param(value_type = Option<String>)]
@@ -99,15 +99,10 @@ impl Paging {
     }
 }
 
-/// How many rows to pass over, as callers see it: opaque.
+/// How many rows to skip, as callers see it: opaque.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor(usize);
-
-/// Not a cursor that was handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cursor must be the next_cursor of the page before")]
-pub struct CursorError;
 
 impl From<Cursor> for String {
     fn from(cursor: Cursor) -> Self {
@@ -116,14 +111,14 @@ impl From<Cursor> for String {
 }
 
 impl TryFrom<String> for Cursor {
-    type Error = CursorError;
+    type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, CursorError> {
+    fn try_from(text: String) -> Result<Self, Self::Error> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-        let number = u64::from_be_bytes(bytes.ok_or(CursorError)?);
-        // What cannot be passed over was never handed out; and the sums of a page must not overflow.
-        let number = u32::try_from(number).map_err(|_| CursorError)?;
-        usize::try_from(number).map(Self).map_err(|_| CursorError)
+        // What cannot be skipped was never handed out; and the sums of a page must not overflow.
+        let number = bytes.and_then(|bytes| u32::try_from(u64::from_be_bytes(bytes)).ok());
+        let number = number.and_then(|number| usize::try_from(number).ok());
+        number.map(Self).ok_or(NOT_A_CURSOR)
     }
 }
 
@@ -139,22 +134,12 @@ impl Limit {
     }
 }
 
-/// Not a page size.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct LimitError;
-
-impl fmt::Display for LimitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "limit must be a number from 1 to {MAX_LIMIT}")
-    }
-}
-
 impl TryFrom<String> for Limit {
-    type Error = LimitError;
+    type Error = String;
 
-    fn try_from(text: String) -> Result<Self, LimitError> {
-        let number = usize::from_str(&text).map_err(|_| LimitError)?;
-        if (1..=MAX_LIMIT).contains(&number) { Ok(Self(number)) } else { Err(LimitError) }
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
+        number.map(Self).ok_or_else(|| format!("limit must be a number from 1 to {MAX_LIMIT}"))
     }
 }
 
@@ -202,7 +187,7 @@ mod tests {
         let text = String::from(Cursor(17));
         assert_eq!(Cursor::try_from(text), Ok(Cursor(17)));
         for wrong in ["", "17", "AAAA", "__________8", "AAAAAAAAABE=", "é"] {
-            assert_eq!(Cursor::try_from(wrong.to_owned()), Err(CursorError), "{wrong}");
+            assert_eq!(Cursor::try_from(wrong.to_owned()), Err(NOT_A_CURSOR), "{wrong}");
         }
     }
 }

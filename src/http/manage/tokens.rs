@@ -5,16 +5,14 @@ use grantbook_events::{RevocationReason, TokenId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::audit::{Past, TokenAnswer};
+use crate::audit::TokenAnswer;
 use crate::decisions::{InstallationRefusal, RevokeToken, TokenHolder, WhichToken};
-use crate::http::operator::Operator;
-use crate::http::reply::{Answer, Reply};
+use crate::http::{Answer, Operator, Reply};
 use crate::ledger::Until;
 
 /// Why an operator revokes a token.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub struct Revocation {
     /// Why: `operator` unless this says otherwise.
     #[serde(default)]
@@ -42,7 +40,7 @@ pub async fn revoke(
     Query(Revocation { reason, note }): Query<Revocation>,
 ) -> Answer<TokenAnswer> {
     let service = &operator.service;
-    let past = Past::new(&service.ledger, &service.history);
+    let past = service.past();
     let installation_id = match service.ledger.live().installation_of_token(&token_id) {
         Some(installation_id) => installation_id,
         None => past.installation_of(*token_id).await?.ok_or(InstallationRefusal::TokenUnknown)?,

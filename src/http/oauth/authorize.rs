@@ -17,20 +17,17 @@ use crate::decisions::authorization_request::{
     AuthorizationRequest, Parameters, RedirectTarget, RequestError, check_request, redirect_target,
 };
 use crate::decisions::{GrantAccess, InstallationRefusal};
-use crate::http::browser::{PageError, Visit, see_other};
-use crate::http::context::{Caller, Context};
-use crate::http::form::{Form, MalformedForm};
-use crate::http::oauth::approvals::TooOften;
-use crate::http::openapi::describe::{Input, Operation};
-use crate::http::problem::Problem;
-use crate::http::reason::Reason;
-use crate::http::service::Service;
-use crate::http::sign_in;
-use crate::http::whole_body::{self, BodyError};
+use crate::http::{
+    Caller, Context, Form, PageError, Reason, Service, Visit,
+    form::malformed,
+    oauth::rate_limits::TooOften,
+    openapi::describe::{Input, Operation},
+    read_whole, see_other, sign_in,
+};
 use crate::identity::Onward;
 use crate::identity::session::SignedIn;
 use crate::identity::tickets::{self, TicketError};
-use crate::pages::{ConsentPage, Forms, ScopeLine, web_page};
+use crate::pages::{ConsentPage, Forms, web_page};
 use crate::secrets;
 
 /// How long a consent form can be sent. Shorter than grants are remembered, so that a form sent twice is
@@ -92,12 +89,6 @@ struct ConsentTicket {
     account: AccountId,
 }
 
-/// What can be said of a request before anybody is signed in.
-enum Checked {
-    Good(AuthorizationRequest),
-    Bad(RedirectTarget, RequestError),
-}
-
 /// `GET /oauth/authorize`
 pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse, PageError> {
     let service = &visit.service;
@@ -110,8 +101,8 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
         return Ok(see_other(&sign_in::path(&onward)));
     };
     let wanted = match checked {
-        Checked::Good(wanted) => wanted,
-        Checked::Bad(target, error) => return Ok(refuse(service, &target, &error)),
+        Ok(wanted) => wanted,
+        Err(refused) => return Ok(refused),
     };
     let ticket = ConsentTicket {
         grant_id: secrets::new_grant_id(visit.now),
@@ -120,16 +111,19 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
         account: person.account.clone(),
     };
     let until = visit.now.plus(FORM_LIFETIME);
-    let ticket = visit.browser.tickets.seal(CONSENT, &person.session_id, &ticket, until)?;
+    let ticket =
+        visit.browser.tickets.seal(CONSENT, &person.session_id, &ticket, until).map_err(PageError::broken)?;
     Ok(visit.page(&consent_page(service, wanted, person, ticket, &query), Forms::LeaveForAnywhere))
 }
 
 /// `POST /oauth/authorize`: the person's decision.
 pub async fn decide(visit: Visit, payload: Payload) -> Result<HttpResponse, PageError> {
     let (service, browser) = (&visit.service, &visit.browser);
-    let form = Form::parse(&read_form(payload).await?)?;
+    // Its size is of our making and the app's: `limits.body` is for what others send.
+    let form = read_whole(payload.into_inner(), FORM_MAX_BYTES, "form").await?;
+    let form = Form::parse(str::from_utf8(&form).map_err(|_| malformed())?)?;
     let ticket = form.get("ticket").unwrap_or_default();
-    // Even if it is old or was made for somebody else, what it asked can be asked again.
+    // Even if it is old or was made for another person, what it asked can be asked again.
     let made_for = browser.tickets.made_for::<ConsentTicket>(CONSENT, ticket);
     let page =
         made_for.and_then(|ticket| Onward::authorize(&ticket.query).ok()).unwrap_or(Onward::AccountApps);
@@ -146,26 +140,14 @@ pub async fn decide(visit: Visit, payload: Payload) -> Result<HttpResponse, Page
         return Err(stale("It was made for somebody else, so nothing was decided."));
     }
     let wanted = match check(service, &visit.context, &ticket.query).await? {
-        Checked::Good(wanted) => wanted,
-        Checked::Bad(target, error) => return Ok(refuse(service, &target, &error)),
+        Ok(wanted) => wanted,
+        Err(refused) => return Ok(refused),
     };
     match form.get("decision") {
         Some("approve") => approve(&visit, person, wanted, ticket).await,
         Some("deny") => Ok(refused(service, &wanted.target, "access_denied", "the user said no")),
         Some(_) | None => Err(PageError::bad_request("The form must say approve or deny.")),
     }
-}
-
-/// The form that came back. Its size is of our making and the app's: `limits.body` is for what others send.
-async fn read_form(payload: Payload) -> Result<String, PageError> {
-    let body = whole_body::read(payload, FORM_MAX_BYTES).await.map_err(|error| match error {
-        BodyError::TooLarge => {
-            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string());
-            PageError::problem(&problem)
-        }
-        BodyError::Incomplete => PageError::bad_request(error.to_string()),
-    })?;
-    String::from_utf8(body.into()).map_err(|_| MalformedForm.into())
 }
 
 async fn approve(
@@ -178,7 +160,12 @@ async fn approve(
     let approved_at = service.ledger.steady_now();
     let approver = (ticket.account.clone(), ticket.user.clone());
     let counted = service.approvals.count(approver, ticket.grant_id, approved_at);
-    counted.map_err(|TooOften(seconds)| PageError::too_often(seconds))?;
+    counted.map_err(|TooOften(seconds)| {
+        let sentence = "You approved too many times within a minute, so nothing was granted.";
+        PageError::new(StatusCode::TOO_MANY_REQUESTS, "You approved too often", sentence)
+            .hinting("Wait a minute, then reload this page to send the form again.")
+            .retry_after(seconds)
+    })?;
     let installation = InstallationId::of(&wanted.app.client_id, &ticket.account);
     let code = visit.browser.code_key.code(installation, ticket.grant_id, &person.session_id);
     let command = GrantAccess {
@@ -191,7 +178,7 @@ async fn approve(
         redirect_uri_sent: wanted.target.sent,
         code_challenge: wanted.code_challenge,
         code_digest: code.digest(),
-        code_lifetime: service.code_lifetime,
+        code_lifetime: service.config.code_lifetime,
         codes_dead_until: wanted.app.codes_dead_until.max(service.ledger.codes_dead_until()),
         approved_at,
         not_before: wanted.app.first_grant_at(),
@@ -208,7 +195,7 @@ async fn approve(
 fn approved_before(app: &App, query: &str) -> PageError {
     let sentence =
         format!("You approved {} with this form before, and a form is good for one approval.", app.name);
-    let mut page = PageError::answered_before(sentence);
+    let mut page = PageError::new(StatusCode::BAD_REQUEST, "You have answered this already", sentence);
     if let Some((href, _)) = web_page(app.homepage.as_deref()) {
         page = page.going_on(format!("Go to {}", app.name), href);
     }
@@ -218,9 +205,13 @@ fn approved_before(app: &App, query: &str) -> PageError {
     page.going_on("See the apps on your account", Onward::AccountApps.location())
 }
 
-/// Checks a raw query. A refusal is for the person: there is nowhere to send an answer to (A2).
-async fn check(service: &Service, context: &Context, query: &str) -> Result<Checked, PageError> {
-    let refused = |sentence: String| PageError::bad_request(sentence);
+/// Checks a raw query. What is refused goes back to the app, or to the person if there is nowhere to send an answer to
+/// (A2).
+async fn check(
+    service: &Service,
+    context: &Context,
+    query: &str,
+) -> Result<Result<AuthorizationRequest, HttpResponse>, PageError> {
     let form = Form::parse(query)?;
     let value = |name| form.get(name).map(str::to_owned);
     let parameters = Parameters {
@@ -242,23 +233,18 @@ async fn check(service: &Service, context: &Context, query: &str) -> Result<Chec
         Some(id) => service.ledger.app(&id).await?,
         None => None,
     };
-    let target =
-        redirect_target(app.as_deref(), &parameters).map_err(|error| refused(format!("{error}.")))?;
+    let target = redirect_target(app.as_deref(), &parameters)
+        .map_err(|error| PageError::bad_request(format!("{error}.")))?;
     // A target was found, so there is an app.
-    let app = app.ok_or_else(|| refused("the app that sent you here is not registered.".to_owned()))?;
-    Ok(match check_request(app, target.clone(), &parameters, &service.scopes) {
-        Ok(wanted) => Checked::Good(wanted),
-        Err(error) => Checked::Bad(target, error),
-    })
-}
-
-fn refuse(service: &Service, target: &RedirectTarget, error: &RequestError) -> HttpResponse {
-    let code = match error {
-        RequestError::InvalidRequest(_) => "invalid_request",
-        RequestError::UnsupportedResponseType => "unsupported_response_type",
-        RequestError::InvalidScope(_) => "invalid_scope",
-    };
-    refused(service, target, code, &error.to_string())
+    let app = app.ok_or_else(|| PageError::bad_request("the app that sent you here is not registered."))?;
+    Ok(check_request(app, target.clone(), &parameters, &service.config.scopes).map_err(|error| {
+        let code = match error {
+            RequestError::InvalidRequest(_) => "invalid_request",
+            RequestError::UnsupportedResponseType => "unsupported_response_type",
+            RequestError::InvalidScope(_) => "invalid_scope",
+        };
+        refused(service, &target, code, &error.to_string())
+    }))
 }
 
 /// An error that goes back to the app, with its reason for the log.
@@ -277,7 +263,7 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 fn answer(service: &Service, target: &RedirectTarget, values: &[(&str, &str)]) -> HttpResponse {
     let mut location = target.redirect_uri.clone();
     let state = target.state.as_deref().map(|state| ("state", state));
-    for (name, value) in values.iter().copied().chain(state).chain([("iss", service.issuer.as_str())]) {
+    for (name, value) in values.iter().copied().chain(state).chain([("iss", service.issuer())]) {
         match location.find('?') {
             None => location.push('?'),
             Some(_) if location.ends_with(['?', '&']) => {}
@@ -297,14 +283,13 @@ fn consent_page(
     ticket: String,
     query: &str,
 ) -> ConsentPage {
-    let sentence = |name: &str| service.scopes.sentence(name).unwrap_or(name).to_owned();
     let installation_id = InstallationId::of(&wanted.app.client_id, &person.account);
     let known = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
     let may = |name: &str| {
         let tokens = known.iter().flat_map(|facts| &facts.tokens);
         tokens.into_iter().any(|token| token.scopes.iter().any(|scope| scope == name))
     };
-    let scopes = wanted.scopes.into_iter().map(|name| ScopeLine { sentence: sentence(&name), name });
+    let scopes = wanted.scopes.iter().map(|name| service.scope_line(name));
     let (held, scopes) = scopes.partition(|scope| may(&scope.name));
     ConsentPage {
         app_name: wanted.app.name.clone(),

@@ -8,19 +8,16 @@ use grantbook_events::{ActorKind, ClientId, SecretDigest};
 
 use super::error::OAuthError;
 use crate::decisions::client_authentication::ClientError;
-use crate::http::context::{Caller, Context};
-use crate::http::form;
-use crate::http::operator;
-use crate::http::service::Service;
+use crate::http::{Caller, Context, Service, form, operator};
 pub(super) use crate::ledger::AuthenticatedApp as Client;
 use crate::ledger::Origin;
 use crate::secrets;
 
-/// What was presented, digested as soon as it was read.
-struct Presented {
-    client_id: String,
-    secret: Option<PresentedSecret>,
-}
+/// What is said to a request that names no client.
+const NO_CLIENT: &str = "no client authentication: send client_id and client_secret in the body, or by Basic";
+
+/// A client id and a secret, digested as soon as it was read.
+type Presented = (String, Option<PresentedSecret>);
 
 /// A secret, as it was presented.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,11 +39,11 @@ pub(super) async fn authenticate(
     client_id: Option<String>,
     client_secret: Option<String>,
 ) -> Result<Client, OAuthError> {
-    known(request, service, presented(request, client_id, client_secret)?).await
+    find(request, service, presented(request, client_id, client_secret)?).await
 }
 
 /// Authenticates who asks about a token: an app that has a secret, or a resource server (`None`) with its key
-/// as a client secret. What a public client says of itself proves nothing: its id is known to everybody who has
+/// as a client secret. What a public client says of itself proves nothing: its id is known to all who have
 /// the app.
 pub(super) async fn authenticate_by_secret(
     request: &HttpRequest,
@@ -55,11 +52,11 @@ pub(super) async fn authenticate_by_secret(
     client_secret: Option<String>,
 ) -> Result<Option<Client>, OAuthError> {
     let presented = presented(request, client_id, client_secret)?;
-    if let Some(PresentedSecret { digest, is_operator_key: true }) = &presented.secret {
-        let is_accepted = operator::is_accepted(service, &presented.client_id, digest).await;
+    if let (key_id, Some(PresentedSecret { digest, is_operator_key: true })) = &presented {
+        let is_accepted = operator::is_accepted(service, key_id, digest).await;
         return is_accepted.then_some(None).ok_or_else(OAuthError::invalid_client);
     }
-    let client = known(request, service, presented).await?;
+    let client = find(request, service, presented).await?;
     client.secret_id.is_some().then_some(Some(client)).ok_or_else(OAuthError::invalid_client)
 }
 
@@ -68,15 +65,19 @@ pub(super) fn origin(client: &Client, context: &Context) -> Origin {
     context.origin(ActorKind::App, client.app.client_id.to_string())
 }
 
-async fn known(request: &HttpRequest, service: &Service, presented: Presented) -> Result<Client, OAuthError> {
-    let client_id: Option<ClientId> = presented.client_id.parse().ok();
+async fn find(
+    request: &HttpRequest,
+    service: &Service,
+    (client_id, secret): Presented,
+) -> Result<Client, OAuthError> {
+    let client_id: Option<ClientId> = client_id.parse().ok();
     if let Some(id) = client_id {
         Context::of(request).is_from(Caller::App(id));
     }
-    let digest = presented.secret.map(|secret| secret.digest);
+    let digest = secret.map(|secret| secret.digest);
     service.ledger.authenticate(client_id.as_ref(), digest.as_ref()).await?.map_err(|error| match error {
         ClientError::Failed => OAuthError::invalid_client(),
-        ClientError::Suspended => OAuthError::unauthorized_client(error.to_string()),
+        ClientError::Suspended => OAuthError::new("unauthorized_client", error.to_string()),
     })
 }
 
@@ -87,8 +88,8 @@ fn presented(
 ) -> Result<Presented, OAuthError> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = headers.next() else {
-        let client_id = client_id.ok_or_else(OAuthError::no_client)?;
-        return Ok(Presented { client_id, secret: client_secret.as_deref().map(PresentedSecret::of) });
+        let client_id = client_id.ok_or_else(|| OAuthError::new("invalid_client", NO_CLIENT))?;
+        return Ok((client_id, client_secret.as_deref().map(PresentedSecret::of)));
     };
     if headers.next().is_some() {
         return Err(OAuthError::invalid_request("more than one Authorization header"));
@@ -100,12 +101,12 @@ fn presented(
     if client_id.is_some_and(|other| other != in_header) {
         return Err(OAuthError::invalid_request("the header and the body name two clients"));
     }
-    Ok(Presented { client_id: in_header, secret })
+    Ok((in_header, secret))
 }
 
 /// The client id and the secret in a Basic header, each form-decoded (RFC 6749 section
 /// 2.3.1). An empty secret is none.
-fn basic(value: &str) -> Option<(String, Option<PresentedSecret>)> {
+fn basic(value: &str) -> Option<Presented> {
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;

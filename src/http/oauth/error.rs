@@ -1,170 +1,122 @@
-//! Errors of the OAuth endpoints, as RFC 6749 section 5.2 says.
+//! Errors of the OAuth endpoints, as RFC 6749 section 5.2 says. Knows: the registered codes. Must not know: which
+//! endpoint answers.
 
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use actix_web::http::header::{HeaderValue, PRAGMA};
+use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::decisions::InstallationRefusal;
-use crate::http::fault::Fault;
-use crate::http::reason::Reason;
+use crate::http::problem::Problem;
 use crate::ledger::LedgerError;
 
-/// An error of an OAuth endpoint.
+/// How an app authenticates, and how an operator key is sent (RFC 9110 section 15.5.2, RFC 6750 section 3).
+const BASIC: &str = "Basic realm=\"grantbook\", charset=\"UTF-8\"";
+const BEARER: &str = "Bearer";
+/// Which of these it was would tell a thief what to try next; the log has it.
+pub(super) const CODE_NOT_VALID: &str = "the code is unknown, expired, used or ended";
+
+/// An error of an OAuth endpoint: a problem with a registered code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuthError {
-    /// The registered error code.
-    pub code: &'static str,
-    /// For the developer of the client. Never a secret.
-    pub description: String,
-    status: StatusCode,
-    /// How to authenticate; there with every 401 (RFC 9110 section 15.5.2).
-    challenge: Option<&'static str>,
-    /// What only the log is told.
-    cause: Option<String>,
+    problem: Problem,
+    challenge: &'static str,
 }
 
 /// The body of an error reply (RFC 6749 section 5.2).
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OAuthErrorBody {
+pub struct OAuthErrorBody<'a> {
     /// The registered error code.
     pub error: &'static str,
     /// For the developer of the client.
-    pub error_description: String,
+    pub error_description: &'a str,
 }
 
 impl OAuthError {
-    fn new(status: StatusCode, code: &'static str, description: impl Into<String>) -> Self {
-        Self { code, description: description.into(), status, challenge: None, cause: None }
+    pub fn new(code: &'static str, description: impl Into<String>) -> Self {
+        let status = match code {
+            "invalid_client" => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { problem: Problem::new(status, code, description), challenge: BASIC }
     }
 
-    /// The same, with what only the log is told.
-    #[must_use]
-    fn because(self, cause: impl fmt::Display) -> Self {
-        Self { cause: Some(cause.to_string()), ..self }
-    }
-
-    /// `invalid_request`: a parameter is missing, repeated or malformed.
+    /// A parameter is missing, repeated or malformed.
     pub fn invalid_request(description: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+        Self::new("invalid_request", description)
     }
 
-    /// `invalid_request`, with another status than 400.
-    pub fn with_status(status: StatusCode, description: impl Into<String>) -> Self {
-        Self::new(status, "invalid_request", description)
-    }
-
-    /// `invalid_client`: the client is not the one it says it is, or there is none.
+    /// The client is not the one it says it is.
     pub fn invalid_client() -> Self {
-        Self::unauthenticated("client authentication failed")
+        Self::new("invalid_client", "client authentication failed")
     }
 
-    /// `invalid_client`: nothing says who the client is.
-    pub fn no_client() -> Self {
-        Self::unauthenticated(
-            "no client authentication: send client_id and client_secret in the body, or by Basic",
-        )
-    }
-
-    fn unauthenticated(description: &str) -> Self {
-        let error = Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description);
-        Self { challenge: Some("Basic realm=\"grantbook\", charset=\"UTF-8\""), ..error }
-    }
-
-    /// `unauthorized_client`: it is the client, and it may not.
-    pub fn unauthorized_client(description: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "unauthorized_client", description)
-    }
-
-    /// `invalid_grant`: the code is not good.
-    pub fn invalid_grant(description: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_grant", description)
-    }
-
-    /// `unsupported_grant_type`.
-    pub fn unsupported_grant_type() -> Self {
-        let description = "grant_type must be authorization_code";
-        Self::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", description)
-    }
-
-    /// grantbook is broken.
-    pub fn broken(cause: impl fmt::Display) -> Self {
-        let fault = Fault::Broken;
-        Self::new(fault.status(), fault.code(), fault.hint()).because(cause)
-    }
-
-    /// The operator key at the introspection endpoint is missing or not accepted (RFC 6750 section 3).
-    pub fn invalid_key(description: impl Into<String>) -> Self {
-        let error = Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description);
-        Self { challenge: Some("Bearer"), ..error }
+    /// 405 for every method but POST.
+    pub fn post_only() -> Self {
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "use POST").into()
     }
 }
 
 impl fmt::Display for OAuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.description)
+        self.problem.fmt(f)
     }
 }
 
 impl ResponseError for OAuthError {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.problem.status_code()
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        no_store(&mut response);
-        if let Some(challenge) = self.challenge {
-            response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
-        }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
-        }
-        let body = OAuthErrorBody { error: self.code, error_description: self.description.clone() };
-        let mut response = response.json(body);
-        Reason::new(self).because(self.cause.as_deref()).put_on(&mut response);
+        let body = OAuthErrorBody { error: self.problem.code, error_description: &self.problem.detail };
+        let mut response = self.problem.answer("application/json", self.challenge, &body);
+        response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
         response
     }
 }
 
-/// The headers that keep a reply out of every cache.
-pub fn no_store(response: &mut HttpResponseBuilder) {
-    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    response.insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")));
+impl From<Problem> for OAuthError {
+    fn from(problem: Problem) -> Self {
+        let (code, challenge) = match problem.code {
+            "invalid_key" => ("invalid_client", BEARER),
+            "too_large" | "unsupported_media_type" => ("invalid_request", BASIC),
+            code => (code, BASIC),
+        };
+        Self { problem: Problem { code, ..problem }, challenge }
+    }
 }
 
 impl From<LedgerError> for OAuthError {
     fn from(error: LedgerError) -> Self {
-        let fault = Fault::of(&error);
-        Self::new(fault.status(), fault.code(), fault.hint()).because(error)
+        Problem::fault(&error).into()
     }
 }
 
 impl From<InstallationRefusal> for OAuthError {
     fn from(refusal: InstallationRefusal) -> Self {
-        let description = refusal.to_string();
         match refusal {
-            // Which of these it was would tell a thief what to try next; the log has it.
             InstallationRefusal::CodeUnknown
             | InstallationRefusal::CodeExpired
             | InstallationRefusal::CodeEnded => {
-                Self::invalid_grant("the code is unknown, expired, used or ended").because(refusal)
+                let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_grant", CODE_NOT_VALID);
+                problem.because(refusal).into()
             }
-            // Who is told has the code, the secret and the verifier, and has to look for who else has.
+            // The caller has the code, the secret and the verifier, and has to look for who else has.
             InstallationRefusal::CodeSpent
             | InstallationRefusal::CodeReplayed { .. }
             | InstallationRefusal::RedirectUriMissing
             | InstallationRefusal::RedirectUriMismatch
             | InstallationRefusal::VerifierMissing
-            | InstallationRefusal::VerifierMismatch => Self::invalid_grant(description),
+            | InstallationRefusal::VerifierMismatch => Self::new("invalid_grant", refusal.to_string()),
             InstallationRefusal::VerifierUnexpected
             | InstallationRefusal::Unknown
             | InstallationRefusal::TokenUnknown
             | InstallationRefusal::FormUsed
-            | InstallationRefusal::Text(_) => Self::invalid_request(description),
+            | InstallationRefusal::Text(_) => Self::invalid_request(refusal.to_string()),
         }
     }
 }

@@ -7,14 +7,14 @@ use grantbook_projections::live::TokenFacts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::client;
 use super::error::OAuthError;
 use super::posted::Posted;
-use super::reply::OAuthReply;
-use crate::http::context::Context;
-use crate::http::operator;
-use crate::http::service::Service;
+use super::{OAuthAnswer, answer, client};
+use crate::http::{Context, Service, operator};
 use crate::secrets;
+
+/// The header of a reply that says how old it may be, in seconds.
+const STALENESS_HEADER: &str = "grantbook-staleness";
 
 /// What is true of a valid token; for anything else only `{"active":false}`: whether it is not valid or not one
 /// of the caller's is not said (RFC 7662 section 2.2).
@@ -88,11 +88,10 @@ pub async fn introspect(
     request: HttpRequest,
     service: Data<Service>,
     Posted(form): Posted<IntrospectionForm>,
-) -> Result<OAuthReply<Introspection>, OAuthError> {
+) -> OAuthAnswer<Introspection> {
     let only_of = match operator::bearer(&request) {
         Some(key) => {
-            operator::accepted(&request, &service, key)
-                .map_err(|problem| OAuthError::invalid_key(problem.detail))?;
+            operator::accepted(&request, &service, key)?;
             None
         }
         None => {
@@ -111,11 +110,15 @@ pub async fn introspect(
         Some(_) | None => true,
     });
     service.metrics.introspection(facts.is_some());
-    let body = facts.map(|facts| Introspection::active(facts, &service.issuer)).unwrap_or_default();
-    Ok(OAuthReply { body, staleness: service.ledger.staleness() })
+    let body = facts.map(|facts| Introspection::active(facts, service.issuer())).unwrap_or_default();
+    let reply = answer(body);
+    Ok(match service.ledger.staleness() {
+        Some(behind) => reply.with((STALENESS_HEADER, format!("{:.3}", behind.as_secs_f64()))),
+        None => reply,
+    })
 }
 
-/// An app hears of nobody else's token whether it is valid. An API that asks as an app hears that of every token:
+/// An app is not told whether a token of another app is valid. An API that asks as an app finds every token inactive:
 /// its operator must be able to find out why.
 fn asked_about_another(request: &HttpRequest, service: &Service, client_id: ClientId) {
     if service.asked_about_others.is_due(client_id, service.ledger.now()) {

@@ -1,23 +1,22 @@
 //! `GET /.well-known/oauth-authorization-server`: what this server can do (RFC 8414).
 
-use actix_web::web;
+use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use crate::http::reply::JsonObject;
 use crate::http::service::Service;
 
 /// The server's metadata.
-pub async fn metadata(service: web::Data<Service>) -> JsonObject {
+pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
     let methods = ["client_secret_basic", "client_secret_post", "none"];
     // What introspection takes is named by two registries: "Bearer" is of the one of access token types (RFC 8414
     // section 2).
     let metadata = json!({
-        "issuer": service.issuer,
+        "issuer": service.issuer(),
         "authorization_endpoint": service.url("/oauth/authorize"),
         "token_endpoint": service.url("/oauth/token"),
         "revocation_endpoint": service.url("/oauth/revoke"),
         "introspection_endpoint": service.url("/oauth/introspect"),
-        "scopes_supported": service.scopes.names().collect::<Vec<_>>(),
+        "scopes_supported": service.config.scopes.names().collect::<Vec<_>>(),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code"],
@@ -27,5 +26,5 @@ pub async fn metadata(service: web::Data<Service>) -> JsonObject {
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });
-    JsonObject(metadata.to_string())
+    HttpResponse::Ok().content_type("application/json").body(metadata.to_string())
 }

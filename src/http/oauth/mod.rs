@@ -1,17 +1,26 @@
 //! The OAuth endpoints: RFC 6749 (code grant), 7009, 7662, 7636, 8414, 9207.
 
-pub mod approvals;
 pub(crate) mod authorize;
 mod client;
 pub(crate) mod error;
-mod exchange;
 mod grants;
 pub(crate) mod introspect;
 pub(crate) mod metadata;
 mod posted;
-mod reply;
+pub mod rate_limits;
 pub(crate) mod revoke;
-pub(crate) mod seldom;
 pub(crate) mod token;
 
-pub use posted::post_only;
+use actix_web::http::header::{HeaderValue, PRAGMA};
+use serde::Serialize;
+
+use super::reply::Reply;
+use error::OAuthError;
+
+/// What the endpoints for forms answer.
+type OAuthAnswer<T> = Result<Reply<T>, OAuthError>;
+
+/// JSON that no cache keeps, old ones either (RFC 6749 section 5.1).
+fn answer<T: Serialize>(body: T) -> Reply<T> {
+    Reply::ok(body).with((PRAGMA, HeaderValue::from_static("no-cache")))
+}

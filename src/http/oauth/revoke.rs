@@ -6,13 +6,11 @@ use grantbook_events::RevocationReason;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::client;
 use super::error::OAuthError;
 use super::posted::Posted;
-use super::reply::OAuthReply;
+use super::{OAuthAnswer, answer, client};
 use crate::decisions::{InstallationRefusal, RevokeToken, TokenHolder, WhichToken};
-use crate::http::context::Context;
-use crate::http::service::Service;
+use crate::http::{Context, Service};
 use crate::secrets;
 
 /// A token, to be ended (RFC 7009).
@@ -45,7 +43,7 @@ pub async fn revoke(
     service: Data<Service>,
     // A token that its app wants to end must not live on because the app also wrote it into the URI.
     Posted(form): Posted<RevocationForm, true>,
-) -> Result<OAuthReply<Revoked>, OAuthError> {
+) -> OAuthAnswer<Revoked> {
     let client = client::authenticate(&request, &service, form.client_id, form.client_secret).await?;
     let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;
     if let Some(installation_id) = secrets::locate_token(&token) {
@@ -61,5 +59,5 @@ pub async fn revoke(
             Err(refusal) => return Err(refusal.into()),
         }
     }
-    Ok(OAuthReply::new(Revoked {}))
+    Ok(answer(Revoked {}))
 }

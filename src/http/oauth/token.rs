@@ -1,26 +1,27 @@
-//! `POST /oauth/token`: an app exchanges a grant for a token (RFC 6749 section 3.2).
+//! `POST /oauth/token`: an app exchanges a grant for a token (RFC 6749 section 3.2). Knows: the grant types. Must not know:
+//! what any of them asks for.
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 
-use super::client;
 use super::error::OAuthError;
-use super::exchange::{Exchange, TokenReply};
-use super::grants::{Grant, TokenForm};
+use super::grants::{Exchange, TokenForm, TokenReply, authorization_code};
 use super::posted::Posted;
-use super::reply::OAuthReply;
-use crate::http::context::Context;
-use crate::http::service::Service;
+use super::{OAuthAnswer, answer, client};
+use crate::http::{Context, Service};
 
 pub async fn token(
     request: HttpRequest,
     context: Context,
     service: Data<Service>,
     Posted(mut form): Posted<TokenForm>,
-) -> Result<OAuthReply<TokenReply>, OAuthError> {
+) -> OAuthAnswer<TokenReply> {
+    if !matches!(form.grant_type.as_deref(), None | Some("authorization_code")) {
+        return Err(OAuthError::new("unsupported_grant_type", "grant_type must be authorization_code"));
+    }
     let (client_id, client_secret) = (form.client_id.take(), form.client_secret.take());
-    let grant = Grant::of(form)?;
+    // What the form lacks is said once the client is known.
     let client = client::authenticate(&request, &service, client_id, client_secret).await?;
     let exchange = Exchange { service: &service, context: &context, client: &client };
-    grant.exchange(exchange).await.map(OAuthReply::new)
+    authorization_code::exchange(exchange, form).await.map(answer)
 }

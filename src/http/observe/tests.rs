@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::*;
-use crate::http::testing::Given;
+use crate::http::testing::TestServer;
 
 thread_local! {
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -57,10 +57,10 @@ impl ThisThread {
 
 #[tokio::test]
 async fn a_change_or_a_refusal_is_one_line_with_its_reason_and_the_name_of_the_request() {
-    let (given, log) = (Given::server().await, ThisThread::listen());
-    let answer = given.post("/apps?secret=hush", json!({ "name": "hush" })).await;
-    let detail = given.get("/apps?cursor=hush").await.problem(400);
-    given.get("/apps").await.json(200);
+    let (server, log) = (TestServer::start().await, ThisThread::listen());
+    let answer = server.post("/apps?secret=hush", json!({ "name": "hush" })).await;
+    let detail = server.get("/apps?cursor=hush").await.problem(400);
+    server.get("/apps").await.json(200);
     let lines = log.lines("INFO");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert_eq!(lines[1]["reason"], format!("invalid_request: {detail}"));
@@ -78,58 +78,58 @@ async fn a_change_or_a_refusal_is_one_line_with_its_reason_and_the_name_of_the_r
 
 #[tokio::test]
 async fn t8_no_log_line_of_any_level_holds_a_secret_or_what_a_caller_sent() {
-    let (given, log) = (Given::server().await, ThisThread::listen());
-    let app = given.register("hush-name").await;
+    let (server, log) = (TestServer::start().await, ThisThread::listen());
+    let app = server.register("hush-name").await;
     let id = app["client_id"].as_str().unwrap();
-    let rotated = given.post(&format!("/apps/{id}/secrets"), json!({})).await.json(201);
-    given.get(&format!("/apps/{id}?hush-query=1")).await;
-    given.get("/hush-path").await;
+    let rotated = server.post(&format!("/apps/{id}/secrets"), json!({})).await.json(201);
+    server.get(&format!("/apps/{id}?hush-query=1")).await;
+    server.get("/hush-path").await;
     let request = TestRequest::with_uri("/apps").insert_header(("hush-header", "hush-header"));
-    given.send(request.insert_header((header::USER_AGENT, "hush-agent"))).await;
+    server.send(request.insert_header((header::USER_AGENT, "hush-agent"))).await;
     let odd = TestRequest::with_uri("/apps").method(Method::from_bytes(b"HUSHMETHOD").unwrap());
-    given.send(odd).await;
+    server.send(odd).await;
     let text = log.text();
     assert!(text.lines().count() == 6, "{text}");
     let shown = [&app["client_secret"], &rotated["client_secret"]];
     for secret in shown.map(|secret| secret.as_str().unwrap()).into_iter().chain([
-        given.key(Role::Admin),
+        server.key(Role::Admin),
         "gbs_",
         "gbk_",
     ]) {
         assert!(!text.contains(secret), "{secret} in\n{text}");
     }
     assert!(!text.to_lowercase().contains("hush"), "{text}");
-    let metrics = given.send(TestRequest::get().uri("/metrics")).await;
+    let metrics = server.send(TestRequest::get().uri("/metrics")).await;
     assert!(!metrics.text.to_lowercase().contains("hush") && !metrics.text.contains(id), "{}", metrics.text);
 }
 
 #[tokio::test]
 async fn a_name_of_a_request_is_taken_if_it_is_plain_and_minted_if_not() {
-    let given = Given::server().await;
+    let server = TestServer::start().await;
     let sent = async |name: &str| {
         let request = TestRequest::with_uri("/healthz").insert_header((REQUEST_ID_HEADER, name));
-        given.send(request).await.header(REQUEST_ID_HEADER).to_owned()
+        server.send(request).await.header(REQUEST_ID_HEADER).to_owned()
     };
     assert_eq!(sent("r-1.a_B").await, "r-1.a_B");
     for odd in ["", "two words", "a\"b", &"x".repeat(65)] {
         let name = sent(odd).await;
         assert!(name.len() == 32 && name != odd, "{odd}: {name}");
     }
-    let unmatched = given.send(TestRequest::with_uri("/nowhere")).await;
+    let unmatched = server.send(TestRequest::with_uri("/nowhere")).await;
     assert_eq!((unmatched.status.as_u16(), unmatched.header(REQUEST_ID_HEADER).len()), (404, 32));
 }
 
 #[tokio::test]
 async fn requests_are_counted_by_route_pattern_and_class_of_status() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
     let id = app["client_id"].as_str().unwrap();
-    given.get(&format!("/apps/{id}")).await.json(200);
-    given.get("/apps/nonsense").await.problem(400);
-    given.get("/nowhere/one").await;
-    given.get("/nowhere/two").await;
-    given.install(&app, "acme").await;
-    let answer = given.send(TestRequest::with_uri("/metrics")).await;
+    server.get(&format!("/apps/{id}")).await.json(200);
+    server.get("/apps/nonsense").await.problem(400);
+    server.get("/nowhere/one").await;
+    server.get("/nowhere/two").await;
+    server.install(&app, "acme").await;
+    let answer = server.send(TestRequest::with_uri("/metrics")).await;
     for line in [
         r#"grantbook_http_requests_total{route="/apps",status="2xx"} 1"#,
         r#"grantbook_http_requests_total{route="/apps/{client_id}",status="2xx"} 1"#,
@@ -156,7 +156,7 @@ fn a_token_check_is_not_worth_a_line_and_a_failure_is() {
     let context = Context::of(&TestRequest::default().to_http_request());
     let line = |method, route, status: StatusCode| {
         let reason = (status.as_u16() >= 400).then(|| Reason::new("no"));
-        log(&Line { method, route, status, context: &context, milliseconds: 0.5, reason });
+        log(method, route, status, &context, 0.5, reason);
     };
     for (level, lines) in [
         ("DEBUG", [("POST", "/oauth/introspect", StatusCode::OK), ("GET", "/apps", StatusCode::OK)]),

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use grantbook_events::{ClientId, InstallationId, OperatorKeyId, SecretId, TokenId};
 use serde_json::{Value, json};
 use utoipa::openapi::path::ParameterIn;
 use utoipa::{IntoParams, ToSchema};
@@ -99,39 +98,8 @@ impl<T: IntoParams> Input for web::Query<T> {
     }
 }
 
-/// What a path may have in braces, in the order of the braces.
-pub trait PathParameters {
-    fn schemas(operation: &mut Operation) -> Vec<Value>;
-}
-
-macro_rules! path_parameters {
-    ($($whole:ty: $($part:ty),+;)+) => {$(
-        impl PathParameters for $whole {
-            fn schemas(operation: &mut Operation) -> Vec<Value> {
-                vec![$(operation.schema::<$part>()),+]
-            }
-        }
-    )+};
-}
-
-path_parameters! {
-    String: String;
-    ClientId: ClientId;
-    (ClientId, SecretId): ClientId, SecretId;
-    InstallationId: InstallationId;
-    TokenId: TokenId;
-    OperatorKeyId: OperatorKeyId;
-}
-
-impl<T: PathParameters> Input for web::Path<T> {
-    fn describe(operation: &mut Operation) {
-        let schemas = T::schemas(operation);
-        // The path says their names.
-        let parameters =
-            schemas.into_iter().map(|schema| json!({ "in": "path", "required": true, "schema": schema }));
-        operation.parameters.extend(parameters);
-    }
-}
+/// The path says what it is.
+impl<T> Input for web::Path<T> {}
 
 /// What a handler answers.
 pub trait Output {

@@ -8,7 +8,7 @@ use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use serde_json::json;
 
 use crate::clock::SystemClock;
-use crate::http::testing::Given;
+use crate::http::testing::TestServer;
 use crate::ledger::Ledger;
 use crate::store::{
     Append, Expected, Head, MemoryStore, NewRecord, Record, SqliteOptions, SqliteStore, Store, StoreError,
@@ -52,57 +52,57 @@ impl Store for Broken {
 }
 
 /// A server on a ledger with one event whose subscription is broken.
-async fn given_broken(subscribe: fn() -> Result<Subscription, StoreError>) -> Given {
-    let mut given = Given::server().await;
-    given.register("One").await;
-    let store: Arc<dyn Store> = Arc::new(Broken(Arc::clone(&given.store), subscribe));
-    given.with_ledger(Ledger::open(store, Arc::new(SystemClock)));
-    given
+async fn given_broken(subscribe: fn() -> Result<Subscription, StoreError>) -> TestServer {
+    let mut server = TestServer::start().await;
+    server.register("One").await;
+    let store: Arc<dyn Store> = Arc::new(Broken(Arc::clone(&server.store), subscribe));
+    server.with_ledger(Ledger::open(store, Arc::new(SystemClock)));
+    server
 }
 
 #[tokio::test]
 async fn it_is_ready_once_the_ledger_is_folded() {
-    let given = Given::server().await;
-    given.register("One").await;
-    let answer = given.send(TestRequest::get().uri("/readyz")).await;
+    let server = TestServer::start().await;
+    server.register("One").await;
+    let answer = server.send(TestRequest::get().uri("/readyz")).await;
     assert_eq!(answer.json(200), json!({ "ready": true, "position": 1, "quarantined": 0 }));
-    assert_eq!(given.send(TestRequest::get().uri("/healthz")).await.text, "ok\n");
+    assert_eq!(server.send(TestRequest::get().uri("/healthz")).await.text, "ok\n");
 }
 
 #[tokio::test]
 async fn it_is_not_ready_while_the_ledger_is_being_folded() {
-    let given = given_broken(|| {
+    let server = given_broken(|| {
         let (sender, signals) = tokio::sync::mpsc::channel(1);
         // The subscription never says anything, and never ends.
         std::mem::forget(sender);
         Ok(Subscription::new(signals))
     })
     .await;
-    let answer = given.send(TestRequest::get().uri("/readyz")).await;
+    let answer = server.send(TestRequest::get().uri("/readyz")).await;
     let expected = json!({
         "ready": false, "position": 0, "quarantined": 0, "head": 1, "reason": "the ledger is still being folded",
     });
     assert_eq!(answer.json(503), expected);
-    assert_eq!(given.send(TestRequest::get().uri("/healthz")).await.status, 200);
-    let metrics = given.send(TestRequest::get().uri("/metrics")).await.text;
+    assert_eq!(server.send(TestRequest::get().uri("/healthz")).await.status, 200);
+    let metrics = server.send(TestRequest::get().uri("/metrics")).await.text;
     assert!(metrics.contains("\ngrantbook_caught_up 0\n"), "{metrics}");
 }
 
 #[tokio::test]
 async fn it_is_not_ready_when_folding_has_stopped_and_the_reason_names_nothing() {
-    let given = given_broken(|| {
+    let server = given_broken(|| {
         Err(StoreError::Damaged { position: Position::new(1), detail: "stream app-5f0c is odd".to_owned() })
     })
     .await;
-    given.service.ledger.caught_up().await.unwrap_err();
-    let answer = given.send(TestRequest::get().uri("/readyz")).await;
+    server.service.ledger.caught_up().await.unwrap_err();
+    let answer = server.send(TestRequest::get().uri("/readyz")).await;
     assert_eq!(answer.json(503)["reason"], "folding the ledger has stopped: the log says why");
     assert!(!answer.text.contains("app-"));
 }
 
 #[tokio::test]
 async fn metrics_come_in_the_format_that_is_preferred() {
-    let given = Given::server().await;
+    let server = TestServer::start().await;
     let (open_metrics, older) = (
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
         "text/plain; version=0.0.4; charset=utf-8",
@@ -126,7 +126,7 @@ async fn metrics_come_in_the_format_that_is_preferred() {
         let request = TestRequest::get().uri("/metrics");
         let request =
             accept.into_iter().fold(request, |request, accept| request.insert_header(("accept", accept)));
-        let answer = given.send(request).await;
+        let answer = server.send(request).await;
         assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, expected), "{accept:?}");
         assert_eq!(answer.text.ends_with("# EOF\n"), expected == open_metrics, "{accept:?}");
     }
@@ -141,14 +141,14 @@ async fn it_is_not_ready_when_a_thread_that_it_needs_has_ended_and_says_which() 
         SqliteOptions { identity: uuid::Uuid::from_u128(1), now: Timestamp::EPOCH },
     )
     .unwrap();
-    let mut given = Given::server().await;
+    let mut server = TestServer::start().await;
     let ledger = Ledger::open(Arc::clone(&store) as Arc<dyn Store>, Arc::new(SystemClock));
-    given.with_ledger(ledger);
-    given.service.ledger.caught_up().await.unwrap();
-    given.send(TestRequest::get().uri("/readyz")).await.json(200);
+    server.with_ledger(ledger);
+    server.service.ledger.caught_up().await.unwrap();
+    server.send(TestRequest::get().uri("/readyz")).await.json(200);
     store.break_the_writer().await;
     let answer = loop {
-        let answer = given.send(TestRequest::get().uri("/readyz")).await;
+        let answer = server.send(TestRequest::get().uri("/readyz")).await;
         if answer.status == 503 && answer.text.contains("ledger-writer") {
             break answer;
         }
@@ -157,10 +157,10 @@ async fn it_is_not_ready_when_a_thread_that_it_needs_has_ended_and_says_which() 
     let reason = answer.json(503)["reason"].as_str().unwrap().to_owned();
     assert!(reason.starts_with("what the server needs has ended: ledger-"), "{reason}");
     // What is folded is not taken for what is true any more.
-    while given.service.ledger.is_ready() {
+    while server.service.ledger.is_ready() {
         tokio::task::yield_now().await;
     }
-    let metrics = given.send(TestRequest::get().uri("/metrics")).await.text;
+    let metrics = server.send(TestRequest::get().uri("/metrics")).await.text;
     for ended in ["ledger-writer", "live"] {
         assert!(metrics.contains(&format!("\ngrantbook_task_running{{task=\"{ended}\"}} 0\n")), "{metrics}");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use grantbook_events::Role;
 use serde_json::{Value, json};
 
-use crate::http::testing::{Given, new_app};
+use crate::http::testing::{TestServer, new_app};
 
 fn uri_of(app: &Value) -> String {
     format!("/apps/{}", app["client_id"].as_str().unwrap())
@@ -18,13 +18,13 @@ fn names(page: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn a_registered_app_can_be_read_where_its_location_says() {
-    let given = Given::server().await;
-    let answer = given.post("/apps", new_app("One")).await;
+    let server = TestServer::start().await;
+    let answer = server.post("/apps", new_app("One")).await;
     let mut app = answer.json(201);
     assert_eq!(answer.header("location"), format!("https://grantbook.example{}", uri_of(&app)));
     let secret = app.as_object_mut().unwrap().remove("client_secret").unwrap();
     assert!(secret.as_str().unwrap().starts_with("gbs_"));
-    assert_eq!(given.get(&uri_of(&app)).await.json(200), app);
+    assert_eq!(server.get(&uri_of(&app)).await.json(200), app);
     assert_eq!(app["scopes"], json!(["widgets", "faqs"]));
     assert_eq!(app["status"], json!({ "state": "active" }));
     assert_eq!(app["token_policy"], json!({ "lifetime_seconds": null }));
@@ -39,66 +39,66 @@ async fn a_registered_app_can_be_read_where_its_location_says() {
 
 #[tokio::test]
 async fn a_public_client_has_no_secret() {
-    let given = Given::server().await;
+    let server = TestServer::start().await;
     let mut app = new_app("One");
     app["confidential"] = json!(false);
     app["token_policy"] = json!({ "lifetime_seconds": 60 });
     app["homepage"] = json!("https://app.example/");
-    let app = given.post("/apps", app).await.json(201);
+    let app = server.post("/apps", app).await.json(201);
     assert_eq!(app.get("client_secret"), None);
     assert_eq!(app["secrets"], json!([]));
     assert_eq!(app["token_policy"]["lifetime_seconds"], 60);
     assert_eq!(app["homepage"], "https://app.example/");
-    let detail = given.post(&format!("{}/secrets", uri_of(&app)), json!({})).await.problem(409);
+    let detail = server.post(&format!("{}/secrets", uri_of(&app)), json!({})).await.problem(409);
     assert!(detail.contains("public client"));
 }
 
 #[tokio::test]
 async fn pages_stay_right_while_apps_arrive() {
-    let given = Given::server().await;
+    let server = TestServer::start().await;
     for name in ["a", "b", "c"] {
-        given.register(name).await;
+        server.register(name).await;
     }
-    let first = given.get("/apps?limit=2").await.json(200);
+    let first = server.get("/apps?limit=2").await.json(200);
     assert_eq!(names(&first), ["a", "b"]);
-    given.register("d").await;
-    let deleted = given.get("/apps?limit=1").await.json(200)["items"][0].clone();
-    given.delete(&format!("{}?reason=gone", uri_of(&deleted))).await;
+    server.register("d").await;
+    let deleted = server.get("/apps?limit=1").await.json(200)["items"][0].clone();
+    server.delete(&format!("{}?reason=gone", uri_of(&deleted))).await;
     let next = |page: &Value| format!("/apps?limit=2&cursor={}", page["next_cursor"].as_str().unwrap());
-    let second = given.get(&next(&first)).await.json(200);
+    let second = server.get(&next(&first)).await.json(200);
     assert_eq!(names(&second), ["c", "d"]);
     assert_eq!(second.get("next_cursor"), None);
-    given.register("e").await;
-    let second = given.get(&next(&first)).await.json(200);
-    let third = given.get(&next(&second)).await.json(200);
+    server.register("e").await;
+    let second = server.get(&next(&first)).await.json(200);
+    let third = server.get(&next(&second)).await.json(200);
     assert_eq!(names(&third), ["e"]);
-    assert_eq!(names(&given.get("/apps").await.json(200)), ["a", "b", "c", "d", "e"]);
+    assert_eq!(names(&server.get("/apps").await.json(200)), ["a", "b", "c", "d", "e"]);
 }
 
 #[tokio::test]
 async fn what_a_change_does_not_name_stays() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
     let uri = uri_of(&app);
-    given.clock.advance(Duration::from_secs(1));
-    let changed = given.patch(&uri, json!({ "homepage": "https://app.example/" })).await.json(200);
+    server.clock.advance(Duration::from_secs(1));
+    let changed = server.patch(&uri, json!({ "homepage": "https://app.example/" })).await.json(200);
     assert_eq!((&changed["homepage"], &changed["name"]), (&json!("https://app.example/"), &json!("One")));
     assert_eq!(changed["changed_at"], "2026-01-02T03:04:06.000000Z");
-    assert_eq!(given.patch(&uri, json!({ "homepage": null })).await.json(200)["homepage"], Value::Null);
+    assert_eq!(server.patch(&uri, json!({ "homepage": null })).await.json(200)["homepage"], Value::Null);
     let policy = json!({ "token_policy": { "lifetime_seconds": 60 } });
-    assert_eq!(given.patch(&uri, policy).await.json(200)["token_policy"]["lifetime_seconds"], 60);
+    assert_eq!(server.patch(&uri, policy).await.json(200)["token_policy"]["lifetime_seconds"], 60);
     let policy = json!({ "token_policy": { "lifetime_seconds": null } });
-    assert_eq!(given.patch(&uri, policy).await.json(200)["token_policy"]["lifetime_seconds"], Value::Null);
-    let before = given.ledger_text().await;
-    assert_eq!(given.patch(&uri, json!({ "name": "One" })).await.json(200)["name"], "One");
-    assert_eq!(given.ledger_text().await, before, "nothing changed, so nothing was recorded");
+    assert_eq!(server.patch(&uri, policy).await.json(200)["token_policy"]["lifetime_seconds"], Value::Null);
+    let before = server.ledger_text().await;
+    assert_eq!(server.patch(&uri, json!({ "name": "One" })).await.json(200)["name"], "One");
+    assert_eq!(server.ledger_text().await, before, "nothing changed, so nothing was recorded");
 }
 
 #[tokio::test]
 async fn a_wrong_change_changes_nothing() {
-    let given = Given::server().await;
-    let uri = uri_of(&given.register("One").await);
-    let before = given.ledger_text().await;
+    let server = TestServer::start().await;
+    let uri = uri_of(&server.register("One").await);
+    let before = server.ledger_text().await;
     for (change, right) in [
         (json!({ "name": null }), "name: invalid type: null, expected a string"),
         (json!({ "scopes": null }), "scopes: invalid type: null, expected a sequence"),
@@ -109,77 +109,77 @@ async fn a_wrong_change_changes_nothing() {
         (json!({ "name": "Two", "scopes": ["everything"] }), "known scopes are widgets, faqs"),
         (json!({ "homepage": "javascript:alert(1)" }), "homepage: must be an https address"),
     ] {
-        let detail = given.patch(&uri, change.clone()).await.problem(400);
+        let detail = server.patch(&uri, change.clone()).await.problem(400);
         assert!(detail.contains(right), "{change}: {detail}");
     }
-    assert_eq!(given.ledger_text().await, before);
+    assert_eq!(server.ledger_text().await, before);
 }
 
 #[tokio::test]
 async fn t5_a_rotation_overlaps_and_an_old_secret_can_be_retired() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
     let secrets_uri = format!("{}/secrets", uri_of(&app));
     let first = app["secrets"][0]["secret_id"].clone();
-    let rotated = given.ask(Role::Admin, "POST", &secrets_uri, None).await.json(201);
+    let rotated = server.ask(Role::Admin, "POST", &secrets_uri, None).await.json(201);
     assert_ne!(rotated["client_secret"], app["client_secret"]);
     assert_eq!(rotated["secrets"][0]["secret_id"], first);
     assert_eq!(rotated["secrets"][0]["retires_at"], "2026-01-02T04:04:05.000000Z", "an hour, as configured");
     assert_eq!(rotated["secrets"][1]["secret_id"], rotated["secret_id"]);
-    given.post(&secrets_uri, json!({ "overlap_seconds": 60 })).await.problem(409);
-    let detail = given.post(&secrets_uri, json!({ "overlap_seconds": 2_592_001 })).await.problem(400);
+    server.post(&secrets_uri, json!({ "overlap_seconds": 60 })).await.problem(409);
+    let detail = server.post(&secrets_uri, json!({ "overlap_seconds": 2_592_001 })).await.problem(400);
     assert!(detail.contains("overlap_seconds: must be at most 2592000"));
-    given.post(&secrets_uri, json!({ "overlap_seconds": -1 })).await.problem(400);
-    given.post(&secrets_uri, json!({ "overlap_seconds": null })).await.problem(400);
+    server.post(&secrets_uri, json!({ "overlap_seconds": -1 })).await.problem(400);
+    server.post(&secrets_uri, json!({ "overlap_seconds": null })).await.problem(400);
 
     let first_uri = format!("{secrets_uri}/{}", first.as_str().unwrap());
-    assert_eq!(given.delete(&first_uri).await.status, 204);
-    assert!(given.delete(&first_uri).await.json(200)["recorded_at"].is_string());
-    let left = given.get(&uri_of(&app)).await.json(200)["secrets"].clone();
+    assert_eq!(server.delete(&first_uri).await.status, 204);
+    assert!(server.delete(&first_uri).await.json(200)["recorded_at"].is_string());
+    let left = server.get(&uri_of(&app)).await.json(200)["secrets"].clone();
     assert_eq!(left.as_array().unwrap().len(), 1);
     let last = format!("{secrets_uri}/{}", rotated["secret_id"].as_str().unwrap());
-    assert!(given.delete(&last).await.problem(409).contains("last one"));
-    let at_once = given.post(&secrets_uri, json!({ "overlap_seconds": 0 })).await.json(201);
+    assert!(server.delete(&last).await.problem(409).contains("last one"));
+    let at_once = server.post(&secrets_uri, json!({ "overlap_seconds": 0 })).await.json(201);
     assert_eq!(at_once["secrets"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn c5_a_suspension_is_seen_by_the_next_token_check_and_ends_with_resuming() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
     let uri = uri_of(&app);
-    let installed = given.install(&app, "acme").await;
-    assert!(given.is_valid(&installed.token));
-    given.post(&format!("{uri}/suspend"), json!({})).await.problem(400);
-    given.post(&format!("{uri}/resume"), json!({ "reason": "x" })).await.problem(409);
-    let suspended = given.post(&format!("{uri}/suspend"), json!({ "reason": "abuse" })).await.json(200);
+    let installed = server.install(&app, "acme").await;
+    assert!(server.is_valid(&installed.token));
+    server.post(&format!("{uri}/suspend"), json!({})).await.problem(400);
+    server.post(&format!("{uri}/resume"), json!({ "reason": "x" })).await.problem(409);
+    let suspended = server.post(&format!("{uri}/suspend"), json!({ "reason": "abuse" })).await.json(200);
     assert_eq!(suspended["status"], json!({ "state": "suspended", "reason": "abuse" }));
-    assert!(!given.is_valid(&installed.token));
+    assert!(!server.is_valid(&installed.token));
     let installation = format!("/installations/{}", installed.installation_id);
-    assert_eq!(given.get(&installation).await.json(200)["installed"], false);
-    given.post(&format!("{uri}/suspend"), json!({ "reason": "again" })).await.problem(409);
-    let resumed = given.post(&format!("{uri}/resume"), json!({ "reason": "fixed" })).await.json(200);
+    assert_eq!(server.get(&installation).await.json(200)["installed"], false);
+    server.post(&format!("{uri}/suspend"), json!({ "reason": "again" })).await.problem(409);
+    let resumed = server.post(&format!("{uri}/resume"), json!({ "reason": "fixed" })).await.json(200);
     assert_eq!(resumed["status"], json!({ "state": "active" }));
-    assert!(given.is_valid(&installed.token));
-    assert_eq!(given.get(&installation).await.json(200)["installed"], true);
+    assert!(server.is_valid(&installed.token));
+    assert_eq!(server.get(&installation).await.json(200)["installed"], true);
 }
 
 #[tokio::test]
 async fn a_deleted_app_stays_readable_and_nothing_else() {
-    let given = Given::server().await;
-    let app = given.register("One").await;
+    let server = TestServer::start().await;
+    let app = server.register("One").await;
     let uri = uri_of(&app);
-    let installed = given.install(&app, "acme").await;
-    assert!(given.delete(&uri).await.problem(400).contains("reason is required"));
-    assert!(given.delete(&format!("{uri}?reason=")).await.problem(400).contains("reason must be 1 to 500"));
-    assert!(given.delete(&format!("{uri}?why=x")).await.problem(400).contains("expected `reason`"));
-    assert!(given.is_valid(&installed.token));
-    assert_eq!(given.delete(&format!("{uri}?reason=abandoned")).await.status, 204);
-    assert!(!given.is_valid(&installed.token));
-    let status = given.get(&uri).await.json(200)["status"].clone();
+    let installed = server.install(&app, "acme").await;
+    assert!(server.delete(&uri).await.problem(400).contains("reason is required"));
+    assert!(server.delete(&format!("{uri}?reason=")).await.problem(400).contains("reason must be 1 to 500"));
+    assert!(server.delete(&format!("{uri}?why=x")).await.problem(400).contains("expected `reason`"));
+    assert!(server.is_valid(&installed.token));
+    assert_eq!(server.delete(&format!("{uri}?reason=abandoned")).await.status, 204);
+    assert!(!server.is_valid(&installed.token));
+    let status = server.get(&uri).await.json(200)["status"].clone();
     assert_eq!(status, json!({ "state": "deleted", "reason": "abandoned" }));
-    given.patch(&uri, json!({ "name": "Two" })).await.problem(404);
-    given.post(&format!("{uri}/secrets"), json!({})).await.problem(404);
-    given.post(&format!("{uri}/resume"), json!({ "reason": "x" })).await.problem(404);
-    given.delete(&format!("{uri}?reason=again")).await.problem(404);
+    server.patch(&uri, json!({ "name": "Two" })).await.problem(404);
+    server.post(&format!("{uri}/secrets"), json!({})).await.problem(404);
+    server.post(&format!("{uri}/resume"), json!({ "reason": "x" })).await.problem(404);
+    server.delete(&format!("{uri}?reason=again")).await.problem(404);
 }

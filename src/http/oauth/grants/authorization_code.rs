@@ -2,52 +2,45 @@
 
 use std::time::Duration;
 
+use super::{Exchange, TokenForm, TokenReply};
 use crate::decisions::{ExchangeCode, InstallationRefusal, TokenRules};
 use crate::http::oauth::client;
-use crate::http::oauth::error::OAuthError;
-use crate::http::oauth::exchange::{Exchange, TokenReply};
+use crate::http::oauth::error::{CODE_NOT_VALID, OAuthError};
 use crate::secrets;
 
-/// A code, and what proves that it is the app's.
-pub struct AuthorizationCode {
-    pub code: Option<String>,
-    pub redirect_uri: Option<String>,
-    pub code_verifier: Option<String>,
-}
-
-impl AuthorizationCode {
-    pub async fn exchange(self, exchange: Exchange<'_>) -> Result<TokenReply, OAuthError> {
-        let Exchange { service, context, client } = exchange;
-        let code = self.code.ok_or_else(|| OAuthError::invalid_request("code is required"))?;
-        let installation_id = secrets::locate_code(&code)
-            .ok_or_else(|| OAuthError::invalid_grant("the code is unknown, expired, used or ended"))?;
-        let now = service.ledger.recorded_now();
-        let token = secrets::mint_token(installation_id);
-        let command = ExchangeCode {
-            installation_id,
-            client_id: client.app.client_id,
-            secret_id: client.secret_id,
-            codes_dead_until: client.app.codes_dead_until.max(service.ledger.codes_dead_until()),
-            code_digest: secrets::digest(&code),
-            redirect_uri: self.redirect_uri,
-            verifier_challenge: self.code_verifier.as_deref().map(secrets::s256_challenge),
-            presented_at: service.ledger.steady_now(),
-            code_lifetime: service.code_lifetime,
-            token_id: secrets::new_token_id(now),
-            token_digest: token.digest(),
-            rules: TokenRules {
-                lifetime: client.app.token_policy.lifetime_seconds.map(Duration::from_secs),
-                max_live_per_user: service.max_live_tokens_per_user,
-            },
-        };
-        let exchanged = service.settle(&client::origin(client, context), &command).await?;
-        if let Err(InstallationRefusal::CodeReplayed { grant_id, tokens }) = &exchanged {
-            tracing::warn!(
-                client_id = %client.app.client_id, %grant_id, tokens, request_id = %context.request_id,
-                "a code was presented twice, so the tokens that were issued for it are revoked",
-            );
-        }
-        let exchanged = exchanged?;
-        Ok(TokenReply::new(token, &exchanged.scopes, exchanged.expires_at, now))
+pub async fn exchange(
+    Exchange { service, context, client }: Exchange<'_>,
+    form: TokenForm,
+) -> Result<TokenReply, OAuthError> {
+    let code = form.code.ok_or_else(|| OAuthError::invalid_request("code is required"))?;
+    let installation_id =
+        secrets::locate_code(&code).ok_or_else(|| OAuthError::new("invalid_grant", CODE_NOT_VALID))?;
+    let now = service.ledger.recorded_now();
+    let token = secrets::mint_token(installation_id);
+    let command = ExchangeCode {
+        installation_id,
+        client_id: client.app.client_id,
+        secret_id: client.secret_id,
+        codes_dead_until: client.app.codes_dead_until.max(service.ledger.codes_dead_until()),
+        code_digest: secrets::digest(&code),
+        redirect_uri: form.redirect_uri,
+        verifier_challenge: form.code_verifier.as_deref().map(secrets::s256_challenge),
+        presented_at: service.ledger.steady_now(),
+        code_lifetime: service.config.code_lifetime,
+        token_id: secrets::new_token_id(now),
+        token_digest: token.digest(),
+        rules: TokenRules {
+            lifetime: client.app.token_policy.lifetime_seconds.map(Duration::from_secs),
+            max_live_per_user: service.config.max_live_tokens_per_user,
+        },
+    };
+    let exchanged = service.settle(&client::origin(client, context), &command).await?;
+    if let Err(InstallationRefusal::CodeReplayed { grant_id, tokens }) = &exchanged {
+        tracing::warn!(
+            client_id = %client.app.client_id, %grant_id, tokens, request_id = %context.request_id,
+            "a code was presented twice, so the tokens that were issued for it are revoked",
+        );
     }
+    let exchanged = exchanged?;
+    Ok(TokenReply::new(token, &exchanged.scopes, exchanged.expires_at, now))
 }

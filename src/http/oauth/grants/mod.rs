@@ -1,30 +1,31 @@
-//! What an app may exchange for a token: one file for each grant type. Knows: the form of the token endpoint. Must not
-//! know: how a client authenticates.
+//! What an app may exchange for a token: one file for each grant type. Knows: what every grant is exchanged with, and for.
+//! Must not know: how a client authenticates, or any one grant type.
 
-mod authorization_code;
+pub mod authorization_code;
 
-use serde::Deserialize;
+use grantbook_events::Timestamp;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use self::authorization_code::AuthorizationCode;
-use super::error::OAuthError;
-use super::exchange::{Exchange, TokenReply};
+use super::client::Client;
+use crate::http::{Context, Service, ShownOnce};
+use crate::secrets::PlainSecret;
 
 /// A code, to be exchanged (RFC 6749 section 4.1.3).
 #[derive(Deserialize, ToSchema)]
 pub struct TokenForm {
     /// May be absent.
     #[schema(nullable = false, pattern = "^authorization_code$")]
-    grant_type: Option<String>,
+    pub grant_type: Option<String>,
     /// The code that came with the user's browser.
     #[schema(required = true, nullable = false, min_length = 1)]
-    code: Option<String>,
+    pub code: Option<String>,
     /// As it was in the authorization request; required if it was there, and refused if it is another.
     #[schema(nullable = false)]
-    redirect_uri: Option<String>,
+    pub redirect_uri: Option<String>,
     /// Required if the authorization request had a `code_challenge` (RFC 7636).
     #[schema(nullable = false)]
-    code_verifier: Option<String>,
+    pub code_verifier: Option<String>,
     /// The app, unless it authenticates by Basic.
     #[schema(nullable = false, pattern = "^[0-9a-f]{32}$")]
     pub client_id: Option<String>,
@@ -33,27 +34,35 @@ pub struct TokenForm {
     pub client_secret: Option<String>,
 }
 
-/// What is to be exchanged.
-pub enum Grant {
-    AuthorizationCode(AuthorizationCode),
+/// A token, handed over once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokenReply {
+    /// The access token: send it as `Authorization: Bearer …`.
+    access_token: ShownOnce,
+    /// Always `Bearer` (RFC 6750).
+    token_type: &'static str,
+    /// Canonical names of the token's scopes, separated by spaces.
+    scope: String,
+    /// Seconds until it expires; absent, the default, for a token that does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<i64>,
 }
 
-impl Grant {
-    /// The grant that a form asks for. What it lacks is said once the client is known.
-    pub fn of(form: TokenForm) -> Result<Self, OAuthError> {
-        match form.grant_type.as_deref() {
-            None | Some("authorization_code") => Ok(Self::AuthorizationCode(AuthorizationCode {
-                code: form.code,
-                redirect_uri: form.redirect_uri,
-                code_verifier: form.code_verifier,
-            })),
-            Some(_) => Err(OAuthError::unsupported_grant_type()),
+impl TokenReply {
+    pub fn new(token: PlainSecret, scopes: &[String], expires_at: Option<Timestamp>, now: Timestamp) -> Self {
+        let seconds_left = |end: Timestamp| end.as_secs().saturating_sub(now.as_secs()).max(0);
+        Self {
+            access_token: ShownOnce(token),
+            token_type: "Bearer",
+            scope: scopes.join(" "),
+            expires_in: expires_at.map(seconds_left),
         }
     }
+}
 
-    pub async fn exchange(self, exchange: Exchange<'_>) -> Result<TokenReply, OAuthError> {
-        match self {
-            Self::AuthorizationCode(grant) => grant.exchange(exchange).await,
-        }
-    }
+/// What a grant is exchanged with.
+pub struct Exchange<'a> {
+    pub service: &'a Service,
+    pub context: &'a Context,
+    pub client: &'a Client,
 }

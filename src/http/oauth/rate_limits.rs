@@ -1,14 +1,14 @@
-//! How often one person approves. Knows: which forms each person of an account sent within the last minute, on
-//! this node. Must not know: apps, ledgers, or pages.
+//! How often something is done. Knows: which forms each person of an account sent within the last minute, and which
+//! clients a warning was about within the last hour, on this node. Must not know: apps, ledgers, or pages.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use grantbook_events::{AccountId, GrantId, Timestamp, UserId};
+use grantbook_events::{AccountId, ClientId, GrantId, Timestamp, UserId};
 
 /// How many forms one person may approve on one account within a minute. Each is recorded and remembered for a
-/// while, so this bounds what one person makes everybody else pay for.
+/// while, so this bounds what one person costs all others.
 pub const APPROVALS_PER_MINUTE: usize = 30;
 /// What the approvals are counted over.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,6 +48,30 @@ impl Approvals {
         }
         approved.push((grant_id, now));
         Ok(())
+    }
+}
+
+/// How long there is no second warning.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// How many clients are remembered: beyond that, all are forgotten, and may be warned about again.
+const MAX_CLIENTS: usize = 10_000;
+
+/// Which clients there was a warning about, and when.
+#[derive(Debug, Default)]
+pub struct Warnings(Mutex<HashMap<ClientId, Timestamp>>);
+
+impl Warnings {
+    /// Whether a warning is due; if so, it counts as given.
+    pub fn is_due(&self, client_id: ClientId, now: Timestamp) -> bool {
+        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.get(&client_id).is_some_and(|last| now < last.plus(HOUR)) {
+            return false;
+        }
+        if warned.len() >= MAX_CLIENTS {
+            warned.clear();
+        }
+        warned.insert(client_id, now);
+        true
     }
 }
 
@@ -97,5 +121,18 @@ mod tests {
         let people = approvals.0.lock().unwrap();
         assert_eq!(people.len(), MAX_PEOPLE);
         assert!(!people.contains_key(&person("acme", "u0")) && people.contains_key(&person("acme", "u1")));
+    }
+
+    #[test]
+    fn each_client_has_one_warning_an_hour_and_memory_is_bounded() {
+        let (warnings, one) = (Warnings::default(), secrets::new_client_id());
+        let at = |seconds| Timestamp::EPOCH.plus(Duration::from_secs(seconds));
+        assert!(warnings.is_due(one, at(0)) && warnings.is_due(secrets::new_client_id(), at(0)));
+        assert!(!warnings.is_due(one, at(3599)));
+        assert!(warnings.is_due(one, at(3600)));
+        for _ in 0..MAX_CLIENTS * 2 {
+            warnings.is_due(secrets::new_client_id(), at(3600));
+        }
+        assert!(warnings.0.lock().unwrap().len() <= MAX_CLIENTS);
     }
 }
