@@ -11,11 +11,11 @@ use grantbook_events::{
     OperatorKeyEvent, Position, Recorded, RequestId, Revision, StreamKind, StreamName, Timestamp, TokenId,
     UserId, codec,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One event as auditors look for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = AuditEvent))]
 pub struct HistoryRow {

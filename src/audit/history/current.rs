@@ -1,23 +1,20 @@
 //! The current file of the history, as a subscriber of the ledger. Knows: the store, the files. Must not know: what is in a
 //! row, or what is asked.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use grantbook_events::Position;
-use grantbook_projections::history::HistoryRow;
+use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
 
-use super::HistoryError;
-use super::directory::Directory;
-use super::file::File;
-use super::rows::row_of;
-use super::stored::End;
-use super::writer::Sums;
+use super::error::HistoryError;
+use super::file::{self, File, Opened};
+use super::rows::{End, Writer, row_of};
 use crate::ledger::{self, Batch, FollowError, Subscriber};
 use crate::store::{Store, StoreError};
 
@@ -33,11 +30,11 @@ const MAX_UNREADABLE: usize = 100;
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) store: Arc<dyn Store>,
-    pub(super) directory: Directory,
+    pub(super) dir: PathBuf,
     /// None before the first opening.
     pub(super) file: ArcSwapOption<File>,
-    /// Held while rows are added, or another file takes the place of this one.
-    pub(super) writing: Mutex<()>,
+    /// Of the same file; none once it is closed. Locked while rows are added, or another file takes the place of this one.
+    pub(super) writer: Mutex<Option<Writer>>,
     /// Whether the file was found damaged, and is built again for that.
     pub(super) is_repairing: AtomicBool,
     pub(super) is_closed: AtomicBool,
@@ -53,12 +50,12 @@ impl From<HistoryError> for FollowError {
 }
 
 impl Current {
-    pub(super) fn new(store: Arc<dyn Store>, directory: Directory) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, dir: PathBuf) -> Self {
         Self {
             store,
-            directory,
+            dir,
             file: ArcSwapOption::empty(),
-            writing: Mutex::default(),
+            writer: Mutex::default(),
             is_repairing: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
         }
@@ -68,39 +65,36 @@ impl Current {
         self.file.load_full().ok_or_else(|| HistoryError::File("it is not open yet".to_owned()))
     }
 
-    fn insert(&self, batch: &Batch) -> Result<(), HistoryError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        insert(&*self.file()?, batch.records().map(|record| row_of(record, &batch.read(record))))
+    /// Where its rows end.
+    pub(super) fn end(&self) -> Result<End, HistoryError> {
+        Ok(self.writer.lock().as_ref().ok_or(StoreError::Closed)?.end)
     }
 
     /// Opens the current file, or makes one; one that does not fit the ledger is replaced.
-    async fn open(self: &Arc<Self>, store: &dyn Store) -> Result<Arc<File>, HistoryError> {
+    async fn open(self: &Arc<Self>, store: &dyn Store) -> Result<Opened, HistoryError> {
         let ledger = store.head().await?.identity;
-        let current = Arc::clone(self);
-        let (file, end, unreadable) = blocking(move || {
-            let file = current.directory.open(ledger)?;
-            let (end, unreadable) = (file.reader()?.end()?, file.reader()?.unreadable(MAX_UNREADABLE)?);
-            Ok((file, end, unreadable))
+        let dir = self.dir.clone();
+        let (opened, is_sound, unreadable) = blocking(move || {
+            let (file, writer) = file::open(&dir, ledger)?;
+            let is_sound = file.read(|reader| reader.ends_with(writer.end))?;
+            let unreadable = file.read(|reader| reader.unreadable(MAX_UNREADABLE))?;
+            Ok(((file, writer), is_sound, unreadable))
         })
         .await?;
-        let unusable = if !is_in_ledger(store, end).await? {
-            let reader = file.reader()?;
-            if blocking(move || reader.ends_with(end)).await? {
-                return Err(StoreError::EndsEarly(refusal(&file, end)).into());
+        let end = opened.1.end;
+        let why = if !is_in_ledger(store, end).await? {
+            if is_sound {
+                return Err(StoreError::EndsEarly(refusal(&opened.0, end)).into());
             }
             "its end is not that of its last row"
         } else if can_read_any(store, &unreadable).await? {
             "events that could not be read when it was written can be read now"
         } else {
-            return Ok(file);
+            return Ok(opened);
         };
-        tracing::warn!(position = %end.position, why = unusable, "the history is built again");
-        self.replace(file, ledger).await
-    }
-
-    async fn replace(self: &Arc<Self>, file: Arc<File>, ledger: Uuid) -> Result<Arc<File>, HistoryError> {
-        let current = Arc::clone(self);
-        blocking(move || current.directory.replace(&file, ledger)).await
+        tracing::warn!(position = %end.position, why, "the history is built again");
+        let dir = self.dir.clone();
+        blocking(move || file::replace(&dir, opened, ledger)).await
     }
 }
 
@@ -112,29 +106,25 @@ impl Subscriber for Arc<Current> {
 
     async fn checkpoint(&self, store: &dyn Store) -> Result<Position, FollowError> {
         if self.file.load().is_none() {
-            self.file.store(Some(self.open(store).await?));
+            let (file, writer) = self.open(store).await?;
+            *self.writer.lock() = Some(writer);
+            self.file.store(Some(file));
         }
-        Ok(sums(&*self.file()?)?.position)
+        Ok(self.end()?.position)
     }
 
     async fn handle(&self, batch: Batch) -> Result<(), FollowError> {
         let current = Arc::clone(self);
-        Ok(blocking(move || current.insert(&batch)).await?)
+        let insert = move || {
+            let rows = batch.records().map(|record| row_of(record, &batch.read(record)));
+            current.writer.lock().as_mut().ok_or(StoreError::Closed)?.insert(rows)
+        };
+        Ok(blocking(insert).await?)
     }
 
     fn gathers(&self) -> Duration {
         GATHERS
     }
-}
-
-/// Adds rows to a file.
-pub(super) fn insert(file: &File, rows: impl IntoIterator<Item = HistoryRow>) -> Result<(), HistoryError> {
-    file.writer().as_mut().ok_or(StoreError::Closed)?.insert(rows)
-}
-
-/// Where the rows of a file end, and what they add up to.
-pub(super) fn sums(file: &File) -> Result<Sums, HistoryError> {
-    Ok(file.writer().as_ref().ok_or(StoreError::Closed)?.sums())
 }
 
 /// Why the ledger is not followed when it does not have the event at the end.

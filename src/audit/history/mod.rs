@@ -6,18 +6,13 @@
 
 mod check;
 mod current;
-mod directory;
 mod error;
 mod file;
 mod query;
 mod rebuild;
 mod rows;
-mod schema;
-mod stored;
 #[cfg(test)]
 mod tests;
-mod times;
-mod writer;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -32,14 +27,11 @@ use tokio::sync::Semaphore;
 
 use current::Current;
 pub use current::HISTORY;
-use directory::Directory;
 pub use error::HistoryError;
-pub use file::HistoryReader;
+pub use file::{HistoryReader, StoredHistory, history_seen};
 pub use query::{Filter, Order};
 pub use rebuild::Rebuilt;
-pub use rows::{StoredRow, digest_of, row_of};
-pub use schema::VERSION as HISTORY_VERSION;
-pub use stored::{StoredHistory, history_seen};
+pub use rows::{StoredRow, VERSION as HISTORY_VERSION, digest_of, row_of};
 
 use crate::ledger::{Follower, Ledger, Progress, Subscriber};
 use crate::store::Store;
@@ -76,7 +68,7 @@ impl History {
         dir: PathBuf,
         follow: impl FnOnce(Arc<dyn Subscriber>) -> Follower,
     ) -> Arc<Self> {
-        let current = Arc::new(Current::new(store, Directory::new(dir)));
+        let current = Arc::new(Current::new(store, dir));
         let follower = follow(Arc::new(Arc::clone(&current)));
         Arc::new(Self { current, follower, readers: Arc::new(Semaphore::new(READS_AT_ONCE)) })
     }
@@ -116,7 +108,7 @@ impl History {
             let _room = room;
             loop {
                 let file = current.file()?;
-                let answer = file.reader().and_then(|reader| ask(&reader));
+                let answer = file.read(&ask);
                 // Of a file that is not the current one any more, nothing may be left to read.
                 let is_current = current.file.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, &file));
                 if answer.is_ok() || is_current {
@@ -176,7 +168,8 @@ impl History {
     /// # Errors
     /// If the file cannot be read.
     pub async fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, HistoryError> {
-        self.ask(move |reader| reader.recorded_at(position)).await
+        let filter = Filter { up_to: Some(position), ..Filter::default() };
+        Ok(self.rows(filter, Order::NewestFirst, 1).await?.pop().map(|last| last.recorded_at))
     }
 
     /// The installations on an account that any event up to a position was about, and their apps.
@@ -226,8 +219,11 @@ impl History {
         self.current.is_closed.store(true, Ordering::Release);
         self.follower.stopped().await;
         let Ok(file) = self.current.file() else { return };
+        let current = Arc::clone(&self.current);
         let closed = current::blocking(move || {
             file.close();
+            // The last one to close moves the log into the file, and those that read cannot.
+            drop(current.writer.lock().take());
             Ok(crate::store::database::write_checksum(file.path())?)
         });
         if let Err(error) = closed.await {

@@ -1,14 +1,14 @@
-//! Which rows are wanted, and in which order. Knows: filters and the indexes that serve them. Must not know: who asks.
+//! Which rows are asked for, and in which order. Knows: filters, keys, recorded times. Must not know: who asks.
 
 use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
 use grantbook_projections::history::HistoryRow;
-use rusqlite::ToSql;
+use rusqlite::{OptionalExtension as _, Row, params_from_iter};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::HistoryError;
+use super::error::HistoryError;
 use super::file::HistoryReader;
-use super::rows::{COLUMNS, read};
+use super::rows::{COLUMNS, Key, StoredRow, keys_of, number, position, read, read_unchecked};
 
 // By position. Without a doc comment, which would stand in `/openapi.json`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -20,7 +20,7 @@ pub enum Order {
     OldestFirst,
 }
 
-/// Which rows are wanted: those that pass every part that is set.
+/// Rows that pass every part that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub token: Option<TokenId>,
@@ -45,83 +45,62 @@ pub struct Filter {
     pub up_to: Option<Position>,
 }
 
-/// A position as the file has it. Beyond what it can hold is beyond every row.
-fn number(position: Position) -> i64 {
-    i64::try_from(position.as_u64()).unwrap_or(i64::MAX)
+impl Filter {
+    /// What leads to its rows, from what usually has the fewest to what has the most.
+    fn keys(&self) -> Vec<i64> {
+        let keys = [
+            self.token.as_ref().map(|id| Key::Token(id.as_uuid())),
+            self.installation.as_ref().map(|id| Key::Installation(id.as_uuid())),
+            self.user.as_ref().map(|user| Key::User(user.as_str())),
+            self.account.as_ref().map(|account| Key::Account(account.as_str())),
+            self.reason.as_deref().map(Key::Reason),
+            self.actor.as_deref().map(Key::Actor),
+            self.app.as_ref().map(|id| Key::App(id.as_uuid())),
+            self.event_type.as_deref().map(Key::Type),
+        ];
+        keys.into_iter().flatten().map(Key::hash).collect()
+    }
+
+    /// Whether it lets a row between its positions through.
+    fn passes(&self, row: &HistoryRow) -> bool {
+        fn is<T: PartialEq>(asked: Option<&T>, has: Option<&T>) -> bool {
+            asked.is_none_or(|asked| Some(asked) == has)
+        }
+        self.token.is_none_or(|token| row.token_ids.contains(&token))
+            && self.user.as_ref().is_none_or(|user| row.users().any(|about| about == user))
+            && is(self.installation.as_ref(), row.installation_id.as_ref())
+            && is(self.account.as_ref(), row.account_id.as_ref())
+            && is(self.app.as_ref(), row.client_id.as_ref())
+            && is(self.actor.as_ref(), row.actor.as_ref().map(|actor| &actor.id))
+            && is(self.reason.as_ref(), row.reason.as_ref())
+            && is(self.event_type.as_ref(), Some(&row.event_type))
+            && self.since.is_none_or(|since| row.recorded_at >= since)
+            && self.until.is_none_or(|until| row.recorded_at <= until)
+    }
 }
 
-/// Conditions and their values.
-#[derive(Default)]
-struct Where {
-    conditions: Vec<String>,
-    values: Vec<Box<dyn ToSql>>,
-    /// Whether an index leads to the rows already. Other columns are then only compared: their indexes would lead to
-    /// more rows.
-    is_led: bool,
-}
-
-impl Where {
-    fn equals(&mut self, column: &str, value: Option<impl ToSql + 'static>) {
-        let Some(value) = value else { return };
-        self.values.push(Box::new(value));
-        let plus = if std::mem::replace(&mut self.is_led, true) { "+" } else { "" };
-        self.conditions.push(format!("{plus}{column} = ?{}", self.values.len()));
+/// The rows between two positions, which are its first parameters, to which all of some keys lead.
+fn query_of(keys: usize, order: Order) -> String {
+    let mut query = match keys {
+        0 => format!("SELECT {COLUMNS} FROM events WHERE position > ?1 AND position <= ?2"),
+        _ => format!(
+            "SELECT {COLUMNS} FROM keys CROSS JOIN events ON events.position = keys.position \
+             WHERE keys.key = ?3 AND keys.position > ?1 AND keys.position <= ?2"
+        ),
+    };
+    for key in 1..keys {
+        query.push_str(&format!(
+            " AND EXISTS (SELECT 1 FROM keys AS other WHERE other.key = ?{} AND other.position = keys.position)",
+            key + 3
+        ));
     }
-
-    /// As [`Self::equals`], also where a row has several of them.
-    fn names(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {
-        let Some(value) = value else { return };
-        self.values.push(Box::new(value));
-        let value = self.values.len();
-        self.conditions.push(if std::mem::replace(&mut self.is_led, true) {
-            format!(
-                "({condition} = ?{value} OR EXISTS (SELECT 1 FROM several \
-                 WHERE named = ?{value} AND several.position = events.position))"
-            )
-        } else {
-            format!(
-                "position IN (SELECT position FROM events WHERE {condition} = ?{value} \
-                 UNION ALL SELECT position FROM several WHERE named = ?{value})"
-            )
-        });
-    }
-
-    fn compare(&mut self, comparison: &str, value: Option<i64>) {
-        let Some(value) = value else { return };
-        self.values.push(Box::new(value));
-        self.conditions.push(format!("{comparison} ?{}", self.values.len()));
-    }
-
-    fn of(filter: &Filter, reader: &HistoryReader) -> Result<Self, HistoryError> {
-        let mut wanted = Self::default();
-        // From what has the fewest rows to what has the most.
-        wanted.names("length(token_ids) = 16 AND token_ids", filter.token.map(|id| *id.as_uuid().as_bytes()));
-        wanted.equals("installation_id", filter.installation.map(|id| *id.as_uuid().as_bytes()));
-        wanted.names("user_id", filter.user.as_ref().map(ToString::to_string));
-        wanted.equals("account_id", filter.account.as_ref().map(ToString::to_string));
-        wanted.equals("reason", filter.reason.clone());
-        wanted.equals("client_id", filter.app.map(|id| *id.as_uuid().as_bytes()));
-        wanted.equals("type", filter.event_type.clone());
-        // No index leads from it.
-        wanted.equals("actor_id", filter.actor.clone());
-        let mut after = filter.after.map(number);
-        if let Some(since) = filter.since {
-            // No row up to there is as late as that.
-            let earlier = reader.last_until(Timestamp::from_micros(since.as_micros().saturating_sub(1)))?;
-            after = after.max(Some(number(earlier)));
-        }
-        let mut up_to = filter.up_to.map(number);
-        if let Some(until) = filter.until {
-            let later = number(reader.last_as_early(until)?);
-            up_to = Some(up_to.map_or(later, |up_to| later.min(up_to)));
-        }
-        wanted.compare("position >", after);
-        wanted.compare("position <", filter.before.map(number));
-        wanted.compare("position <=", up_to);
-        wanted.compare("recorded_at >=", filter.since.map(Timestamp::as_micros));
-        wanted.compare("recorded_at <=", filter.until.map(Timestamp::as_micros));
-        Ok(wanted)
-    }
+    query.push_str(match (keys, order) {
+        (0, Order::NewestFirst) => " ORDER BY events.position DESC",
+        (0, Order::OldestFirst) => " ORDER BY events.position",
+        (_, Order::NewestFirst) => " ORDER BY keys.position DESC",
+        (_, Order::OldestFirst) => " ORDER BY keys.position",
+    });
+    query
 }
 
 impl HistoryReader {
@@ -143,47 +122,105 @@ impl HistoryReader {
         limit: usize,
         mut take: impl FnMut(HistoryRow),
     ) -> Result<(), HistoryError> {
-        let wanted = Where::of(filter, self)?;
-        let conditions = match wanted.conditions.as_slice() {
-            [] => "1".to_owned(),
-            conditions => conditions.join(" AND "),
-        };
-        let direction = match order {
-            Order::NewestFirst => "DESC",
-            Order::OldestFirst => "ASC",
-        };
-        let query = format!(
-            "SELECT {COLUMNS} FROM events WHERE {conditions} ORDER BY position {direction} LIMIT {limit}"
-        );
-        let mut select = self.conn()?.prepare_cached(&query)?;
-        let values: Vec<&dyn ToSql> = wanted.values.iter().map(|value| &**value).collect();
-        let mut found = select.query(values.as_slice())?;
-        while let Some(row) = found.next()? {
+        let keys = filter.keys();
+        let mut select = self.conn.prepare_cached(&query_of(keys.len(), order))?;
+        let mut found = select.query(params_from_iter(self.bounds(filter)?.iter().chain(&keys)))?;
+        let mut left = limit;
+        while left > 0
+            && let Some(row) = found.next()?
+        {
             let row = read(row)?.row;
-            if !filter.leads_to(&row) {
-                let position = row.position;
-                let what = format!("an index leads to the row of position {position}");
+            let leads = keys_of(&row);
+            if !keys.iter().all(|key| leads.contains(key)) {
+                let what =
+                    format!("a key leads to the row of position {}, which is not about it", row.position);
                 return Err(HistoryError::Damaged(what));
             }
-            take(row);
+            if filter.passes(&row) {
+                take(row);
+                left -= 1;
+            }
         }
         Ok(())
     }
-}
 
-impl Filter {
-    /// Whether a row is about what was asked for: what is found by an index is.
-    fn leads_to(&self, row: &HistoryRow) -> bool {
-        fn is<T: PartialEq>(wanted: Option<&T>, has: Option<&T>) -> bool {
-            wanted.is_none_or(|wanted| Some(wanted) == has)
+    /// The position before the rows that can pass a filter, and the last of them.
+    fn bounds(&self, filter: &Filter) -> Result<[i64; 2], HistoryError> {
+        let mut after = filter.after.map_or(-1, number);
+        if let Some(since) = filter.since {
+            // No row up to there is as late as that.
+            let earlier = self.last_until(Timestamp::from_micros(since.as_micros().saturating_sub(1)))?;
+            after = after.max(number(earlier));
         }
-        self.token.is_none_or(|token| row.token_ids.contains(&token))
-            && self.user.as_ref().is_none_or(|user| row.users().any(|about| about == user))
-            && is(self.installation.as_ref(), row.installation_id.as_ref())
-            && is(self.account.as_ref(), row.account_id.as_ref())
-            && is(self.app.as_ref(), row.client_id.as_ref())
-            && is(self.actor.as_ref(), row.actor.as_ref().map(|actor| &actor.id))
-            && is(self.reason.as_ref(), row.reason.as_ref())
-            && is(self.event_type.as_ref(), Some(&row.event_type))
+        let mut up_to = filter.up_to.map_or(i64::MAX, number);
+        if let Some(before) = filter.before.map(number).filter(|before| *before < i64::MAX) {
+            up_to = up_to.min(before - 1);
+        }
+        if let Some(until) = filter.until {
+            up_to = up_to.min(number(self.last_as_early(until)?));
+        }
+        Ok([after, up_to])
+    }
+
+    /// The last position before the first event that was recorded after a time. The latest time up to a row never falls, so
+    /// a binary search finds it without an index.
+    pub(super) fn last_until(&self, time: Timestamp) -> Result<Position, HistoryError> {
+        let mut at_or_before = self.conn.prepare_cached(
+            "SELECT position, latest_at FROM events WHERE position <= ?1 ORDER BY position DESC LIMIT 1",
+        )?;
+        let (mut found, mut low, mut high) = (0, 0, self.end()?.position.as_u64());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?));
+            match at_or_before.query_row([middle.cast_signed()], read).optional()? {
+                Some((position, latest_at)) if position > low && latest_at > time.as_micros() => {
+                    high = position - 1;
+                }
+                Some((position, _)) if position > low => (found, low) = (position, middle),
+                // No event is there: positions may have gaps.
+                Some(_) | None => low = middle,
+            }
+        }
+        Ok(Position::new(found))
+    }
+
+    /// A position after which no row was recorded at a time or earlier. A clock may be slow, so rows up to the first later
+    /// one are not enough; but none was ever recorded later than the most that is known.
+    pub(super) fn last_as_early(&self, time: Timestamp) -> Result<Position, HistoryError> {
+        let most_behind = self.end()?.most_behind;
+        self.last_until(Timestamp::from_micros(time.as_micros().saturating_add(most_behind)))
+    }
+
+    /// Rows after a position and up to another, the oldest first, at most so many, whether they are intact or not.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn rows_between(
+        &self,
+        after: Position,
+        up_to: Position,
+        limit: usize,
+    ) -> Result<Vec<StoredRow>, HistoryError> {
+        let mut select = self.conn.prepare_cached(&query_of(0, Order::OldestFirst))?;
+        let mut rows = select.query([number(after), number(up_to)])?;
+        let mut stored = Vec::new();
+        while stored.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            stored.push(read_unchecked(row)?);
+        }
+        Ok(stored)
+    }
+
+    /// Some of the events that could not be read, each with the position before it.
+    pub(super) fn unreadable(&self, limit: usize) -> Result<Vec<(Position, Position)>, HistoryError> {
+        let mut select = self.conn.prepare(
+            "SELECT position, coalesce(\
+             (SELECT max(position) FROM events WHERE events.position < keys.position), 0) \
+             FROM keys WHERE key = ?1 ORDER BY position DESC",
+        )?;
+        let found = select
+            .query_map([Key::Unreadable.hash()], |row| Ok((position(row.get(1)?), position(row.get(0)?))))?;
+        Ok(found.take(limit).collect::<Result<_, _>>()?)
     }
 }

@@ -1,17 +1,18 @@
 //! Builds another file beside the current one, and puts it in its place. Knows: the store, the files. Must not know: what is
 //! in a row.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use grantbook_events::Position;
 use uuid::Uuid;
 
-use super::HistoryError;
-use super::current::{Current, blocking, insert, sums};
-use super::file::File;
-use super::rows::row_of;
+use super::current::{Current, blocking};
+use super::error::HistoryError;
+use super::file;
+use super::rows::{End, Writer, row_of};
 use crate::ledger;
+use crate::store::StoreError;
 
 /// How many records are read at once.
 const PAGE: usize = 16_384;
@@ -46,40 +47,37 @@ pub(super) fn repair(current: &Arc<Current>, what: &str) {
 /// Builds another file and puts it in the place of the current one.
 pub(super) async fn rebuild(
     current: &Arc<Current>,
-    mut step: impl FnMut(u64, Position) -> bool + Send,
+    step: impl FnMut(u64, Position) -> bool + Send,
 ) -> Result<Rebuilt, HistoryError> {
-    let ledger = current.store.head().await?.identity;
-    let building = Arc::clone(current);
-    let begun = blocking(move || building.directory.begin_building(ledger)).await;
-    let built = begun.inspect_err(|_| current.directory.remove_building())?;
-    let outcome = build(current, &built, ledger, &mut step).await;
+    let outcome = build(current, step).await;
     if !matches!(outcome, Ok(Rebuilt::Same | Rebuilt::Repaired)) {
-        built.close();
-        current.directory.remove_building();
+        file::remove_building(&current.dir);
     }
     outcome
 }
 
 async fn build(
     current: &Arc<Current>,
-    built: &Arc<File>,
-    ledger: Uuid,
-    step: &mut (impl FnMut(u64, Position) -> bool + Send),
+    mut step: impl FnMut(u64, Position) -> bool + Send,
 ) -> Result<Rebuilt, HistoryError> {
+    let ledger = current.store.head().await?.identity;
+    let dir = current.dir.clone();
+    let mut built = blocking(move || Ok(file::begin_building(&dir, ledger)?.1)).await?;
     let (mut events, mut position, mut was_same) = (0, Position::START, None);
     loop {
         // Up to where the current file is, and not further: there the two are compared.
-        let target = sums(&*current.file()?)?.position;
+        let target = current.end()?.position;
         while position < target {
             let mut records = current.store.read_all(position, PAGE).await?;
             records.truncate(records.partition_point(|record| record.position <= target));
             let Some(last) = records.last() else { break };
             position = last.position;
             events += records.len() as u64;
-            let file = Arc::clone(built);
-            let add =
-                move || insert(&file, records.iter().map(|record| row_of(record, &ledger::read(record))));
-            blocking(add).await?;
+            built = blocking(move || {
+                built.insert(records.iter().map(|record| row_of(record, &ledger::read(record))))?;
+                Ok(built)
+            })
+            .await?;
             if !step(events, position) {
                 return Ok(Rebuilt::Cancelled);
             }
@@ -89,43 +87,55 @@ async fn build(
         let same = match was_same {
             Some(same) => same,
             None => {
-                let (current, built) = (Arc::clone(current), Arc::clone(built));
-                blocking(move || current.has_rows_of(&built)).await?
+                let (current, end) = (Arc::clone(current), built.end);
+                blocking(move || current.has_rows_of(end)).await?
             }
         };
         was_same = Some(same);
-        let (exchanging, file) = (Arc::clone(current), Arc::clone(built));
-        if let Some(sums_agree) = blocking(move || exchanging.exchange(&file, ledger)).await? {
-            return Ok(if same && sums_agree { Rebuilt::Same } else { Rebuilt::Repaired });
+        let exchanging = Arc::clone(current);
+        match blocking(move || exchanging.exchange(built, ledger)).await? {
+            Exchanged::Done { sums_agree } if same && sums_agree => return Ok(Rebuilt::Same),
+            Exchanged::Done { .. } => return Ok(Rebuilt::Repaired),
+            Exchanged::Behind(writer) => built = writer,
         }
     }
 }
 
+enum Exchanged {
+    Done {
+        sums_agree: bool,
+    },
+    /// The current file has gone on.
+    Behind(Writer),
+}
+
 impl Current {
     /// Whether the current file agrees with itself, and its rows, up to where another file ends, with that one.
-    fn has_rows_of(&self, built: &File) -> Result<bool, HistoryError> {
-        let (right, old) = (sums(built)?, self.file()?);
-        let same = old
-            .reader()
-            .and_then(|old| Ok(old.sum_up_to(right.position)? == right.digest && old.damages()?.is_empty()));
+    fn has_rows_of(&self, built: End) -> Result<bool, HistoryError> {
+        let same = self
+            .file()?
+            .read(|old| Ok(old.sum_up_to(built.position)? == built.digest && old.damages()?.is_empty()));
         Ok(same.unwrap_or_else(|error| {
             tracing::warn!(%error, "the current history cannot be read, and is replaced");
             false
         }))
     }
 
-    /// Puts a file that is as far as the current one in its place, and says whether their sums agree; `None` if the
-    /// current one has gone on.
-    fn exchange(&self, built: &File, ledger: Uuid) -> Result<Option<bool>, HistoryError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.file()?;
-        let (of_old, of_built) = (sums(&old)?, sums(built)?);
+    /// Puts a file that is as far as the current one in its place, and says whether their sums agree.
+    fn exchange(&self, built: Writer, ledger: Uuid) -> Result<Exchanged, HistoryError> {
+        let mut writer = self.writer.lock();
+        let (of_old, of_built) = (writer.as_ref().ok_or(StoreError::Closed)?.end, built.end);
         if of_old.position != of_built.position {
-            return Ok(None);
+            return Ok(Exchanged::Behind(built));
         }
+        drop(built);
+        let (file, of_file) = file::end_building(&self.dir, ledger)?;
+        *writer = Some(of_file);
         // A question that is asked now is answered from one or the other.
-        self.file.store(Some(self.directory.end_building(built, ledger)?));
-        self.directory.remove_old(&old);
-        Ok(Some(of_old == of_built))
+        if let Some(old) = self.file.swap(Some(file)) {
+            old.close();
+            file::remove_later(old.path());
+        }
+        Ok(Exchanged::Done { sums_agree: of_old == of_built })
     }
 }

@@ -3,12 +3,13 @@
 use std::fs;
 
 use grantbook_events::StreamKind;
+use grantbook_projections::history::HistoryRow;
 use grantbook_projections::live::Live;
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::History;
-use crate::ledger::fold;
+use crate::audit::{History, row_of};
+use crate::ledger::{fold, read};
 
 pub(super) fn snapshots(dir: &TempDir) -> Snapshots {
     Snapshots::new(dir.path().to_owned())
@@ -189,83 +190,100 @@ pub(super) async fn history_with(store: &Arc<MemoryStore>, dir: &TempDir, sql: &
 async fn every_fault_in_the_history_is_found_and_named() {
     let (_, store) = history(39).await;
     let last = store.head().await.unwrap().position;
-    let cases = [
-        ("", None),
+    let records = everything(&*store).await;
+    let rows: Vec<_> = records.iter().map(|record| row_of(record, &read(record))).collect();
+    let other = |row: HistoryRow| {
+        let bytes: String =
+            postcard::to_stdvec(&row).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("UPDATE events SET row = x'{bytes}' WHERE position = {}", row.position)
+    };
+    let ninth = || rows[8].clone();
+    let mut of_account = rows.iter().find(|row| row.account_id.is_some()).unwrap().clone();
+    of_account.account_id = Some("initech".parse().unwrap());
+    let mut by_eve = rows[2].clone();
+    by_eve.actor.as_mut().unwrap().id = "eve".to_owned();
+    let changed = [
         (
-            "DELETE FROM events WHERE position = 9",
-            Some("position 9: history: the row of this event is missing"),
+            other(HistoryRow { reason: Some("boredom".to_owned()), ..ninth() }),
+            "position 9: history: reason is",
         ),
-        ("UPDATE events SET reason = 'boredom' WHERE position = 9", Some("position 9: history: reason is")),
+        (other(of_account), "history: account_id is"),
+        (other(by_eve), "position 3: history: actor is"),
+        (other(HistoryRow { token_users: vec!["eve".parse().unwrap()], ..ninth() }), "token_users is"),
+    ];
+    let faults = [
+        ("DELETE FROM events WHERE position = 9", "position 9: history: the row of this event is missing"),
         (
-            "UPDATE events SET account_id = 'initech' WHERE account_id = 'acme'",
-            Some("history: account_id is"),
-        ),
-        ("UPDATE events SET actor_id = 'eve' WHERE position = 3", Some("position 3: history: actor is")),
-        (
-            "INSERT INTO events SELECT 100000, recorded_at, latest_at, event_id, stream, revision, type, client_id, \
-             account_id, user_id, installation_id, token_ids, token_users, actor_kind, actor_id, reason, request_id, digest FROM events \
-             WHERE position = 9; UPDATE state SET position = 100000",
-            Some("position 100000: history: there is a row of this position, which the ledger does not have"),
+            "INSERT INTO events SELECT 100000, recorded_at, latest_at, digest, row FROM events WHERE position = 9; \
+             UPDATE state SET position = 100000",
+            "position 100000: history: there is a row of this position, which the ledger does not have",
         ),
         (
-            "DROP TABLE several",
-            Some("history: its file is damaged: the history file cannot be used: no such table: several"),
+            "DROP TABLE keys",
+            "history: its file is damaged: the history file cannot be used: no such table: keys",
         ),
-        ("DELETE FROM state", Some("history: the history file cannot be used: ")),
-        ("UPDATE state SET digest = zeroblob(32)", Some("the digest kept with them is not")),
-        ("DELETE FROM several", Some("tokens or users do not lead to their row, the first at position")),
+        ("DELETE FROM state", "history: the history file cannot be used: "),
+        ("UPDATE state SET digest = zeroblob(32)", "the digest kept with them is not"),
+        ("DELETE FROM keys", "keys do not lead to their row, the first at position 1"),
         (
-            "UPDATE several SET named = zeroblob(16) WHERE (named, position) = (SELECT named, position FROM several LIMIT 1)",
-            Some("tokens or users do not lead to their row, the first at position"),
+            "UPDATE keys SET key = 0 WHERE key = (SELECT min(key) FROM keys WHERE position = 9) AND position = 9",
+            "1 keys do not lead to their row, the first at position 9",
         ),
-        ("INSERT INTO several VALUES (zeroblob(16), 9)", Some("tokens and users lead to rows, and")),
-        ("INSERT INTO several VALUES ('eve', 9)", Some("tokens and users lead to rows, and")),
+        ("INSERT INTO keys VALUES (0, 9)", "keys lead to rows, and"),
+        (
+            "UPDATE events SET row = x'ff' WHERE position = 9",
+            "its file is damaged: the history file is damaged: the row of position 9 is not what was written",
+        ),
         (
             "UPDATE events SET digest = 0 WHERE position = 9",
-            Some("position 9: history: the row of this event is right, and the check"),
+            "position 9: history: the row of this event is right, and the check",
+        ),
+        (
+            "UPDATE events SET recorded_at = 0 WHERE position = 9",
+            "position 9: history: the row of this event is right, and the check",
         ),
         (
             "UPDATE events SET latest_at = latest_at + 1 WHERE position = 9",
-            Some("1 rows have another latest time than the rows up to them, the first at position 9"),
+            "1 rows have another latest time than the rows up to them, the first at position 9",
         ),
-        ("UPDATE state SET latest_at = 0", Some("times kept with its end are not those of its rows")),
+        ("UPDATE state SET latest_at = 0", "times kept with its end are not those of its rows"),
         (
             "UPDATE state SET most_behind = 1 - most_behind",
-            Some("times kept with its end are not those of its rows"),
-        ),
-        ("UPDATE events SET token_users = '[\"eve\"]' WHERE position = 9", Some("token_users is")),
-        // An index of other columns than are in it.
-        (
-            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX by_type ON events (reason)' \
-             WHERE name = 'by_type'",
-            Some("history: its file is damaged: "),
-        ),
-        ("DROP INDEX by_user", Some("its file is damaged: index by_user is missing")),
-        (
-            "CREATE TRIGGER forget AFTER INSERT ON events BEGIN DELETE FROM several; END",
-            Some("its file is damaged: trigger forget does not belong there"),
+            "times kept with its end are not those of its rows",
         ),
         (
-            "INSERT INTO several VALUES ('eve', 100000)",
-            Some("1 rows of several are beyond where its rows end, the first at position 100000"),
+            "ALTER TABLE events ADD COLUMN more INTEGER",
+            "its file is damaged: table events is missing, or is another",
+        ),
+        (
+            "CREATE INDEX by_time ON events (recorded_at)",
+            "its file is damaged: index by_time does not belong there",
+        ),
+        (
+            "CREATE TRIGGER forget AFTER INSERT ON events BEGIN DELETE FROM keys; END",
+            "its file is damaged: trigger forget does not belong there",
+        ),
+        (
+            "INSERT INTO keys VALUES (0, 100000)",
+            "1 rows of keys are beyond where its rows end, the first at position 100000",
         ),
         (
             "UPDATE events SET position = -1 WHERE position = 9",
-            Some("1 rows of events are beyond where its rows end, the first at position -1"),
+            "1 rows of events are beyond where its rows end, the first at position -1",
         ),
-        ("UPDATE state SET position = 0", Some("rows of events are beyond where its rows end")),
-        ("UPDATE state SET event_id = zeroblob(16)", Some("events kept with its end are not its last")),
-        ("UPDATE state SET previous = 3", Some("positions kept as the one before its end")),
-        ("PRAGMA user_version = 0", Some("it has version 0, which no grantbook gave it")),
-        ("PRAGMA user_version = 1073741827", Some("it has version 1073741827, which no grantbook gave it")),
-        (
-            "DELETE FROM events WHERE position > 20",
-            Some("position 21: history: the row of this event is missing"),
-        ),
+        ("UPDATE state SET position = 0", "rows of events are beyond where its rows end"),
+        ("UPDATE state SET event_id = zeroblob(16)", "the event kept with its end is not its last"),
+        ("UPDATE state SET previous = 3", "positions kept as the one before its end"),
+        ("PRAGMA user_version = 0", "it has version 0, which no grantbook gave it"),
+        ("PRAGMA user_version = 1073741827", "it has version 1073741827, which no grantbook gave it"),
+        ("DELETE FROM events WHERE position > 20", "position 21: history: the row of this event is missing"),
     ];
+    let faults = faults.map(|(sql, words)| (sql.to_owned(), words));
+    let faults = faults.into_iter().chain(changed).map(|(sql, words)| (sql, Some(words)));
+    let cases = std::iter::once((String::new(), None)).chain(faults);
     for (sql, expected) in cases {
         let dir = tempfile::tempdir().unwrap();
-        let against = history_with(&store, &dir, sql).await;
+        let against = history_with(&store, &dir, &sql).await;
         let verified = verify(&*store, against, |_| {}).await.unwrap();
         let said = said(&verified);
         match expected {
