@@ -8,22 +8,14 @@
 //! 4. Send the token to the platform's API as `Authorization: Bearer`. The API introspects it.
 //! 5. [`Client::revoke`] the token when it is no longer needed.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use super::calls::{CallError, Server};
+use super::grantbook::{CallError, Server};
 use super::refused::Refused;
 use crate::secrets;
-
-/// What registration gave. It holds a secret, so it has no Debug.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Credentials {
-    pub client_id: String,
-    pub client_secret: String,
-}
 
 /// One authorization that was begun, to be kept until the person comes back.
 pub(super) struct Attempt {
@@ -51,14 +43,6 @@ pub(super) struct Client {
     pub scope: String,
     /// The server's own name for itself, as in its metadata (RFC 8414).
     pub issuer: String,
-}
-
-impl Credentials {
-    /// Client authentication by HTTP Basic (RFC 6749 section 2.3.1). grantbook's ids and secrets are the same
-    /// before and after form-encoding.
-    pub(super) fn basic(&self) -> String {
-        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.client_id, self.client_secret)))
-    }
 }
 
 impl Attempt {
@@ -103,13 +87,14 @@ impl Client {
             ("redirect_uri", &self.redirect_uri),
             ("code_verifier", code_verifier),
         ];
-        self.server.reply("exchange the code", self.server.post("/oauth/token").send_form(form))
+        self.server.post_form("exchange the code", "/oauth/token", form)
     }
 
     /// Gives a token back (RFC 7009).
     pub(super) fn revoke(&self, access_token: &str) -> Result<(), CallError> {
-        let request = self.server.post("/oauth/revoke");
-        self.server.reply("revoke the token", request.send_form([("token", access_token)])).map(|_: Value| ())
+        let form = [("token", access_token)];
+        let IgnoredAny = self.server.post_form("revoke the token", "/oauth/revoke", form)?;
+        Ok(())
     }
 }
 

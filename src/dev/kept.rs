@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::client::Credentials;
+use super::grantbook::Credentials;
 use crate::files;
 
 /// The oldest tokens are forgotten first.

@@ -10,16 +10,14 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `client` | what every app does: authorize, exchange, revoke |
-//! | `operator` | what operators and APIs do: register, introspect, read, uninstall |
-//! | `calls` | requests to grantbook and its error replies |
+//! | `grantbook` | how it is reached, and what operators and APIs ask: register, introspect, read, uninstall |
 //! | `session` | who is in front of the app, and which `state` they left with |
 //! | `kept` | the file with the client secret and the tokens |
 //! | `web`, `refused` | the app's URLs and what they show |
 
-mod calls;
 mod client;
+mod grantbook;
 mod kept;
-mod operator;
 mod refused;
 mod session;
 mod web;
@@ -32,13 +30,12 @@ use actix_web::dev::ServerHandle;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-pub use calls::CallError;
+pub use grantbook::CallError;
 
 use crate::secrets::PlainSecret;
-use calls::Server;
 use client::Client;
+use grantbook::{Operator, Server};
 use kept::Kept;
-use operator::Operator;
 use session::Pending;
 use web::{CALLBACK, Sample};
 

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Attempt, Callback, Client};
+use super::grantbook::Operator;
 use super::kept::{Kept, KeptToken};
-use super::operator::Operator;
 use super::refused::{Refused, page};
 use super::session::{Browser, Pending};
 use crate::identity::dev::names_loopback;
@@ -203,7 +203,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::dev::calls::Server as Grantbook;
+    use crate::dev::grantbook::Server as Grantbook;
 
     const HOSTILE: &str = "\"><script>alert(1)</script>";
 
