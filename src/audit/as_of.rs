@@ -6,7 +6,7 @@
 
 mod answers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grantbook_events::{
     AccountId, AppEvent, ClientId, Event, InstallationEvent, InstallationId, Recorded, Revision, StreamKind,
@@ -23,7 +23,7 @@ use super::history::{History, HistoryError};
 use super::sentences::DEAD_CODE;
 use super::timeline::{Moment, ends, moment_of};
 use crate::ledger::{Ledger, LedgerError, NotYet, Until, aside, fold, read};
-use crate::store::{Record, StoreError};
+use crate::store::StoreError;
 
 /// Why a question about the past is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -105,17 +105,18 @@ impl<'a> Past<'a> {
         if is_before || from.position > to.position {
             return Err(AuditError::Backwards { from, to });
         }
-        let (before, after) =
-            (self.installations(account, from).await?, self.installations(account, to).await?);
-        let of = |then: &[InstallationThen], id| then.iter().find(|one| one.installation_id == id).cloned();
-        // In whichever order the two are, and whatever clocks did.
-        let missing = before.iter().filter(|one| of(&after, one.installation_id).is_none());
-        let mut all: Vec<_> = after.iter().chain(missing).collect();
-        all.sort_by_key(|one| (one.first_granted_at, one.installation_id));
-        let items = all.into_iter().filter_map(|one| {
-            let id = one.installation_id;
-            Change::between(one, of(&before, id).as_ref(), of(&after, id).as_ref())
-        });
+        let mut both = BTreeMap::<_, (Option<InstallationThen>, Option<InstallationThen>)>::new();
+        let order = |then: &InstallationThen| (then.first_granted_at, then.installation_id);
+        for then in self.installations(account, from).await? {
+            let changed = both.entry(order(&then)).or_default();
+            changed.0 = Some(then);
+        }
+        for then in self.installations(account, to).await? {
+            let changed = both.entry(order(&then)).or_default();
+            changed.1 = Some(then);
+        }
+        let items =
+            both.values().filter_map(|(before, after)| Change::between(before.as_ref(), after.as_ref()));
         let items = items.collect();
         Ok(Changes { account_id: account.clone(), from, to, items })
     }
@@ -133,13 +134,13 @@ impl<'a> Past<'a> {
         Ok(then.iter().map(|facts| InstallationThen::of(facts, &live)).collect())
     }
 
-    /// The state of some streams at a cut, and their records up to there.
+    /// The state of some streams at a cut, and their events up to there that can be read.
     async fn folded(
         &self,
         installations: impl IntoIterator<Item = InstallationId>,
         apps: impl IntoIterator<Item = ClientId>,
         cut: Cut,
-    ) -> Result<(Live, Vec<Record>), AuditError> {
+    ) -> Result<(Live, Vec<Recorded>), AuditError> {
         let streams = apps.into_iter().map(StreamKind::App);
         let streams = streams.chain(installations.into_iter().map(StreamKind::Installation));
         let mut records = Vec::new();
@@ -151,11 +152,10 @@ impl<'a> Past<'a> {
         let work = move || {
             records.sort_by_key(|record| record.position);
             let live = Live::new();
-            for record in &records {
-                // What cannot be folded is in quarantine then, as it is where the ledger is served.
-                let _ = fold(&live, record);
-            }
-            (live, records)
+            // What cannot be folded is in quarantine then, as it is where the ledger is served.
+            let event = |record| fold(&live, record).ok().or_else(|| read(record).ok());
+            let events = records.iter().filter_map(event).collect();
+            (live, events)
         };
         Ok(aside(count, work).await?)
     }
@@ -168,10 +168,7 @@ impl<'a> Past<'a> {
         let cut = self.cut(as_of).await?;
         let Some(issue) = self.history.issue_of(token_id).await? else { return Ok(None) };
         let Some(installation_id) = issue.installation_id else { return Ok(None) };
-        let (live, records) = self.folded([installation_id], issue.client_id, cut).await?;
-        let count = records.len();
-        let decode = move || records.iter().filter_map(|record| read(record).ok()).collect();
-        let events: Vec<Recorded> = aside(count, decode).await?;
+        let (live, events) = self.folded([installation_id], issue.client_id, cut).await?;
         let (state, why, event) = token_then(&live, &events, token_id, &issue, cut.time);
         Ok(Some(TokenAnswer {
             token_id,

@@ -5,8 +5,8 @@
 //! same events says before it and after it.
 
 use grantbook_events::{
-    Actor, ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId, Position, Recorded,
-    RequestId, Revision, StreamKind, Timestamp, TokenId,
+    Actor, ClientId, Envelope, Event, EventId, GrantId, InstallationEvent, InstallationId, Position,
+    Recorded, RequestId, Revision, StreamKind, Timestamp, TokenId,
 };
 use grantbook_projections::live::{Live, Poison};
 use serde::Serialize;
@@ -67,21 +67,23 @@ pub async fn token_timeline(
         }
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
     });
-    steps.retain(|step| match step.recorded.as_ref().map(|recorded| (recorded, &recorded.event)) {
-        _ if step.is_quarantined => true,
-        Some((_, Event::Installation(InstallationEvent::AccessGranted(event)))) => {
-            Some(event.grant_id) == grant
-        }
-        Some((_, Event::Installation(InstallationEvent::CodeReplayed(event)))) => {
-            Some(event.grant_id) == grant
-        }
-        Some((_, Event::Installation(InstallationEvent::CodeExchanged(event)))) => event.token_id == token_id,
-        Some((recorded, Event::Installation(_))) => ends(recorded, token_id),
-        Some((_, Event::App(_) | Event::OperatorKey(_))) => true,
-        // It may have been about the token.
-        None => true,
+    // What cannot be read may have been about the token.
+    steps.retain(|step| {
+        step.is_quarantined
+            || step.recorded.as_ref().is_none_or(|recorded| is_about(recorded, token_id, grant))
     });
     Ok(steps.into_iter().map(|step| step.moment).collect())
+}
+
+/// Whether an event is one of the approval, the issue or the end of a token, or of its app.
+fn is_about(recorded: &Recorded, token_id: TokenId, grant: Option<GrantId>) -> bool {
+    match &recorded.event {
+        Event::Installation(InstallationEvent::AccessGranted(event)) => Some(event.grant_id) == grant,
+        Event::Installation(InstallationEvent::CodeReplayed(event)) => Some(event.grant_id) == grant,
+        Event::Installation(InstallationEvent::CodeExchanged(event)) => event.token_id == token_id,
+        Event::Installation(_) => ends(recorded, token_id),
+        Event::App(_) | Event::OperatorKey(_) => true,
+    }
 }
 
 /// One event of a timeline.

@@ -212,18 +212,17 @@ impl InstallationThen {
 impl Change {
     /// What changed of one installation; `None` if nothing did.
     pub(super) fn between(
-        one: &InstallationThen,
         before: Option<&InstallationThen>,
         after: Option<&InstallationThen>,
     ) -> Option<Self> {
-        let scopes = |then: Option<&InstallationThen>| -> BTreeSet<String> {
-            then.map(|then| then.scopes.iter().cloned().collect()).unwrap_or_default()
+        let one = after.or(before)?;
+        let parts = |then: Option<&InstallationThen>| {
+            let scopes: BTreeSet<String> = then.iter().flat_map(|then| then.scopes.iter().cloned()).collect();
+            let tokens: BTreeSet<TokenId> =
+                then.iter().flat_map(|then| then.tokens.iter().map(|token| token.token_id)).collect();
+            (scopes, tokens)
         };
-        let tokens = |then: Option<&InstallationThen>| -> BTreeSet<TokenId> {
-            then.map(|then| then.tokens.iter().map(|token| token.token_id).collect()).unwrap_or_default()
-        };
-        let (scopes_before, scopes_after) = (scopes(before), scopes(after));
-        let (tokens_before, tokens_after) = (tokens(before), tokens(after));
+        let ((scopes_before, tokens_before), (scopes_after, tokens_after)) = (parts(before), parts(after));
         if scopes_before == scopes_after && tokens_before == tokens_after {
             return None;
         }
