@@ -9,10 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::open::Registry;
-use super::trouble::Trouble;
 
 /// How long to wait before trying again where there is no room.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The time after which lasting trouble is logged again.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// What accepts.
 #[derive(Debug)]
@@ -83,4 +84,49 @@ impl Acceptor {
 fn is_of_one_connection(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Trouble that lasts is logged once a minute, and not each time it is met.
+#[derive(Debug, Default)]
+struct Trouble {
+    logged: Option<Instant>,
+    lasts: bool,
+}
+
+impl Trouble {
+    /// It is met. Whether it should be logged.
+    fn met(&mut self, now: Instant) -> bool {
+        self.lasts = true;
+        let is_due = self.logged.is_none_or(|logged| now.saturating_duration_since(logged) >= AGAIN);
+        if is_due {
+            self.logged = Some(now);
+        }
+        is_due
+    }
+
+    /// It is over. Whether there was any.
+    fn over(&mut self) -> bool {
+        std::mem::take(&mut self.lasts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_said_once_a_minute() {
+        let start = Instant::now();
+        let mut trouble = Trouble::default();
+        assert!(!trouble.over());
+        let said: Vec<_> = [0, 1, 59, 60, 61, 119, 120]
+            .into_iter()
+            .filter(|seconds| trouble.met(start + Duration::from_secs(*seconds)))
+            .collect();
+        assert_eq!(said, [0, 60, 120]);
+        assert!(trouble.over());
+        assert!(!trouble.over());
+        // What comes and goes is no more talkative than what stays.
+        assert!(!trouble.met(start + Duration::from_secs(121)));
+    }
 }

@@ -8,10 +8,8 @@
 mod accept;
 mod descriptors;
 mod guarded;
-mod heads;
 mod open;
 mod serve;
-mod trouble;
 
 pub use descriptors::raise_limit;
 pub use open::{Limits, Open};

@@ -1,10 +1,11 @@
 //! The connections that are open. Knows: what each waits for, and since when. Must not know: sockets.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 /// How much longer than actix-http itself a connection gets that has sent part of a head, or nothing: it answers
@@ -36,7 +37,7 @@ pub struct Open {
 #[derive(Debug)]
 struct State {
     /// Requests that are not answered to their end.
-    pending: usize,
+    requests: usize,
     /// When the last of them ended; at first, when the connection was made.
     idle_since: Instant,
     /// When the client began a head that is not complete.
@@ -61,7 +62,7 @@ enum Waits {
 impl State {
     /// What it waits for its client to do, and since when. While a request is under way, it waits for us.
     fn waits(&self) -> Option<(Waits, Instant)> {
-        match (self.unread_since, self.pending, self.head_since) {
+        match (self.unread_since, self.requests, self.head_since) {
             (Some(since), _, _) => Some((Waits::Unread, since)),
             (None, 0, Some(since)) => Some((Waits::Head, since)),
             (None, 0, None) => Some((Waits::Idle, self.idle_since)),
@@ -73,35 +74,35 @@ impl State {
 impl Open {
     /// Ends it, whether or not its client reads what was sent. False if that was done before.
     pub(crate) fn cut(&self) -> bool {
-        let cut = locked(&self.state).cut.take();
+        let cut = self.state.lock().cut.take();
         // If there is no receiver, it has ended by itself.
         cut.map(|cut| cut.send(())).is_some()
     }
 
     /// A request begins. It ends when what is returned is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> OpenRequest {
-        let mut state = locked(&self.state);
-        state.pending += 1;
+        let mut state = self.state.lock();
+        state.requests += 1;
         state.head_since = None;
         OpenRequest(Arc::clone(self))
     }
 
     /// The client sent something.
     pub(super) fn heard(&self) {
-        let mut state = locked(&self.state);
-        if state.pending == 0 && state.head_since.is_none() {
+        let mut state = self.state.lock();
+        if state.requests == 0 && state.head_since.is_none() {
             state.head_since = Some(Instant::now());
         }
     }
 
     /// The client does not read on.
     pub(super) fn unread(&self) {
-        locked(&self.state).unread_since = Some(Instant::now());
+        self.state.lock().unread_since = Some(Instant::now());
     }
 
     /// The client has read all there was.
     pub(super) fn read(&self) {
-        locked(&self.state).unread_since = None;
+        self.state.lock().unread_since = None;
     }
 }
 
@@ -112,7 +113,7 @@ pub(super) struct OpenRequest(Arc<Open>);
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         let mut state = locked(&self.0.state);
-        state.pending -= 1;
+        state.requests -= 1;
         state.idle_since = Instant::now();
     }
 }
@@ -133,7 +134,7 @@ pub(super) struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        locked(&self.registry.open).remove(&self.open.id);
+        self.registry.open.lock().remove(&self.open.id);
     }
 }
 
@@ -150,10 +151,15 @@ impl Registry {
     pub(super) fn add(self: &Arc<Self>) -> (Registered, oneshot::Receiver<()>) {
         let (sender, cut) = oneshot::channel();
         let id = self.last_id.fetch_add(1, Ordering::Relaxed);
-        let (idle_since, cut_sender) = (Instant::now(), Some(sender));
-        let state = State { pending: 0, idle_since, head_since: None, unread_since: None, cut: cut_sender };
+        let state = State {
+            requests: 0,
+            idle_since: Instant::now(),
+            head_since: None,
+            unread_since: None,
+            cut: Some(sender),
+        };
         let open = Arc::new(Open { id, state: Mutex::new(state) });
-        locked(&self.open).insert(id, Arc::clone(&open));
+        self.open.lock().insert(id, Arc::clone(&open));
         (Registered { open, registry: Arc::clone(self) }, cut)
     }
 
@@ -161,7 +167,7 @@ impl Registry {
     pub(super) fn close_longest_waiting(&self) -> bool {
         let open = self.all();
         let waiting = open.iter().filter_map(|open| {
-            let state = locked(&open.state);
+            let state = open.state.lock();
             // One that was cut may not have ended yet: it must not be chosen again.
             if state.cut.is_some() { Some((state.waits()?.1, open)) } else { None }
         });
@@ -173,7 +179,7 @@ impl Registry {
     pub(super) fn close_overdue(&self, now: Instant, limits: &Limits) -> Closed {
         let mut closed = Closed::default();
         for open in self.all() {
-            let Some((waits, since)) = locked(&open.state).waits() else { continue };
+            let Some((waits, since)) = open.state.lock().waits() else { continue };
             let (most, count) = match waits {
                 Waits::Unread => (limits.answer, &mut closed.unread),
                 Waits::Head => (limits.head + MARGIN, &mut closed.head),
@@ -192,13 +198,8 @@ impl Registry {
     }
 
     fn all(&self) -> Vec<Arc<Open>> {
-        locked(&self.open).values().cloned().collect()
+        self.open.lock().values().cloned().collect()
     }
-}
-
-/// Nothing that holds one of these locks can panic half-way through a change.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

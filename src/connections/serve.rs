@@ -17,8 +17,8 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::AppConfig;
 use actix_web::web::Bytes;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, LocalSet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::{JoinHandle, LocalSet, spawn_blocking};
 
 use super::accept::Acceptor;
 use super::guarded::Guarded;
@@ -48,7 +48,7 @@ pub struct Connections {
     has_ended: Arc<watch::Sender<bool>>,
     accepting: JoinHandle<()>,
     looking: JoinHandle<()>,
-    threads: Vec<oneshot::Receiver<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Connections {
@@ -115,10 +115,9 @@ impl Connections {
             );
         }
         self.looking.abort();
-        for thread in self.threads {
-            // Its end is what is waited for, whichever way it ended.
-            let _ = thread.await;
-        }
+        // Their end is what is waited for, whichever way they ended.
+        let threads = self.threads;
+        let _ = spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join()))).await;
     }
 }
 
@@ -178,13 +177,11 @@ struct Thread {
 }
 
 impl Thread {
-    /// Starts it. What is returned is ready when it has ended.
     fn start<Work: Future<Output = ()>>(
         self,
         number: usize,
         work: impl FnOnce(Self) -> Work + Send + 'static,
-    ) -> io::Result<oneshot::Receiver<()>> {
-        let (has_ended, end) = oneshot::channel();
+    ) -> io::Result<thread::JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(self.blocking)
@@ -193,10 +190,7 @@ impl Thread {
             LocalSet::new().block_on(&runtime, work(self));
             // What still blocks is not waited for.
             runtime.shutdown_background();
-            // There is no receiver if the process is ending anyway.
-            let _ = has_ended.send(());
-        })?;
-        Ok(end)
+        })
     }
 
     /// Serves each connection until it ends, or until no more can come and the last request is answered.

@@ -5,12 +5,13 @@
 //! written, is lost and counted, and the count is logged once writing works again.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How many lines may wait to be written.
@@ -63,9 +64,8 @@ impl Queue {
     /// Waits until what is queued now is written, but not for longer than this: it may never be.
     pub(super) fn flush(&self, within: Duration) {
         let queued = self.shared.queued.load(Ordering::Acquire);
-        let over = self.shared.over.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.shared.is_over.wait_timeout_while(over, within, |over| *over < queued);
-        drop(waited);
+        let mut over = self.shared.over.lock();
+        self.shared.is_over.wait_while_for(&mut over, |over| *over < queued, within);
     }
 }
 
@@ -103,7 +103,7 @@ impl Shared {
     }
 
     fn one_is_over(&self) {
-        *self.over.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *self.over.lock() += 1;
         self.is_over.notify_all();
     }
 
@@ -161,13 +161,13 @@ mod tests {
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut room = self.room.lock().unwrap();
+            let mut room = self.room.lock();
             let taken = bytes.len().min(*room);
             if taken == 0 {
                 return Err(ErrorKind::StorageFull.into());
             }
             *room -= taken;
-            self.written.lock().unwrap().extend_from_slice(&bytes[..taken]);
+            self.written.lock().extend_from_slice(&bytes[..taken]);
             Ok(taken)
         }
 
@@ -200,10 +200,10 @@ mod tests {
         }
         queue.flush(Duration::from_secs(60));
         assert_eq!(queue.lost(), LostLines { queue_full: 0, not_written: 2 });
-        *room.lock().unwrap() = 100;
+        *room.lock() = 100;
         queue.write_all(b"four\n").unwrap();
         Queue::flush(&queue, Duration::from_secs(60));
-        assert_eq!(String::from_utf8(written.lock().unwrap().clone()).unwrap(), "one\ntw\nfour\n");
+        assert_eq!(String::from_utf8(written.lock().clone()).unwrap(), "one\ntw\nfour\n");
         assert_eq!(queue.lost().not_written, 2);
     }
 
