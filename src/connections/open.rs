@@ -112,7 +112,7 @@ pub(super) struct OpenRequest(Arc<Open>);
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        let mut state = locked(&self.0.state);
+        let mut state = self.0.state.lock();
         state.requests -= 1;
         state.idle_since = Instant::now();
     }

@@ -96,7 +96,7 @@ async fn build(
         match blocking(move || exchanging.exchange(built, ledger)).await? {
             Exchanged::Done { sums_agree } if same && sums_agree => return Ok(Rebuilt::Same),
             Exchanged::Done { .. } => return Ok(Rebuilt::Repaired),
-            Exchanged::Behind(writer) => built = writer,
+            Exchanged::Behind(writer) => built = *writer,
         }
     }
 }
@@ -106,7 +106,7 @@ enum Exchanged {
         sums_agree: bool,
     },
     /// The current file has gone on.
-    Behind(Writer),
+    Behind(Box<Writer>),
 }
 
 impl Current {
@@ -126,7 +126,7 @@ impl Current {
         let mut writer = self.writer.lock();
         let (of_old, of_built) = (writer.as_ref().ok_or(StoreError::Closed)?.end, built.end);
         if of_old.position != of_built.position {
-            return Ok(Exchanged::Behind(built));
+            return Ok(Exchanged::Behind(Box::new(built)));
         }
         drop(built);
         let (file, of_file) = file::end_building(&self.dir, ledger)?;
