@@ -2,10 +2,10 @@
 //! clients a warning was about within the last hour, on this node. Must not know: apps, ledgers, or pages.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use grantbook_events::{AccountId, ClientId, GrantId, Timestamp, UserId};
+use parking_lot::Mutex;
 
 /// How many forms one person may approve on one account within a minute. Each is recorded and remembered for a
 /// while, so this bounds what one person costs all others.
@@ -28,7 +28,7 @@ pub struct TooOften(pub u8);
 impl Approvals {
     /// Counts an approval. The same form sent again is the same approval. What is refused is not counted.
     pub fn count(&self, person: Person, grant_id: GrantId, now: Timestamp) -> Result<(), TooOften> {
-        let mut people = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut people = self.0.lock();
         if people.len() >= MAX_PEOPLE && !people.contains_key(&person) {
             let last = |approved: &[(GrantId, Timestamp)]| approved.last().map(|(_, at)| *at);
             let idle = people.iter().min_by_key(|(_, approved)| last(approved)).map(|(who, _)| who.clone());
@@ -63,7 +63,7 @@ pub struct Warnings(Mutex<HashMap<ClientId, Timestamp>>);
 impl Warnings {
     /// Whether a warning is due; if so, it counts as given.
     pub fn is_due(&self, client_id: ClientId, now: Timestamp) -> bool {
-        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = self.0.lock();
         if warned.get(&client_id).is_some_and(|last| now < last.plus(HOUR)) {
             return false;
         }
@@ -118,7 +118,7 @@ mod tests {
             let who = person("acme", &format!("u{n}"));
             approvals.count(who, new_form(), at(n as u64)).unwrap();
         }
-        let people = approvals.0.lock().unwrap();
+        let people = approvals.0.lock();
         assert_eq!(people.len(), MAX_PEOPLE);
         assert!(!people.contains_key(&person("acme", "u0")) && people.contains_key(&person("acme", "u1")));
     }
@@ -133,6 +133,6 @@ mod tests {
         for _ in 0..MAX_CLIENTS * 2 {
             warnings.is_due(secrets::new_client_id(), at(3600));
         }
-        assert!(warnings.0.lock().unwrap().len() <= MAX_CLIENTS);
+        assert!(warnings.0.lock().len() <= MAX_CLIENTS);
     }
 }

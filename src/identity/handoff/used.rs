@@ -5,9 +5,9 @@
 //! did is not accepted at all ([`crate::identity::pending`]).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use grantbook_events::Timestamp;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::HandoffError;
@@ -26,8 +26,7 @@ impl UsedAnswers {
     }
 
     fn take_within(&self, max: usize, jti: &str, exp: i64, now: Timestamp) -> Result<(), HandoffError> {
-        // Nothing panics while it holds the lock, and an insert leaves the map whole in any case.
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.0.lock();
         let jti: [u8; 32] = Sha256::digest(jti.as_bytes()).into();
         if used.contains_key(&jti) {
             return Err(HandoffError::Reused);
