@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use grantbook::clock::{Clock as _, SystemClock};
 use grantbook::ledger::Ledger;
 use grantbook::secrets;
-use grantbook::store::{EventStore, EventStoreOptions, EventStoreTarget, SqliteOptions, SqliteStore, Store};
+use grantbook::store::{EventStore, EventStoreTarget, SqliteOptions, SqliteStore, Store};
 use grantbook_eventstore_double::{Double, Options};
 use measure::Failure;
 
@@ -77,8 +77,7 @@ fn embedded(dir: &Path) -> Result<Arc<dyn Store>, Failure> {
 
 fn node(double: &Double) -> Result<Arc<dyn Store>, Failure> {
     let target = Arc::new(EventStoreTarget::parse(&double.url())?);
-    let options = EventStoreOptions::new(Some(secrets::new_ledger_identity()), Arc::new(SystemClock));
-    Ok(EventStore::open(target, options)?)
+    Ok(EventStore::open(target, Some(secrets::new_ledger_identity()), Arc::new(SystemClock))?)
 }
 
 /// How long grants take, and how long after them another node has folded them.

@@ -12,8 +12,10 @@ use super::progress::Progress;
 use super::render::fill;
 use super::runtime::block_on;
 use super::signals::Signals;
-use crate::store::{Copied, CopyPhase, EventStoreTarget, SqliteEvidence, copy};
+use crate::store::{COMPARING, Copied, EventStoreTarget, SqliteEvidence, copy};
 
+const CLUSTER: &str = "esdb://host:2113?tls=false, esdb://host1:2113,host2:2113,host3:2113, or \
+                       esdb+discover://cluster.example:2113, with user:password@ before the hosts if need be";
 const DONE: &str = "ledger {ledger}: {appended} events copied, {found} were there already, up to position {position} of the \
                     source\nevery one was compared: digest {digest}\n";
 
@@ -63,9 +65,9 @@ impl Copy {
         let source = from.open_to_read().await?;
         let identity = source.head().await?.identity;
         let target = to.open_to_append(identity, SqliteEvidence::default()).await?;
-        let mut progress = Progress::new(name(CopyPhase::Comparing));
+        let mut progress = Progress::new(COMPARING);
         let copied = copy(&*source, &*target, |step| {
-            progress.begin(name(step.phase));
+            progress.begin(step.phase);
             progress.show(step.records, step.position.as_u64(), step.head.as_u64());
         });
         let copied = copied.await;
@@ -79,19 +81,13 @@ impl Copy {
     }
 }
 
-const fn name(phase: CopyPhase) -> &'static str {
-    match phase {
-        CopyPhase::Comparing => "compare",
-        CopyPhase::Copying => "copy",
-        CopyPhase::Verifying => "verify",
-    }
-}
-
 fn place(flag: &str, text: &str) -> Result<LedgerPlace, Failure> {
     if !text.contains("://") {
         return Ok(LedgerPlace::Directory(text.into()));
     }
     // The text is not repeated: it may hold a password.
-    let target = EventStoreTarget::parse(text).map_err(|error| Failure::Usage(format!("{flag} {error}")))?;
+    let target = EventStoreTarget::parse(text).map_err(|error| {
+        Failure::Usage(format!("{flag} {error}; it takes a data directory, or {CLUSTER}"))
+    })?;
     Ok(LedgerPlace::Cluster(Arc::new(target)))
 }

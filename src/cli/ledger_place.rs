@@ -14,8 +14,8 @@ use crate::ledger::Snapshots;
 use crate::secrets;
 use crate::server::SNAPSHOT_DIR;
 use crate::store::{
-    self, EventStore, EventStoreOptions, EventStoreTarget, Lock, SQLITE_LOCK_FILE, Seen, SqliteEvidence,
-    SqliteOptions, SqliteStore, Store, StoreError,
+    self, EventStore, EventStoreTarget, Lock, SQLITE_LOCK_FILE, Seen, SqliteEvidence, SqliteOptions,
+    SqliteStore, Store, StoreError,
 };
 
 /// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
@@ -92,8 +92,7 @@ impl LedgerPlace {
 }
 
 fn in_cluster(target: Arc<EventStoreTarget>, identity: Option<Uuid>) -> Result<Arc<dyn Store>, StoreError> {
-    let store: Arc<dyn Store> =
-        EventStore::open(target, EventStoreOptions::new(identity, Arc::new(SystemClock)))?;
+    let store: Arc<dyn Store> = EventStore::open(target, identity, Arc::new(SystemClock))?;
     Ok(store)
 }
 

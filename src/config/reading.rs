@@ -179,7 +179,7 @@ impl Reading<'_> {
             }
             Err(error) => {
                 // Not quoted: it may hold a password.
-                self.note(setting, format!("{} {}; it takes {}", setting.key, error.what(), setting.takes));
+                self.note(setting, format!("{} {error}; it takes {}", setting.key, setting.takes));
                 None
             }
         }

@@ -33,9 +33,6 @@ impl Ledger {
         if !records.is_empty() || from != Revision::FIRST || !self.live().has_stream(stream) {
             return Ok(records);
         }
-        if self.store.look_again(stream).await? {
-            return self.store.read_stream(stream, from).await;
-        }
         Err(StoreError::Unavailable(format!(
             "it does not have stream {stream}, which was read from it before"
         )))

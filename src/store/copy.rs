@@ -14,6 +14,12 @@ use uuid::Uuid;
 
 use super::{Append, Expected, MAX_APPEND_EVENTS, MAX_PAGE, NewRecord, Record, Store, StoreError};
 
+/// What is there already is compared.
+pub const COMPARING: &str = "compare";
+/// What is missing is appended.
+const COPYING: &str = "copy";
+/// Everything is compared.
+const VERIFYING: &str = "verify";
 /// The most bytes of payload and metadata that are appended at once: under every store's limit with what it
 /// keeps beside them.
 const MAX_BYTES: usize = 512 * 1024;
@@ -25,8 +31,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How far a copy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyStep {
-    /// What is being done.
-    pub phase: CopyPhase,
+    /// [`COMPARING`], [`COPYING`] or [`VERIFYING`].
+    pub phase: &'static str,
     /// Records done in this phase.
     pub records: u64,
     /// Where in the source.
@@ -35,25 +41,12 @@ pub struct CopyStep {
     pub head: Position,
 }
 
-/// What is being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyPhase {
-    /// What is there already is compared.
-    Comparing,
-    /// What is missing is appended.
-    Copying,
-    /// Everything is compared.
-    Verifying,
-}
-
 /// A copy that is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copied {
-    /// Which ledger it is.
     pub identity: Uuid,
     /// Records that were there before.
     pub found: u64,
-    /// Records that were appended.
     pub appended: u64,
     /// Up to where in the source.
     pub head: Position,
@@ -61,122 +54,59 @@ pub struct Copied {
     pub digest: [u8; 32],
 }
 
-/// Why there is no copy.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyError {
-    /// A store broke, or cannot be reached. What was copied is kept, and the same copy goes on there.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The target is another ledger.
-    #[error(
-        "the target is another ledger ({target}) than the source ({source_identity}): copy into an empty one"
-    )]
-    OtherLedger {
-        /// The target's identity.
-        target: Uuid,
-        /// The source's identity.
-        source_identity: Uuid,
-    },
-    /// The target has something else, or more.
-    #[error(
-        "the target has {found} at its position {position}, where the source has {expected}: copy into an empty one"
-    )]
-    Differs {
-        /// Where in the target.
-        position: Position,
-        /// What is there.
-        found: String,
-        /// What should be.
-        expected: String,
-    },
-    /// Somebody else appends to the target.
-    #[error("stream {0} of the target changed meanwhile: nobody may serve it while it is copied to")]
-    Changed(String),
-    /// An append's outcome could not be found out.
-    #[error("it is not known whether records were appended: {0}; copy again, and it is found out")]
-    Unknown(String),
-}
-
 /// Copies what the source has now into the target, which is empty or has a part of it already.
 ///
 /// # Errors
-/// Why there is no copy; the target keeps what was copied.
+/// `Target` if the target has something else, or more, or is appended to meanwhile; or what broke in a store. What was
+/// copied is kept, and the same copy goes on there.
 pub async fn copy(
     source: &dyn Store,
     target: &dyn Store,
     mut tell: impl FnMut(CopyStep),
-) -> Result<Copied, CopyError> {
+) -> Result<Copied, StoreError> {
     let (ours, theirs) = (source.head().await?, target.head().await?);
     if ours.identity != theirs.identity {
-        return Err(CopyError::OtherLedger { target: theirs.identity, source_identity: ours.identity });
+        return Err(StoreError::Target(format!(
+            "the target is another ledger ({}) than the source ({}): copy into an empty one",
+            theirs.identity, ours.identity
+        )));
     }
     let head = ours.position;
     let mut step = |phase, records, position| tell(CopyStep { phase, records, position, head });
-    let (mut from, mut there) = (Reader::new(source, head), Reader::new(target, Position::new(u64::MAX)));
-    let (mut found, mut appended) = (0, 0);
-    while let Some(record) = there.next().await? {
-        compare(from.next().await?.as_ref(), &record)?;
-        found += 1;
-        step(CopyPhase::Comparing, found, from.position);
-    }
-    while let Some(first) = from.next().await? {
+    let mut from = Reader::new(source, head);
+    let compared = from.compare(target, |records, at| step(COMPARING, records, at)).await?;
+    let (found, mut next, mut appended) = (compared.records, compared.next, 0);
+    while let Some(first) = next {
         let batch = from.batch(first).await?;
         appended += batch.len() as u64;
         append(target, batch).await?;
-        step(CopyPhase::Copying, appended, from.position);
+        step(COPYING, appended, from.position);
+        next = from.next().await?;
     }
-    let digest = verify(source, target, head, |records, at| step(CopyPhase::Verifying, records, at)).await?;
-    Ok(Copied { identity: ours.identity, found, appended, head, digest })
+    let mut from = Reader::new(source, head);
+    let verified = from.compare(target, |records, at| step(VERIFYING, records, at)).await?;
+    match verified.next {
+        None => Ok(Copied { identity: ours.identity, found, appended, head, digest: verified.digest }),
+        Some(missing) => Err(differs(verified.position, None, Some(&missing))),
+    }
 }
 
-/// Compares every record, and says what their digests come to.
-async fn verify(
-    source: &dyn Store,
-    target: &dyn Store,
-    head: Position,
-    mut tell: impl FnMut(u64, Position),
-) -> Result<[u8; 32], CopyError> {
-    let (mut from, mut there) = (Reader::new(source, head), Reader::new(target, Position::new(u64::MAX)));
-    let (mut hasher, mut records) = (Sha256::new(), 0);
-    loop {
-        let (expected, found) = (from.next().await?, there.next().await?);
-        match (expected, found) {
-            (None, None) => return Ok(hasher.finalize().into()),
-            (expected, Some(found)) => {
-                compare(expected.as_ref(), &found)?;
-                hasher.update(found.digest.as_bytes());
-                records += 1;
-                tell(records, from.position);
-            }
-            (Some(expected), None) => {
-                return Err(CopyError::Differs {
-                    position: there.position,
-                    found: "nothing more".to_owned(),
-                    expected: named(&expected),
-                });
-            }
+/// Both are at the target's position.
+fn differs(position: Position, found: Option<&Record>, expected: Option<&Record>) -> StoreError {
+    let named = |record: Option<&Record>| match record {
+        Some(Record { event_id, revision, stream, .. }) => {
+            format!("event {event_id} (revision {revision} of {stream})")
         }
-    }
-}
-
-fn compare(expected: Option<&Record>, found: &Record) -> Result<(), CopyError> {
-    // Read from a store, a record is intact, so equal digests are equal records.
-    if expected.is_some_and(|expected| expected.digest == found.digest) {
-        return Ok(());
-    }
-    Err(CopyError::Differs {
-        position: found.position,
-        found: named(found),
-        expected: expected.map_or_else(|| "nothing more".to_owned(), named),
-    })
-}
-
-fn named(record: &Record) -> String {
-    format!("event {} (revision {} of {})", record.event_id, record.revision, record.stream)
+        None => "nothing more".to_owned(),
+    };
+    let (found, expected) = (named(found), named(expected));
+    StoreError::Target(format!(
+        "the target has {found} at its position {position}, where the source has {expected}: copy into an empty one"
+    ))
 }
 
 /// Appends records of one stream that follow each other.
-async fn append(target: &dyn Store, batch: Vec<Record>) -> Result<(), CopyError> {
+async fn append(target: &dyn Store, batch: Vec<Record>) -> Result<(), StoreError> {
     let Some(first) = batch.first() else { return Ok(()) };
     let (stream, expected) = (first.stream.clone(), Expected::before(first.revision));
     let records: Vec<NewRecord> = batch.into_iter().map(Record::unplaced).collect();
@@ -185,13 +115,30 @@ async fn append(target: &dyn Store, batch: Vec<Record>) -> Result<(), CopyError>
         // With the same ids, so that one that happened does not happen again.
         match target.append(&stream, expected, records.clone()).await? {
             Append::Appended { .. } => return Ok(()),
-            Append::Conflict { .. } => return Err(CopyError::Changed(stream.to_string())),
+            Append::Conflict { .. } => {
+                return Err(StoreError::Target(format!(
+                    "stream {stream} of the target changed meanwhile: nobody may serve it while it is copied to"
+                )));
+            }
             Append::Unknown { reason } => unknown = reason,
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    Err(CopyError::Unknown(unknown))
+    Err(StoreError::Target(format!(
+        "it is not known whether records were appended: {unknown}; copy again, and it is found out"
+    )))
+}
+
+/// What two stores have in common.
+struct Compared {
+    records: u64,
+    /// Over the digests of the records.
+    digest: [u8; 32],
+    /// Where the target ends.
+    position: Position,
+    /// What the source has after that.
+    next: Option<Record>,
 }
 
 /// The records of a store one by one, up to a position.
@@ -221,13 +168,35 @@ impl<'a> Reader<'a> {
     async fn next(&mut self) -> Result<Option<Record>, StoreError> {
         self.fill().await?;
         let record = self.page.pop_front().filter(|record| record.position <= self.until);
-        if let Some(record) = &record {
-            self.position = record.position;
-        }
+        self.position = record.as_ref().map_or(self.position, |record| record.position);
         Ok(record)
     }
 
-    /// A record and those behind it that can be appended with it.
+    /// Reads on for as long as the target has records, which must be the same.
+    async fn compare(
+        &mut self,
+        target: &dyn Store,
+        mut tell: impl FnMut(u64, Position),
+    ) -> Result<Compared, StoreError> {
+        let mut there = Reader::new(target, Position::new(u64::MAX));
+        let (mut hasher, mut records) = (Sha256::new(), 0);
+        loop {
+            let (next, found) = (self.next().await?, there.next().await?);
+            let Some(found) = found else {
+                let digest = hasher.finalize().into();
+                return Ok(Compared { records, digest, position: there.position, next });
+            };
+            // Read from a store, a record is intact, so equal digests are equal records.
+            if next.as_ref().is_none_or(|next| next.digest != found.digest) {
+                return Err(differs(found.position, Some(&found), next.as_ref()));
+            }
+            hasher.update(found.digest.as_bytes());
+            records += 1;
+            tell(records, self.position);
+        }
+    }
+
+    /// A record and those after it that can be appended with it.
     async fn batch(&mut self, first: Record) -> Result<Vec<Record>, StoreError> {
         let mut size = first.payload.len() + first.metadata.len();
         let mut batch = vec![first];
@@ -286,7 +255,7 @@ mod tests {
         assert_eq!(all(&*target).await, all(&*source).await);
         assert_eq!((copied.found, copied.appended), (0, all(&*source).await.len() as u64));
         phases.dedup();
-        assert_eq!(phases, [CopyPhase::Copying, CopyPhase::Verifying]);
+        assert_eq!(phases, [COPYING, VERIFYING]);
         let again = copy(&*source, &*target, |_| {}).await.unwrap();
         assert_eq!((again.found, again.appended, again.digest), (copied.appended, 0, copied.digest));
     }
@@ -301,8 +270,8 @@ mod tests {
         let copied = loop {
             match copy(&*source, &*lying, |_| {}).await {
                 Ok(copied) => break copied,
-                Err(CopyError::Store(_) | CopyError::Unknown(_)) => interruptions += 1,
-                Err(error) => panic!("{error}"),
+                Err(StoreError::Target(why)) if !why.contains("it is not known") => panic!("{why}"),
+                Err(_) => interruptions += 1,
             }
         };
         assert!(interruptions > 2 && copied.found > 0, "{interruptions}");
@@ -314,7 +283,7 @@ mod tests {
         let source = source().await;
         let other = MemoryStore::new(Uuid::from_u128(6));
         let error = copy(&*source, &*other, |_| {}).await.unwrap_err();
-        assert!(matches!(error, CopyError::OtherLedger { .. }), "{error}");
+        assert!(error.to_string().starts_with("the target is another ledger"), "{error}");
         assert_eq!(all(&*other).await, []);
         let more = MemoryStore::new(IDENTITY);
         copy(&*source, &*more, |_| {}).await.unwrap();
@@ -325,7 +294,7 @@ mod tests {
         let first = all(&*source).await[0].stream.clone();
         different.append(&first, Expected::NoStream, new_records(1)).await.unwrap();
         let error = copy(&*source, &*different, |_| {}).await.unwrap_err();
-        assert!(matches!(error, CopyError::Differs { .. }), "{error}");
+        assert!(error.to_string().starts_with("the target has event"), "{error}");
         assert_eq!(all(&*different).await.len(), 1, "nothing was added");
     }
 }

@@ -4,7 +4,6 @@
 //! A subscriber that is slow only slows its own feed: the channel is bounded, and what does not fit is
 //! read from the store when there is room again. So nothing is lost and nothing piles up.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use grantbook_events::{Position, Timestamp};
@@ -29,24 +28,22 @@ pub(super) struct Progress {
     pub closed: bool,
 }
 
-/// Where a feed takes its pages from.
-pub(super) trait Source: Send + Sync + 'static {
-    /// The next records after a position: at least one if the head is beyond it.
-    fn page(&self, after: Position) -> impl Future<Output = Result<Arc<Vec<Record>>, StoreError>> + Send;
-}
-
-/// Starts a feed on the current runtime.
-pub(super) fn follow(
-    source: impl Source,
+/// Starts a feed on the current runtime. `read` gives the next records after a position: at least one if the head is
+/// beyond it.
+pub(super) fn follow<R>(
+    read: impl Fn(Position) -> R + Send + 'static,
     progress: watch::Receiver<Progress>,
     after: Position,
-) -> Subscription {
+) -> Subscription
+where
+    R: Future<Output = Result<Arc<Vec<Record>>, StoreError>> + Send + 'static,
+{
     let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
     // What is there now is history; the task may start later.
     let target = progress.borrow().head;
     tokio::spawn(async move {
         // Nobody listens any more if this send fails, and then nothing is owed.
-        if let Err(error) = feed(source, progress, after, target, &sender).await {
+        if let Err(error) = feed(read, progress, after, target, &sender).await {
             let _ = sender.send(Signal::Lost(error)).await;
         }
     });
@@ -54,8 +51,8 @@ pub(super) fn follow(
 }
 
 /// Runs until the subscriber goes away (`Ok`) or the store ends it (`Err`).
-async fn feed(
-    source: impl Source,
+async fn feed<R: Future<Output = Result<Arc<Vec<Record>>, StoreError>>>(
+    read: impl Fn(Position) -> R,
     mut progress: watch::Receiver<Progress>,
     mut after: Position,
     target: Position,
@@ -69,7 +66,7 @@ async fn feed(
             return Ok(());
         }
         if after < seen.head {
-            let records = source.page(after).await?;
+            let records = read(after).await?;
             let Some(last) = records.last() else {
                 let detail = format!("nothing follows it, although the ledger goes on to {}", seen.head);
                 return Err(StoreError::Damaged { position: after, detail });

@@ -2,6 +2,7 @@
 //! so it serves tests and nothing else.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::follow::{NEVER, Progress, Source, follow};
+use super::follow::{NEVER, Progress, follow};
 use super::{
     Append, ChainDigest, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription,
     check_limits,
@@ -19,8 +20,29 @@ use super::{
 #[derive(Debug)]
 pub struct MemoryStore {
     identity: Uuid,
-    log: Arc<Log>,
+    log: Arc<Mutex<Log>>,
     progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    /// Each at the index below its position.
+    records: Vec<Record>,
+    /// The indices of each stream's records.
+    streams: HashMap<StreamName, Vec<usize>>,
+}
+
+impl Log {
+    fn after(&self, position: Position, limit: usize) -> Vec<Record> {
+        let seen = usize::try_from(position.as_u64()).unwrap_or(usize::MAX);
+        self.records.iter().skip(seen).take(limit).cloned().collect()
+    }
+
+    fn stream(&self, name: &StreamName, from: Revision) -> impl DoubleEndedIterator<Item = &Record> {
+        let places = self.streams.get(name).map_or(&[][..], Vec::as_slice);
+        let skipped = usize::try_from(from.as_u64()).unwrap_or(usize::MAX);
+        places.iter().skip(skipped).map(|&place| &self.records[place])
+    }
 }
 
 impl MemoryStore {
@@ -29,73 +51,14 @@ impl MemoryStore {
         let (progress, _) = watch::channel(Progress { head: Position::START, latest: NEVER, closed: false });
         Arc::new(Self { identity, log: Arc::default(), progress })
     }
-}
 
-#[derive(Debug, Default)]
-struct Log(Mutex<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    records: Vec<Record>,
-    /// Indices into `records`; the revision is the index into the vector.
-    streams: HashMap<StreamName, Vec<usize>>,
-}
-
-impl Log {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn records_after(&self, after: Position, limit: usize) -> Vec<Record> {
-        let inner = self.lock();
-        let start = inner.records.partition_point(|record| record.position <= after);
-        inner.records[start..].iter().take(limit).cloned().collect()
+    fn log(&self) -> MutexGuard<'_, Log> {
+        lock(&self.log)
     }
 }
 
-impl Inner {
-    fn append(
-        &mut self,
-        stream: &StreamName,
-        expected: Expected,
-        records: Vec<NewRecord>,
-        progress: &mut Progress,
-    ) -> Append {
-        let places = self.streams.entry(stream.clone()).or_default();
-        let actual = places.last().map(|&last| self.records[last].revision);
-        if Expected::after(actual) != expected {
-            if places.is_empty() {
-                self.streams.remove(stream);
-            }
-            return self.already_there(stream, expected, &records).unwrap_or(Append::Conflict { actual });
-        }
-        let mut revision = expected.next_revision();
-        let mut digest = places.last().map_or(ChainDigest::NONE, |&last| self.records[last].digest);
-        for mut record in records {
-            progress.latest = record.not_before(progress.latest);
-            progress.head = Position::new(self.records.len() as u64 + 1);
-            let record = record.place(stream.clone(), revision, progress.head, digest);
-            (revision, digest) = (revision.next(), record.digest);
-            places.push(self.records.len());
-            self.records.push(record);
-        }
-        self.records.last().map_or(Append::Conflict { actual }, Append::after)
-    }
-
-    fn already_there(&self, stream: &StreamName, expected: Expected, new: &[NewRecord]) -> Option<Append> {
-        let first = usize::try_from(expected.next_revision().as_u64()).ok()?;
-        let places = self.streams.get(stream)?.get(first..first.checked_add(new.len())?)?;
-        let stored = || places.iter().map(|&place| &self.records[place]);
-        let last = stored().next_back()?;
-        let same = stored().zip(new).all(|(stored, new)| stored.event_id == new.event_id);
-        same.then_some(Append::after(last))
-    }
-}
-
-impl Source for Arc<Log> {
-    async fn page(&self, after: Position) -> Result<Arc<Vec<Record>>, StoreError> {
-        Ok(Arc::new(self.records_after(after, MAX_PAGE)))
-    }
+fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -107,26 +70,40 @@ impl Store for MemoryStore {
         records: Vec<NewRecord>,
     ) -> Result<Append, StoreError> {
         check_limits(&records)?;
-        let mut inner = self.log.lock();
-        // Under the same lock as closing, so that nothing slips in behind it.
-        if self.progress.borrow().closed {
+        let mut log = self.log();
+        let mut progress = *self.progress.borrow();
+        if progress.closed {
             return Err(StoreError::Closed);
         }
-        let mut progress = *self.progress.borrow();
-        let outcome = inner.append(stream, expected, records, &mut progress);
+        let last = log.stream(stream, Revision::FIRST).next_back();
+        let (actual, mut digest) = (last.map(|last| last.revision), last.map(|last| last.digest));
+        if Expected::after(actual) != expected {
+            let there = log.stream(stream, expected.next_revision()).take(records.len());
+            let there: Vec<_> = there.collect();
+            let is_retry = there.iter().map(|it| it.event_id).eq(records.iter().map(|new| new.event_id));
+            let last = there.last().filter(|_| is_retry);
+            return Ok(last.map_or(Append::Conflict { actual }, |last| Append::after(last)));
+        }
+        for (mut record, revision) in records.into_iter().zip(expected.next_revision().as_u64()..) {
+            progress.latest = record.not_before(progress.latest);
+            progress.head = Position::new(progress.head.as_u64() + 1);
+            let previous = digest.unwrap_or(ChainDigest::NONE);
+            let record = record.place(stream.clone(), Revision::new(revision), progress.head, previous);
+            digest = Some(record.digest);
+            let place = log.records.len();
+            log.streams.entry(stream.clone()).or_default().push(place);
+            log.records.push(record);
+        }
         self.progress.send_replace(progress);
-        Ok(outcome)
+        Ok(log.records.last().map_or(Append::Conflict { actual }, Append::after))
     }
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
-        let inner = self.log.lock();
-        let places = inner.streams.get(stream).map_or(&[][..], Vec::as_slice);
-        let skipped = usize::try_from(from.as_u64()).unwrap_or(usize::MAX);
-        Ok(places.iter().skip(skipped).map(|&place| inner.records[place].clone()).collect())
+        Ok(self.log().stream(stream, from).cloned().collect())
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
-        Ok(self.log.records_after(after, limit.min(MAX_PAGE)))
+        Ok(self.log().after(after, limit.min(MAX_PAGE)))
     }
 
     fn latest_time(&self) -> Option<Timestamp> {
@@ -134,7 +111,9 @@ impl Store for MemoryStore {
     }
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
-        Ok(follow(Arc::clone(&self.log), self.progress.subscribe(), after))
+        let log = Arc::clone(&self.log);
+        let read = move |after| ready(Ok(Arc::new(lock(&log).after(after, MAX_PAGE))));
+        Ok(follow(read, self.progress.subscribe(), after))
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -142,7 +121,7 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        let _no_append_runs = self.log.lock();
+        let _no_append_runs = self.log();
         self.progress.send_modify(|progress| progress.closed = true);
         Ok(())
     }

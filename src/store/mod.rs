@@ -34,10 +34,8 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub use self::eventstore::{
-    EventStore, Options as EventStoreOptions, Target as EventStoreTarget, TargetError,
-};
-pub use copy::{Copied, CopyError, CopyPhase, CopyStep, copy};
+pub use self::eventstore::{EventStore, Target as EventStoreTarget};
+pub use copy::{COMPARING, Copied, CopyStep, copy};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, Link, NewRecord, Record};
@@ -78,12 +76,6 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The next records of the whole ledger, in commit order: at most `limit` (capped at [`MAX_PAGE`]);
     /// fewer, even one, does not mean the end: only an empty answer does.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError>;
-
-    /// Searches for a stream without what is derived from the records to find streams faster: for a caller who knows
-    /// that the stream exists and was told that it does not. Whether it is there; if so, reads find it from then on.
-    async fn look_again(&self, _stream: &StreamName) -> Result<bool, StoreError> {
-        Ok(false)
-    }
 
     /// What the store keeps to find streams, to be held against its records; `None` if it keeps nothing of the kind.
     async fn index(&self) -> Result<Option<IndexCheck>, StoreError> {

@@ -8,29 +8,16 @@ use uuid::Uuid;
 use super::{Store, StoreError};
 use crate::clock::Clock;
 
-#[derive(Debug, Clone)]
-pub struct Options;
-
-impl Options {
-    pub fn new(_serve: Option<Uuid>, _clock: Arc<dyn Clock>) -> Self {
-        Self
-    }
-}
-
 /// No value of it exists, because no text can be parsed as one.
 #[derive(Debug)]
 pub enum Target {}
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.what())]
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "is not supported by this grantbook, which was built without the cargo feature `eventstore`: leave it out, or build \
+     grantbook with its default features"
+)]
 pub struct TargetError;
-
-impl TargetError {
-    pub fn what(&self) -> &'static str {
-        "is not supported by this grantbook, which was built without the cargo feature `eventstore`: leave it out, or build \
-         grantbook with its default features"
-    }
-}
 
 impl Target {
     /// # Errors
@@ -50,7 +37,11 @@ pub enum EventStore {}
 impl EventStore {
     /// # Errors
     /// Never, because there is no target.
-    pub fn open(target: Arc<Target>, _options: Options) -> Result<Arc<dyn Store>, StoreError> {
+    pub fn open(
+        target: Arc<Target>,
+        _serve: Option<Uuid>,
+        _clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn Store>, StoreError> {
         match *target {}
     }
 }

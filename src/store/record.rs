@@ -98,7 +98,7 @@ pub struct Record {
 }
 
 /// Where a store looks for the record before one in its stream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     /// It keeps nothing of the kind beside the record.
     Unkept,
@@ -115,15 +115,6 @@ impl Link {
         }
     }
 }
-
-/// Two records are the same wherever they rest.
-impl PartialEq for Link {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Link {}
 
 impl Record {
     /// The digest this record should carry. Every field is preceded by its length, so that no two

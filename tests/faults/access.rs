@@ -38,7 +38,9 @@ fn only_the_owner_can_read_what_grantbook_makes() {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
-    for expected in ["ledger.db", "ledger.db-wal", "heads.db", "ledger.lock", "session.key", "control.json"] {
+    for expected in
+        ["ledger.db", "ledger.db-wal", "ledger.heads", "ledger.lock", "session.key", "control.json"]
+    {
         assert!(names.iter().any(|name| name == expected), "{expected} is not in {names:?}");
     }
 }

@@ -116,7 +116,7 @@ fn a_record_that_goes_bad_under_a_running_server_is_never_shown() {
 #[test]
 fn the_index_of_streams_is_made_again_whatever_happens_to_it() {
     let (site, token) = closed_ledger();
-    let heads = site.file("heads.db");
+    let heads = site.file("ledger.heads");
     let whole = fs::read(&heads).unwrap();
     let mut flipped = whole.clone();
     flipped[whole.len() - 100] ^= 1;

@@ -17,7 +17,7 @@ const SEED: u64 = 0x6772_616e_7462_6f6f;
 /// How many damages are done to the end of the write-ahead log, each in a copy of its own.
 const DAMAGES: usize = 16;
 /// Every file that sees where the ledger ends.
-const WITNESSES: [&str; 4] = ["ledger.seen", "heads.db", "history-1.db", "snapshots"];
+const WITNESSES: [&str; 4] = ["ledger.seen", "ledger.heads", "history-1.db", "snapshots"];
 
 /// A ledger that ends with a revocation that was acknowledged right before the server was killed.
 struct Revoked {

@@ -3,6 +3,7 @@
 
 use eventstore::{EventData, ExpectedRevision, WriteResult};
 use grantbook_events::{Position, Revision, StreamName};
+use serde::Serialize;
 
 use super::failure::{Failure, retry};
 use super::{Shared, record};
@@ -51,6 +52,20 @@ impl Shared {
         }
     }
 
+    /// Appends an event of the store's own to a stream whose last revision is this, and returns its revision.
+    pub(super) async fn append_own(
+        &self,
+        stream: &str,
+        type_name: &str,
+        data: &impl Serialize,
+        last: Option<u64>,
+    ) -> Result<u64, Failure> {
+        let event = EventData::json(type_name, data).map_err(|error| Failure::Refused(error.to_string()))?;
+        let event = event.id(*crate::secrets::new_event_id().as_uuid());
+        let expected = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
+        Ok(self.client.append(stream, expected, vec![event]).await?.next_expected_version)
+    }
+
     /// Where the last record of an append that was accepted is.
     async fn appended(&self, stream: &StreamName, placed: &[Record], written: &WriteResult) -> Append {
         let unknown = |reason: String| Append::Unknown { reason };
@@ -58,7 +73,7 @@ impl Shared {
         if written.next_expected_version != last.revision.as_u64() {
             return unknown(format!("the cluster says revision {}", written.next_expected_version));
         }
-        self.heads.remember(last);
+        self.remember(last);
         let at = |position, recorded_at| Append::Appended { revision: last.revision, position, recorded_at };
         // Versions of the server differ in the position they give for several events, and for an append that was
         // made before.
@@ -81,7 +96,7 @@ impl Shared {
         expected: Expected,
     ) -> Result<Option<ChainDigest>, StoreError> {
         let Expected::Exactly(revision) = expected else { return Ok(Some(ChainDigest::NONE)) };
-        if let Some(digest) = self.heads.digest_at(stream, revision) {
+        if let Some(digest) = self.remembered(stream, revision) {
             return Ok(Some(digest));
         }
         Ok(self.read_records(stream, revision, 1).await?.first().map(|record| record.digest))

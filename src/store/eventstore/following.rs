@@ -17,7 +17,7 @@ use tonic::Status;
 use super::failure::{FIRST_PAUSE, Failure, LONGEST_PAUSE};
 use super::wire::{ReadResp, RecordedEvent};
 use super::{Shared, heartbeat, record};
-use crate::store::{MAX_PAGE, Record, Signal, StoreError, Subscription};
+use crate::store::{MAX_PAGE, Signal, StoreError, Subscription};
 
 /// How many batches a subscription may be ahead of its reader.
 const BATCHES_AHEAD: usize = 4;
@@ -135,64 +135,47 @@ impl Follower {
 
     /// Hands over what came at once.
     async fn take(&mut self, replies: Vec<Result<ReadResp, Status>>) -> Result<(), Failure> {
-        let mut batch = Batch { records: Vec::new(), up_to: None, at: self.at };
-        let looked_at = replies.into_iter().try_for_each(|reply| self.look_at(reply, &mut batch));
-        if !batch.records.is_empty() {
-            self.send(Signal::Records(Arc::new(batch.records))).await?;
+        let (mut at, mut records, mut up_to) = (self.at, Vec::new(), None);
+        let taken = replies.into_iter().try_for_each(|reply| {
+            let ReadResp { event, checkpoint } = reply?;
+            self.pause = FIRST_PAUSE;
+            let event = event.and_then(|event| event.event);
+            if let Some(event) = event.filter(|event| Position::new(event.commit_position) > at) {
+                if record::stream_text(&event) == Some(heartbeat::STREAM) {
+                    up_to = up_to.max(self.heard(&event));
+                } else if let Some(record) = record::from_event(&event)? {
+                    self.shared.remember(&record);
+                    records.push(record);
+                }
+                at = Position::new(event.commit_position);
+            }
+            at = at.max(checkpoint.map_or(at, |checkpoint| Position::new(checkpoint.commit_position)));
+            Ok::<_, Failure>(())
+        });
+        if !records.is_empty() {
+            self.send(Signal::Records(Arc::new(records))).await?;
         }
-        self.at = batch.at;
-        if let Some(time) = batch.up_to {
+        self.at = at;
+        if let Some(time) = up_to {
             self.send(Signal::UpTo(time)).await?;
         }
-        looked_at
+        taken
     }
 
-    fn look_at(&mut self, reply: Result<ReadResp, Status>, batch: &mut Batch) -> Result<(), Failure> {
-        let ReadResp { event, checkpoint } = reply?;
-        self.pause = FIRST_PAUSE;
-        if let Some(event) = event.and_then(|event| event.event) {
-            let position = Position::new(event.commit_position);
-            if position > batch.at {
-                self.look_at_event(&event, batch)?;
-                batch.at = position;
-            }
+    /// Takes note of a heartbeat: everything that was recorded up to the time it gives has come.
+    fn heard(&self, event: &RecordedEvent) -> Option<Timestamp> {
+        let revision = Some(event.stream_revision);
+        self.shared.heartbeat_seen.send_modify(|seen| *seen = revision.max(*seen));
+        let (time, now) = (heartbeat::time_of(&event.data)?, self.shared.clock.now());
+        if time > now.plus(MAX_SKEW) {
+            tracing::warn!(%time, "a heartbeat is of the future: the clocks of the nodes do not agree");
         }
-        if let Some(checkpoint) = checkpoint {
-            batch.at = batch.at.max(Position::new(checkpoint.commit_position));
-        }
-        Ok(())
-    }
-
-    fn look_at_event(&self, event: &RecordedEvent, batch: &mut Batch) -> Result<(), StoreError> {
-        if record::stream_text(event) == Some(heartbeat::STREAM) {
-            if let Some(time) = heartbeat::time_of(&event.data) {
-                // A clock that is ahead makes nothing more up to date than now.
-                let now = self.shared.clock.now();
-                if time > now.plus(MAX_SKEW) {
-                    tracing::warn!(%time, "a heartbeat is of the future: the clocks of the nodes do not agree");
-                }
-                batch.up_to = batch.up_to.max(Some(time.min(now)));
-            }
-            let revision = Some(event.stream_revision);
-            self.shared.heartbeat_seen.send_modify(|seen| *seen = revision.max(*seen));
-        } else if let Some(record) = record::from_event(event)? {
-            self.shared.heads.remember(&record);
-            batch.records.push(record);
-        }
-        Ok(())
+        // A clock that is ahead makes nothing more up to date than now.
+        Some(time.min(now))
     }
 
     async fn send(&self, signal: Signal) -> Result<(), StoreError> {
         // It fails only without a reader, and then the error is not read either.
         self.sender.send(signal).await.map_err(|_| StoreError::Closed)
     }
-}
-
-/// What came at once.
-struct Batch {
-    records: Vec<Record>,
-    /// Everything recorded up to then has come.
-    up_to: Option<Timestamp>,
-    /// The last position that was passed.
-    at: Position,
 }

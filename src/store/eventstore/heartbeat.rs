@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use eventstore::{EventData, ExpectedRevision, StreamMetadataBuilder};
+use eventstore::StreamMetadataBuilder;
 use grantbook_events::{Revision, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -56,7 +56,7 @@ pub(super) async fn beat(shared: &Shared) {
             is_bounded = bound(shared).await.is_ok();
         }
         let heartbeat = Heartbeat { at: shared.clock.now() };
-        match append(shared, STREAM, TYPE, &heartbeat, last).await {
+        match shared.append_own(STREAM, TYPE, &heartbeat, last).await {
             Ok(revision) => last = Some(revision),
             Err(Failure::Conflict(actual)) => {
                 last = actual.map(Revision::as_u64);
@@ -73,21 +73,8 @@ pub(super) async fn beat(shared: &Shared) {
 /// Lets the cluster drop old heartbeats, unless it was already set what it keeps.
 async fn bound(shared: &Shared) -> Result<(), Failure> {
     let metadata = StreamMetadataBuilder::new().max_count(KEPT).build();
-    match append(shared, &format!("$${STREAM}"), "$metadata", &metadata, None).await {
+    match shared.append_own(&format!("$${STREAM}"), "$metadata", &metadata, None).await {
         Ok(_) | Err(Failure::Conflict(_)) => Ok(()),
         Err(failure) => Err(failure),
     }
-}
-
-async fn append(
-    shared: &Shared,
-    stream: &str,
-    type_name: &str,
-    data: &impl Serialize,
-    last: Option<u64>,
-) -> Result<u64, Failure> {
-    let event = EventData::json(type_name, data).map_err(|error| Failure::Refused(error.to_string()))?;
-    let event = event.id(*crate::secrets::new_event_id().as_uuid());
-    let expected = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
-    Ok(shared.client.append(stream, expected, vec![event]).await?.next_expected_version)
 }

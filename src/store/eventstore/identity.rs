@@ -1,6 +1,5 @@
 //! Which ledger this is. Knows: the one event that says so. Must not know: what is in the ledger.
 
-use eventstore::{EventData, ExpectedRevision};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,15 +28,10 @@ pub(super) async fn find_or_make(shared: &Shared) -> Result<Uuid, StoreError> {
     }
     let none = || unavailable("there is no ledger in this cluster: grantbook serve makes one");
     let minted = shared.minted.ok_or_else(none)?;
-    let event = EventData::json(TYPE, &Made { identity: minted })
-        .map_err(|error| unavailable(&error.to_string()))?
-        .id(*crate::secrets::new_event_id().as_uuid());
-    // Retried with the same id, so one of unknown outcome is harmless.
-    let made = retry(Failure::is_transient, || {
-        shared.client.append(STREAM, ExpectedRevision::NoStream, vec![event.clone()])
-    });
+    let made = Made { identity: minted };
+    let made = retry(Failure::is_transient, || shared.append_own(STREAM, TYPE, &made, None));
     match made.await {
-        // Another node may have been first: the stream decides.
+        // Another node may have been first, or an earlier try: the stream decides.
         Ok(_) | Err(Failure::Conflict(_)) => {}
         Err(failure) => return Err(failure.into_error()),
     }

@@ -14,7 +14,6 @@ mod appending;
 mod client;
 mod failure;
 mod following;
-mod heads;
 mod heartbeat;
 mod identity;
 mod nodes;
@@ -28,20 +27,20 @@ mod tls;
 mod wire;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName};
+use lru::LruCache;
 use tokio::sync::{OnceCell, RwLock, watch};
 use uuid::Uuid;
 
 use self::client::Client;
-use self::heads::StreamHeads;
 use self::nodes::Nodes;
-use self::shared::Shared;
-pub use self::target::{Target, TargetError};
+use self::shared::{MAX_HEADS, Shared};
+pub use self::target::Target;
 use self::tls::Tls;
 use super::{
     Append, Expected, Head, NewRecord, Record, Store, StoreCounts, StoreError, Subscription, check_limits,
@@ -49,54 +48,48 @@ use super::{
 use crate::clock::Clock;
 use crate::tasks::Tasks;
 
-/// How long a subscription may usually be silent.
+/// How long a subscription may be silent before it is taken up again. Heartbeats come every second while any node serves.
 const SILENT_FOR: Duration = Duration::from_secs(10);
-
-/// What a ledger in a cluster is opened for.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// To serve: the identity that a ledger which has none is given, and heartbeats. `None`: only to read.
-    pub serve: Option<Uuid>,
-    /// For heartbeats.
-    pub clock: Arc<dyn Clock>,
-    /// How long a subscription may be silent before it is taken up again. Heartbeats come every second while any
-    /// node serves.
-    pub silent_for: Duration,
-}
-
-impl Options {
-    /// With the usual patience.
-    pub fn new(serve: Option<Uuid>, clock: Arc<dyn Clock>) -> Self {
-        Self { serve, clock, silent_for: SILENT_FOR }
-    }
-}
 
 /// The ledger in a cluster.
 pub struct EventStore(Arc<Shared>);
 
 impl EventStore {
-    /// Prepares to use a cluster. Nothing is asked yet, so a cluster that cannot be reached is noticed later. Must be
-    /// called within a Tokio runtime.
+    /// Prepares to use a cluster: to serve, with the identity that a ledger which has none is given, or only to read.
+    /// Nothing is asked yet, so a cluster that cannot be reached is noticed later. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// `Unavailable` if a file that the target names cannot be used.
-    pub fn open(target: Arc<Target>, options: Options) -> Result<Arc<Self>, StoreError> {
+    pub fn open(
+        target: Arc<Target>,
+        serve: Option<Uuid>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(target, serve, clock, SILENT_FOR)
+    }
+
+    fn open_with(
+        target: Arc<Target>,
+        minted: Option<Uuid>,
+        clock: Arc<dyn Clock>,
+        silent_for: Duration,
+    ) -> Result<Arc<Self>, StoreError> {
         let tls = Tls::load(target.tls.as_ref())?;
         let shared = Arc::new(Shared {
             nodes: Nodes::new(Arc::clone(&target), tls.config),
             client: Client::new(target, tls.bundle),
-            heads: StreamHeads::default(),
+            heads: Mutex::new(LruCache::new(MAX_HEADS)),
             heartbeat_seen: watch::Sender::new(None),
-            clock: options.clock,
-            minted: options.serve,
+            clock,
+            minted,
             identity: OnceCell::new(),
             is_open: RwLock::new(true),
             closing: watch::Sender::new(false),
             tasks: Arc::default(),
-            silent_for: options.silent_for,
+            silent_for,
             resubscribed: AtomicU64::new(0),
         });
-        if options.serve.is_some() {
+        if minted.is_some() {
             let (running, shared) = (shared.tasks.begin("store-heartbeat"), Arc::clone(&shared));
             tokio::spawn(async move {
                 let _running = running;

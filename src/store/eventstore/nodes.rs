@@ -43,17 +43,10 @@ pub(super) struct Nodes {
     target: Arc<Target>,
     http: HttpClient,
     authorization: Option<AsciiMetadataValue>,
-    chosen: Mutex<Chosen>,
+    /// The node that is asked, until it fails or names the leader.
+    chosen: Mutex<Option<Endpoint>>,
     /// Which of the named nodes is asked first who is in the cluster.
     turn: AtomicUsize,
-}
-
-/// The nodes that are asked, until one fails.
-#[derive(Default)]
-struct Chosen {
-    any: Option<Endpoint>,
-    /// The leader, once another node has named it.
-    leader: Option<Endpoint>,
 }
 
 impl Nodes {
@@ -103,7 +96,7 @@ impl Nodes {
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::broken("the node did not answer in time")));
         match &outcome {
             Ok(_) => {}
-            Err(Failure::NotLeader(leader)) => self.chosen().leader = Some(leader.clone()),
+            Err(Failure::NotLeader(leader)) => *self.chosen() = Some(leader.clone()),
             Err(_) => self.forget(),
         }
         outcome
@@ -111,10 +104,10 @@ impl Nodes {
 
     /// From here on the cluster is asked again which node to ask.
     pub(super) fn forget(&self) {
-        *self.chosen() = Chosen::default();
+        *self.chosen() = None;
     }
 
-    fn chosen(&self) -> MutexGuard<'_, Chosen> {
+    fn chosen(&self) -> MutexGuard<'_, Option<Endpoint>> {
         self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -123,7 +116,7 @@ impl Nodes {
         options: wire::Options,
         requires_leader: bool,
     ) -> Result<Streaming<ReadResp>, Failure> {
-        let mut grpc = self.connect(&self.choose(requires_leader).await?).await?;
+        let mut grpc = self.connect(&self.choose().await?).await?;
         let uuid_option = Some(UuidOption { string: Some(Empty {}) });
         let options = Some(wire::Options { uuid_option, ..options });
         let mut request = self.request(ReadReq { options });
@@ -135,19 +128,15 @@ impl Nodes {
         Ok(grpc.server_streaming(request, path, wire).await?.into_inner())
     }
 
-    async fn choose(&self, requires_leader: bool) -> Result<Endpoint, Failure> {
-        {
-            let chosen = self.chosen();
-            let leader = chosen.leader.as_ref().filter(|_| requires_leader);
-            if let Some(endpoint) = leader.or(chosen.any.as_ref()) {
-                return Ok(endpoint.clone());
-            }
+    async fn choose(&self) -> Result<Endpoint, Failure> {
+        if let Some(endpoint) = self.chosen().clone() {
+            return Ok(endpoint);
         }
         let endpoint = match self.target.is_cluster() {
             true => self.discover().await?,
             false => self.target.endpoints.first().cloned().ok_or_else(no_node)?,
         };
-        self.chosen().any = Some(endpoint.clone());
+        *self.chosen() = Some(endpoint.clone());
         Ok(endpoint)
     }
 

@@ -1,25 +1,30 @@
 //! What the parts of the store have in common: the connections to the cluster, and what is known of it. Knows: all of the
 //! parts that it holds. Must not know: who uses them for what.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use grantbook_events::{Revision, StreamName};
+use lru::LruCache;
 use tokio::sync::{OnceCell, RwLock, watch};
 use uuid::Uuid;
 
 use super::client::Client;
-use super::heads::StreamHeads;
 use super::nodes::Nodes;
 use crate::clock::Clock;
-use crate::store::{Record, StoreError};
+use crate::store::{ChainDigest, Record, StoreError};
 use crate::tasks::Tasks;
+
+/// Of how many streams the end is remembered.
+pub(super) const MAX_HEADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
 
 pub(super) struct Shared {
     pub nodes: Nodes,
     pub client: Client,
-    pub heads: StreamHeads,
+    /// Where streams ended when they were last read or written. It may be old: the append at its exact revision decides.
+    pub heads: Mutex<LruCache<StreamName, (Revision, ChainDigest)>>,
     /// The revision of the last heartbeat that came here.
     pub heartbeat_seen: watch::Sender<Option<u64>>,
     pub clock: Arc<dyn Clock>,
@@ -35,6 +40,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Remembers the last record of a stream, so that the next is chained to it without reading it.
+    pub(super) fn remember(&self, record: &Record) {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        if heads.get(&record.stream).is_none_or(|(known, _)| *known < record.revision) {
+            heads.put(record.stream.clone(), (record.revision, record.digest));
+        }
+    }
+
+    /// The digest of a stream's record at a revision, if that is where the stream is remembered to end.
+    pub(super) fn remembered(&self, stream: &StreamName, revision: Revision) -> Option<ChainDigest> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.get(stream).filter(|(known, _)| *known == revision).map(|(_, digest)| *digest)
+    }
+
     /// Ends the heartbeats and the subscriptions.
     pub(super) fn stop(&self) {
         self.tasks.stop();
@@ -50,7 +69,7 @@ impl Shared {
     ) -> Result<Vec<Record>, StoreError> {
         let records = self.nodes.records(stream, from, count).await?;
         if let Some(last) = records.last() {
-            self.heads.remember(last);
+            self.remember(last);
         }
         Ok(records)
     }

@@ -18,25 +18,16 @@ use crate::secrets::PlainSecret;
 
 /// The port of EventStoreDB and KurrentDB.
 const DEFAULT_PORT: u16 = 2113;
-const FORM: &str = "it takes esdb://host:2113?tls=false, esdb://host1:2113,host2:2113,host3:2113, or \
-                    esdb+discover://cluster.example:2113, with user:password@ before the hosts if need be";
 const PARAMETERS: &str = "tls, tlsVerifyCert, tlsCaFile, userCertFile, userKeyFile, gossipTimeout, connectionName, \
                           nodePreference, maxDiscoverAttempts, discoveryInterval, keepAliveInterval and \
                           keepAliveTimeout";
 /// How long a node may take to name the cluster's nodes, if the connection string does not say.
 const GOSSIP_WITHIN: Duration = Duration::from_secs(3);
 
-/// A connection string that does not say where a cluster is. Its text never holds the password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; {FORM}")]
+/// What is wrong with a connection string. The text never holds the password.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct TargetError(String);
-
-impl TargetError {
-    /// What is wrong, without what would be right.
-    pub fn what(&self) -> &str {
-        &self.0
-    }
-}
 
 pub(super) struct Login {
     pub user: String,
@@ -70,7 +61,7 @@ impl Target {
     /// Parses a connection string.
     ///
     /// # Errors
-    /// What is wrong with it, and what would be right.
+    /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, TargetError> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         let discover = match scheme {

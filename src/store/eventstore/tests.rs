@@ -28,7 +28,7 @@ fn real() -> Option<String> {
 pub(crate) fn open_at(url: &str) -> Arc<EventStore> {
     let target = Arc::new(Target::parse(url).unwrap());
     let serve = Some(crate::secrets::new_ledger_identity());
-    EventStore::open(target, Options::new(serve, Arc::new(SystemClock))).unwrap()
+    EventStore::open(target, serve, Arc::new(SystemClock)).unwrap()
 }
 
 async fn fresh() -> (Arc<dyn Store>, Option<Double>) {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use grantbook_events::Position;
 
-use super::heads_file::{HeadsFile, Key};
+use super::heads::{self, Key};
 use super::opened::{Files, Opened};
 use super::opening::open;
 use super::rows::{self, StreamHead};
@@ -59,11 +59,8 @@ pub fn restore(source: &Path, dir: &Path, progress: impl FnMut(u64, u64)) -> Res
     let source = open(source, Access::Unchanging)?;
     let unfinished = target.ledger.with_extension("db.restoring");
     let restored = copy_log(&source, &unfinished, progress).and_then(|ends| {
-        let mut heads: Vec<_> = ends.into_iter().collect();
-        heads.sort_unstable_by_key(|(key, _)| *key);
-        let index = HeadsFile::create(&target.heads, source.meta.identity)?;
-        index.put(&heads, source.end)?;
-        index.finish()?;
+        let last = ends.into_iter().map(|(key, head)| (key, head.position)).collect();
+        heads::write(&target.heads, source.meta.identity, source.end, &last)?;
         give_name(&unfinished, &target.ledger)
     });
     // An index would be evidence of a ledger that is not there.

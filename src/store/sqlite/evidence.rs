@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use grantbook_events::{EventId, Position};
 use uuid::Uuid;
 
-use super::heads_file::{HeadsFile, UpTo};
 use super::opened::{Files, Opened};
 use super::schema::cannot_write;
-use super::seen_file;
+use super::seen_file::{self, End};
 use crate::files::with_suffix;
 use crate::store::{ChainDigest, Record, StoreError, database};
 
@@ -61,17 +60,11 @@ pub struct Evidence {
 impl Evidence {
     /// With what the store's own files have seen.
     pub(super) fn gather(&self, files: &Files) -> Vec<Seen> {
-        let heads = || HeadsFile::open(&files.heads, false).and_then(|heads| heads.state()).ok();
-        let heads = files.heads.exists().then(heads).flatten();
-        let heads = heads.map(|state| (&files.heads, state.identity, state.up_to));
-        let commits = seen_file::read(&files.seen).map(|(ledger, last)| (&files.seen, ledger, last));
-        let own = heads.into_iter().chain(commits).map(|(file, ledger, UpTo { position, digest })| Seen {
-            file: file.clone(),
-            ledger,
-            position,
-            previous: Position::new(position.as_u64().saturating_sub(1)),
-            mark: SeenMark::Digest(digest),
-            is_intact: |_| true,
+        let own = [&files.heads, &files.seen].into_iter().filter_map(|file| {
+            let (ledger, End { position, digest }) = seen_file::read(file)?;
+            let previous = Position::new(position.as_u64().saturating_sub(1));
+            let mark = SeenMark::Digest(digest);
+            Some(Seen { file: file.clone(), ledger, position, previous, mark, is_intact: |_| true })
         });
         own.chain(self.seen.iter().cloned()).filter(|seen| seen.position > Position::START).collect()
     }

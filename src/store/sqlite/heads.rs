@@ -1,222 +1,227 @@
-//! Where each stream ends: in memory for what was written lately, in `heads.db` for the rest. Knows: which
-//! of the two to ask, and when memory goes to the file. Must not know: how appends are decided.
+//! Where each stream ends: in memory, and in `ledger.heads` so that a start need not read the whole ledger. Knows: the
+//! last position of each stream, and the file. Must not know: how appends are decided, or when the file is written.
 //!
-//! Heads pass through three maps: `dirty` (not in the file), `flushing` (being written to it) and
-//! `settled` (the last that were written). A head leaves memory only after it has been in the file for
-//! one whole flush, so a look in memory first and in the file second finds the newest.
+//! All of it is derived from the log. The file says up to which record it is complete, and a checksum covers it; one that
+//! is missing or damaged is made again from the log. A stream takes about 50 bytes of memory, and 24 of the file.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::{Position, StreamName};
+use lru::LruCache;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::heads_file::{HeadsFile, Key, UpTo};
 use super::rows::StreamHead;
 use super::schema::{Log, cannot_write, damaged};
-use crate::store::database::{self, Checked};
-use crate::store::{MAX_PAGE, Record, StoreError};
+use super::seen_file::{self, End};
+use crate::files::{self, with_suffix};
+use crate::store::{MAX_PAGE, StoreError};
 
-/// How many heads gather in memory before they are written to the file.
-const FLUSH_AT: usize = 250_000;
-/// How many may gather while the file cannot be written. Beyond, nothing is appended.
-const DIRTY_MAX: usize = 4 * FLUSH_AT;
+/// After how many records the file is written again while more are appended.
+const SAVE_AFTER: usize = 250_000;
+/// The whole file is written each time, so it waits until one record was appended for so many streams.
+const STREAMS_A_RECORD: usize = 16;
+/// Of how many streams the end is known without a look at its record.
+const RECENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
+/// A key and a position.
+const ROW: usize = 16 + 8;
 
-type Map = HashMap<Key, StreamHead>;
+/// The first 16 bytes of the SHA-256 of a stream's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key([u8; 16]);
 
-/// Where each stream ends.
+impl Key {
+    pub(super) fn of(stream: &StreamName) -> Self {
+        let digest: [u8; 32] = Sha256::digest(stream.as_str().as_bytes()).into();
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self(key)
+    }
+}
+
+/// The last position of each stream.
+pub(super) type LastPositions = HashMap<Key, Position>;
+
 #[derive(Debug)]
-pub(super) struct Heads(Mutex<Recent>);
+pub(super) struct Heads {
+    path: PathBuf,
+    identity: Uuid,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
-struct Recent {
-    dirty: Map,
-    flushing: Arc<Map>,
-    settled: Arc<Map>,
-    /// Up to where `dirty` and all below it are complete.
-    up_to: UpTo,
-    /// Why the file could not be written the last time.
-    failure: Option<StoreError>,
+struct State {
+    last: LastPositions,
+    /// Of the streams that were written lately.
+    recent: LruCache<Key, StreamHead>,
+    end: End,
+    /// Up to where the file is complete; none if it must be written in any case.
+    saved: Option<Position>,
 }
 
 impl Heads {
-    /// Opens or rebuilds the file, and catches up with the log.
-    pub(super) fn open(path: &Path, identity: Uuid, log: &Log) -> Result<(Self, HeadsFile), StoreError> {
-        if !path.exists() && log.last_position()? == Position::START {
-            // A new ledger: there is nothing to rebuild, and nothing to report.
-            return Self::over(HeadsFile::create(path, identity)?, identity, log);
-        }
-        let open = || {
-            let checked = database::take_checksum(path).map_err(|error| cannot_write(path, &error))?;
-            if checked == Checked::Changed {
-                return Err(damaged(path, Position::START, "it is not what was written"));
-            }
-            let file = HeadsFile::open(path, true)?;
-            if checked == Checked::Unknown {
-                file.scan(|_, _| ())?;
-            }
-            Self::over(file, identity, log)
+    /// Reads the file or makes it again, and catches up with the log.
+    pub(super) fn open(path: &Path, identity: Uuid, log: &Log) -> Result<Self, StoreError> {
+        let read = || {
+            let (end, last) = read(path, identity)?;
+            Self::caught_up(path, identity, end, last, log)
         };
-        open().or_else(|error| {
-            // What to do about a damaged ledger is no advice for a file that is made again.
-            let reason =
-                if let StoreError::Damaged { detail, .. } = error { detail } else { error.to_string() };
-            tracing::info!(%reason, "rebuilding the index of streams from the ledger");
-            Self::over(HeadsFile::create(path, identity)?, identity, log)
+        read().or_else(|error| {
+            if log.last_position()? > Position::START {
+                // What to do about a damaged ledger is no advice for a file that is made again.
+                let reason =
+                    if let StoreError::Damaged { detail, .. } = error { detail } else { error.to_string() };
+                tracing::info!(%reason, "rebuilding the index of streams from the ledger");
+            }
+            let mut heads = Self::caught_up(path, identity, End::NOTHING, LastPositions::new(), log)?;
+            heads.state.get_mut().unwrap_or_else(PoisonError::into_inner).saved = None;
+            heads.save_or_warn();
+            Ok(heads)
         })
     }
 
-    fn over(file: HeadsFile, identity: Uuid, log: &Log) -> Result<(Self, HeadsFile), StoreError> {
-        let recent = Recent {
-            dirty: Map::new(),
-            flushing: Arc::default(),
-            settled: Arc::default(),
-            up_to: file.up_to(identity)?,
-            failure: None,
-        };
-        let heads = Self(Mutex::new(recent));
-        heads.catch_up(&file, log)?;
-        Ok((heads, file))
-    }
-
-    /// Follows the log from where the file ends, and compares every record with its digest and its chain.
-    fn catch_up(&self, file: &HeadsFile, log: &Log) -> Result<(), StoreError> {
-        loop {
-            let page = log.page(self.up_to().position, MAX_PAGE)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            file.begin()?;
-            let followed = page.iter().try_for_each(|record| self.follow(record, file, log));
-            file.end();
-            followed?;
-            self.advance([], UpTo::of(last));
-            if self.is_due() {
-                self.flush(file)?;
-            }
-        }
-    }
-
-    fn follow(&self, record: &Record, file: &HeadsFile, log: &Log) -> Result<(), StoreError> {
-        let key = Key::of(&record.stream);
-        log.check_follows(record, self.find(&key, file)?.as_ref())?;
-        self.lock().dirty.insert(key, StreamHead::of(record));
-        Ok(())
-    }
-
-    fn find(&self, key: &Key, file: &HeadsFile) -> Result<Option<StreamHead>, StoreError> {
-        let recent = self.lock();
-        let found = recent.dirty.get(key).or_else(|| recent.flushing.get(key));
-        match found.or_else(|| recent.settled.get(key)).copied() {
-            Some(head) => Ok(Some(head)),
-            None => {
-                drop(recent);
-                file.find(key)
-            }
-        }
-    }
-
-    /// Where a stream ends; if the file cannot say it, the log does.
-    pub(super) fn end_of(
-        &self,
-        stream: &StreamName,
-        file: &HeadsFile,
+    /// Follows the log from where what is known ends, and compares every record with its digest and its chain.
+    fn caught_up(
+        path: &Path,
+        identity: Uuid,
+        end: End,
+        last: LastPositions,
         log: &Log,
-    ) -> Result<Option<StreamHead>, StoreError> {
-        match self.find(&Key::of(stream), file) {
-            Err(StoreError::Damaged { detail, .. }) => {
-                tracing::error!(
-                    %stream, detail,
-                    "the index of streams is damaged: the ledger is searched instead, and all of the index is checked at the stop"
-                );
-                self.search(stream, log)
+    ) -> Result<Self, StoreError> {
+        let state = State { last, recent: LruCache::new(RECENT), end, saved: Some(end.position) };
+        let heads = Self { path: path.to_owned(), identity, state: Mutex::new(state) };
+        loop {
+            let page = log.page(heads.end().position, MAX_PAGE)?;
+            if page.is_empty() {
+                return Ok(heads);
             }
-            found => found,
+            for record in &page {
+                log.check_follows(record, heads.end_of(&record.stream, log)?.as_ref())?;
+                heads.advance([(Key::of(&record.stream), StreamHead::of(record))], End::of(record));
+            }
         }
     }
 
-    /// Searches the log for a stream that exists and that the file does not have.
-    pub(super) fn look_again(&self, stream: &StreamName, log: &Log) -> Result<bool, StoreError> {
-        let is_there = self.search(stream, log)?.is_some();
-        if is_there {
-            tracing::error!(
-                %stream, ledger = %log.path.display(),
-                "the index of streams does not have a stream that the ledger has: it is rebuilt at the next start"
-            );
+    /// Where a stream ends.
+    pub(super) fn end_of(&self, stream: &StreamName, log: &Log) -> Result<Option<StreamHead>, StoreError> {
+        let key = Key::of(stream);
+        let position = {
+            let mut state = self.lock();
+            if let Some(head) = state.recent.get(&key) {
+                return Ok(Some(*head));
+            }
+            let Some(position) = state.last.get(&key) else { return Ok(None) };
+            *position
+        };
+        let record = log.at(position)?;
+        match record.stream == *stream {
+            true => Ok(Some(StreamHead::of(&record))),
+            false => Err(log.damaged(position, "the record is not the last of its stream")),
         }
-        Ok(is_there)
-    }
-
-    /// Takes a head from the log. A row that is missing in the file makes its check at the stop fail, so that the next
-    /// start makes the file again; a row that is wrong is written again with the next head.
-    fn search(&self, stream: &StreamName, log: &Log) -> Result<Option<StreamHead>, StoreError> {
-        let found = log.scan_for_head(stream)?;
-        let (mut recent, key) = (self.lock(), Key::of(stream));
-        if let Some(head) = found
-            && !recent.flushing.contains_key(&key)
-            && !recent.settled.contains_key(&key)
-        {
-            recent.dirty.entry(key).or_insert(head);
-        }
-        Ok(found)
     }
 
     /// Takes in what was committed.
-    pub(super) fn advance(&self, heads: impl IntoIterator<Item = (Key, StreamHead)>, up_to: UpTo) {
-        let mut recent = self.lock();
-        recent.dirty.extend(heads);
-        recent.up_to = up_to;
-    }
-
-    pub(super) fn up_to(&self) -> UpTo {
-        self.lock().up_to
-    }
-
-    /// Whether enough heads have gathered for a flush.
-    pub(super) fn is_due(&self) -> bool {
-        self.lock().dirty.len() >= FLUSH_AT
-    }
-
-    /// Refuses when memory would not hold what the file lacks.
-    pub(super) fn check_room(&self) -> Result<(), StoreError> {
-        let recent = self.lock();
-        if recent.dirty.len() < DIRTY_MAX {
-            return Ok(());
+    pub(super) fn advance(&self, heads: impl IntoIterator<Item = (Key, StreamHead)>, end: End) {
+        let mut state = self.lock();
+        for (key, head) in heads {
+            state.last.insert(key, head.position);
+            state.recent.put(key, head);
         }
-        let why = recent.failure.as_ref().map_or_else(|| "it is too slow".to_owned(), ToString::to_string);
-        Err(StoreError::CannotWrite(format!("heads.db is too far behind the ledger: {why}")))
+        state.end = end;
     }
 
-    /// Writes what is not in the file yet to it.
-    pub(super) fn flush(&self, file: &HeadsFile) -> Result<(), StoreError> {
-        let (map, up_to) = self.lock().start_flush();
-        if map.is_empty() {
-            return Ok(());
-        }
-        let mut sorted: Vec<_> = map.iter().map(|(key, head)| (*key, *head)).collect();
-        sorted.sort_unstable_by_key(|(key, _)| *key);
-        let put = file.put(&sorted, up_to);
-        let mut recent = self.lock();
-        recent.failure = put.clone().err();
-        if put.is_ok() {
-            recent.settled = std::mem::take(&mut recent.flushing);
-        }
-        put
+    /// Up to where all streams are known.
+    pub(super) fn end(&self) -> End {
+        self.lock().end
     }
 
-    fn lock(&self) -> MutexGuard<'_, Recent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether enough was appended since the file was written.
+    pub(super) fn is_due(&self, is_idle: bool) -> bool {
+        let state = self.lock();
+        let saved = state.saved.unwrap_or(Position::START).as_u64();
+        let appended = usize::try_from(state.end.position.as_u64() - saved).unwrap_or(usize::MAX);
+        let enough = if is_idle { 1 } else { SAVE_AFTER };
+        appended >= enough.max(state.last.len() / STREAMS_A_RECORD)
+    }
+
+    /// Writes the file, unless it is complete. Nothing is lost if it cannot be written: the next start catches up.
+    pub(super) fn save_or_warn(&self) {
+        let (end, bytes) = {
+            let state = self.lock();
+            if state.saved == Some(state.end.position) {
+                return;
+            }
+            (state.end, encode(self.identity, state.end, &state.last))
+        };
+        match write_all(&self.path, &bytes) {
+            Ok(()) => self.lock().saved = Some(end.position),
+            Err(error) => {
+                let path = self.path.display();
+                tracing::warn!(%path, %error, "the index of streams cannot be written; it is tried again later");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Recent {
-    /// Moves what is dirty to `flushing`, on top of what an earlier flush failed to write.
-    fn start_flush(&mut self) -> (Arc<Map>, UpTo) {
-        let dirty = std::mem::take(&mut self.dirty);
-        if self.flushing.is_empty() {
-            self.flushing = Arc::new(dirty);
-        } else {
-            Arc::make_mut(&mut self.flushing).extend(dirty);
-        }
-        (Arc::clone(&self.flushing), self.up_to)
+/// Writes the file of a ledger that is not served yet.
+pub(super) fn write(path: &Path, identity: Uuid, end: End, last: &LastPositions) -> Result<(), StoreError> {
+    write_all(path, &encode(identity, end, last)).map_err(|error| cannot_write(path, &error))
+}
+
+/// Under one name until it is whole, so that a process that is killed leaves at most one unfinished file.
+fn write_all(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = with_suffix(path, ".new");
+    files::remove(&unfinished)?;
+    files::open(&unfinished)?.write_all(bytes)?;
+    files::rename(&unfinished, path)
+}
+
+/// What the file of a ledger says.
+pub(super) fn read(path: &Path, identity: Uuid) -> Result<(End, LastPositions), StoreError> {
+    let wrong = |what: &str| Err(damaged(path, Position::START, what));
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return wrong(&error.to_string()),
+    };
+    match decode(&bytes) {
+        Some((ledger, end, last)) if ledger == identity => Ok((end, last)),
+        Some(_) => wrong("it belongs to another ledger"),
+        None => wrong("it is not what was written"),
     }
+}
+
+/// It begins as `ledger.seen` does, so that it is evidence of where the ledger ended, too.
+fn encode(identity: Uuid, end: End, last: &LastPositions) -> Vec<u8> {
+    let mut bytes = seen_file::encode(identity, end);
+    bytes.reserve_exact(last.len() * ROW + size_of::<u32>());
+    for (key, position) in last {
+        bytes.extend(key.0);
+        bytes.extend(position.as_u64().to_le_bytes());
+    }
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<(Uuid, End, LastPositions)> {
+    let (bytes, crc) = bytes.split_last_chunk()?;
+    let (begin, rows) = bytes.split_at_checked(seen_file::LENGTH)?;
+    let (rows, rest) = rows.as_chunks::<ROW>();
+    if crc32fast::hash(bytes) != u32::from_le_bytes(*crc) || !rest.is_empty() {
+        return None;
+    }
+    let (identity, end) = seen_file::decode(begin)?;
+    let mut last = LastPositions::with_capacity(rows.len());
+    for row in rows {
+        let (key, position) = row.split_first_chunk()?;
+        last.insert(Key(*key), Position::new(u64::from_le_bytes(position.try_into().ok()?)));
+    }
+    Some((identity, end, last))
 }

@@ -7,15 +7,15 @@ use std::path::Path;
 use grantbook_events::Position;
 use uuid::Uuid;
 
-use super::heads_file::{HeadsFile, Key, UpTo};
-use super::rows::StreamHead;
+use super::heads::{self, Key};
+use super::seen_file::End;
 use crate::store::{Record, StoreError};
 
 /// What the index says, and how much of it the records have confirmed. Memory grows with streams.
 #[derive(Debug)]
 pub struct IndexCheck {
-    up_to: UpTo,
-    streams: HashMap<Key, (StreamHead, Found)>,
+    end: End,
+    streams: HashMap<Key, (Position, Found)>,
     is_right: bool,
 }
 
@@ -35,41 +35,37 @@ impl IndexCheck {
         if !path.exists() {
             return Ok(None);
         }
-        let file = HeadsFile::open(path, false)?;
-        file.up_to(ledger)?;
-        let mut streams = HashMap::new();
-        let up_to = file.scan(|key, head| {
-            streams.insert(key, (head, Found::NotYet));
-        })?;
-        Ok(Some(Self { up_to, streams, is_right: true }))
+        let (end, last) = heads::read(path, ledger)?;
+        let streams = last.into_iter().map(|(key, position)| (key, (position, Found::NotYet))).collect();
+        Ok(Some(Self { end, streams, is_right: true }))
     }
 
     /// Up to where the index is to be compared.
     pub fn up_to(&self) -> Position {
-        self.up_to.position
+        self.end.position
     }
 
     /// Looks at the next record of the ledger, and says what the index has wrong about it.
     pub fn see(&mut self, record: &Record) -> Option<String> {
-        if record.position > self.up_to.position {
+        if record.position > self.end.position {
             return None;
         }
-        let (head, stream) = (StreamHead::of(record), &record.stream);
-        let wrong = match self.streams.get_mut(&Key::of(stream)) {
-            None => {
-                self.streams.insert(Key::of(stream), (head, Found::Wrong));
-                Some(format!("the index of streams does not have stream {stream}"))
+        let stream = &record.stream;
+        let (last, found) = self.streams.entry(Key::of(stream)).or_insert((Position::START, Found::NotYet));
+        let wrong = match *last {
+            _ if *found == Found::Wrong => None,
+            Position::START => Some(format!("the index of streams does not have stream {stream}")),
+            last if last < record.position => {
+                Some(format!("the index of streams has stream {stream} end otherwise, at position {last}"))
             }
-            Some((known, found)) if *found != Found::Wrong && known.position <= head.position => {
-                *found = if *known == head { Found::Right } else { Found::Wrong };
-                let known = known.position;
-                (*found == Found::Wrong).then(|| {
-                    format!("the index of streams has stream {stream} end otherwise, at position {known}")
-                })
-            }
-            Some(_) => None,
+            _ => None,
         };
-        let is_another = record.position == self.up_to.position && record.digest != self.up_to.digest;
+        if wrong.is_some() {
+            *found = Found::Wrong;
+        } else if *last == record.position {
+            *found = Found::Right;
+        }
+        let is_another = record.position == self.end.position && record.digest != self.end.digest;
         let another = || "the index of streams has seen another record here".to_owned();
         let wrong = wrong.or_else(|| is_another.then(another));
         self.is_right &= wrong.is_none();
@@ -81,8 +77,8 @@ impl IndexCheck {
     /// # Errors
     /// What is wrong, also if it was said before.
     pub fn end(&self, last: Position) -> Result<(), String> {
-        if self.up_to.position > last {
-            return Err(format!("the index of streams has seen position {}", self.up_to.position));
+        if self.end.position > last {
+            return Err(format!("the index of streams has seen position {}", self.end.position));
         }
         match self.streams.values().filter(|(_, found)| *found == Found::NotYet).count() {
             0 if self.is_right => Ok(()),

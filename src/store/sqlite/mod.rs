@@ -2,14 +2,13 @@
 //! how they start and stop. Must not know: what an event means.
 //!
 //! - `ledger.db`: the log. `sqlite3 ledger.db 'SELECT * FROM events'` shows it to people.
-//! - `heads.db`: where each stream ends; derived, and may be deleted while no server runs.
+//! - `ledger.heads`: where each stream ends; derived, and may be deleted while no server runs.
 //! - `ledger.seen`: the last record committed, to notice a write-ahead log that lost its end.
 //! - `ledger.lock`: held by the one process that serves the ledger.
 
 mod backup;
 mod evidence;
 mod heads;
-mod heads_file;
 mod index_check;
 mod opened;
 mod opening;
@@ -32,11 +31,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
 
 pub use self::backup::{backup, restore};
 pub use self::evidence::{Evidence, Seen, SeenMark};
 use self::heads::Heads;
-use self::heads_file::HeadsFile;
 pub use self::index_check::IndexCheck;
 pub use self::opened::LOCK_FILE;
 use self::opened::{Files, Opened};
@@ -61,6 +60,8 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// The embedded store.
 pub struct SqliteStore {
+    files: Files,
+    identity: Uuid,
     readers: Arc<Readers>,
     progress: watch::Receiver<Progress>,
     serving: Option<Serving>,
@@ -69,6 +70,7 @@ pub struct SqliteStore {
 
 /// What a store has that takes appends.
 struct Serving {
+    heads: Arc<Heads>,
     /// None once it is closing. The writer ends when no sender is left.
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -87,14 +89,14 @@ impl Serving {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ledger, serving) = (&self.readers.ledger, self.serving.is_some());
+        let (ledger, serving) = (&self.files.ledger, self.serving.is_some());
         f.debug_struct("SqliteStore").field("ledger", ledger).field("serving", &serving).finish()
     }
 }
 
 impl SqliteStore {
     /// Opens the ledger in a directory to serve it, and makes it if there is none. Blocks: up to seconds
-    /// after a crash, minutes if `heads.db` of a large ledger has to be built again.
+    /// after a crash, minutes if `ledger.heads` of a large ledger has to be made again.
     ///
     /// # Errors
     /// `InUse` if another process serves it, `NewerFormat`, `Damaged`, `CannotWrite`.
@@ -112,36 +114,33 @@ impl SqliteStore {
         let lock = Lock::take(&files.lock)?;
         let Opened { log, meta, end, latest } = opening::open_to_serve(&files, options, evidence)?;
         let (identity, tasks) = (meta.identity, Arc::new(Tasks::default()));
-        let (heads, file) = Heads::open(&files.heads, identity, &log)?;
-        let heads = Arc::new(heads);
-        let seen = SeenFile::open(&files.seen, identity, end);
-        let heads_file = HeadsFile::open(&files.heads, false)?;
-        let readers = Readers::new(files.ledger, files.heads, identity, Some(Arc::clone(&heads)));
-        let readers = Arc::new(readers);
+        let heads = Arc::new(Heads::open(&files.heads, identity, &log)?);
+        let readers = Arc::new(Readers::new(files.ledger.clone()));
         let (progress, head) = watch::channel(Progress { head: end.position, latest, closed: false });
-        let writer = Writer {
-            upkeep: Upkeep::start(&log, &heads, file, &tasks)?,
+        let mut writer = Writer {
+            upkeep: Upkeep::start(&log, &heads, &tasks)?,
             readers: Arc::clone(&readers),
-            last: end,
+            heads: Arc::clone(&heads),
+            seen: SeenFile::open(&files.seen, identity, end),
             uncertain: false,
             log,
             meta,
-            heads,
-            heads_file,
             progress,
-            seen,
         };
         let ((commands, queue), (outcome, closed)) = (mpsc::channel(QUEUE), watch::channel(None));
         let thread = tasks.thread("ledger-writer", move || {
-            let ended = live(writer, queue);
+            writer.run(queue);
+            let progress = writer.progress.clone();
+            let ended = writer.finish();
+            progress.send_modify(|progress| progress.closed = true);
             drop(lock);
             outcome.send_replace(Some(ended));
         });
         let thread =
             thread.map_err(|error| StoreError::Unavailable(format!("no thread for the ledger: {error}")))?;
-        let serving =
-            Serving { commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)), closed };
-        Ok(Arc::new(Self { readers, progress: head, serving: Some(serving), tasks }))
+        let (commands, thread) = (Mutex::new(Some(commands)), Mutex::new(Some(thread)));
+        let serving = Some(Serving { heads, commands, thread, closed });
+        Ok(Arc::new(Self { files, identity, readers, progress: head, serving, tasks }))
     }
 
     /// Opens the ledger in a directory to read it, also beside a process that serves it. Appends are
@@ -164,17 +163,17 @@ impl SqliteStore {
     fn to_read(dir: &Path, evidence: Option<&Evidence>) -> Result<Arc<Self>, StoreError> {
         let files = Files::of(dir);
         let opened = opening::open_to_read(&files, evidence)?;
-        let readers = Arc::new(Readers::new(files.ledger, files.heads, opened.meta.identity, None));
+        let (identity, readers) = (opened.meta.identity, Arc::new(Readers::new(files.ledger.clone())));
         let (_, progress) =
             watch::channel(Progress { head: opened.end.position, latest: NEVER, closed: false });
-        Ok(Arc::new(Self { readers, progress, serving: None, tasks: Arc::default() }))
+        Ok(Arc::new(Self { files, identity, readers, progress, serving: None, tasks: Arc::default() }))
     }
 
     /// The last position: known here if this process serves the ledger, else in the file.
     async fn last_position(&self) -> Result<Position, StoreError> {
         match self.serving {
             Some(_) => Ok(self.progress.borrow().head),
-            None => self.readers.run(|reader| reader.log.last_position()).await,
+            None => self.readers.run(|log| log.last_position()).await,
         }
     }
 
@@ -186,7 +185,7 @@ impl SqliteStore {
         tokio::spawn(async move {
             while !sender.is_closed() {
                 tokio::time::sleep(POLL).await;
-                match readers.run(|reader| reader.log.last_position()).await {
+                match readers.run(|log| log.last_position()).await {
                     Ok(head) => sender.send_modify(|progress| progress.head = head),
                     Err(error) => {
                         tracing::warn!(%error, "the ledger could not be looked at; it will be tried again");
@@ -196,15 +195,6 @@ impl SqliteStore {
         });
         Ok(receiver)
     }
-}
-
-/// The life of the writer's thread.
-fn live(mut writer: Writer, queue: mpsc::Receiver<Command>) -> Result<(), StoreError> {
-    let progress = writer.progress.clone();
-    writer.run(queue);
-    let finished = writer.finish();
-    progress.send_modify(|progress| progress.closed = true);
-    finished
 }
 
 #[async_trait]
@@ -228,44 +218,36 @@ impl Store for SqliteStore {
     }
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
+        let heads = self.serving.as_ref().map(|serving| Arc::clone(&serving.heads));
         let stream = stream.clone();
-        let read = self.readers.run(move |reader| {
-            let head = match &reader.heads {
-                Some((heads, file)) => heads.end_of(&stream, file, &reader.log)?,
-                // Beside another process nothing vouches for the file: the log is searched.
-                None => reader.log.scan_for_head(&stream)?,
+        let read = self.readers.run(move |log| {
+            let head = match heads {
+                Some(heads) => heads.end_of(&stream, log)?,
+                // Another process may append, which the file does not say at once: the log is searched.
+                None => log.scan_for_head(&stream)?,
             };
-            head.map_or_else(|| Ok(Vec::new()), |head| reader.log.walk(&stream, head, from))
+            head.map_or_else(|| Ok(Vec::new()), |head| log.walk(&stream, head, from))
         });
         read.await
     }
 
-    async fn look_again(&self, stream: &StreamName) -> Result<bool, StoreError> {
-        let stream = stream.clone();
-        let search = self.readers.run(move |reader| match &reader.heads {
-            Some((heads, _)) => heads.look_again(&stream, &reader.log),
-            None => Ok(false),
-        });
-        search.await
-    }
-
     async fn index(&self) -> Result<Option<IndexCheck>, StoreError> {
-        let (path, identity) = (self.readers.heads_path.clone(), self.readers.identity);
+        let (path, identity) = (self.files.heads.clone(), self.identity);
         self.readers.run(move |_| IndexCheck::read(&path, identity)).await
     }
 
     async fn next_after(&self, position: Position) -> Option<Position> {
-        self.readers.run(move |reader| reader.log.next_after(position)).await.ok().flatten()
+        self.readers.run(move |log| log.next_after(position)).await.ok().flatten()
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
         let (head, limit) = (self.last_position().await?, limit.min(MAX_PAGE));
-        let read = self.readers.run(move |reader| {
-            let page = reader.log.page(after, limit)?;
+        let read = self.readers.run(move |log| {
+            let page = log.page(after, limit)?;
             let last = page.last().map_or(after, |record| record.position);
             if page.len() < limit && last < head {
                 let what = format!("the record after it is missing, although the ledger goes on to {head}");
-                return Err(reader.log.damaged(last, &what));
+                return Err(log.damaged(last, &what));
             }
             Ok(page)
         });
@@ -285,11 +267,12 @@ impl Store for SqliteStore {
             Some(_) => self.progress.clone(),
             None => self.poll().await?,
         };
-        Ok(follow(Arc::clone(&self.readers), progress, after))
+        let readers = Arc::clone(&self.readers);
+        Ok(follow(move |position| Arc::clone(&readers).after(position), progress, after))
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
-        Ok(Head { position: self.last_position().await?, identity: self.readers.identity })
+        Ok(Head { position: self.last_position().await?, identity: self.identity })
     }
 
     async fn close(&self) -> Result<(), StoreError> {

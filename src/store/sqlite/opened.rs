@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use grantbook_events::Timestamp;
 
-use super::heads_file::UpTo;
 use super::schema::{Log, Meta};
+use super::seen_file::End;
 
 /// Held by the one process that serves the ledger.
 pub const LOCK_FILE: &str = "ledger.lock";
@@ -23,7 +23,7 @@ impl Files {
     pub(super) fn of(dir: &Path) -> Self {
         Self {
             ledger: dir.join("ledger.db"),
-            heads: dir.join("heads.db"),
+            heads: dir.join("ledger.heads"),
             seen: dir.join("ledger.seen"),
             lock: dir.join(LOCK_FILE),
         }
@@ -35,7 +35,7 @@ impl Files {
 pub(super) struct Opened {
     pub log: Log,
     pub meta: Meta,
-    pub end: UpTo,
+    pub end: End,
     /// When the last record was recorded.
     pub latest: Timestamp,
 }

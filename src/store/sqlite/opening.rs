@@ -9,9 +9,9 @@ use grantbook_events::{Position, Timestamp};
 use uuid::Uuid;
 
 use super::evidence::{self, Evidence};
-use super::heads_file::UpTo;
 use super::opened::{Files, Opened};
 use super::schema::{self, Access, Log, Meta, cannot_write, damaged};
+use super::seen_file::End;
 use crate::files::{self, with_suffix};
 use crate::store::follow::NEVER;
 use crate::store::{StoreError, database};
@@ -84,8 +84,8 @@ fn open_unchecked(path: &Path, access: Access) -> Result<Opened, StoreError> {
     let last = log.last_position()?;
     log.page(Position::START, 1)?;
     let (end, latest) = match log.page(Position::new(last.as_u64().saturating_sub(2)), 2)?.last() {
-        Some(record) if record.position == last => (UpTo::of(record), record.recorded_at),
-        None if last == Position::START => (UpTo::NOTHING, NEVER),
+        Some(record) if record.position == last => (End::of(record), record.recorded_at),
+        None if last == Position::START => (End::NOTHING, NEVER),
         _ => return Err(log.damaged(last, "the record is missing")),
     };
     Ok(Opened { log, meta, end, latest })

@@ -5,7 +5,7 @@ use std::error::Error;
 
 use grantbook_events::{EventId, Position, Revision, StreamName, Timestamp};
 use rusqlite::types::{FromSqlError, FromSqlResult};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 use uuid::Uuid;
 
 use super::schema::{Log, file_error};
@@ -53,22 +53,29 @@ pub(super) fn insert(conn: &Connection, record: &Record) -> rusqlite::Result<()>
 }
 
 impl Log {
+    /// The position that a statement gives, if any.
+    fn position(
+        &self,
+        near: Position,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<Option<Position>, StoreError> {
+        let found = self.ask(near, |conn| {
+            conn.prepare_cached(sql)?.query_one(params, |row| row.get::<_, Option<i64>>(0))
+        })?;
+        Ok(found.map(|found| Position::new(found.cast_unsigned())))
+    }
+
     /// The last position; the records there are verified when they are read.
     pub(super) fn last_position(&self) -> Result<Position, StoreError> {
-        let last = self.ask(Position::START, |conn| {
-            let mut last = conn.prepare_cached("SELECT max(position) FROM log")?;
-            last.query_one([], |row| row.get::<_, Option<i64>>(0))
-        })?;
-        Ok(Position::new(last.unwrap_or(0).cast_unsigned()))
+        let last = self.position(Position::START, "SELECT max(position) FROM log", [])?;
+        Ok(last.unwrap_or(Position::START))
     }
 
     /// The position of the first row after a position.
     pub(super) fn next_after(&self, position: Position) -> Result<Option<Position>, StoreError> {
-        let next = self.ask(position, |conn| {
-            let mut next = conn.prepare_cached("SELECT min(position) FROM log WHERE position > ?1")?;
-            next.query_one([position.as_u64().cast_signed()], |row| row.get::<_, Option<i64>>(0))
-        })?;
-        Ok(next.map(|next| Position::new(next.cast_unsigned())))
+        let sql = "SELECT min(position) FROM log WHERE position > ?1";
+        self.position(position, sql, [position.as_u64().cast_signed()])
     }
 
     /// The next records after a position, verified, without gaps.
@@ -95,7 +102,7 @@ impl Log {
     }
 
     /// The record at a position.
-    fn at(&self, position: Position) -> Result<Record, StoreError> {
+    pub(super) fn at(&self, position: Position) -> Result<Record, StoreError> {
         let before = Position::new(position.as_u64().saturating_sub(1));
         self.page(before, 1)?.pop().ok_or_else(|| self.damaged(position, "the record is missing"))
     }
@@ -174,12 +181,9 @@ impl Log {
 
     /// Where a stream ends, found by a look at every record.
     pub(super) fn scan_for_head(&self, stream: &StreamName) -> Result<Option<StreamHead>, StoreError> {
-        let last = self.ask(Position::START, |conn| {
-            let mut last = conn.prepare_cached("SELECT max(position) FROM log WHERE stream = ?1")?;
-            last.query_one([stream.as_str()], |row| row.get::<_, Option<i64>>(0))
-        })?;
-        let head = |last: i64| Ok(StreamHead::of(&self.at(Position::new(last.cast_unsigned()))?));
-        last.map(head).transpose()
+        let sql = "SELECT max(position) FROM log WHERE stream = ?1";
+        let last = self.position(Position::START, sql, [stream.as_str()])?;
+        last.map(|last| Ok(StreamHead::of(&self.at(last)?))).transpose()
     }
 
     fn error(&self, at: Position, error: &rusqlite::Error) -> StoreError {

@@ -12,14 +12,28 @@ use std::path::{Path, PathBuf};
 use grantbook_events::Position;
 use uuid::Uuid;
 
-use super::heads_file::UpTo;
 use crate::files;
-use crate::store::ChainDigest;
+use crate::store::{ChainDigest, Record};
+
+/// The last record of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub position: Position,
+    pub digest: ChainDigest,
+}
+
+impl End {
+    pub(super) const NOTHING: Self = Self { position: Position::START, digest: ChainDigest::NONE };
+
+    pub(super) fn of(last: &Record) -> Self {
+        Self { position: last.position, digest: last.digest }
+    }
+}
 
 /// "grns", at the beginning of each place.
 const MARK: [u8; 4] = *b"grns";
 /// Mark, identity, position, digest, and a checksum of them.
-const LENGTH: usize = 4 + 16 + 8 + 32 + 4;
+pub(super) const LENGTH: usize = 4 + 16 + 8 + 32 + 4;
 /// Where the two places are, in bytes: in sectors of their own.
 const PLACES: [u64; 2] = [0, 4096];
 
@@ -36,14 +50,14 @@ pub(super) struct SeenFile {
 
 impl SeenFile {
     /// A ledger is served without it, too, if the disk has no room for it.
-    pub(super) fn open(path: &Path, identity: Uuid, last: UpTo) -> Self {
+    pub(super) fn open(path: &Path, identity: Uuid, last: End) -> Self {
         let mut seen = Self { file: None, path: path.to_owned(), identity, next: 0, has_failed: false };
         PLACES.iter().for_each(|_| seen.remember(last));
         seen
     }
 
     /// Remembers the last record. An append does not fail because this does: it is durable already.
-    pub(super) fn remember(&mut self, last: UpTo) {
+    pub(super) fn remember(&mut self, last: End) {
         let place = PLACES[self.next % PLACES.len()];
         self.next += 1;
         let bytes = encode(self.identity, last);
@@ -59,9 +73,7 @@ impl SeenFile {
         }
         self.has_failed = written.is_err();
     }
-}
 
-impl SeenFile {
     fn file(&mut self) -> io::Result<&mut File> {
         let file = match self.file.take() {
             Some(file) => file,
@@ -72,7 +84,7 @@ impl SeenFile {
 }
 
 /// The last record that a file remembers, and of which ledger; `None` if it remembers nothing.
-pub(super) fn read(path: &Path) -> Option<(Uuid, UpTo)> {
+pub(super) fn read(path: &Path) -> Option<(Uuid, End)> {
     let mut file = File::open(path).ok()?;
     let places = PLACES.into_iter().filter_map(|place| {
         let mut bytes = [0; LENGTH];
@@ -82,7 +94,7 @@ pub(super) fn read(path: &Path) -> Option<(Uuid, UpTo)> {
     places.max_by_key(|(_, last)| last.position)
 }
 
-fn encode(identity: Uuid, last: UpTo) -> Vec<u8> {
+pub(super) fn encode(identity: Uuid, last: End) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LENGTH);
     bytes.extend(MARK);
     bytes.extend(identity.as_bytes());
@@ -92,12 +104,12 @@ fn encode(identity: Uuid, last: UpTo) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<(Uuid, UpTo)> {
+pub(super) fn decode(bytes: &[u8]) -> Option<(Uuid, End)> {
     let (said, crc) = bytes.split_last_chunk::<4>()?;
     let (mark, said) = said.split_first_chunk::<4>()?;
     let (identity, said) = said.split_first_chunk::<16>()?;
     let (position, digest) = said.split_first_chunk::<8>()?;
-    let last = UpTo {
+    let last = End {
         position: Position::new(u64::from_le_bytes(*position)),
         digest: ChainDigest::new(digest.try_into().ok()?),
     };

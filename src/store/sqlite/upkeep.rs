@@ -1,5 +1,5 @@
-//! What one thread does beside the writer: it moves the write-ahead log into the ledger's file, and heads of streams
-//! from memory into `heads.db`. Knows: when. Must not know: records.
+//! What one thread does beside the writer: it moves the write-ahead log into the ledger's file, and writes
+//! `ledger.heads`. Knows: when. Must not know: records.
 //!
 //! A checkpoint beside a busy writer never sees the end of the WAL, and a WAL whose end is never reached
 //! never starts again from its beginning. So this thread moves nearly everything, in a few passes, and
@@ -14,7 +14,6 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::heads::Heads;
-use super::heads_file::HeadsFile;
 use super::schema::{Access, Log};
 use crate::store::StoreError;
 use crate::tasks::Tasks;
@@ -27,10 +26,8 @@ const REST_FRAMES: i64 = 256;
 const RESTART_FRAMES: i64 = 8192;
 /// How often the thread follows a writer that is faster.
 const PASSES: usize = 6;
-/// How long nothing must happen before a few heads are written.
+/// How long nothing must be appended before the index of streams is written.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long after a failed write it is tried again.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// The writer's side of the thread.
 #[derive(Debug)]
@@ -42,26 +39,21 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn start(
-        log: &Log,
-        heads: &Arc<Heads>,
-        file: HeadsFile,
-        tasks: &Arc<Tasks>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn start(log: &Log, heads: &Arc<Heads>, tasks: &Arc<Tasks>) -> Result<Self, StoreError> {
         let (wake, woken) = sync_channel(1);
         let rest_is_yours = Arc::new(AtomicBool::new(false));
         let (heads, theirs) = (Arc::clone(heads), Arc::clone(&rest_is_yours));
         let log = Log::open(&log.path, Access::Write)?;
         let thread = tasks
-            .thread("ledger-upkeep", move || run(&log, &heads, file, &woken, &theirs))
+            .thread("ledger-upkeep", move || run(&log, &heads, &woken, &theirs))
             .map_err(|error| StoreError::Unavailable(format!("no thread for the ledger: {error}")))?;
         Ok(Self { wake, rest_is_yours, thread, bytes: 0 })
     }
 
     /// Called between two batches.
-    pub(super) fn after_batch(&mut self, log: &Log, heads: &Heads, bytes: usize) {
+    pub(super) fn after_batch(&mut self, log: &Log, bytes: usize) {
         self.bytes += bytes;
-        if self.bytes >= WAKE_AFTER_BYTES || heads.is_due() {
+        if self.bytes >= WAKE_AFTER_BYTES {
             self.bytes = 0;
             // A full channel means that it is awake already.
             let _ = self.wake.try_send(());
@@ -71,7 +63,7 @@ impl Upkeep {
         }
     }
 
-    /// Ends the thread, which finishes `heads.db` first.
+    /// Ends the thread, which writes the index of streams first.
     pub(super) fn stop(self) {
         drop(self.wake);
         // A panic has been reported by itself.
@@ -79,31 +71,21 @@ impl Upkeep {
     }
 }
 
-fn run(log: &Log, heads: &Heads, file: HeadsFile, woken: &Receiver<()>, rest_is_yours: &AtomicBool) {
-    let (mut wait, mut before, mut flushed) = (IDLE, heads.up_to(), heads.up_to());
+fn run(log: &Log, heads: &Heads, woken: &Receiver<()>, rest_is_yours: &AtomicBool) {
+    let mut before = heads.end();
     loop {
-        let woken = woken.recv_timeout(wait);
+        let woken = woken.recv_timeout(IDLE);
         if woken == Err(RecvTimeoutError::Disconnected) {
-            break;
+            return heads.save_or_warn();
         }
         if woken.is_ok() {
             move_log(&log.conn, rest_is_yours);
         }
-        let up_to = heads.up_to();
-        let is_idle = woken.is_err() && up_to == before && up_to != flushed;
-        before = up_to;
-        if wait == RETRY_AFTER || heads.is_due() || is_idle {
-            wait = if let Err(error) = heads.flush(&file) {
-                tracing::warn!(%error, "the index of streams could not be written; it will be tried again");
-                RETRY_AFTER
-            } else {
-                flushed = up_to;
-                IDLE
-            };
+        let end = heads.end();
+        if heads.is_due(woken.is_err() && end == before) {
+            heads.save_or_warn();
         }
-    }
-    if let Err(error) = heads.flush(&file).and_then(|()| file.finish()) {
-        tracing::warn!(%error, "the index of streams is left behind; the next opening catches up");
+        before = end;
     }
 }
 

@@ -13,12 +13,11 @@ use rusqlite::ErrorCode;
 use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::heads::Heads;
-use super::heads_file::{HeadsFile, Key, UpTo};
+use super::heads::{Heads, Key};
 use super::reader::Readers;
 use super::rows::{self, StreamHead};
 use super::schema::{Access, Log, Meta, cannot_write};
-use super::seen_file::SeenFile;
+use super::seen_file::{End, SeenFile};
 use super::upkeep::{Upkeep, checkpoint};
 use crate::store::follow::Progress;
 use crate::store::{Append, ChainDigest, Expected, Link, NewRecord, Record, StoreError};
@@ -53,13 +52,11 @@ pub(super) struct Writer {
     pub log: Log,
     pub meta: Meta,
     pub heads: Arc<Heads>,
-    pub heads_file: HeadsFile,
     pub readers: Arc<Readers>,
     pub progress: watch::Sender<Progress>,
     pub upkeep: Upkeep,
     /// Keeps the last record outside of the log.
     pub seen: SeenFile,
-    pub last: UpTo,
     /// A commit failed in a way that leaves open whether its records are in the WAL.
     pub uncertain: bool,
 }
@@ -132,7 +129,6 @@ impl Writer {
             progress: *self.progress.borrow(),
         };
         let tried = self.ready().and_then(|()| self.stage_and_commit(&mut jobs, &mut batch));
-        self.heads_file.end();
         let bytes = batch.bytes;
         let answers = match tried {
             Ok(()) => self.committed(batch),
@@ -142,12 +138,11 @@ impl Writer {
             // A caller that went away does not wait for its answer.
             let _ = job.answer.send(answer);
         }
-        self.upkeep.after_batch(&self.log, &self.heads, bytes);
+        self.upkeep.after_batch(&self.log, bytes);
     }
 
     /// Whether the writer is fit to write at all.
     fn ready(&mut self) -> Result<(), Failure> {
-        self.heads.check_room()?;
         if self.uncertain {
             self.scrub()?;
             self.uncertain = false;
@@ -177,7 +172,7 @@ impl Writer {
         let key = Key::of(&job.stream);
         let mut head = match batch.heads.get(&key) {
             Some(head) => Some(*head),
-            None => match self.heads_file.begin().and_then(|()| self.end_of(&job.stream)) {
+            None => match self.heads.end_of(&job.stream, &self.log) {
                 Ok(head) => head,
                 Err(error) => return Ok(Verdict::Settled(Err(error))),
             },
@@ -200,10 +195,6 @@ impl Writer {
         }
         batch.heads.extend(head.map(|head| (key, head)));
         Ok(Verdict::Staged { last: batch.staged.len() - 1 })
-    }
-
-    fn end_of(&self, stream: &StreamName) -> Result<Option<StreamHead>, StoreError> {
-        self.heads.end_of(stream, &self.heads_file, &self.log)
     }
 
     /// The answer to an append that does not find its stream where it expects it: a conflict, unless it
@@ -230,9 +221,9 @@ impl Writer {
         };
         let answers = batch.verdicts.into_iter().map(answer).collect();
         if let Some(last) = batch.staged.last() {
-            self.last = UpTo::of(last);
-            self.seen.remember(self.last);
-            self.heads.advance(batch.heads, self.last);
+            let end = End::of(last);
+            self.seen.remember(end);
+            self.heads.advance(batch.heads, end);
             self.readers.tail.push(Arc::new(batch.staged));
             self.progress.send_replace(batch.progress);
         }
@@ -257,7 +248,7 @@ impl Writer {
 
     /// An append that writes nothing can still be answered from what is there.
     fn answer_refused(&self, job: &Job, is_certain: bool, error: &StoreError) -> Answer {
-        let head = self.end_of(&job.stream)?;
+        let head = self.heads.end_of(&job.stream, &self.log)?;
         if Expected::after(head.map(|head| head.revision)) != job.expected {
             return self.refuse_or_find(job, head);
         }
@@ -291,8 +282,8 @@ impl Writer {
         self.readers.close_idle();
         self.roll_back();
         self.upkeep.stop();
-        self.meta.closed_at = self.last.position;
-        let frames = self.log.ask(self.last.position, |conn| {
+        self.meta.closed_at = self.progress.borrow().head;
+        let frames = self.log.ask(self.meta.closed_at, |conn| {
             self.meta.write(conn)?;
             let frames = checkpoint(conn, "TRUNCATE")?;
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;

@@ -166,7 +166,7 @@ fn installations(serving: &Serving, callers: &[Caller]) -> Vec<Value> {
 /// A server that is killed while it makes its files leaves nothing that the next one stumbles over.
 #[test]
 fn the_first_start_may_be_killed_at_any_step() {
-    for step in ["ledger.lock", "ledger.db.new", "ledger.db", "heads.db", "session.key", "control.json"] {
+    for step in ["ledger.lock", "ledger.db.new", "ledger.db", "ledger.heads", "session.key", "control.json"] {
         let site = Site::new();
         site.killed_when(step);
         let serving = site.serve();

@@ -6,7 +6,7 @@ use grantbook_eventstore_double::{AppendFault, ReadFault, ReadKind};
 use super::*;
 use crate::clock::Clock as _;
 use crate::store::contract::{fresh_stream, new_record, new_records};
-use crate::store::{MAX_APPEND_BYTES, Signal};
+use crate::store::{ChainDigest, MAX_APPEND_BYTES, Signal};
 
 async fn double(nodes: usize) -> Double {
     Double::start(DoubleOptions { nodes, stats_every: 2, ..DoubleOptions::default() }).await.unwrap()
@@ -20,7 +20,7 @@ fn url_of(double: &Double) -> String {
 /// Opens the ledger without heartbeats, which would meet faults that are meant for others.
 fn open_without_heartbeats(double: &Double) -> Arc<EventStore> {
     let target = Arc::new(Target::parse(&url_of(double)).unwrap());
-    EventStore::open(target, Options::new(None, Arc::new(SystemClock))).unwrap()
+    EventStore::open(target, None, Arc::new(SystemClock)).unwrap()
 }
 
 /// Appends as whoever needs an answer does: until it is known.
@@ -146,8 +146,7 @@ async fn a_subscription_that_falls_silent_is_taken_up_elsewhere() {
     let double = double(2).await;
     let target = Arc::new(Target::parse(&url_of(&double)).unwrap());
     let silent_for = std::time::Duration::from_millis(50);
-    let options = Options { silent_for, ..Options::new(None, Arc::new(SystemClock)) };
-    let store = EventStore::open(target, options).unwrap();
+    let store = EventStore::open_with(target, None, Arc::new(SystemClock), silent_for).unwrap();
     let stream = fresh_stream();
     let mut subscription = store.subscribe(Position::START).await.unwrap();
     double.wait_for(|counts| counts.nodes[0].open_subscriptions > 0).await;
@@ -303,8 +302,7 @@ async fn what_is_not_what_was_written_is_not_read() {
 async fn one_ledger_has_one_identity_and_readers_make_none() {
     let double = double(1).await;
     let target = Arc::new(Target::parse(&url_of(&double)).unwrap());
-    let options = Options::new(None, Arc::new(SystemClock));
-    let reader = EventStore::open(Arc::clone(&target), options.clone()).unwrap();
+    let reader = EventStore::open(target, None, Arc::new(SystemClock)).unwrap();
     let error = reader.head().await.unwrap_err().to_string();
     assert!(error.contains("no ledger in this cluster"), "{error}");
     let (one, two) = (open_at(&url_of(&double)), open_at(&url_of(&double)));
@@ -435,4 +433,20 @@ async fn with_a_bad_certificate() {
     let store = open_at(&url_of(&double).replace("tls=false", "tls=true"));
     let outcome = store.append(&fresh_stream(), Expected::NoStream, new_records(1)).await;
     assert!(matches!(outcome, Err(StoreError::Unavailable(_)) | Ok(Append::Unknown { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_last_record_is_remembered_whatever_comes_late() {
+    let store = open_without_heartbeats(&double(1).await);
+    let (store, stream) = (&store.0, fresh_stream());
+    let record = |revision| {
+        let new = new_record("{}");
+        new.place(stream.clone(), Revision::new(revision), Position::START, ChainDigest::NONE)
+    };
+    let (third, second) = (record(2), record(1));
+    store.remember(&third);
+    store.remember(&second);
+    assert_eq!(store.remembered(&stream, Revision::new(2)), Some(third.digest));
+    assert_eq!(store.remembered(&stream, Revision::new(1)), None);
+    assert_eq!(store.remembered(&fresh_stream(), Revision::new(2)), None);
 }

@@ -1,4 +1,4 @@
-//! `heads.db` is derived: whatever becomes of it, the ledger is the same.
+//! `ledger.heads` is derived: whatever becomes of it, the ledger is the same.
 
 use super::*;
 use crate::store::sqlite::Evidence;
@@ -29,12 +29,12 @@ async fn survives(harm: impl AsyncFnOnce(&Path)) {
 
 #[tokio::test]
 async fn missing() {
-    survives(async |dir| fs::remove_file(dir.join("heads.db")).unwrap()).await;
+    survives(async |dir| fs::remove_file(dir.join("ledger.heads")).unwrap()).await;
 }
 
 #[tokio::test]
 async fn garbage() {
-    survives(async |dir| fs::write(dir.join("heads.db"), b"not a database at all").unwrap()).await;
+    survives(async |dir| fs::write(dir.join("ledger.heads"), b"not a database at all").unwrap()).await;
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn of_another_ledger() {
         let store = SqliteStore::open(other.path(), Options { identity: Uuid::nil(), ..OPTIONS }).unwrap();
         fill(&*store, 3, 3).await;
         store.close().await.unwrap();
-        copy(other.path(), dir, &["heads.db"]);
+        copy(other.path(), dir, &["ledger.heads"]);
     })
     .await;
 }
@@ -58,13 +58,12 @@ async fn of_another_history(name: &str) -> TempDir {
         store.close().await.unwrap();
     }
     copy(other.path(), dir.path(), &[name]);
-    forget_the_checksum(dir.path());
     dir
 }
 
 #[tokio::test]
 async fn of_another_history_of_the_same_ledger() {
-    for name in ["heads.db", "ledger.seen"] {
+    for name in ["ledger.heads", "ledger.seen"] {
         let dir = of_another_history(name).await;
         let why = refused(&dir);
         assert!(
@@ -84,7 +83,7 @@ fn refused(dir: &TempDir) -> String {
 /// The one thing that derived files know better than the ledger: that there was more.
 #[tokio::test]
 async fn ahead_of_the_ledger_it_tells_what_is_missing() {
-    for name in ["heads.db", "ledger.seen"] {
+    for name in ["ledger.heads", "ledger.seen"] {
         let dir = TempDir::new().unwrap();
         let store = open(dir.path());
         fill(&*store, 10, 2).await;
@@ -98,7 +97,7 @@ async fn ahead_of_the_ledger_it_tells_what_is_missing() {
         drop(store);
         copy(older.path(), dir.path(), &["ledger.db"]);
         // Either knows it without the other.
-        let rest = if name == "heads.db" { "ledger.seen" } else { "heads.db" };
+        let rest = if name == "ledger.heads" { "ledger.seen" } else { "ledger.heads" };
         fs::remove_file(dir.path().join(rest)).unwrap();
         let before = fs::read(dir.path().join(name)).unwrap();
         for _ in 0..2 {
@@ -139,14 +138,13 @@ async fn older_than_the_ledger() {
     store.close().await.unwrap();
     drop(store);
     let older = TempDir::new().unwrap();
-    copy(dir.path(), older.path(), &["heads.db"]);
+    copy(dir.path(), older.path(), &["ledger.heads"]);
     let store = open(dir.path());
     append(&*store, &stream, Expected::Exactly(Revision::new(1)), new_records(3)).await;
     fill(&*store, 10, 2).await;
     store.close().await.unwrap();
     drop(store);
-    copy(older.path(), dir.path(), &["heads.db"]);
-    forget_the_checksum(dir.path());
+    copy(older.path(), dir.path(), &["ledger.heads"]);
 
     let store = open(dir.path());
     assert_eq!(store.read_stream(&stream, Revision::FIRST).await.unwrap().len(), 5);

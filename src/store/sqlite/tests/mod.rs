@@ -83,10 +83,4 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
 }
 
 /// What a crash leaves behind: the files as they are while the store is open.
-const LIVE_FILES: &[&str] =
-    &["ledger.db", "ledger.db-wal", "ledger.seen", "heads.db", "heads.db-wal", "heads.db-crc"];
-
-/// Makes the ledger look as if it had not been closed cleanly, so that nothing vouches for `heads.db`.
-fn forget_the_checksum(dir: &Path) {
-    fs::remove_file(dir.join("heads.db-crc")).unwrap();
-}
+const LIVE_FILES: &[&str] = &["ledger.db", "ledger.db-wal", "ledger.seen", "ledger.heads"];

@@ -106,7 +106,7 @@ async fn a_reader_beside_the_server_sees_and_follows_and_does_not_write() {
     store.close().await.unwrap();
     let alone = SqliteStore::open_read_only(dir.path()).unwrap();
     assert_eq!(alone.read_stream(&streams[0], Revision::FIRST).await.unwrap().len(), 4);
-    fs::remove_file(dir.path().join("heads.db")).unwrap();
+    fs::remove_file(dir.path().join("ledger.heads")).unwrap();
     let alone = SqliteStore::open_read_only(dir.path()).unwrap();
     assert_eq!(alone.read_stream(&streams[0], Revision::FIRST).await.unwrap().len(), 4);
 }

@@ -76,6 +76,7 @@ pub(crate) async fn text_comes_back_as_it_was(store: Arc<dyn Store>) {
     record.moved = true;
     must_append(&*store, &stream, Expected::NoStream, vec![record.clone()]).await;
     let stored = store.read_stream(&stream, Revision::FIRST).await.unwrap();
-    let placed = record.place(stream, Revision::FIRST, stored[0].position, ChainDigest::NONE);
+    let mut placed = record.place(stream, Revision::FIRST, stored[0].position, ChainDigest::NONE);
+    placed.link = stored[0].link;
     assert_eq!(stored, [placed]);
 }
