@@ -33,15 +33,6 @@ pub fn remove(path: &Path) -> io::Result<()> {
     files_of(path).iter().try_for_each(|file| files::remove(file))
 }
 
-/// Creates an empty database with a write-ahead log.
-pub(super) fn create(path: &Path, application_id: i64, format: i64) -> rusqlite::Result<Connection> {
-    let conn = open_to_write(path)?;
-    conn.pragma_update(None, "journal_mode", "wal")?;
-    conn.pragma_update(None, "application_id", application_id)?;
-    conn.pragma_update(None, "user_version", format)?;
-    Ok(conn)
-}
-
 /// Opens a database that exists.
 pub(super) fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, WRITE)

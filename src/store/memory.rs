@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -51,14 +52,6 @@ impl MemoryStore {
         let (progress, _) = watch::channel(Progress { head: Position::START, latest: NEVER, closed: false });
         Arc::new(Self { identity, log: Arc::default(), progress })
     }
-
-    fn log(&self) -> MutexGuard<'_, Log> {
-        lock(&self.log)
-    }
-}
-
-fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -70,7 +63,7 @@ impl Store for MemoryStore {
         records: Vec<NewRecord>,
     ) -> Result<Append, StoreError> {
         check_limits(&records)?;
-        let mut log = self.log();
+        let mut log = self.log.lock();
         let mut progress = *self.progress.borrow();
         if progress.closed {
             return Err(StoreError::Closed);
@@ -99,11 +92,11 @@ impl Store for MemoryStore {
     }
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
-        Ok(self.log().stream(stream, from).cloned().collect())
+        Ok(self.log.lock().stream(stream, from).cloned().collect())
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
-        Ok(self.log().after(after, limit.min(MAX_PAGE)))
+        Ok(self.log.lock().after(after, limit.min(MAX_PAGE)))
     }
 
     fn latest_time(&self) -> Option<Timestamp> {
@@ -112,7 +105,7 @@ impl Store for MemoryStore {
 
     async fn subscribe(&self, after: Position) -> Result<Subscription, StoreError> {
         let log = Arc::clone(&self.log);
-        let read = move |after| ready(Ok(Arc::new(lock(&log).after(after, MAX_PAGE))));
+        let read = move |after| ready(Ok(Arc::new(log.lock().after(after, MAX_PAGE))));
         Ok(follow(read, self.progress.subscribe(), after))
     }
 
@@ -121,7 +114,7 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        let _no_append_runs = self.log();
+        let _no_append_runs = self.log.lock();
         self.progress.send_modify(|progress| progress.closed = true);
         Ok(())
     }

@@ -237,15 +237,8 @@ impl Subscription {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// An event or an append is larger than any store takes. Nothing was sent.
-    #[error("{what} is {size} bytes or events, more than the {limit} a store takes at once")]
-    TooLarge {
-        /// What is too large.
-        what: &'static str,
-        /// How large it is.
-        size: usize,
-        /// How large it may be.
-        limit: usize,
-    },
+    #[error("{0}")]
+    TooLarge(String),
     /// The append is empty.
     #[error("an append needs at least one event")]
     EmptyAppend,
@@ -253,17 +246,8 @@ pub enum StoreError {
     #[error("{0}")]
     InUse(String),
     /// The ledger was written by a newer grantbook.
-    #[error(
-        "the ledger at {path} has format {found}; this grantbook reads formats up to {newest}: use a newer grantbook"
-    )]
-    NewerFormat {
-        /// Where the ledger is.
-        path: String,
-        /// Its format.
-        found: i64,
-        /// The newest format known here.
-        newest: i64,
-    },
+    #[error("{0}")]
+    NewerFormat(String),
     /// What is stored is not what was written.
     #[error("the ledger is damaged at position {position}: {detail}; restore it from a backup")]
     Damaged {
@@ -292,19 +276,20 @@ pub enum StoreError {
 
 /// Checks the size limits that hold on every store, before anything is sent.
 pub fn check_limits(records: &[NewRecord]) -> Result<(), StoreError> {
-    let too_large = |what, size, limit| Err(StoreError::TooLarge { what, size, limit });
     if records.is_empty() {
         return Err(StoreError::EmptyAppend);
     }
-    if records.len() > MAX_APPEND_EVENTS {
-        return too_large("the number of events in an append", records.len(), MAX_APPEND_EVENTS);
+    let sizes = || records.iter().map(NewRecord::size);
+    check_size("the number of events in an append", records.len(), MAX_APPEND_EVENTS)?;
+    check_size("an event", sizes().max().unwrap_or_default(), MAX_EVENT_BYTES)?;
+    check_size("an append", sizes().sum(), MAX_APPEND_BYTES)
+}
+
+fn check_size(what: &str, size: usize, limit: usize) -> Result<(), StoreError> {
+    match size <= limit {
+        true => Ok(()),
+        false => Err(StoreError::TooLarge(format!(
+            "{what} is {size} bytes or events, more than the {limit} a store takes at once"
+        ))),
     }
-    if let Some(size) = records.iter().map(NewRecord::size).find(|&size| size > MAX_EVENT_BYTES) {
-        return too_large("an event", size, MAX_EVENT_BYTES);
-    }
-    let size = records.iter().map(NewRecord::size).sum();
-    if size > MAX_APPEND_BYTES {
-        return too_large("an append", size, MAX_APPEND_BYTES);
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::failure::{Failure, retry};
 use super::{Shared, record};
-use crate::store::{Append, ChainDigest, Expected, NewRecord, Record, StoreError};
+use crate::store::{Append, ChainDigest, Expected, NewRecord, Record, StoreError, check_size};
 
 /// The largest append, in bytes as they are sent: under the cluster's 1 MiB.
 const MAX_SENT_BYTES: usize = 1024 * 1024 - 16 * 1024;
@@ -26,10 +26,7 @@ impl Shared {
         let placed = place(stream, expected, previous, records);
         let encoded = placed.iter().map(record::to_event).collect::<Result<Vec<_>, _>>()?;
         let size = encoded.iter().map(|(_, size)| size).sum();
-        if size > MAX_SENT_BYTES {
-            let what = "an append with the cluster's metadata";
-            return Err(StoreError::TooLarge { what, size, limit: MAX_SENT_BYTES });
-        }
+        check_size("an append with the cluster's metadata", size, MAX_SENT_BYTES)?;
         let events: Vec<EventData> = encoded.into_iter().map(|(event, _)| event).collect();
         let at = || match expected {
             Expected::NoStream => ExpectedRevision::NoStream,

@@ -12,12 +12,13 @@
 //!   time limit here.
 //! - It panics over replies that lack a part. So each call is a task of its own, whose panic is a broken call.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{
     AppendToStreamOptions, ClientSettings, Credentials, EventData, ExpectedRevision, WriteResult,
 };
+use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
@@ -71,7 +72,7 @@ impl Client {
 
     /// How many clients were made after the first.
     pub(super) fn replaced(&self) -> u64 {
-        self.lock().made.saturating_sub(1)
+        self.state.lock().made.saturating_sub(1)
     }
 
     /// Appends to a stream at a revision, once. `Broken` leaves open whether it was done.
@@ -111,7 +112,7 @@ impl Client {
     async fn running(&self) -> Result<Arc<Running>, Failure> {
         loop {
             let not_before = {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 match &state.current {
                     Some(running) => return Ok(Arc::clone(running)),
                     None if state.not_before <= Instant::now() => return self.make(&mut state),
@@ -146,7 +147,7 @@ impl Client {
 
     /// Takes note of how a call went, and drops a client that must be replaced.
     fn note(&self, running: &Arc<Running>, failure: Option<&Failure>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, running)) {
             return;
         }
@@ -166,9 +167,5 @@ impl Client {
             }
             Some(Failure::NotLeader(_) | Failure::Refused(_) | Failure::Unusable(_)) => {}
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

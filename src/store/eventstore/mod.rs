@@ -27,13 +27,14 @@ mod tls;
 mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName};
 use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, RwLock, watch};
 use uuid::Uuid;
 

@@ -6,8 +6,8 @@
 //! was; when a node ends a subscription in order, as nodes do that stop, the crate asks the ended stream again and
 //! again within one poll, for ever: a spin that no timeout and no cancelling ends; and it leaves Nagle's algorithm on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,6 +17,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 use tonic::body::BoxBody;
 use tonic::client::Grpc;
 use tonic::codec::ProstCodec;
@@ -96,7 +97,7 @@ impl Nodes {
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::broken("the node did not answer in time")));
         match &outcome {
             Ok(_) => {}
-            Err(Failure::NotLeader(leader)) => *self.chosen() = Some(leader.clone()),
+            Err(Failure::NotLeader(leader)) => *self.chosen.lock() = Some(leader.clone()),
             Err(_) => self.forget(),
         }
         outcome
@@ -104,11 +105,7 @@ impl Nodes {
 
     /// From here on the cluster is asked again which node to ask.
     pub(super) fn forget(&self) {
-        *self.chosen() = None;
-    }
-
-    fn chosen(&self) -> MutexGuard<'_, Option<Endpoint>> {
-        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.chosen.lock() = None;
     }
 
     async fn start(
@@ -129,14 +126,14 @@ impl Nodes {
     }
 
     async fn choose(&self) -> Result<Endpoint, Failure> {
-        if let Some(endpoint) = self.chosen().clone() {
+        if let Some(endpoint) = self.chosen.lock().clone() {
             return Ok(endpoint);
         }
         let endpoint = match self.target.is_cluster() {
             true => self.discover().await?,
             false => self.target.endpoints.first().cloned().ok_or_else(no_node)?,
         };
-        *self.chosen() = Some(endpoint.clone());
+        *self.chosen.lock() = Some(endpoint.clone());
         Ok(endpoint)
     }
 

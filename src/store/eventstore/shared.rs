@@ -2,12 +2,13 @@
 //! parts that it holds. Must not know: who uses them for what.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use grantbook_events::{Revision, StreamName};
 use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, RwLock, watch};
 use uuid::Uuid;
 
@@ -42,7 +43,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Remembers the last record of a stream, so that the next is chained to it without reading it.
     pub(super) fn remember(&self, record: &Record) {
-        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heads = self.heads.lock();
         if heads.get(&record.stream).is_none_or(|(known, _)| *known < record.revision) {
             heads.put(record.stream.clone(), (record.revision, record.digest));
         }
@@ -50,7 +51,7 @@ impl Shared {
 
     /// The digest of a stream's record at a revision, if that is where the stream is remembered to end.
     pub(super) fn remembered(&self, stream: &StreamName, revision: Revision) -> Option<ChainDigest> {
-        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heads = self.heads.lock();
         heads.get(stream).filter(|(known, _)| *known == revision).map(|(_, digest)| *digest)
     }
 

@@ -194,14 +194,9 @@ impl Target {
     }
 }
 
-/// Shows where the cluster is, and not who asks.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target")
-            .field("endpoints", &self.endpoints)
-            .field("discover", &self.discover)
-            .field("tls", &self.tls)
-            .finish_non_exhaustive()
+        f.write_str(&self.without_password)
     }
 }
 

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use grantbook_events::{Position, StreamName};
 use lru::LruCache;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -68,7 +68,7 @@ impl Heads {
     pub(super) fn open(path: &Path, identity: Uuid, log: &Log) -> Result<Self, StoreError> {
         let read = || {
             let (end, last) = read(path, identity)?;
-            Self::caught_up(path, identity, end, last, log)
+            Self::caught_up(path, identity, (end, last), Some(end.position), log)
         };
         read().or_else(|error| {
             if log.last_position()? > Position::START {
@@ -77,8 +77,8 @@ impl Heads {
                     if let StoreError::Damaged { detail, .. } = error { detail } else { error.to_string() };
                 tracing::info!(%reason, "rebuilding the index of streams from the ledger");
             }
-            let mut heads = Self::caught_up(path, identity, End::NOTHING, LastPositions::new(), log)?;
-            heads.state.get_mut().unwrap_or_else(PoisonError::into_inner).saved = None;
+            let nothing = (End::NOTHING, LastPositions::new());
+            let heads = Self::caught_up(path, identity, nothing, None, log)?;
             heads.save_or_warn();
             Ok(heads)
         })
@@ -88,11 +88,11 @@ impl Heads {
     fn caught_up(
         path: &Path,
         identity: Uuid,
-        end: End,
-        last: LastPositions,
+        (end, last): (End, LastPositions),
+        saved: Option<Position>,
         log: &Log,
     ) -> Result<Self, StoreError> {
-        let state = State { last, recent: LruCache::new(RECENT), end, saved: Some(end.position) };
+        let state = State { last, recent: LruCache::new(RECENT), end, saved };
         let heads = Self { path: path.to_owned(), identity, state: Mutex::new(state) };
         loop {
             let page = log.page(heads.end().position, MAX_PAGE)?;
@@ -110,7 +110,7 @@ impl Heads {
     pub(super) fn end_of(&self, stream: &StreamName, log: &Log) -> Result<Option<StreamHead>, StoreError> {
         let key = Key::of(stream);
         let position = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             if let Some(head) = state.recent.get(&key) {
                 return Ok(Some(*head));
             }
@@ -126,7 +126,7 @@ impl Heads {
 
     /// Takes in what was committed.
     pub(super) fn advance(&self, heads: impl IntoIterator<Item = (Key, StreamHead)>, end: End) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for (key, head) in heads {
             state.last.insert(key, head.position);
             state.recent.put(key, head);
@@ -136,12 +136,12 @@ impl Heads {
 
     /// Up to where all streams are known.
     pub(super) fn end(&self) -> End {
-        self.lock().end
+        self.state.lock().end
     }
 
     /// Whether enough was appended since the file was written.
     pub(super) fn is_due(&self, is_idle: bool) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         let saved = state.saved.unwrap_or(Position::START).as_u64();
         let appended = usize::try_from(state.end.position.as_u64() - saved).unwrap_or(usize::MAX);
         let enough = if is_idle { 1 } else { SAVE_AFTER };
@@ -151,23 +151,19 @@ impl Heads {
     /// Writes the file, unless it is complete. Nothing is lost if it cannot be written: the next start catches up.
     pub(super) fn save_or_warn(&self) {
         let (end, bytes) = {
-            let state = self.lock();
+            let state = self.state.lock();
             if state.saved == Some(state.end.position) {
                 return;
             }
             (state.end, encode(self.identity, state.end, &state.last))
         };
         match write_all(&self.path, &bytes) {
-            Ok(()) => self.lock().saved = Some(end.position),
+            Ok(()) => self.state.lock().saved = Some(end.position),
             Err(error) => {
                 let path = self.path.display();
                 tracing::warn!(%path, %error, "the index of streams cannot be written; it is tried again later");
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,12 +24,13 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -78,12 +79,8 @@ struct Serving {
 }
 
 impl Serving {
-    fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn sender(&self) -> Result<mpsc::Sender<Command>, StoreError> {
-        self.commands().clone().ok_or(StoreError::Closed)
+        self.commands.lock().clone().ok_or(StoreError::Closed)
     }
 }
 
@@ -278,7 +275,7 @@ impl Store for SqliteStore {
     async fn close(&self) -> Result<(), StoreError> {
         let Some(serving) = &self.serving else { return Ok(()) };
         self.tasks.stop();
-        serving.commands().take();
+        serving.commands.lock().take();
         let mut closed = serving.closed.clone();
         let outcome = closed.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
         match outcome {
@@ -293,8 +290,8 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         if let Some(serving) = self.serving.take() {
             self.tasks.stop();
-            serving.commands().take();
-            let thread = serving.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            serving.commands.lock().take();
+            let thread = serving.thread.lock().take();
             // A writer that panicked has been reported by the panic itself.
             let _ = thread.map(JoinHandle::join);
         }

@@ -2,9 +2,10 @@
 //! there.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use grantbook_events::Position;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::schema::{Access, Log};
@@ -38,11 +39,11 @@ impl Readers {
         let _permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
         let readers = Arc::clone(self);
         let task = tokio::task::spawn_blocking(move || {
-            let idle = readers.lock().pop();
+            let idle = readers.idle.lock().pop();
             let log = idle.map_or_else(|| Log::open(&readers.ledger, Access::Read), Ok)?;
             let answer = read(&log)?;
             // A connection that failed is not used again.
-            readers.lock().push(log);
+            readers.idle.lock().push(log);
             Ok(answer)
         });
         task.await.map_err(|error| StoreError::Unavailable(format!("a read broke off: {error}")))?
@@ -50,11 +51,7 @@ impl Readers {
 
     /// Closes the connections that are not in use; a later read opens one again.
     pub(super) fn close_idle(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Log>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().clear();
     }
 
     /// The next records after a position, from memory if they are there.

@@ -121,7 +121,10 @@ impl Log {
     pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
         let emptied = database::remove(path).and_then(|()| files::open(path));
         emptied.map_err(|error| cannot_write(path, &error))?;
-        let made = database::create(path, APPLICATION_ID, FORMAT).and_then(|conn| {
+        let made = database::open_to_write(path).and_then(|conn| {
+            conn.pragma_update(None, "journal_mode", "wal")?;
+            conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+            conn.pragma_update(None, "user_version", FORMAT)?;
             conn.pragma_update(None, "synchronous", "full")?;
             [LOG, META, EVENTS].iter().try_for_each(|sql| conn.execute_batch(sql))?;
             Ok(conn)
@@ -183,8 +186,10 @@ impl Log {
         }
         let found = pragma("user_version")?;
         if found > FORMAT {
-            let path = self.path.display().to_string();
-            return Err(StoreError::NewerFormat { path, found, newest: FORMAT });
+            return Err(StoreError::NewerFormat(format!(
+                "the ledger at {} has format {found}; this grantbook reads formats up to {FORMAT}: use a newer grantbook",
+                self.path.display()
+            )));
         }
         if found < FORMAT {
             return wrong(&format!("its format is {found}, of a grantbook before the first release"));

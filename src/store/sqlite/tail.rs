@@ -2,9 +2,10 @@
 //! Knows: committed batches, in order. Must not know: who follows.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use grantbook_events::Position;
+use parking_lot::Mutex;
 
 use crate::store::Record;
 
@@ -27,7 +28,7 @@ impl Tail {
     /// Adds a batch that was just committed.
     pub(super) fn push(&self, batch: Arc<Vec<Record>>) {
         let mut dropped = Vec::new();
-        let mut tail = self.lock();
+        let mut tail = self.0.lock();
         tail.bytes += size(&batch);
         tail.batches.push_back(batch);
         while tail.bytes > KEEP_BYTES && tail.batches.len() > 1 {
@@ -41,7 +42,7 @@ impl Tail {
 
     /// The next few records after a position, if they are here.
     pub(super) fn next(&self, after: Position) -> Option<Arc<Vec<Record>>> {
-        let tail = self.lock();
+        let tail = self.0.lock();
         let first = tail.batches.front()?.first()?;
         if first.position.as_u64() > after.as_u64().saturating_add(1) {
             return None;
@@ -53,10 +54,6 @@ impl Tail {
             0 => Some(batch),
             older => Some(Arc::new(batch[older..].to_vec())),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Batches> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -61,21 +61,13 @@ pub(super) struct Writer {
     pub uncertain: bool,
 }
 
-/// What was decided about an append.
-#[derive(Debug)]
-enum Verdict {
-    /// Nothing is written for it.
-    Settled(Answer),
-    /// The last of its records is `staged[last]`.
-    Staged { last: usize },
-}
-
 /// A batch before its commit.
 #[derive(Debug)]
 struct Batch {
     staged: Vec<Record>,
     heads: HashMap<Key, StreamHead>,
-    verdicts: Vec<Verdict>,
+    /// What to answer once it is durable.
+    answers: Vec<Answer>,
     bytes: usize,
     /// Where the ledger ends with it.
     progress: Progress,
@@ -124,7 +116,7 @@ impl Writer {
         let mut batch = Batch {
             staged: Vec::new(),
             heads: HashMap::new(),
-            verdicts: Vec::with_capacity(jobs.len()),
+            answers: Vec::with_capacity(jobs.len()),
             bytes: 0,
             progress: *self.progress.borrow(),
         };
@@ -154,8 +146,8 @@ impl Writer {
         let failed = |error: rusqlite::Error| cannot_write(&self.log.path, &error);
         self.execute("BEGIN IMMEDIATE").map_err(failed)?;
         for job in jobs {
-            let verdict = self.stage(job, batch).map_err(failed)?;
-            batch.verdicts.push(verdict);
+            let answer = self.stage(job, batch).map_err(failed)?;
+            batch.answers.push(answer);
         }
         if batch.staged.is_empty() {
             return Ok(self.execute("ROLLBACK").map_err(failed)?);
@@ -168,18 +160,19 @@ impl Writer {
     }
 
     /// Decides one append, and puts its records at the end of the log if that is the decision.
-    fn stage(&self, job: &mut Job, batch: &mut Batch) -> rusqlite::Result<Verdict> {
+    fn stage(&self, job: &mut Job, batch: &mut Batch) -> rusqlite::Result<Answer> {
         let key = Key::of(&job.stream);
         let mut head = match batch.heads.get(&key) {
             Some(head) => Some(*head),
             None => match self.heads.end_of(&job.stream, &self.log) {
                 Ok(head) => head,
-                Err(error) => return Ok(Verdict::Settled(Err(error))),
+                Err(error) => return Ok(Err(error)),
             },
         };
-        let mut expected = Expected::after(head.map(|head| head.revision));
+        let actual = head.map(|head| head.revision);
+        let (mut expected, mut answer) = (Expected::after(actual), Append::Conflict { actual });
         if expected != job.expected {
-            return Ok(Verdict::Settled(self.refuse_or_find(job, head)));
+            return Ok(self.refuse_or_find(job, head));
         }
         for mut record in std::mem::take(&mut job.records) {
             batch.progress.latest = record.not_before(batch.progress.latest);
@@ -191,10 +184,11 @@ impl Writer {
             record.link = Link::Kept(head.map(|head| head.position));
             rows::insert(&self.log.conn, &record)?;
             (head, expected) = (Some(StreamHead::of(&record)), Expected::Exactly(revision));
+            answer = Append::after(&record);
             batch.staged.push(record);
         }
         batch.heads.extend(head.map(|head| (key, head)));
-        Ok(Verdict::Staged { last: batch.staged.len() - 1 })
+        Ok(Ok(answer))
     }
 
     /// The answer to an append that does not find its stream where it expects it: a conflict, unless it
@@ -215,11 +209,6 @@ impl Writer {
 
     /// Publishes a batch that is durable, and answers its appends.
     fn committed(&mut self, batch: Batch) -> Vec<Answer> {
-        let answer = |verdict| match verdict {
-            Verdict::Settled(answer) => answer,
-            Verdict::Staged { last } => Ok(Append::after(&batch.staged[last])),
-        };
-        let answers = batch.verdicts.into_iter().map(answer).collect();
         if let Some(last) = batch.staged.last() {
             let end = End::of(last);
             self.seen.remember(end);
@@ -227,7 +216,7 @@ impl Writer {
             self.readers.tail.push(Arc::new(batch.staged));
             self.progress.send_replace(batch.progress);
         }
-        answers
+        batch.answers
     }
 
     /// Finds out what a failed batch left behind, and answers its appends.
