@@ -44,10 +44,17 @@ pub(super) struct Nodes {
     target: Arc<Target>,
     http: HttpClient,
     authorization: Option<AsciiMetadataValue>,
-    /// The node that is asked, until it fails or names the leader.
-    chosen: Mutex<Option<Endpoint>>,
+    chosen: Mutex<Chosen>,
     /// Which of the named nodes is asked first who is in the cluster.
     turn: AtomicUsize,
+}
+
+/// The nodes that are asked, until one fails. Only a read that must be of the leader goes there for it.
+#[derive(Default)]
+struct Chosen {
+    any: Option<Endpoint>,
+    /// The leader, once another node has named it.
+    leader: Option<Endpoint>,
 }
 
 impl Nodes {
@@ -97,7 +104,7 @@ impl Nodes {
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::broken("the node did not answer in time")));
         match &outcome {
             Ok(_) => {}
-            Err(Failure::NotLeader(leader)) => *self.chosen.lock() = Some(leader.clone()),
+            Err(Failure::NotLeader(leader)) => self.chosen.lock().leader = Some(leader.clone()),
             Err(_) => self.forget(),
         }
         outcome
@@ -105,7 +112,7 @@ impl Nodes {
 
     /// From here on the cluster is asked again which node to ask.
     pub(super) fn forget(&self) {
-        *self.chosen.lock() = None;
+        *self.chosen.lock() = Chosen::default();
     }
 
     async fn start(
@@ -113,7 +120,7 @@ impl Nodes {
         options: wire::Options,
         requires_leader: bool,
     ) -> Result<Streaming<ReadResp>, Failure> {
-        let mut grpc = self.connect(&self.choose().await?).await?;
+        let mut grpc = self.connect(&self.choose(requires_leader).await?).await?;
         let uuid_option = Some(UuidOption { string: Some(Empty {}) });
         let options = Some(wire::Options { uuid_option, ..options });
         let mut request = self.request(ReadReq { options });
@@ -125,15 +132,19 @@ impl Nodes {
         Ok(grpc.server_streaming(request, path, wire).await?.into_inner())
     }
 
-    async fn choose(&self) -> Result<Endpoint, Failure> {
-        if let Some(endpoint) = self.chosen.lock().clone() {
-            return Ok(endpoint);
+    async fn choose(&self, requires_leader: bool) -> Result<Endpoint, Failure> {
+        {
+            let chosen = self.chosen.lock();
+            let leader = chosen.leader.as_ref().filter(|_| requires_leader);
+            if let Some(endpoint) = leader.or(chosen.any.as_ref()) {
+                return Ok(endpoint.clone());
+            }
         }
         let endpoint = match self.target.is_cluster() {
             true => self.discover().await?,
             false => self.target.endpoints.first().cloned().ok_or_else(no_node)?,
         };
-        *self.chosen.lock() = Some(endpoint.clone());
+        self.chosen.lock().any = Some(endpoint.clone());
         Ok(endpoint)
     }
 
