@@ -209,39 +209,33 @@ impl Ledger {
                 return Vec::new();
             }
             let (together, left) = self.decide_together((kind, beyond.as_ref(), is_fresh), line, at_most);
-            let Together { commands, events, head, now, .. } = together;
-            let there = if commands.is_empty() {
-                if left.is_empty() {
-                    return left;
-                }
-                line = left;
-                // Nothing would happen, which is worth saying only after asking the store.
-                self.beyond(stream, kind).await
-            } else {
+            let Together { mut commands, events, head, now, .. } = together;
+            if !commands.is_empty() {
                 let origins = commands.iter().map(|command| command.origin()).collect::<Vec<_>>();
-                let is_too_large =
-                    match self.append_together(stream, head.flatten(), events, &origins, now).await {
-                        Ok(true) => {
-                            commands.into_iter().for_each(|command| command.answer(None));
-                            return left;
-                        }
-                        // Another node has appended.
-                        Ok(false) => false,
-                        Err(LedgerError::Store(StoreError::TooLarge { .. })) if commands.len() > 1 => true,
-                        Err(error) => {
-                            fail(commands, error);
-                            return left;
-                        }
-                    };
-                line = commands;
-                line.extend(left);
-                if is_too_large {
-                    at_most = 1;
-                    continue;
+                match self.append_together(stream, head.flatten(), events, &origins, now).await {
+                    Ok(true) => {
+                        commands.into_iter().for_each(|command| command.answer(None));
+                        return left;
+                    }
+                    // Another node has appended.
+                    Ok(false) => {}
+                    Err(LedgerError::Store(StoreError::TooLarge(_))) if commands.len() > 1 => {
+                        commands.extend(left);
+                        (line, at_most) = (commands, 1);
+                        continue;
+                    }
+                    Err(error) => {
+                        fail(commands, error);
+                        return left;
+                    }
                 }
-                self.after_conflict(stream, kind).await
-            };
-            match there {
+            } else if left.is_empty() {
+                return left;
+            }
+            commands.extend(left);
+            line = commands;
+            // Also that nothing would happen is worth saying only after asking the store.
+            match self.beyond(stream, kind).await {
                 Ok(there) => (beyond, is_fresh) = (there, true),
                 Err(error) => {
                     fail(line, error);

@@ -24,7 +24,7 @@ impl Ledger {
     }
 
     /// The records of one stream from a revision on, in order. That there are none is not believed of a stream
-    /// that this node has folded: what a store finds streams by may be damaged.
+    /// that this node has folded.
     ///
     /// # Errors
     /// If the store cannot be read, or does not have what is folded here.
@@ -36,20 +36,6 @@ impl Ledger {
         Err(StoreError::Unavailable(format!(
             "it does not have stream {stream}, which was read from it before"
         )))
-    }
-
-    /// The same, for a stream that the store says is elsewhere. If there is nothing beyond what is folded here, what the
-    /// store finds streams by is wrong: reading the whole stream puts that right.
-    pub(super) async fn after_conflict(
-        &self,
-        stream: &StreamName,
-        kind: &StreamKind,
-    ) -> Result<Option<Live>, LedgerError> {
-        let beyond = self.beyond(stream, kind).await?;
-        if beyond.is_none() {
-            self.records_of(stream, Revision::FIRST).await?;
-        }
-        Ok(beyond)
     }
 
     /// The state of a stream as the store has it now, if that has more than what is folded here.
