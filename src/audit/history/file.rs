@@ -25,7 +25,7 @@ const MAX_VERSION: u32 = 10_000;
 /// The most connections kept for the next readers: each has a cache of up to 2 MB.
 const MAX_IDLE: usize = 4;
 /// The cache of the connection that writes, in KiB.
-const WRITER_CACHE_KIB: i64 = 16_384;
+const WRITER_CACHE_KIB: i64 = 8_192;
 /// How long the log becomes before its pages are copied into the file, 64 MiB: a page that changes often is then copied
 /// once.
 const CHECKPOINT_PAGES: i64 = 4_000;

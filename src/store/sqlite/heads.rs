@@ -26,7 +26,7 @@ const SAVE_AFTER: usize = 250_000;
 /// The whole file is written each time, so it waits until one record was appended for so many streams.
 const STREAMS_A_RECORD: usize = 16;
 /// Of how many streams the end is known without a look at its record.
-const RECENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
+const RECENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
 /// A key and a position.
 const ROW: usize = 16 + 8;
 
