@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::store::Record;
 
 /// How many bytes of payload and metadata are kept, about.
-const KEEP_BYTES: usize = 4 << 20;
+const KEEP_BYTES: usize = 2 << 20;
 /// What a record costs beside its payload and metadata, about.
 const RECORD_BYTES: usize = 400;
 
