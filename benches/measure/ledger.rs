@@ -13,8 +13,8 @@ use grantbook::store::{Append, Expected, NewRecord, Store};
 use grantbook_events::codec::{self, Metadata};
 use grantbook_events::{
     AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, ClientId, CodeExchanged, Event,
-    InstallationEvent, InstallationId, NewSecret, RevocationReason, StreamKind, StreamName, Timestamp,
-    TokenId, TokenPolicy, TokenRevoked, UserId,
+    InstallationEvent, InstallationId, NewSecret, Revision, RevocationReason, StreamKind, StreamName,
+    Timestamp, TokenId, TokenPolicy, TokenRevoked, UserId,
 };
 use tokio::task::JoinSet;
 
@@ -22,6 +22,8 @@ use super::Failure;
 
 /// Appends that are on their way at once.
 const WRITERS: usize = 64;
+/// How long a token of the past was there.
+const A_WHILE: Duration = Duration::from_secs(3600);
 
 /// An app that is registered.
 #[derive(Debug, Clone)]
@@ -59,7 +61,7 @@ pub async fn app(store: &Arc<dyn Store>) -> Result<App, Failure> {
         token_policy: TokenPolicy::default(),
     };
     let stream = StreamKind::App(client_id).into();
-    append(store, &stream, &[AppEvent::Registered(registered).into()]).await?;
+    append(store, &stream, Expected::NoStream, now, &[AppEvent::Registered(registered).into()]).await?;
     Ok(App { client_id, client_secret: Arc::new(secret) })
 }
 
@@ -153,49 +155,56 @@ pub async fn installations_of(
     accounts: std::ops::Range<usize>,
     past: usize,
 ) -> Result<Vec<PlainSecret>, Failure> {
-    let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
-        let (store, client_id, accounts) = (Arc::clone(store), app.client_id, accounts.clone());
-        writers.spawn(async move {
-            let mut secrets = Vec::new();
-            for n in accounts.skip(writer).step_by(WRITERS) {
-                secrets.push(install(&store, client_id, n, past).await?);
-            }
-            Ok::<_, Failure>(secrets)
-        });
+    let mut last = Vec::new();
+    for round in 0..=past {
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let (store, client_id, accounts) = (Arc::clone(store), app.client_id, accounts.clone());
+            writers.spawn(async move {
+                let mut secrets = Vec::new();
+                for n in accounts.skip(writer).step_by(WRITERS) {
+                    secrets.push(install(&store, client_id, n, round, past).await?);
+                }
+                Ok::<_, Failure>(secrets)
+            });
+        }
+        last.clear();
+        while let Some(written) = writers.join_next().await {
+            last.extend(written??);
+        }
     }
-    let mut all = Vec::new();
-    while let Some(written) = writers.join_next().await {
-        all.extend(written??);
-    }
-    Ok(all)
+    Ok(last)
 }
 
+/// A token, which is revoked if it is not the last.
 async fn install(
     store: &Arc<dyn Store>,
     client_id: ClientId,
     n: usize,
+    round: usize,
     past: usize,
 ) -> Result<PlainSecret, Failure> {
     let account_id: AccountId = format!("account-{n:08}").parse()?;
-    let installation_id = InstallationId::of(&client_id, &account_id);
-    let mut events: Vec<Event> = Vec::new();
-    for _ in 0..past {
-        let (_, issued, token_id) = issue(client_id, &account_id, n)?;
-        events.extend(issued);
+    let stream = StreamKind::Installation(InstallationId::of(&client_id, &account_id)).into();
+    let at = start().plus(A_WHILE * round.try_into()?);
+    let (token, issued, token_id) = issue(client_id, &account_id, n, at)?;
+    let mut events = Vec::from(issued);
+    if round < past {
         let revoked = TokenRevoked {
             token_id,
             client_id,
-            account_id: account_id.clone(),
+            account_id,
             user_id: format!("user-{n:08}").parse()?,
             reason: RevocationReason::User,
             note: None,
         };
         events.push(InstallationEvent::TokenRevoked(revoked).into());
     }
-    let (token, issued, _) = issue(client_id, &account_id, n)?;
-    events.extend(issued);
-    append(store, &StreamKind::Installation(installation_id).into(), &events).await?;
+    let expected = match (3 * round as u64).checked_sub(1) {
+        Some(last) => Expected::Exactly(Revision::new(last)),
+        None => Expected::NoStream,
+    };
+    append(store, &stream, expected, at, &events).await?;
     Ok(token)
 }
 
@@ -204,10 +213,10 @@ fn issue(
     client_id: ClientId,
     account_id: &AccountId,
     n: usize,
+    now: Timestamp,
 ) -> Result<(PlainSecret, [Event; 2], TokenId), Failure> {
     let user_id: UserId = format!("user-{n:08}").parse()?;
     let installation_id = InstallationId::of(&client_id, account_id);
-    let now = start();
     let grant_id = secrets::new_grant_id(now);
     let code = CodeKey::random().code(installation_id, grant_id, "session");
     let token = secrets::mint_token(installation_id);
@@ -243,16 +252,22 @@ fn issue(
     Ok((token, events, token_id))
 }
 
-/// The time of everything that is appended beside the ledger. One for all, because a store with one writer records
-/// nothing before its last record, and an exchange says when its approval was recorded.
+/// The time of everything that is appended beside the ledger, but for what has a past. One for all, because a store with
+/// one writer records nothing before its last record, and an exchange says when its approval was recorded.
 fn start() -> Timestamp {
     static START: OnceLock<Timestamp> = OnceLock::new();
     *START.get_or_init(|| SystemClock.now())
 }
 
-async fn append(store: &Arc<dyn Store>, stream: &StreamName, events: &[Event]) -> Result<(), Failure> {
-    let records = events.iter().map(|event| record(event, start()));
-    match store.append(stream, Expected::NoStream, records.collect::<Result<_, _>>()?).await? {
+async fn append(
+    store: &Arc<dyn Store>,
+    stream: &StreamName,
+    expected: Expected,
+    at: Timestamp,
+    events: &[Event],
+) -> Result<(), Failure> {
+    let records = events.iter().map(|event| record(event, at));
+    match store.append(stream, expected, records.collect::<Result<_, _>>()?).await? {
         Append::Appended { .. } => Ok(()),
         other => Err(format!("the store answered {other:?}").into()),
     }

@@ -186,7 +186,7 @@ impl Grants {
 
     /// Whether there may be many that are not needed any more.
     pub(super) fn is_due(&self) -> bool {
-        self.len() >= (self.due as usize).max(FEW / 2)
+        self.len() >= self.due as usize
     }
 
     /// Drops expired tokens and grants that no decision can depend on any more; gives the tokens.

@@ -115,7 +115,7 @@ impl State for OperatorKey {
 
 impl Live {
     /// The version of the fold and of its snapshots: another one for every release that folds differently.
-    pub const VERSION: u32 = 3;
+    pub const VERSION: u32 = 4;
 
     /// An empty projection, before the first event.
     pub fn new() -> Self {
