@@ -277,7 +277,7 @@ fn wildcards(source: &Source) -> Complaints {
     let nothing: [&[&str]; 3] =
         [&["_", "=>", "{", "}"], &["_", "=>", "(", ")"], &["_", "=>", "Ok", "(", "(", ")", ")"]];
     let lines = nothing.into_iter().flat_map(|arm| source.lines_with(arm));
-    lines.map(|line| complaint(source, line, "an event must not be passed over by a wildcard")).collect()
+    lines.map(|line| complaint(source, line, "an event must not be skipped by a wildcard")).collect()
 }
 
 /// A file says what it knows before anything else, is short enough to read, and has a name that says something.

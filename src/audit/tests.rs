@@ -1,4 +1,4 @@
-//! What was true then is what a ledger that ends there comes to.
+//! What was true then is what the fold of a ledger that ends there says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -265,7 +265,7 @@ mod tests {
     use crate::ledger::tests::{TestLedger, exchange, grant, installation, revoke};
     use crate::store::{Expected, MemoryStore, NewRecord, Store as _};
 
-    async fn told(given: &TestLedger, id: InstallationId) -> Vec<String> {
+    async fn sentences(given: &TestLedger, id: InstallationId) -> Vec<String> {
         let moments = timeline(&given.ledger, id).await.unwrap().unwrap();
         assert!(moments.is_sorted_by_key(|moment| moment.position));
         moments.into_iter().map(|moment| moment.sentence).collect()
@@ -294,7 +294,7 @@ mod tests {
         let suspend = SuspendApp { client_id: app, reason: "abuse".to_owned() };
         given.settle(&suspend).await.unwrap().unwrap();
 
-        let told = told(&given, id).await;
+        let sentences = sentences(&given, id).await;
         let expected: [&[&str]; 10] = [
             &["The app App", "was registered by grantbook (test)"],
             &["Access to account acme with scope faqs was granted", "https://app.example/callback"],
@@ -307,12 +307,16 @@ mod tests {
             &["was exchanged", "The app is installed again."],
             &["was uninstalled", "No token is left"],
         ];
-        for (sentence, words) in told.iter().zip(expected) {
+        for (sentence, words) in sentences.iter().zip(expected) {
             assert!(words.iter().all(|word| sentence.contains(word)), "{words:?} are not in {sentence:?}");
         }
-        assert_eq!(told.len(), 11, "{told:#?}");
-        assert!(told[10].contains("suspended") && told[10].contains("Reason: abuse."), "{}", told[10]);
-        assert!(!told[4].contains("installed"), "a second token changes nothing: {}", told[4]);
+        assert_eq!(sentences.len(), 11, "{sentences:#?}");
+        assert!(
+            sentences[10].contains("suspended") && sentences[10].contains("Reason: abuse."),
+            "{}",
+            sentences[10]
+        );
+        assert!(!sentences[4].contains("installed"), "a second token changes nothing: {}", sentences[4]);
     }
 
     #[tokio::test]
@@ -330,9 +334,9 @@ mod tests {
         }
         let reason = UninstallReason::Operator;
         given.settle(&UninstallApp { installation_id: id, reason, note: None }).await.unwrap().unwrap();
-        let told = told(&given, id).await;
-        assert!(told[4].contains("The app is installed again."), "{}", told[4]);
-        assert!(told[5].contains("No token is left"), "{}", told[5]);
+        let sentences = sentences(&given, id).await;
+        assert!(sentences[4].contains("The app is installed again."), "{}", sentences[4]);
+        assert!(sentences[5].contains("No token is left"), "{}", sentences[5]);
     }
 
     #[tokio::test]
@@ -347,9 +351,9 @@ mod tests {
         let stream = StreamKind::Installation(exchanged.installation_id).into();
         let after = Expected::Exactly(Revision::new(1));
         store.append(&stream, after, vec![foreign()]).await.unwrap();
-        let told = told(&given, exchanged.installation_id).await;
-        assert_eq!(told.len(), 4);
-        assert!(told[3].contains("app-teleported cannot be read"), "{}", told[3]);
+        let sentences = sentences(&given, exchanged.installation_id).await;
+        assert_eq!(sentences.len(), 4);
+        assert!(sentences[3].contains("app-teleported cannot be read"), "{}", sentences[3]);
         let of_token =
             token_timeline(&given.ledger, exchanged.installation_id, exchanged.token_id).await.unwrap();
         assert_eq!(of_token.len(), 4);
@@ -380,15 +384,19 @@ mod tests {
         }
         let stream = StreamKind::Installation(id).into();
         let given = TestLedger::over(Arc::clone(&store) as _).await;
-        let told = told(&given, id).await;
-        assert_eq!(told.len(), 5, "{told:#?}");
-        assert!(told[2].ends_with("The app is installed."), "{}", told[2]);
+        let sentences = sentences(&given, id).await;
+        assert_eq!(sentences.len(), 5, "{sentences:#?}");
+        assert!(sentences[2].ends_with("The app is installed."), "{}", sentences[2]);
         let wrong = "It does not follow from the events before it, and nothing in this installation counts";
-        assert!(told[3].contains("was exchanged") && told[3].contains(wrong), "{}", told[3]);
+        assert!(sentences[3].contains("was exchanged") && sentences[3].contains(wrong), "{}", sentences[3]);
         let reason = given.ledger.live().quarantine_of(&stream).unwrap().reason.clone();
-        assert!(told[3].ends_with(&format!("{reason}.")), "{}", told[3]);
-        assert!(told[4].contains("was revoked") && !told[4].contains("installed"), "{}", told[4]);
-        assert!(!told[4].contains(wrong), "it is said once: {}", told[4]);
+        assert!(sentences[3].ends_with(&format!("{reason}.")), "{}", sentences[3]);
+        assert!(
+            sentences[4].contains("was revoked") && !sentences[4].contains("installed"),
+            "{}",
+            sentences[4]
+        );
+        assert!(!sentences[4].contains(wrong), "it is said once: {}", sentences[4]);
         let of_token = token_timeline(&given.ledger, id, exchanged.token_id).await.unwrap();
         assert_eq!(of_token.iter().filter(|moment| moment.sentence.contains(wrong)).count(), 1);
     }

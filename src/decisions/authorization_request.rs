@@ -81,7 +81,7 @@ pub enum NoTarget {
     Repeated,
 }
 
-/// Why a request with a good redirect URI is refused (RFC 6749 section 4.1.2.1): the app is told.
+/// Why a request with a good redirect URI is refused (RFC 6749 section 4.1.2.1): the app gets the error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// `invalid_request`.

@@ -161,13 +161,13 @@ mod tests {
     #[test]
     fn a_file_of_another_size_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        for (size, told) in [(0, "is 0;"), (63, "is 63;"), (65, "is 65;"), (4096, "is 65;")] {
+        for (size, said) in [(0, "is 0;"), (63, "is 63;"), (65, "is 65;"), (4096, "is 65;")] {
             let path = folder.path().join(format!("{size}.key"));
             fs::write(&path, vec![7; size]).unwrap();
             #[cfg(unix)]
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
             let refused = SessionKey::load_or_create(&path).unwrap_err().to_string();
-            assert!(refused.contains("exactly 64 bytes") && refused.contains(told), "{refused}");
+            assert!(refused.contains("exactly 64 bytes") && refused.contains(said), "{refused}");
             assert_eq!(fs::read(&path).unwrap(), vec![7; size]);
         }
     }

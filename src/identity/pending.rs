@@ -218,7 +218,7 @@ mod tests {
         let now = NOW.plus(SECOND * 60);
         assert!(!at_once.iter().any(|nonce| sign_ins.of(&jar.headers(), now).has(nonce)));
         assert!(later.iter().all(|nonce| sign_ins.of(&jar.headers(), now).has(nonce)));
-        assert_eq!(jar.0.len(), MAX_PENDING, "the browser was told to forget the others");
+        assert_eq!(jar.0.len(), MAX_PENDING, "the browser forgets the others");
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl<C: Command> Waiting for InLine<C> {
     }
 }
 
-/// Ends the line if its worker breaks off: those that still wait are told so, and the next command begins another.
+/// Ends the line if its worker breaks off: those that still wait get an error, and the next command begins another line.
 struct Ending<'a> {
     lines: &'a Lines,
     stream: &'a StreamName,

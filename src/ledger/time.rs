@@ -31,7 +31,7 @@ impl Ledger {
     /// What has expired by it has expired, whatever the clock says.
     pub fn recorded_now(&self) -> Timestamp {
         let now = self.clock.now();
-        // What this process finds is told from what it records, also while its clock has not got there.
+        // What this process finds is told apart from what it records, also while its clock has not got there.
         let latest = self.store.latest_time().max(self.ahead.map(|ahead| ahead.plus(A_MOMENT)));
         latest.map_or(now, |latest| latest.max(now))
     }

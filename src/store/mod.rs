@@ -87,8 +87,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         None
     }
 
-    /// The position of the first record behind another, whether it can be read or not, if the store can tell: for
-    /// whoever looks for what is wrong.
+    /// The position of the first record after another, whether it can be read or not, if the store knows it. A
+    /// verification goes on there after a record that is damaged.
     async fn next_after(&self, _position: Position) -> Option<Position> {
         None
     }
@@ -196,12 +196,12 @@ pub struct Head {
 /// What a subscription says next.
 #[derive(Debug)]
 pub enum Signal {
-    /// The next records, in order, without gaps. Shared with whoever else follows.
+    /// The next records, in order, without gaps. Shared with all others that follow.
     Records(Arc<Vec<Record>>),
     /// Everything that was there when the subscription began has been handed over. Said once.
     CaughtUp,
     /// Everything that was acknowledged before this time has been handed over. Only a store that others append to
-    /// says so; the time is that of whoever appended.
+    /// says so; the time is that of the node that appended.
     UpTo(Timestamp),
     /// The subscription is over; subscribe again after the last position seen.
     Lost(StoreError),
@@ -210,7 +210,7 @@ pub enum Signal {
 /// What a store had to do again since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreCounts {
-    /// Connections to the store that were made anew.
+    /// Connections to the store that were made again.
     pub reconnected: u64,
     /// Subscriptions that broke off and were taken up again.
     pub resubscribed: u64,

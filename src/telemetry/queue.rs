@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes so many bytes, then none until it is told that there is room.
+    /// Takes so many bytes, then none until there is room again.
     struct Disk {
         written: Arc<Mutex<Vec<u8>>>,
         room: Arc<Mutex<usize>>,

@@ -105,7 +105,7 @@ fn shortcuts_and_wildcards() {
     passes("src/http/a.rs", "#[expect(dead_code)] fn f() { x.unwrap_or_default(); x.expect_err(y); }");
     passes("tests/a.rs", "fn f() { x.unwrap(); }");
 
-    let said = "an event must not be passed over by a wildcard";
+    let said = "an event must not be skipped by a wildcard";
     complains("projections/src/app.rs", "fn f() { match e { A => 1, _ => {} } }", said);
     complains("projections/src/app.rs", "fn f() { match e { A => 1, _ => Ok(()) } }", said);
     complains("projections/src/app.rs", "fn f() { match e { A => 1, _ => () } }", said);

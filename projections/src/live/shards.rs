@@ -82,7 +82,7 @@ impl<T> Sharded<T> {
     }
 
     /// Sees every shard as it is now, although the table goes on changing: a shard that is about to
-    /// change before its turn is seen first by whoever changes it. No writer may be at work at the moment
+    /// change before its turn is seen first by the writer that changes it. No writer may be at work at the moment
     /// of this call, and only one such view may be open.
     pub(super) fn freeze<V: Send + 'static>(
         &self,

@@ -141,7 +141,7 @@ fn picked<T>(of: impl Iterator<Item = T>, pick: usize) -> Option<T> {
 }
 
 impl Step {
-    /// Does it, if it can follow. `n` is new in every step and names what comes to be.
+    /// Does it, if it can follow. `n` is new in every step and names what is made.
     fn take(&self, history: &mut History, n: u64, at: Timestamp) {
         match self.act {
             Act::Register | Act::Update | Act::RotateSecret | Act::Suspend | Act::Resume | Act::Delete => {

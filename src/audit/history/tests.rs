@@ -21,7 +21,7 @@ async fn records(store: &MemoryStore) -> Vec<Record> {
     store.read_all(Position::START, usize::MAX).await.unwrap()
 }
 
-/// The rows that a ledger comes to, by the fold in memory.
+/// The rows of a ledger, made in memory.
 fn expected(records: &[Record]) -> Vec<HistoryRow> {
     records.iter().map(|record| row_of(record, &crate::ledger::read(record))).collect()
 }

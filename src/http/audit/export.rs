@@ -230,11 +230,11 @@ fn csv_of(lines: impl IntoIterator<Item = Line>) -> Result<Vec<u8>, std::io::Err
     writer.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
-/// Account ids, user ids and reasons are words of strangers: `=1+1` must stay what it says, also behind
+/// Account ids, user ids and reasons are words of strangers: `=1+1` must stay what it says, also after
 /// spaces, which some spreadsheets leave out, and in full-width forms, which some take for the narrow ones.
 fn harmless(field: String) -> String {
-    let is_passed_over = |symbol: &char| symbol.is_whitespace() && !matches!(symbol, '\t' | '\r');
-    match field.chars().find(|symbol| !is_passed_over(symbol)) {
+    let is_skipped = |symbol: &char| symbol.is_whitespace() && !matches!(symbol, '\t' | '\r');
+    match field.chars().find(|symbol| !is_skipped(symbol)) {
         Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r') => format!("'{field}"),
         Some(_) | None => field,
     }

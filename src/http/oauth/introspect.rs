@@ -124,7 +124,7 @@ fn asked_about_another(request: &HttpRequest, service: &Service, client_id: Clie
     if service.asked_about_others.is_due(client_id, service.ledger.now()) {
         tracing::warn!(
             %client_id, request_id = %Context::of(request).request_id,
-            "an app asked about a token of another app, and was told that it is not active; an API that checks \
+            "an app asked about a token of another app, and the answer was that it is not active; an API that checks \
              tokens needs an operator key of the role resource (docs/resources.md)",
         );
     }

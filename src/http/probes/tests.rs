@@ -15,7 +15,7 @@ use crate::store::{
     Subscription,
 };
 
-/// A store whose subscription ends as it is told to.
+/// A store whose subscription ends in a way that the test chooses.
 #[derive(Debug)]
 struct Broken(Arc<MemoryStore>, fn() -> Result<Subscription, StoreError>);
 

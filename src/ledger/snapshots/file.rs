@@ -160,7 +160,7 @@ pub(super) fn read(path: &Path, ledger: Uuid) -> Result<(SnapshotHeader, Live), 
     let mut hasher = Sha256::new();
     hasher.update(&line);
     let mut body = Hashing { from: (&mut file).take(left), hasher };
-    // What is read is of no use before the digest is known.
+    // What is read must not be used before the digest is known.
     let live = Live::from_image(&mut body);
     // If that broke off, the rest still decides whether the file is what was written.
     io::copy(&mut body, &mut io::sink())?;

@@ -2,7 +2,7 @@
 //! when one is worth its writing. Must not know: what is in a state.
 //!
 //! A snapshot saves folding and nothing else. One that is damaged, of another format or version, or of
-//! another ledger is named in the log and passed over; then an older one, or the whole ledger, is folded.
+//! another ledger is named in the log and skipped; then an older one, or the whole ledger, is folded.
 
 mod error;
 mod file;
@@ -182,7 +182,7 @@ impl Snapshots {
                     )));
                 }
                 Err(why) => {
-                    tracing::warn!(path = %path.display(), %why, "a snapshot was passed over");
+                    tracing::warn!(path = %path.display(), %why, "a snapshot was skipped");
                 }
             }
         }

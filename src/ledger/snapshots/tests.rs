@@ -1,4 +1,4 @@
-//! A snapshot saves folding and changes nothing; what cannot be trusted is passed over.
+//! A snapshot saves folding and changes nothing; what cannot be trusted is skipped.
 
 use async_trait::async_trait;
 use grantbook_events::{Revision, StreamName};

@@ -10,7 +10,7 @@ async fn node(double: &Double) -> TestLedger {
     TestLedger::over(open_at(&double.url())).await
 }
 
-/// The cluster says "done" to whoever brings ids that are there already. Were the ids of an exchange made from
+/// The cluster says "done" to a caller with ids that are there already. Were the ids of an exchange made from
 /// its code, both would be told so.
 #[tokio::test]
 async fn two_nodes_that_exchange_one_code_at_once_are_not_both_told_that_it_is_done() {

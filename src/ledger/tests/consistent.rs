@@ -195,7 +195,7 @@ async fn beyond_its_staleness_a_node_may_refuse_instead() {
     assert!(nodes.valid_there(&token).await.unwrap());
 }
 
-/// Whoever waits with others must not be told what was true before it came.
+/// A caller that waits with others must not get what was true before it came.
 #[tokio::test]
 async fn a_read_is_shared_by_those_who_came_before_it_began() {
     let nodes = Nodes::with(FRESH).await;

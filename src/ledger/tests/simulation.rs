@@ -20,7 +20,7 @@ const STEPS: u64 = 40;
 const APPS: usize = 2;
 const ACCOUNTS: [&str; 2] = ["acme", "globex"];
 
-/// What a caller was told of one command.
+/// What a caller got as the answer to one command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answered {
     /// It happened.

@@ -19,7 +19,7 @@ use crate::store::contract::store_contract;
 /// Names a real cluster to hold the contract against.
 const REAL: &str = "GRANTBOOK_TEST_EVENTSTORE";
 
-#[expect(clippy::disallowed_methods, reason = "a test is told by its environment where a cluster is")]
+#[expect(clippy::disallowed_methods, reason = "the environment of a test says where a cluster is")]
 fn real() -> Option<String> {
     std::env::var(REAL).ok()
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::http::input::MAX_BODY_BYTES;
 use crate::http::testing::{ROUTES, RouteUnderTest, TestServer, count_of, new_app};
 
-/// A request to a route that is wrong in every way but the key: what is not allowed is told nothing else.
+/// A request to a route that is wrong in every way but the key: a caller who is not allowed learns nothing else.
 fn nonsense(route: &RouteUnderTest, key: Option<&str>) -> TestRequest {
     let path = route.path.replace('{', "no-").replace('}', "");
     let request = TestRequest::with_uri(&format!("{path}?nonsense=1"))

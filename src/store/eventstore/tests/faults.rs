@@ -23,7 +23,7 @@ fn open_without_heartbeats(double: &Double) -> Arc<EventStore> {
     EventStore::open(target, None, Arc::new(SystemClock)).unwrap()
 }
 
-/// Appends as whoever needs an answer does: until it is known.
+/// Appends as a caller that needs an answer does: until it is known.
 async fn append_surely(store: &EventStore, stream: &StreamName, expected: Expected) -> Revision {
     let records = new_records(1);
     loop {

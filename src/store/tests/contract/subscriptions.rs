@@ -1,4 +1,4 @@
-//! What a subscriber is told, and when. Knows: the trait. Must not know: which store it tests.
+//! What a subscriber gets, and when. Knows: the trait. Must not know: which store it tests.
 
 use super::*;
 

@@ -15,7 +15,7 @@ const DEFAULT_WINDOW: u32 = 32;
 pub(super) struct Filter {
     is_of_streams: bool,
     prefixes: Vec<String>,
-    /// Behind how many events that were passed over a checkpoint is due.
+    /// After how many skipped events a checkpoint is due.
     pub checkpoint_every: u64,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Subscription {
     visible: watch::Receiver<usize>,
     /// The place that is looked at next.
     next: usize,
-    /// How many events were passed over since the last checkpoint.
+    /// How many events were skipped since the last checkpoint.
     passed_over: u64,
     /// The place up to which was looked at the last checkpoint, or at the beginning.
     last_checkpoint: usize,
