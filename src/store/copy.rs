@@ -31,7 +31,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How far a copy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyStep {
-    /// [`COMPARING`], [`COPYING`] or [`VERIFYING`].
+    /// `compare`, `copy` or `verify`.
     pub phase: &'static str,
     /// Records done in this phase.
     pub records: u64,
