@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::files::{self, with_suffix};
@@ -34,8 +35,19 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a database that exists.
-pub(super) fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
-    Connection::open_with_flags(path, WRITE)
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
+    open(path, WRITE)
+}
+
+/// A plan must not depend on the values that are bound: SQLite would compile the statement again each time a value is
+/// bound, which costs more than most statements do.
+fn open(path: impl AsRef<Path>, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(conn)
 }
 
 /// Opens a database to read it, also while another process writes it.
@@ -43,7 +55,7 @@ pub(super) fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
 /// # Errors
 /// If it cannot be opened. What is wrong inside, the first read says.
 pub fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(path, READ)?;
+    let conn = open(path, READ)?;
     let is_readable = conn.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()));
     match is_readable {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => open_unchanging(path),
@@ -57,9 +69,9 @@ pub(super) fn open_unchanging(path: &Path) -> rusqlite::Result<Connection> {
         Some(name) if !has_wal(path) => {
             let name = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
             let uri = format!("file:{name}?immutable=1");
-            Connection::open_with_flags(uri, READ | OpenFlags::SQLITE_OPEN_URI)
+            open(uri, READ | OpenFlags::SQLITE_OPEN_URI)
         }
-        _ => Connection::open_with_flags(path, READ),
+        _ => open(path, READ),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use grantbook_events::{EventId, Position};
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::error::HistoryError;
@@ -138,8 +138,7 @@ fn open_checked(path: PathBuf, ledger: Uuid) -> Result<Opened, HistoryError> {
 }
 
 fn open_path(path: PathBuf, ledger: Uuid) -> Result<Opened, HistoryError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(&path, flags)?;
+    let conn = database::open_to_write(&path)?;
     // What a power cut takes is followed again; the ledger is what must not be lost.
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
