@@ -10,37 +10,22 @@ use grantbook_projections::live::{Live, State as _};
 
 use super::ReplayError;
 use super::compare::Comparisons;
-use super::findings::{Compared, Finding, Verified};
+use super::findings::{Finding, Verified};
 use super::ids::Ids;
 use crate::ledger::fold;
-use crate::store::{IndexCheck, Record, Store, StoreError};
+use crate::store::Record;
 
 #[derive(Debug)]
 pub(super) struct Events {
     granted: Ids,
     exchanged: Ids,
     comparisons: Comparisons,
-    /// What the store finds streams by.
-    index: Option<IndexCheck>,
 }
 
 impl Events {
-    pub(super) async fn new(
-        store: &dyn Store,
-        mut comparisons: Comparisons,
-        verified: &mut Verified,
-    ) -> Result<Self, ReplayError> {
+    pub(super) fn new(mut comparisons: Comparisons, verified: &mut Verified) -> rusqlite::Result<Self> {
         comparisons.reached(Position::START, verified);
-        let index = match store.index().await {
-            Err(StoreError::Damaged { detail, .. }) => {
-                let what = format!("the index of streams: {detail}");
-                verified.find(Finding { position: None, what });
-                None
-            }
-            index => index?,
-        };
-        let (granted, exchanged) = (Ids::new()?, Ids::new()?);
-        Ok(Self { granted, exchanged, comparisons, index })
+        Ok(Self { granted: Ids::new()?, exchanged: Ids::new()?, comparisons })
     }
 
     /// What is wrong with the events of the next records.
@@ -52,8 +37,6 @@ impl Events {
         let mut findings = Vec::new();
         for record in records {
             verified.events += 1;
-            let wrong_in_index = self.index.as_mut().and_then(|index| index.see(record));
-            findings.extend(wrong_in_index.map(|what| Finding::at(record.position, what)));
             let folded = fold(&verified.live, record);
             // After an event that could not be folded, no other in its stream can be.
             let quarantined = verified.live.quarantine_of(&record.stream);
@@ -108,26 +91,14 @@ impl Events {
         Ok(None)
     }
 
-    /// What is wrong when the ledger has ended: with what is compared last, because it may differ only where the ledger
-    /// itself is damaged.
-    pub(super) fn end(self, head: Position, verified: &mut Verified) -> Result<Vec<Finding>, ReplayError> {
-        let position = verified.live.position();
-        if position != head {
-            let what = format!("the ledger ends here, but says that it goes on to {head}");
-            verified.find(Finding::at(position, what));
-        } else if let Some(index) = self.index {
-            match index.end(position) {
-                Ok(()) if index.up_to() == Position::START => {}
-                Ok(()) => {
-                    let what = "the index of streams".to_owned();
-                    verified.compared.push(Compared { what, position: index.up_to() });
-                }
-                Err(what) => verified.find(Finding::at(position, what)),
-            }
-        }
+    /// Grants that were granted twice, and then what differs from what is compared; that last, because it may differ only
+    /// where the ledger itself is damaged.
+    ///
+    /// # Errors
+    /// If the temporary file cannot be read.
+    pub(super) fn end(self, is_whole: bool) -> rusqlite::Result<(Vec<Finding>, Vec<Finding>)> {
         let twice =
             |id, first| format!("grant {}: it was granted at position {first} already", GrantId::new(id));
-        self.granted.repeated(twice)?.into_iter().for_each(|finding| verified.find(finding));
-        Ok(self.comparisons.end(position == head))
+        Ok((self.granted.repeated(twice)?, self.comparisons.end(is_whole)))
     }
 }

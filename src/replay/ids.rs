@@ -8,10 +8,13 @@ use uuid::Uuid;
 use super::Finding;
 
 const SETUP: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768; BEGIN; \
-                     CREATE TABLE ids (id BLOB, position INTEGER)";
-/// Sorted once in the end, which is faster than keeping an index of random ids.
-const REPEATED: &str = "SELECT id, first, position FROM ids JOIN \
-                        (SELECT id, min(position) AS first FROM ids GROUP BY id HAVING count(*) > 1) \
+                     CREATE TABLE ids (number INTEGER, id BLOB, position INTEGER)";
+/// Sorted once in the end, which is faster than keeping an index of random ids. Numbers are sorted several times faster
+/// than ids are, and an id that is there twice has its number twice.
+const REPEATED: &str = "WITH few AS MATERIALIZED (SELECT id, position FROM ids WHERE number IN \
+                        (SELECT number FROM ids GROUP BY number HAVING count(*) > 1)) \
+                        SELECT id, first, position FROM few JOIN \
+                        (SELECT id, min(position) AS first FROM few GROUP BY id HAVING count(*) > 1) \
                         USING (id) WHERE position > first ORDER BY position";
 
 #[derive(Debug)]
@@ -29,9 +32,9 @@ impl Ids {
         &self,
         ids: impl IntoIterator<Item = (&'a Uuid, Position)>,
     ) -> rusqlite::Result<()> {
-        let mut insert = self.0.prepare_cached("INSERT INTO ids VALUES (?1, ?2)")?;
+        let mut insert = self.0.prepare_cached("INSERT INTO ids VALUES (?1, ?2, ?3)")?;
         for (id, position) in ids {
-            insert.execute((id.as_bytes(), position.as_u64().cast_signed()))?;
+            insert.execute((number_of(id), id.as_bytes(), position.as_u64().cast_signed()))?;
         }
         Ok(())
     }
@@ -53,4 +56,9 @@ impl Ids {
         })?;
         found.collect()
     }
+}
+
+/// The part of an id that is random in every version.
+fn number_of(id: &Uuid) -> i64 {
+    id.as_u64_pair().1.cast_signed()
 }

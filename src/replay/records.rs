@@ -1,13 +1,14 @@
-//! The first look of a verification: whether each record is what was written, and follows the one before it in the ledger
-//! and in its stream. Knows: records. Must not know: what an event means.
+//! The first look of a verification: whether each record is what was written, follows the one before it in the ledger
+//! and in its stream, and is found by the store. Knows: records. Must not know: what an event means.
 
 use std::collections::HashMap;
 
 use grantbook_events::{Position, Revision, StreamName};
 
-use super::Finding;
+use super::ReplayError;
+use super::findings::{Compared, Finding, Verified};
 use super::ids::Ids;
-use crate::store::{ChainDigest, Link, Record};
+use crate::store::{ChainDigest, IndexCheck, Link, Record, Store, StoreError};
 
 /// The last record of a stream so far.
 #[derive(Debug, Clone, Copy)]
@@ -22,11 +23,21 @@ pub(super) struct Records {
     position: Position,
     streams: HashMap<StreamName, End>,
     ids: Ids,
+    /// What the store finds streams by.
+    index: Option<IndexCheck>,
 }
 
 impl Records {
-    pub(super) fn new() -> rusqlite::Result<Self> {
-        Ok(Self { position: Position::START, streams: HashMap::new(), ids: Ids::new()? })
+    pub(super) async fn new(store: &dyn Store, verified: &mut Verified) -> Result<Self, ReplayError> {
+        let index = match store.index().await {
+            Err(StoreError::Damaged { detail, .. }) => {
+                let what = format!("the index of streams: {detail}");
+                verified.find(Finding { position: None, what });
+                None
+            }
+            index => index?,
+        };
+        Ok(Self { position: Position::START, streams: HashMap::new(), ids: Ids::new()?, index })
     }
 
     /// What is wrong with the next records.
@@ -47,7 +58,8 @@ impl Records {
                     record.event_id, record.stream
                 ));
             }
-            self.check_stream(record).into_iter().for_each(find);
+            self.check_stream(record).into_iter().for_each(&mut find);
+            self.index.as_mut().and_then(|index| index.see(record)).into_iter().for_each(find);
         }
         self.ids.add(records.iter().map(|record| (record.event_id.as_uuid(), record.position)))?;
         Ok(findings)
@@ -87,11 +99,24 @@ impl Records {
         wrong
     }
 
-    /// Events with the id of an earlier event.
+    /// What the index has wrong after the last record, if all were read; then events with the id of an earlier event.
     ///
     /// # Errors
     /// If the temporary file cannot be read.
-    pub(super) fn end(self) -> rusqlite::Result<Vec<Finding>> {
-        self.ids.repeated(|_, first| format!("the event has the id of the event at position {first}"))
+    pub(super) fn end(self, is_whole: bool) -> rusqlite::Result<(Option<Compared>, Vec<Finding>)> {
+        let mut findings = Vec::new();
+        let index = self.index.filter(|_| is_whole).and_then(|index| match index.end(self.position) {
+            Ok(()) => Some(index.up_to()),
+            Err(what) => {
+                findings.push(Finding::at(self.position, what));
+                None
+            }
+        });
+        let compared = index.filter(|up_to| *up_to > Position::START);
+        let compared =
+            compared.map(|position| Compared { what: "the index of streams".to_owned(), position });
+        let twice = |_, first| format!("the event has the id of the event at position {first}");
+        findings.extend(self.ids.repeated(twice)?);
+        Ok((compared, findings))
     }
 }

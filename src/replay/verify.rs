@@ -42,8 +42,9 @@ pub async fn verify(
     let mut verified = Verified::default();
     let comparisons = Comparisons::new(live, snapshots, identity, &mut verified);
     let rows = history.and_then(|dir| Rows::open(dir, identity, &mut verified));
-    let events = Events::new(store, comparisons.map_err(ReplayError::Snapshots)?, &mut verified).await?;
-    let mut verifier = Verifier { records: Records::new()?, events, rows, verified };
+    let events = Events::new(comparisons.map_err(ReplayError::Snapshots)?, &mut verified)?;
+    let records = Records::new(store, &mut verified).await?;
+    let mut verifier = Verifier { records, events, rows, verified };
     let head = verifier.read(store, &mut progress).await?;
     verifier.end(head)
 }
@@ -162,8 +163,21 @@ impl Verifier {
 
     fn end(self, head: Position) -> Result<Verified, ReplayError> {
         let Self { records, events, rows, mut verified } = self;
-        let differences = events.end(head, &mut verified)?;
-        records.end()?.into_iter().for_each(|finding| verified.find(finding));
+        let position = verified.live.position();
+        let is_whole = position == head;
+        if !is_whole {
+            let what = format!("the ledger ends here, but says that it goes on to {head}");
+            verified.find(Finding::at(position, what));
+        }
+        let (as_records, as_events) = thread::scope(|scope| {
+            let as_records = scope.spawn(|| records.end(is_whole));
+            let as_events = events.end(is_whole);
+            (as_records.join(), as_events)
+        });
+        let (compared, twice) = as_records.map_err(|_| ReplayError::Panicked)??;
+        let (granted_twice, differences) = as_events?;
+        verified.compared.extend(compared);
+        twice.into_iter().chain(granted_twice).for_each(|finding| verified.find(finding));
         if let Some(rows) = rows {
             rows.end(&mut verified);
         }
