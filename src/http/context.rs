@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use actix_web::dev::Payload;
+use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use grantbook_events::{Actor, ActorKind, ClientId, RequestId};
 
@@ -14,7 +15,7 @@ use crate::pages::Prefix;
 use crate::secrets;
 
 /// The header that carries the request id, in and out.
-pub const REQUEST_ID_HEADER: &str = "x-request-id";
+pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id taken from a caller, in characters.
 const REQUEST_ID_MAX: usize = 64;
 

@@ -65,7 +65,9 @@ impl Endpoint {
 }
 
 /// Serves endpoints; those of one path follow each other. Other methods are refused (RFC 9110 section 15.5.6).
-pub fn serve(endpoints: Vec<Endpoint>, config: &mut ServiceConfig) {
+pub fn serve(mut endpoints: Vec<Endpoint>, config: &mut ServiceConfig) {
+    // Paths are tried in order, and those with variables take longer: `/oauth/token` does not wait for them.
+    endpoints.sort_by_key(|endpoint| endpoint.path.contains('{'));
     let mut endpoints = endpoints.into_iter().peekable();
     while let Some(first) = endpoints.next() {
         let (path, access) = (first.path, first.access);

@@ -9,7 +9,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::HeaderValue;
 use actix_web::middleware::Next;
 use actix_web::web;
 
@@ -57,7 +57,7 @@ pub async fn observe(
     log(method, &route, response.status(), &context, milliseconds, Reason::of(&response));
     service.metrics.request(route, response.status(), elapsed);
     if let Ok(name) = HeaderValue::from_str(context.request_id.as_str()) {
-        response.headers_mut().insert(HeaderName::from_static(REQUEST_ID_HEADER), name);
+        response.headers_mut().insert(REQUEST_ID_HEADER, name);
     }
     if open.is_some() {
         cors::open(response.headers_mut());
