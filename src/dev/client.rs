@@ -1,40 +1,26 @@
 //! The OAuth client: what every app does. Knows: the authorization code grant as the client sees it. Must not
-//! know: browsers, files, or what only operators may do.
+//! know: cookies, files, or what only operators may do.
 //!
-//! 1. Send the person to [`Client::authorization_url`] and remember the [`Attempt`].
-//! 2. They come back to the redirect URI with a [`Callback`]. Find the attempt by its `state`, then let
-//!    [`Client::code`] check the answer.
-//! 3. [`Client::exchange`] the code for a token, once, and keep the token as a secret.
-//! 4. Send the token to the platform's API as `Authorization: Bearer`. The API introspects it.
-//! 5. [`Client::revoke`] the token when it is no longer needed.
+//! 1. Send the person to [`Client::authorization_url`], which remembers that this browser left.
+//! 2. They come back to the redirect URI with a [`Callback`]. [`Client::token`] checks it and exchanges the code for
+//!    a token, once. Keep the token as a secret.
+//! 3. Send the token to the platform's API as `Authorization: Bearer`. The API introspects it.
+//! 4. [`Client::revoke`] the token when it is no longer needed.
 
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+use parking_lot::Mutex;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use super::grantbook::{CallError, Server};
+use super::grantbook::{Reply, Server};
 use super::refused::Refused;
 use crate::secrets;
 
-/// One authorization that was begun, to be kept until the person comes back.
-pub(super) struct Attempt {
-    /// Ties the answer to the browser that asked (RFC 6749 section 10.12).
-    pub state: String,
-    /// Ties the code to this attempt: only its digest travels through the browser (RFC 7636).
-    pub code_verifier: String,
-}
-
-/// The query that a person comes back with (RFC 6749 section 4.1.2, RFC 9207). What is absent is empty.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Callback {
-    pub state: String,
-    iss: String,
-    code: String,
-    error: String,
-    error_description: String,
-}
+/// The oldest attempts are forgotten first, so that people who never come back do not fill the memory.
+pub(super) const MAX_ATTEMPTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 
 pub(super) struct Client {
     pub server: Server,
@@ -43,58 +29,68 @@ pub(super) struct Client {
     pub scope: String,
     /// The server's own name for itself, as in its metadata (RFC 8414).
     pub issuer: String,
+    /// The code verifiers of the attempts that are not answered yet, each by its browser and its `state`. They are in
+    /// memory only: after a restart people start again.
+    pub attempts: Mutex<LruCache<(String, String), String>>,
 }
 
-impl Attempt {
-    pub(super) fn new() -> Self {
-        Self { state: secrets::random_text(), code_verifier: secrets::random_text() }
-    }
+/// The query that a person comes back with (RFC 6749 section 4.1.2, RFC 9207). What is absent is empty.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Callback {
+    state: String,
+    iss: String,
+    code: String,
+    error: String,
+    error_description: String,
 }
 
 impl Client {
-    /// Where to send the person (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
-    pub(super) fn authorization_url(&self, attempt: &Attempt) -> String {
+    /// Where to send the person (RFC 6749 section 4.1.1). `state` ties the answer to the browser (RFC 6749
+    /// section 10.12), and PKCE ties the code to this attempt: only a digest of the verifier travels through the
+    /// browser (RFC 7636 section 4.3).
+    pub(super) fn authorization_url(&self, browser: &str) -> String {
+        let (state, code_verifier) = (secrets::random_text(), secrets::random_text());
         let query = Serializer::new(String::new())
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.client_id)
             .append_pair("redirect_uri", &self.redirect_uri)
             .append_pair("scope", &self.scope)
-            .append_pair("state", &attempt.state)
-            .append_pair("code_challenge", &secrets::s256_challenge(&attempt.code_verifier).to_string())
+            .append_pair("state", &state)
+            .append_pair("code_challenge", &secrets::s256_challenge(&code_verifier).to_string())
             .append_pair("code_challenge_method", "S256")
             .finish();
+        self.attempts.lock().put((browser.to_owned(), state), code_verifier);
         self.server.at(&format!("/oauth/authorize?{query}"))
     }
 
-    /// The code of an answer whose `state` was right, if the answer is from the server that was asked (RFC 9207).
-    pub(super) fn code(&self, callback: Callback) -> Result<String, Refused> {
-        if callback.iss != self.issuer {
+    /// Exchanges the code of an answer for a token (RFC 6749 section 4.1.3), if this browser asked for the answer and
+    /// it is from the server that was asked (RFC 9207). The reply holds the token: treat it as a secret.
+    pub(super) fn token(&self, browser: &str, callback: Callback) -> Result<Value, Refused> {
+        let Callback { state, iss, code, error, error_description } = callback;
+        let code_verifier =
+            self.attempts.lock().pop(&(browser.to_owned(), state)).ok_or(Refused::NotAsked)?;
+        if iss != self.issuer {
             return Err(Refused::WrongIssuer);
         }
-        match (callback.error.as_str(), callback.code.as_str()) {
-            ("", "") => Err(Refused::NoCode),
-            ("", _) => Ok(callback.code),
-            ("access_denied", _) => Err(Refused::Denied),
-            _ => Err(Refused::Error { error: callback.error, description: callback.error_description }),
+        match (error.as_str(), code.as_str()) {
+            ("", "") => return Err(Refused::NoCode),
+            ("", _) => {}
+            ("access_denied", _) => return Err(Refused::Denied),
+            _ => return Err(Refused::Error(error, error_description)),
         }
-    }
-
-    /// Exchanges a code for a token (RFC 6749 section 4.1.3). The reply holds the token: treat it as a secret.
-    pub(super) fn exchange(&self, code: &str, code_verifier: &str) -> Result<Value, CallError> {
-        let form = [
+        let form = &[
             ("grant_type", "authorization_code"),
-            ("code", code),
+            ("code", code.as_str()),
             ("redirect_uri", &self.redirect_uri),
-            ("code_verifier", code_verifier),
+            ("code_verifier", &code_verifier),
         ];
-        self.server.post_form("exchange the code", "/oauth/token", form)
+        Ok(self.server.post_form("exchange the code", "/oauth/token", form)?)
     }
 
     /// Gives a token back (RFC 7009).
-    pub(super) fn revoke(&self, access_token: &str) -> Result<(), CallError> {
-        let form = [("token", access_token)];
-        let IgnoredAny = self.server.post_form("revoke the token", "/oauth/revoke", form)?;
-        Ok(())
+    pub(super) fn revoke(&self, access_token: &str) -> Reply {
+        self.server.post_form("revoke the token", "/oauth/revoke", &[("token", access_token)])
     }
 }
 
@@ -111,37 +107,76 @@ mod tests {
             issuer: "https://auth.example".into(),
             redirect_uri: "http://127.0.0.1:2/callback".into(),
             scope: "faqs widgets".into(),
+            attempts: Mutex::new(LruCache::new(MAX_ATTEMPTS)),
         }
+    }
+
+    /// What a browser is sent away with.
+    fn leave(client: &Client, browser: &str) -> BTreeMap<String, String> {
+        let url = client.authorization_url(browser);
+        let query = url.strip_prefix("http://127.0.0.1:1/oauth/authorize?").unwrap();
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+
+    fn state(client: &Client, browser: &str) -> String {
+        leave(client, browser).remove("state").unwrap()
     }
 
     #[test]
     fn a_browser_is_sent_away_with_everything_that_protects_it() {
-        let attempt = Attempt::new();
-        let url = client().authorization_url(&attempt);
-        let query = url.strip_prefix("http://127.0.0.1:1/oauth/authorize?").unwrap();
-        let sent: BTreeMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let client = client();
+        let sent = leave(&client, "ana");
         assert_eq!(sent["client_id"], "c");
         assert_eq!(sent["redirect_uri"], "http://127.0.0.1:2/callback");
         assert_eq!(sent["scope"], "faqs widgets");
-        assert_eq!(sent["state"], attempt.state);
         assert_eq!(sent["code_challenge_method"], "S256");
-        assert_eq!(sent["code_challenge"], secrets::s256_challenge(&attempt.code_verifier).to_string());
+        let code_verifier = client.attempts.lock().pop(&("ana".into(), sent["state"].clone())).unwrap();
+        assert_eq!(sent["code_challenge"], secrets::s256_challenge(&code_verifier).to_string());
         assert_eq!((sent["state"].len(), sent["code_challenge"].len()), (43, 43));
     }
 
     #[test]
     fn every_answer_without_a_code_has_its_own_reason() {
+        let client = client();
         let answer = |iss: &str, code: &str, error: &str| {
             let [iss, code, error] = [iss, code, error].map(str::to_owned);
-            client().code(Callback { iss, code, error, ..Callback::default() })
+            let callback = Callback { state: state(&client, "ana"), iss, code, error, ..Callback::default() };
+            client.token("ana", callback).unwrap_err()
         };
         let right = "https://auth.example";
-        assert_eq!(answer(right, "gbc_x", "").unwrap(), "gbc_x");
-        assert!(matches!(answer("https://evil.example", "gbc_x", ""), Err(Refused::WrongIssuer)));
-        assert!(matches!(answer("", "", "access_denied"), Err(Refused::WrongIssuer)));
-        assert!(matches!(answer(right, "", ""), Err(Refused::NoCode)));
-        assert!(matches!(answer(right, "", "access_denied"), Err(Refused::Denied)));
+        let exchanged = answer(right, "gbc_x", "");
+        assert!(matches!(exchanged, Refused::Call(_)), "the code is sent on");
+        assert!(matches!(answer("https://evil.example", "gbc_x", ""), Refused::WrongIssuer));
+        assert!(matches!(answer("", "", "access_denied"), Refused::WrongIssuer));
+        assert!(matches!(answer(right, "", ""), Refused::NoCode));
+        assert!(matches!(answer(right, "", "access_denied"), Refused::Denied));
         let refused = answer(right, "gbc_x", "invalid_scope");
-        assert!(matches!(refused, Err(Refused::Error { error, .. }) if error == "invalid_scope"));
+        assert!(matches!(refused, Refused::Error(error, _) if error == "invalid_scope"));
+    }
+
+    /// Whether the answer is one that this browser asked for.
+    fn is_asked(client: &Client, browser: &str, state: &str) -> bool {
+        let callback = Callback { state: state.to_owned(), ..Callback::default() };
+        !matches!(client.token(browser, callback), Err(Refused::NotAsked))
+    }
+
+    #[test]
+    fn an_answer_counts_once_and_only_in_the_browser_that_asked() {
+        let client = client();
+        let state = state(&client, "ana");
+        assert!(!is_asked(&client, "ben", &state));
+        assert!(!is_asked(&client, "ana", ""));
+        assert!(is_asked(&client, "ana", &state));
+        assert!(!is_asked(&client, "ana", &state));
+    }
+
+    #[test]
+    fn people_who_never_come_back_do_not_fill_the_memory() {
+        let client = client();
+        let first = state(&client, "ana");
+        let last = (0..MAX_ATTEMPTS.get()).map(|_| state(&client, "ana")).last().unwrap();
+        assert_eq!(client.attempts.lock().len(), MAX_ATTEMPTS.get());
+        assert!(!is_asked(&client, "ana", &first));
+        assert!(is_asked(&client, "ana", &last));
     }
 }

@@ -5,18 +5,23 @@
 //! (grantbook keeps digests.) What holds a secret here has no Debug, so that it cannot reach a log.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::grantbook::Credentials;
 use crate::files;
 
 /// The oldest tokens are forgotten first.
 const MAX_TOKENS: usize = 200;
+
+/// What registration gave.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Credentials {
+    pub client_id: String,
+    pub client_secret: String,
+}
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct KeptToken {
@@ -30,67 +35,44 @@ pub(super) struct KeptToken {
 #[serde(deny_unknown_fields)]
 pub(super) struct Kept {
     #[serde(skip)]
-    path: PathBuf,
+    pub path: PathBuf,
     pub credentials: Credentials,
     /// Oldest first.
-    tokens: Mutex<Vec<KeptToken>>,
-}
-
-impl KeptToken {
-    pub(super) fn access_token(&self) -> &str {
-        self.reply["access_token"].as_str().unwrap_or_default()
-    }
-
-    pub(super) fn fact(&self, name: &str) -> &str {
-        self.facts[name].as_str().unwrap_or_default()
-    }
+    pub tokens: Vec<KeptToken>,
 }
 
 impl Kept {
     /// Reads the file; `None` if there is none.
     pub(super) fn load(path: &Path) -> io::Result<Option<Self>> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(Some(Self { path: path.into(), ..serde_json::from_slice(&bytes)? }))
-    }
-
-    /// Writes a new file, in place of any other.
-    pub(super) fn create(path: &Path, credentials: Credentials) -> io::Result<Self> {
-        let kept = Self { path: path.into(), credentials, tokens: Mutex::default() };
-        kept.write()?;
-        Ok(kept)
-    }
-
-    /// Newest first.
-    pub(super) fn tokens(&self) -> Vec<KeptToken> {
-        self.lock().iter().rev().cloned().collect()
+        match fs::read(path) {
+            Ok(json) => Ok(Some(Self { path: path.into(), ..serde_json::from_slice(&json)? })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn token(&self, token_id: &str) -> Option<KeptToken> {
-        self.lock().iter().find(|token| token.fact("jti") == token_id).cloned()
+        self.tokens.iter().find(|token| text(&token.facts, "jti") == token_id).cloned()
     }
 
     /// Keeps one more token: until the process ends, if the file cannot be written.
-    pub(super) fn add(&self, token: KeptToken) -> io::Result<()> {
-        let mut tokens = self.lock();
-        tokens.push(token);
-        let excess = tokens.len().saturating_sub(MAX_TOKENS);
-        tokens.drain(..excess);
-        drop(tokens);
+    pub(super) fn add(&mut self, token: KeptToken) -> io::Result<()> {
+        self.tokens.push(token);
+        let excess = self.tokens.len().saturating_sub(MAX_TOKENS);
+        self.tokens.drain(..excess);
         self.write()
     }
 
-    fn write(&self) -> io::Result<()> {
+    /// Writes the file, in place of any other.
+    pub(super) fn write(&self) -> io::Result<()> {
         let json = serde_json::to_vec_pretty(self)?;
         files::replace(&self.path, |file| file.write_all(&json))
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<KeptToken>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A text in some JSON; empty if it is not there.
+pub(super) fn text<'a>(json: &'a Value, name: &str) -> &'a str {
+    json[name].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -101,7 +83,9 @@ mod tests {
 
     fn create(path: &Path) -> Kept {
         let credentials = Credentials { client_id: "c".into(), client_secret: "hush".into() };
-        Kept::create(path, credentials).unwrap()
+        let kept = Kept { path: path.into(), credentials, tokens: Vec::new() };
+        kept.write().unwrap();
+        kept
     }
 
     fn token(number: usize) -> KeptToken {
@@ -110,20 +94,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_there_after_a_restart_and_the_newest_comes_first() {
+    fn what_is_kept_is_there_after_a_restart_and_the_oldest_is_forgotten_first() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sample-app.json");
         assert!(Kept::load(&path).unwrap().is_none());
-        let kept = create(&path);
+        let mut kept = create(&path);
         for number in 0..=MAX_TOKENS {
             kept.add(token(number)).unwrap();
         }
         let again = Kept::load(&path).unwrap().unwrap();
         assert_eq!(again.credentials.client_secret, "hush");
-        let ids: Vec<_> = again.tokens().into_iter().map(|token| token.fact("jti").to_owned()).collect();
-        let expected: Vec<_> = (1..=MAX_TOKENS).rev().map(|number| number.to_string()).collect();
+        let ids: Vec<_> = again.tokens.iter().map(|token| text(&token.facts, "jti").to_owned()).collect();
+        let expected: Vec<_> = (1..=MAX_TOKENS).map(|number| number.to_string()).collect();
         assert_eq!(ids, expected);
-        assert_eq!(again.token("7").unwrap().access_token(), "hush7");
+        assert_eq!(text(&again.token("7").unwrap().reply, "access_token"), "hush7");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no draft is left");
     }
 

@@ -10,16 +10,16 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `client` | what every app does: authorize, exchange, revoke |
-//! | `grantbook` | how it is reached, and what operators and APIs ask: register, introspect, read, uninstall |
-//! | `session` | who is in front of the app, and which `state` they left with |
+//! | `grantbook` | how requests are sent to it, and how they fail |
 //! | `kept` | the file with the client secret and the tokens |
-//! | `web`, `refused` | the app's URLs and what they show |
+//! | `web`, `refused` | the app's URLs, what they show, and the cookie |
+//!
+//! This file starts the app and registers it.
 
 mod client;
 mod grantbook;
 mod kept;
 mod refused;
-mod session;
 mod web;
 
 use std::io;
@@ -27,20 +27,21 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use actix_web::dev::ServerHandle;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use lru::LruCache;
+use parking_lot::Mutex;
 use serde_json::json;
-use tokio::task::JoinHandle;
-
-pub use grantbook::CallError;
 
 use crate::secrets::PlainSecret;
-use client::Client;
-use grantbook::{Operator, Server};
-use kept::Kept;
-use session::Pending;
-use web::{CALLBACK, Sample};
+use client::{Client, MAX_ATTEMPTS};
+use grantbook::{CallError, Server};
+use kept::{Credentials, Kept};
+use web::{CALLBACK, NAME, Sample};
 
 /// In grantbook's data directory, because that is where a developer looks.
 const FILE: &str = "sample-app.json";
+/// The redirect URI as it is registered: the port of a loopback address may differ (RFC 8252 section 7.3).
+const REGISTERED_CALLBACK: &str = "http://127.0.0.1/callback";
 
 #[derive(Debug)]
 pub struct SampleOptions {
@@ -79,7 +80,6 @@ pub struct SampleApp {
     /// Its first page.
     pub url: String,
     handle: ServerHandle,
-    task: JoinHandle<io::Result<()>>,
 }
 
 impl SampleApp {
@@ -88,19 +88,20 @@ impl SampleApp {
     pub async fn start(options: SampleOptions) -> Result<Self, SampleError> {
         let listener = listen(options.port)?;
         let url = format!("http://{}", listener.local_addr()?);
-        let app = url.clone();
-        let opening = tokio::task::spawn_blocking(move || open(options, app));
+        let redirect_uri = format!("{url}{CALLBACK}");
+        let opening = tokio::task::spawn_blocking(move || open(options, redirect_uri));
         let sample = opening.await.map_err(io::Error::from)??;
         let server = web::serve(sample, listener)?;
-        Ok(Self { url, handle: server.handle(), task: tokio::spawn(server) })
+        let handle = server.handle();
+        tokio::spawn(async {
+            server.await.inspect_err(|error| tracing::warn!(%error, "the sample app ended with an error"))
+        });
+        Ok(Self { url, handle })
     }
 
     /// Stops serving. Requests in progress finish, so that no token is lost between its issue and the file.
     pub async fn stop(self) {
         self.handle.stop(true).await;
-        if let Ok(Err(error)) = self.task.await {
-            tracing::warn!(%error, "the sample app ended with an error");
-        }
     }
 }
 
@@ -112,42 +113,52 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     })
 }
 
-fn open(options: SampleOptions, url: String) -> Result<Sample, SampleError> {
+fn open(options: SampleOptions, redirect_uri: String) -> Result<Sample, SampleError> {
     let SampleOptions { grantbook, issuer, key, data_dir, scopes, .. } = options;
-    let operator = Operator(Server::new(&grantbook, format!("Bearer {}", key.expose())));
+    let operator = Server::new(&grantbook, format!("Bearer {}", key.expose()));
     let kept = kept(&operator, &data_dir.join(FILE), &scopes)?;
+    let Credentials { client_id, client_secret } = &kept.credentials;
+    // HTTP Basic (RFC 6749 section 2.3.1). grantbook's ids and secrets are the same before and after form-encoding.
+    let basic = BASE64_STANDARD.encode(format!("{client_id}:{client_secret}"));
     let client = Client {
-        server: Server::new(&grantbook, kept.credentials.basic()),
-        client_id: kept.credentials.client_id.clone(),
-        redirect_uri: format!("{url}{CALLBACK}"),
+        server: Server::new(&grantbook, format!("Basic {basic}")),
+        client_id: client_id.clone(),
+        redirect_uri,
         scope: scopes.join(" "),
         issuer,
+        attempts: Mutex::new(LruCache::new(MAX_ATTEMPTS)),
     };
-    Ok(Sample { url, client, operator, kept, pending: Pending::default() })
+    Ok(Sample { client, operator, kept: Mutex::new(kept) })
 }
 
 /// What the app kept, if grantbook still knows the app. If grantbook knows no app at all, the app is
 /// registered and starts with a new file.
-fn kept(operator: &Operator, path: &Path, scopes: &[String]) -> Result<Kept, SampleError> {
+fn kept(operator: &Server, path: &Path, scopes: &[String]) -> Result<Kept, SampleError> {
     let file = |source| SampleError::File { path: path.into(), source };
-    if let Some(kept) = Kept::load(path).map_err(file)? {
-        let client_id = &kept.credentials.client_id;
-        match operator.app(client_id) {
-            Ok(app) => {
-                // The catalogue may have changed, and an app may ask only for scopes it is registered for.
-                if app["status"]["state"] == "active" && app["scopes"] != json!(scopes) {
-                    operator.change_scopes(client_id, scopes)?;
-                }
-                return Ok(kept);
-            }
-            Err(CallError::Refused { status: 404, .. }) => {}
-            Err(error) => return Err(error.into()),
+    let apps = operator.list("list apps", "/apps")?;
+    if let Some(kept) = Kept::load(path).map_err(file)?
+        && let Some(app) = apps.iter().find(|app| app["client_id"] == *kept.credentials.client_id)
+    {
+        // The catalogue may have changed, and an app may ask only for scopes it is registered for.
+        if app["status"]["state"] == "active" && app["scopes"] != json!(scopes) {
+            let path = format!("/apps/{}", kept.credentials.client_id);
+            operator.patch("change the app", &path, json!({ "scopes": scopes }))?;
         }
+        return Ok(kept);
     }
-    if operator.has_apps()? {
+    if !apps.is_empty() {
         return Err(SampleError::NotMine(path.into()));
     }
-    let credentials = operator.register(scopes)?;
+    let app = json!({
+        "name": NAME,
+        "owner": "grantbook",
+        "redirect_uris": [REGISTERED_CALLBACK],
+        "scopes": scopes,
+    });
+    // The reply holds the client secret. grantbook shows it only this once and keeps a digest.
+    let credentials: Credentials = operator.post("register the app", "/apps", app)?;
     tracing::info!(client_id = %credentials.client_id, "the sample app is registered");
-    Kept::create(path, credentials).map_err(file)
+    let kept = Kept { path: path.into(), credentials, tokens: Vec::new() };
+    kept.write().map_err(file)?;
+    Ok(kept)
 }

@@ -1,12 +1,11 @@
 //! Why something was not done, and the page that says so. Knows: reasons and statuses; the words are in the
 //! template. Must not know: what was asked for.
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header::ContentType};
 use actix_web::{HttpResponse, ResponseError};
-use askama::Template;
 
 use super::grantbook::CallError;
-use crate::pages::{Forms, filters, security_headers};
+use crate::pages::{Template, filters};
 
 #[derive(Debug, Template)]
 #[template(path = "sample-error.html", config = ".askama.toml")]
@@ -18,11 +17,8 @@ pub(super) enum Refused {
     NotAsked,
     WrongIssuer,
     Denied,
-    /// grantbook sent the browser back with an error.
-    Error {
-        error: String,
-        description: String,
-    },
+    /// grantbook sent the browser back with an error and, perhaps, its description.
+    Error(String, String),
     NoCode,
     Call(CallError),
 }
@@ -34,31 +30,22 @@ impl From<CallError> for Refused {
 }
 
 impl ResponseError for Refused {
-    fn status_code(&self) -> StatusCode {
-        match self {
+    fn error_response(&self) -> HttpResponse {
+        let status = match self {
             // The app works as it should.
             Self::Denied => StatusCode::OK,
             Self::NoSuchPage => StatusCode::NOT_FOUND,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Call(_) => StatusCode::BAD_GATEWAY,
             _ => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        page(self.status_code(), self)
+        };
+        page(status, self)
     }
 }
 
-/// A page with the headers that protect it.
 pub(super) fn page(status: StatusCode, page: &impl Template) -> HttpResponse {
-    let html = match page.render() {
-        Ok(html) => html,
-        Err(error) => return HttpResponse::InternalServerError().body(error.to_string()),
-    };
-    let mut response = HttpResponse::build(status);
-    for header in security_headers(Forms::Here) {
-        response.insert_header(header);
+    match page.render() {
+        Ok(html) => HttpResponse::build(status).content_type(ContentType::html()).body(html),
+        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
     }
-    response.content_type("text/html; charset=utf-8").body(html)
 }

@@ -1,47 +1,51 @@
-//! What the sample app answers to a browser. Knows: its URLs, forms and pages. Must not know: how grantbook is
-//! asked, or how anything is kept.
+//! What the sample app answers to a browser. Knows: its URLs, cookie, forms and pages, and what it asks grantbook to
+//! show them. Must not know: how requests are sent, or how anything is kept.
 //!
 //! A handler blocks while it waits for grantbook: the app has a thread of its own and serves one person.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
-use actix_web::dev::Server;
 use actix_web::http::{KeepAlive, Method, StatusCode, header};
-use actix_web::web::{Data, Form, Path, Query, ServiceConfig, get, post, scope, to};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, guard};
+use actix_web::middleware::DefaultHeaders;
+use actix_web::web::{Data, Form, Path, Query, Redirect, ServiceConfig, get, post, scope, to};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, dev, guard};
 use askama::Template;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
+use subtle::ConstantTimeEq as _;
 
-use super::client::{Attempt, Callback, Client};
-use super::grantbook::Operator;
-use super::kept::{Kept, KeptToken};
+use super::client::{Callback, Client};
+use super::grantbook::Server;
+use super::kept::{Kept, KeptToken, text};
 use super::refused::{Refused, page};
-use super::session::{Browser, Pending};
-use crate::identity::dev::names_loopback;
-use crate::pages::{ICON, ICON_PATH, STYLESHEET, STYLESHEET_PATH, filters};
+use crate::identity::{cookies, dev::names_loopback};
+use crate::pages::{Forms, ICON, ICON_PATH, STYLESHEET, STYLESHEET_PATH, filters, security_headers};
+use crate::secrets;
 
+pub(super) const NAME: &str = "Sample App";
 pub(super) const CALLBACK: &str = "/callback";
+const COOKIE: &str = "sample-app";
 /// The most connections at once: they take descriptors that grantbook needs in the same process.
 const MAX_CONNECTIONS: usize = 64;
 const SHUTDOWN_SECONDS: u64 = 5;
 
-type Reply = Result<HttpResponse, Refused>;
+type Reply<T = Redirect> = Result<T, Refused>;
 
 pub(super) struct Sample {
-    /// Where the app is, without a trailing slash.
-    pub url: String,
     pub client: Client,
-    pub operator: Operator,
-    pub kept: Kept,
-    pub pending: Pending,
+    /// grantbook, with an operator key of role `admin`.
+    pub operator: Server,
+    pub kept: Mutex<Kept>,
 }
 
 #[derive(Template)]
 #[template(path = "sample-home.html", config = ".askama.toml")]
 struct HomePage<'a> {
-    sample: &'a Sample,
+    client: &'a Client,
+    /// Oldest first.
+    tokens: &'a [KeptToken],
     /// The app, as operators see it.
     app: Value,
 }
@@ -50,12 +54,8 @@ struct HomePage<'a> {
 #[derive(Template)]
 #[template(path = "sample-installed.html", config = ".askama.toml")]
 struct InstalledPage<'a> {
-    sample: &'a Sample,
-    token: KeptToken,
-    /// Whether any token of the app on this account is valid.
-    installed: bool,
-    /// Whether this token is.
-    active: bool,
+    client: &'a Client,
+    token: &'a KeptToken,
     introspection: Value,
     installation: Value,
     /// Oldest first.
@@ -69,9 +69,14 @@ struct Posted {
     csrf: String,
 }
 
-pub(super) fn serve(sample: Sample, listener: TcpListener) -> io::Result<Server> {
+pub(super) fn serve(sample: Sample, listener: TcpListener) -> io::Result<dev::Server> {
     let sample = Data::new(sample);
-    let server = HttpServer::new(move || App::new().app_data(sample.clone()).configure(routes))
+    let app = move || {
+        let headers = security_headers(Forms::Here).into_iter();
+        let protection = headers.fold(DefaultHeaders::new(), DefaultHeaders::add);
+        App::new().app_data(sample.clone()).configure(routes).wrap(protection)
+    };
+    let server = HttpServer::new(app)
         // One thread, so that requests come one after another and no token is lost between two writes of the file.
         .workers(1)
         .max_connections(MAX_CONNECTIONS)
@@ -92,57 +97,48 @@ fn routes(config: &mut ServiceConfig) {
         .route("/installed/{token_id}/{action:revoke|uninstall}", post().to(end))
         .route(STYLESHEET_PATH, get().to(async || asset("text/css; charset=utf-8", STYLESHEET)))
         .route(ICON_PATH, get().to(async || asset("image/svg+xml", ICON)))
-        .default_service(to(async || Reply::Err(Refused::NoSuchPage)));
+        .default_service(to(async || Reply::<Redirect>::Err(Refused::NoSuchPage)));
     config.service(app).default_service(to(other_host));
 }
 
-async fn home(sample: Data<Sample>) -> Reply {
-    let app = sample.operator.app(&sample.client.client_id)?;
-    Ok(page(StatusCode::OK, &HomePage { sample: &sample, app }))
+async fn home(sample: Data<Sample>) -> Reply<HttpResponse> {
+    let app = sample.operator.get("read the app", &format!("/apps/{}", sample.client.client_id))?;
+    let shown = HomePage { client: &sample.client, tokens: &sample.kept.lock().tokens, app };
+    Ok(page(StatusCode::OK, &shown))
 }
 
 /// Sends the person to grantbook.
-async fn install(request: HttpRequest, sample: Data<Sample>) -> Reply {
-    let (browser, attempt) = (Browser::of(&request), Attempt::new());
-    let mut reply = see_other(&sample.client.authorization_url(&attempt));
-    browser.set_cookie(&mut reply);
-    sample.pending.add(browser, attempt);
-    Ok(reply)
+async fn install(request: HttpRequest, sample: Data<Sample>) -> impl Responder {
+    let browser = browser(&request);
+    let grantbook = Redirect::to(sample.client.authorization_url(&browser)).see_other();
+    grantbook.customize().insert_header(cookie(&browser))
 }
 
 /// The person is back: checks the answer, exchanges the code and keeps the token.
 async fn callback(request: HttpRequest, sample: Data<Sample>, query: Option<Query<Callback>>) -> Reply {
     let callback = query.map(Query::into_inner).unwrap_or_default();
-    let attempt = sample.pending.take(&Browser::of(&request), &callback.state).ok_or(Refused::NotAsked)?;
-    let code = sample.client.code(callback)?;
-    let reply: Value = sample.client.exchange(&code, &attempt.code_verifier)?;
-    let facts = sample.operator.introspect(text(&reply, "/access_token"))?;
-    let token = KeptToken { reply, facts };
-    let next = see_token(token.fact("jti"));
-    if let Err(error) = sample.kept.add(token) {
+    let reply = sample.client.token(&browser(&request), callback)?;
+    let facts = sample.operator.introspect(text(&reply, "access_token"))?;
+    let next = format!("/installed/{}", text(&facts, "jti"));
+    if let Err(error) = sample.kept.lock().add(KeptToken { reply, facts }) {
         tracing::warn!(%error, "the sample app cannot write its file and forgets this token when it stops");
     }
-    Ok(next)
+    Ok(Redirect::to(next).see_other())
 }
 
-async fn installed(request: HttpRequest, sample: Data<Sample>, token_id: Path<String>) -> Reply {
-    let token = sample.kept.token(&token_id).ok_or(Refused::NoSuchPage)?;
-    let browser = Browser::of(&request);
-    let introspection = sample.operator.introspect(token.access_token())?;
-    let installation = sample.operator.installation(token.fact("installation_id"))?;
+async fn installed(request: HttpRequest, sample: Data<Sample>, id: Path<String>) -> Reply<impl Responder> {
+    let token = sample.kept.lock().token(&id).ok_or(Refused::NoSuchPage)?;
+    let browser = browser(&request);
+    let installation = format!("/installations/{}", text(&token.facts, "installation_id"));
     let shown = InstalledPage {
-        sample: &sample,
-        installed: installation["installed"] == true,
-        active: introspection["active"] == true,
-        introspection,
-        installation,
-        events: sample.operator.events(token.fact("installation_id"))?,
-        csrf: browser.form_token(),
-        token,
+        client: &sample.client,
+        introspection: sample.operator.introspect(text(&token.reply, "access_token"))?,
+        installation: sample.operator.get("read the installation", &installation)?,
+        events: sample.operator.list("read the events", &format!("{installation}/events"))?,
+        csrf: form_token(&browser),
+        token: &token,
     };
-    let mut reply = page(StatusCode::OK, &shown);
-    browser.set_cookie(&mut reply);
-    Ok(reply)
+    Ok(page(StatusCode::OK, &shown).customize().insert_header(cookie(&browser)))
 }
 
 /// Ends a token, as the app, or its installation, as an operator. A form can name only tokens that the app was
@@ -154,74 +150,68 @@ async fn end(
     form: Option<Form<Posted>>,
 ) -> Reply {
     let (token_id, action) = path.into_inner();
-    if !form.is_some_and(|form| Browser::of(&request).has_form_token(&form.csrf)) {
+    let expected = form_token(&browser(&request));
+    if !form.is_some_and(|form| form.csrf.as_bytes().ct_eq(expected.as_bytes()).into()) {
         return Err(Refused::StaleForm);
     }
-    let token = sample.kept.token(&token_id).ok_or(Refused::NoSuchPage)?;
+    let token = sample.kept.lock().token(&token_id).ok_or(Refused::NoSuchPage)?;
+    let installation = format!("/installations/{}", text(&token.facts, "installation_id"));
     match action.as_str() {
-        "revoke" => sample.client.revoke(token.access_token())?,
-        _ => sample.operator.uninstall(token.fact("installation_id"))?,
+        "revoke" => sample.client.revoke(text(&token.reply, "access_token"))?,
+        _ => sample.operator.delete("uninstall the app", &installation)?,
+    };
+    Ok(Redirect::to(format!("/installed/{token_id}")).see_other())
+}
+
+/// Another loopback name is redirected to the app's own name, because grantbook sends the browser back to that
+/// name and the cookie must be there. Any other name may be a site that points its own name at this machine
+/// (DNS rebinding).
+async fn other_host(request: HttpRequest) -> Reply {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if request.method() != Method::GET || !names_loopback(host) {
+        return Err(Refused::WrongHost);
     }
-    Ok(see_token(&token_id))
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    Ok(Redirect::to(format!("http://{}{target}", request.app_config().local_addr())).see_other())
+}
+
+/// The random name of a browser, which its cookie holds; a new one if it brings no cookie. It is a secret of that browser.
+fn browser(request: &HttpRequest) -> String {
+    cookies::only(request.headers(), COOKIE).map_or_else(secrets::random_text, str::to_owned)
+}
+
+/// Lax, because the browser comes back from grantbook, which may be another site.
+fn cookie(browser: &str) -> (header::HeaderName, String) {
+    (header::SET_COOKIE, format!("{COOKIE}={browser}; HttpOnly; SameSite=Lax; Path=/"))
+}
+
+/// What the forms for a browser carry. The cookie cannot be computed from it.
+fn form_token(browser: &str) -> String {
+    secrets::digest(&format!("a form for {browser}")).to_string()
 }
 
 fn asset(media_type: &'static str, content: &'static str) -> HttpResponse {
     HttpResponse::Ok().content_type(media_type).body(content)
 }
 
-/// Another loopback name is redirected to the app's own name, because grantbook sends the browser back to that
-/// name and the cookie must be there. Any other name may be a site that points its own name at this machine
-/// (DNS rebinding).
-async fn other_host(request: HttpRequest, sample: Data<Sample>) -> Reply {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if request.method() != Method::GET || !names_loopback(host) {
-        return Err(Refused::WrongHost);
-    }
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    Ok(see_other(&format!("{}{target}", sample.url)))
-}
-
-/// A text in some JSON; empty if it is not there.
-fn text<'a>(json: &'a Value, pointer: &str) -> &'a str {
-    json.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn see_token(token_id: &str) -> HttpResponse {
-    see_other(&format!("/installed/{token_id}"))
-}
-
-fn see_other(location: &str) -> HttpResponse {
-    HttpResponse::SeeOther()
-        .insert_header((header::LOCATION, location))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .finish()
-}
-
 #[cfg(test)]
 mod tests {
+    use lru::LruCache;
     use serde_json::json;
 
+    use super::super::client::MAX_ATTEMPTS;
     use super::*;
-    use crate::dev::grantbook::Server as Grantbook;
 
     const HOSTILE: &str = "\"><script>alert(1)</script>";
 
-    fn sample(tokens: &[KeptToken]) -> Sample {
-        let server = || Grantbook::new("http://127.0.0.1:1", String::new());
-        let kept = json!({ "credentials": { "client_id": "c", "client_secret": "s" }, "tokens": tokens });
-        Sample {
-            url: "http://127.0.0.1:2".into(),
-            client: Client {
-                server: server(),
-                client_id: "c".into(),
-                redirect_uri: "http://127.0.0.1:2/callback".into(),
-                scope: "faqs".into(),
-                issuer: "https://auth.example".into(),
-            },
-            operator: Operator(server()),
-            kept: serde_json::from_value(kept).unwrap(),
-            pending: Pending::default(),
+    fn client() -> Client {
+        Client {
+            server: Server::new("http://127.0.0.1:1", String::new()),
+            client_id: "c".into(),
+            redirect_uri: "http://127.0.0.1:2/callback".into(),
+            scope: "faqs".into(),
+            issuer: "https://auth.example".into(),
+            attempts: Mutex::new(LruCache::new(MAX_ATTEMPTS)),
         }
     }
 
@@ -234,15 +224,13 @@ mod tests {
 
     fn home(state: &str) -> String {
         let app = json!({ "status": { "state": state } });
-        HomePage { sample: &sample(&[token()]), app }.render().unwrap()
+        HomePage { client: &client(), tokens: &[token()], app }.render().unwrap()
     }
 
     fn installed(active: bool, installed: bool) -> String {
         let page = InstalledPage {
-            sample: &sample(&[]),
-            token: token(),
-            installed,
-            active,
+            client: &client(),
+            token: &token(),
             introspection: json!({ "active": active, "sub": HOSTILE }),
             installation: json!({ "installed": installed }),
             events: vec![json!({ "type": "code-exchanged", "actor": { "kind": "user", "id": HOSTILE } })],
@@ -253,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_strangers_wrote_stays_text() {
-        let refused = Refused::Error { error: HOSTILE.into(), description: HOSTILE.into() }.render().unwrap();
+        let refused = Refused::Error(HOSTILE.into(), HOSTILE.into()).render().unwrap();
         for html in [installed(true, true), refused, home(HOSTILE)] {
             assert!(!html.contains("<script"), "{html}");
             assert!(html.contains("&#60;script&#62;"), "it is shown at all: {html}");
@@ -273,10 +261,28 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_token_comes_first() {
+        let tokens = ["older", "newer"]
+            .map(|id| KeptToken { reply: Value::Null, facts: json!({ "jti": id, "account_id": "acme" }) });
+        let app = json!({ "status": { "state": "active" } });
+        let html = HomePage { client: &client(), tokens: &tokens, app }.render().unwrap();
+        let at = |id| html.find(&format!("href=\"/installed/{id}\"")).unwrap();
+        assert!(at("newer") < at("older"), "{html}");
+    }
+
+    #[test]
     fn the_token_is_on_the_page_and_every_event_has_its_line() {
         let html = installed(true, true);
         for shown in ["gbt_1", "code-exchanged", "by user"] {
             assert!(html.contains(shown), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_form_is_for_one_browser() {
+        let (ana, ben) = (secrets::random_text(), secrets::random_text());
+        assert_eq!(form_token(&ana), form_token(&ana));
+        assert_ne!(form_token(&ana), form_token(&ben));
+        assert!(!form_token(&ana).contains(&ana));
     }
 }
