@@ -120,6 +120,7 @@ impl Installation {
 
     /// The installation after its first event.
     pub(crate) fn begin(
+        id: InstallationId,
         event: &InstallationEvent,
         envelope: &Envelope,
         app: &App,
@@ -134,7 +135,7 @@ impl Installation {
         };
         let at = envelope.recorded_at;
         let mut installed = Self {
-            installation_id: InstallationId::of(&first.client_id, &first.account_id),
+            installation_id: id,
             client_id: first.client_id,
             account_id: first.account_id.clone(),
             epoch: 0,

@@ -186,7 +186,7 @@ impl Live {
                 (place, self.installations.change(place, applied).ok_or("its row is missing")??)
             }
             None => {
-                let row = Installation::begin(event, envelope, &app, &self.texts)?;
+                let row = Installation::begin(id, event, envelope, &app, &self.texts)?;
                 let place = self.installations.add(row)?;
                 handle.add_installation(place);
                 (place, Effects::default())
