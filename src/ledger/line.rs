@@ -11,7 +11,7 @@ use std::sync::Arc;
 use grantbook_events::{Event, StreamKind, StreamName, Timestamp, UserId};
 use grantbook_projections::Head;
 use grantbook_projections::live::{Live, State};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{Ledger, LedgerError, Origin};
@@ -31,7 +31,7 @@ pub(super) struct Lines(Mutex<HashMap<StreamName, Vec<Box<dyn Waiting>>>>);
 impl Lines {
     /// Joins the line of a stream; says whether it is new, so that the caller must work it off.
     fn join(&self, stream: &StreamName, command: Box<dyn Waiting>) -> bool {
-        let mut lines = self.lock();
+        let mut lines = self.0.lock();
         match lines.get_mut(stream) {
             Some(line) => {
                 line.push(command);
@@ -46,7 +46,7 @@ impl Lines {
 
     /// The commands that wait; none ends the line.
     fn take(&self, stream: &StreamName) -> Option<Vec<Box<dyn Waiting>>> {
-        let mut lines = self.lock();
+        let mut lines = self.0.lock();
         let line = std::mem::take(lines.get_mut(stream)?);
         if line.is_empty() {
             lines.remove(stream);
@@ -57,14 +57,10 @@ impl Lines {
 
     /// Puts back commands that are to be decided before those that came after them.
     fn put_back(&self, stream: &StreamName, mut left: Vec<Box<dyn Waiting>>) {
-        if let Some(line) = self.lock().get_mut(stream) {
+        if let Some(line) = self.0.lock().get_mut(stream) {
             left.append(line);
             *line = left;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamName, Vec<Box<dyn Waiting>>>> {
-        self.0.lock()
     }
 }
 
@@ -148,7 +144,7 @@ struct Ending<'a> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.lines.lock().remove(self.stream);
+            self.lines.0.lock().remove(self.stream);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use grantbook_events::codec::Metadata;
 use grantbook_events::{Event, EventId, Recorded};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::recorded::{self, UnreadableError};
 use crate::store::Record;
@@ -33,7 +33,7 @@ struct Recent {
 impl Written {
     /// Keeps an event that is about to be appended.
     pub(super) fn keep(&self, event_id: EventId, event: Arc<WrittenEvent>) {
-        let mut recent = self.lock();
+        let mut recent = self.0.lock();
         if recent.order.len() >= MAX_EVENTS
             && let Some(oldest) = recent.order.pop_front()
         {
@@ -45,14 +45,10 @@ impl Written {
 
     /// The event of a record: the one that was written, or decoded.
     pub(super) fn read(&self, record: &Record) -> Result<Recorded, UnreadableError> {
-        let kept = self.lock().events.get(&record.event_id).cloned();
+        let kept = self.0.lock().events.get(&record.event_id).cloned();
         match kept {
             Some(kept) => Ok(recorded::placed(record, kept.event.clone(), kept.metadata.clone())),
             None => recorded::read(record),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Recent> {
-        self.0.lock()
     }
 }

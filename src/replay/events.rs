@@ -18,14 +18,13 @@ use crate::store::Record;
 #[derive(Debug)]
 pub(super) struct Events {
     granted: Ids,
-    exchanged: Ids,
     comparisons: Comparisons,
 }
 
 impl Events {
     pub(super) fn new(mut comparisons: Comparisons, verified: &mut Verified) -> rusqlite::Result<Self> {
         comparisons.reached(Position::START, verified);
-        Ok(Self { granted: Ids::new()?, exchanged: Ids::new()?, comparisons })
+        Ok(Self { granted: Ids::new()?, comparisons })
     }
 
     /// What is wrong with the events of the next records.
@@ -72,7 +71,6 @@ impl Events {
                 self.granted.add([(event.grant_id.as_uuid(), position)])?;
             }
             InstallationEvent::CodeExchanged(event) => {
-                self.exchanged.add([(event.grant_id.as_uuid(), position)])?;
                 // Where recorded time waits for a clock that was ahead, a code may end before its approval.
                 let late = span(event.grant_id).filter(|(granted_at, end)| at >= *end && end > granted_at);
                 return Ok(late.map(|(_, end)| {
@@ -80,11 +78,11 @@ impl Events {
                 }));
             }
             InstallationEvent::CodeReplayed(event) => {
+                // A decision says so only while the grant is known, and the fold refuses one whose code was not exchanged.
                 let id = event.grant_id;
-                if span(id).is_none() && !self.exchanged.has(id.as_uuid())? {
-                    let what = "a code is presented again that was never exchanged";
-                    return Ok(Some(format!("grant {id}: {what}")));
-                }
+                let what =
+                    "a code is presented again that was never exchanged, or whose tokens had all ended";
+                return Ok(span(id).is_none().then(|| format!("grant {id}: {what}")));
             }
             InstallationEvent::TokenRevoked(_) | InstallationEvent::Uninstalled(_) => {}
         }

@@ -1,4 +1,4 @@
-//! Ids that are in a ledger, and those that are there twice. They are kept in a temporary file, so that memory does not grow
+//! Ids that are in a ledger twice. They are kept in a temporary file, so that memory does not grow
 //! with the ledger. Knows: ids and positions. Must not know: what has the id.
 
 use grantbook_events::Position;
@@ -37,11 +37,6 @@ impl Ids {
             insert.execute((number_of(id), id.as_bytes(), position.as_u64().cast_signed()))?;
         }
         Ok(())
-    }
-
-    /// Whether an id was added. Reads all of them.
-    pub(super) fn has(&self, id: &Uuid) -> rusqlite::Result<bool> {
-        self.0.prepare_cached("SELECT 1 FROM ids WHERE id = ?1 LIMIT 1")?.exists([id.as_bytes()])
     }
 
     /// A finding for each id that was added before, in the words for the id and where it was first.

@@ -272,7 +272,7 @@ async fn fold_up_to(
     Ok(())
 }
 
-/// Serves a copy from where the served one is, which may go on meanwhile, and gives that one.
+/// Folds a copy up to where the served one is, and serves it instead. Returns the one that was served before.
 async fn serve(ledger: &Ledger, copy: &Arc<Live>, job: Option<&Job>) -> Result<Arc<Live>, Broken> {
     loop {
         fold_up_to(&**ledger.store(), copy, ledger.live().position(), job).await?;

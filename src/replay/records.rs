@@ -104,17 +104,15 @@ impl Records {
     /// # Errors
     /// If the temporary file cannot be read.
     pub(super) fn end(self, is_whole: bool) -> rusqlite::Result<(Option<Compared>, Vec<Finding>)> {
-        let mut findings = Vec::new();
-        let index = self.index.filter(|_| is_whole).and_then(|index| match index.end(self.position) {
-            Ok(()) => Some(index.up_to()),
-            Err(what) => {
-                findings.push(Finding::at(self.position, what));
-                None
+        let (mut findings, mut compared) = (Vec::new(), None);
+        if let Some(index) = self.index.filter(|_| is_whole) {
+            let position = index.up_to();
+            match index.end(self.position) {
+                Ok(()) if position == Position::START => {}
+                Ok(()) => compared = Some(Compared { what: "the index of streams".to_owned(), position }),
+                Err(what) => findings.push(Finding::at(self.position, what)),
             }
-        });
-        let compared = index.filter(|up_to| *up_to > Position::START);
-        let compared =
-            compared.map(|position| Compared { what: "the index of streams".to_owned(), position });
+        }
         let twice = |_, first| format!("the event has the id of the event at position {first}");
         findings.extend(self.ids.repeated(twice)?);
         Ok((compared, findings))

@@ -168,7 +168,9 @@ impl<'a> Reader<'a> {
     async fn next(&mut self) -> Result<Option<Record>, StoreError> {
         self.fill().await?;
         let record = self.page.pop_front().filter(|record| record.position <= self.until);
-        self.position = record.as_ref().map_or(self.position, |record| record.position);
+        if let Some(record) = &record {
+            self.position = record.position;
+        }
         Ok(record)
     }
 
