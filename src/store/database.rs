@@ -144,3 +144,31 @@ fn checksum(path: &Path) -> io::Result<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_is_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file.db");
+        drop(files::open(&path).unwrap());
+        let conn = open_to_write(&path).unwrap();
+        conn.execute_batch(
+            "CREATE TABLE log(position INTEGER PRIMARY KEY); INSERT INTO log VALUES (1), (2), (3)",
+        )
+        .unwrap();
+        for conn in [conn, open_to_read(&path).unwrap(), open_unchanging(&path).unwrap()] {
+            // SQLite would look at the value of the limit when it makes a plan.
+            let sql = "SELECT position FROM log WHERE position > ?1 ORDER BY position LIMIT ?2";
+            let mut next = conn.prepare(sql).unwrap();
+            let found = [(0, 3), (1, 2), (2, 1)]
+                .map(|bound| next.query_row(bound, |row| row.get::<_, i64>(0)).unwrap());
+            assert_eq!(found, [1, 2, 3]);
+            assert_eq!(next.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
+}
