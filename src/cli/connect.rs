@@ -138,7 +138,7 @@ fn unless_in_use<T>(
             Ok(done) => return Ok(done),
             Err(failure) => failure,
         };
-        let Some(StoreError::InUse(why)) = failure.of_store() else { return Err(failure) };
+        let Some(StoreError::InUse(why)) = failure.cause() else { return Err(failure) };
         if tries == TRIES {
             let file = control::path(&config.data_dir);
             let why = format!("{why}; {} does not lead to it{instead}", file.display());
@@ -216,7 +216,7 @@ fn connect(config: &Config, needs: Needs) -> Result<(Api, Option<Own>), Failure>
         SqliteStore::open_read_only(&config.data_dir)?;
     }
     let started = start(config, false);
-    let (runtime, server) = match started.as_ref().err().and_then(Failure::of_store) {
+    let (runtime, server) = match started.as_ref().err().and_then(Failure::cause) {
         Some(StoreError::CannotWrite(_)) if needs == Needs::Reading => start(config, true)?,
         _ => started?,
     };

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
-use crate::store::StoreError;
 
 /// What the exit codes mean, for the help.
 pub(super) const EXIT_CODES: &str = "\
@@ -38,8 +37,8 @@ impl Failure {
         Self::Failed(why.into())
     }
 
-    /// What the store says, if it is the store that failed.
-    pub(super) fn of_store(&self) -> Option<&StoreError> {
+    /// The error that it came from, if that is of this type.
+    pub(super) fn cause<E: Error + 'static>(&self) -> Option<&E> {
         match self {
             Self::Failed(error) => error.downcast_ref(),
             Self::Usage(_) | Self::OutputClosed => None,
@@ -54,24 +53,17 @@ impl Failure {
         }
     }
 
-    fn wrong_configuration(&self) -> Option<&ConfigError> {
-        match self {
-            Self::Failed(error) => error.downcast_ref(),
-            Self::Usage(_) | Self::OutputClosed => None,
-        }
-    }
-
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::OutputClosed => ExitCode::SUCCESS,
-            Self::Failed(_) if self.wrong_configuration().is_none() => ExitCode::FAILURE,
+            Self::Failed(_) if self.cause::<ConfigError>().is_none() => ExitCode::FAILURE,
             Self::Failed(_) | Self::Usage(_) => USAGE.into(),
         }
     }
 
     /// What to print on stderr.
     pub(super) fn lines(&self) -> Vec<String> {
-        match (self, self.wrong_configuration()) {
+        match (self, self.cause::<ConfigError>()) {
             (Self::OutputClosed, _) => Vec::new(),
             (_, Some(wrong)) => wrong.mistakes().iter().map(ToString::to_string).collect(),
             _ => vec![self.why()],
