@@ -71,7 +71,7 @@ impl Copy {
             progress.show(step.records, step.position.as_u64(), step.head.as_u64());
         });
         let copied = copied.await;
-        progress.end();
+        drop(progress);
         target.close().await?;
         let Copied { identity, found, appended, head, digest } = copied?;
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -64,7 +64,7 @@ pub(super) fn remark(text: &str) {
 
 /// Whether a person is there who can be asked.
 pub(super) fn can_ask() -> bool {
-    stdin().is_terminal() && stderr().is_terminal()
+    stdin().is_terminal() && is_watched()
 }
 
 /// Whether the person at the terminal says yes.

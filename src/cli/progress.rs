@@ -1,7 +1,6 @@
 //! How far a long command has come, on stderr: one line that changes on a terminal, a line now and then
 //! elsewhere. Knows: rates and terminals. Must not know: what is being done.
 
-use std::io::{IsTerminal as _, stderr};
 use std::time::{Duration, Instant};
 
 use super::output;
@@ -9,7 +8,7 @@ use super::output;
 /// The pause between two lines on a terminal, and elsewhere.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
-/// Progress towards a known number.
+/// Progress towards a known number, shown until this is dropped.
 #[derive(Debug)]
 pub(super) struct Progress {
     what: &'static str,
@@ -21,7 +20,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(what: &'static str) -> Self {
-        let on_terminal = stderr().is_terminal();
+        let on_terminal = output::is_watched();
         let next = PAUSES[usize::from(!on_terminal)];
         Self { what, on_terminal, started: Instant::now(), next, line_is_open: false }
     }
@@ -29,7 +28,6 @@ impl Progress {
     /// Another phase begins, unless it is the same.
     pub(super) fn begin(&mut self, what: &'static str) {
         if self.what != what {
-            self.end();
             *self = Self::new(what);
         }
     }
@@ -49,10 +47,12 @@ impl Progress {
             output::complain(&line);
         }
     }
+}
 
-    /// Clears the line.
-    pub(super) fn end(&mut self) {
-        if std::mem::take(&mut self.line_is_open) {
+impl Drop for Progress {
+    /// Clears the line, so that an answer or a failure does not begin in the middle of it.
+    fn drop(&mut self) {
+        if self.line_is_open {
             output::same_line("");
         }
     }

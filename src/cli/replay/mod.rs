@@ -153,9 +153,7 @@ async fn with_progress<T, E: Into<Failure>>(
 ) -> Result<T, Failure> {
     let mut progress = Progress::new("replay");
     let mut on_step = |step: Step| progress.show(step.events, step.position.as_u64(), step.head.as_u64());
-    let replayed = replay(&mut on_step).await;
-    progress.end();
-    replayed.map_err(Into::into)
+    replay(&mut on_step).await.map_err(Into::into)
 }
 
 /// How far to fold: not to a time that is still to come.

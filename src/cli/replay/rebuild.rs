@@ -61,7 +61,6 @@ fn rebuilt(api: &Api, projection: Projection) -> Result<Value, Failure> {
         let number = |name: &str| rebuild[name].as_u64().unwrap_or_default();
         progress.show(number("events"), number("position"), number("head"));
     }
-    progress.end();
     match rebuild["state"].as_str() {
         Some("same" | "repaired") => Ok(rebuild),
         Some("cancelled") => Err(Failure::new("the rebuild was cancelled; nothing was changed")),

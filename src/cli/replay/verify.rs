@@ -42,7 +42,7 @@ pub(super) async fn run(
         verified.found += difference.iter().len() as u64;
         verified.findings.extend(difference);
     }
-    progress.end();
+    drop(progress);
     print(&verified, server.is_some(), as_json)
 }
 
