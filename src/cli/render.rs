@@ -60,6 +60,11 @@ pub(super) fn fill(words: &str, thing: &Value) -> String {
     filled + rest
 }
 
+/// The items of a list in a field of a thing; none if there is no list.
+pub(super) fn items<'a>(thing: &'a Value, name: &str) -> &'a [Value] {
+    thing[name].as_array().map_or(&[][..], Vec::as_slice)
+}
+
 /// A value on one line.
 pub(super) fn text(value: &Value) -> String {
     match value {

@@ -76,7 +76,7 @@ impl Kind {
 impl Wide {
     /// A list: a line for each thing, under a head; `extra` columns with `--wide` only.
     pub(super) fn table(&self, list: &Value, columns: &[Column<'_>], extra: &[Column<'_>]) -> String {
-        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let items = render::items(list, "items");
         if self.wide {
             return table(items, &[columns, extra].concat(), true, None);
         }

@@ -2,12 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::render::{fill, text};
+use crate::cli::render::{fill, items, text};
 use crate::cli::table::{Column, Kind, Wide};
-
-fn items<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
-    answer[name].as_array().map_or(&[][..], Vec::as_slice)
-}
 
 /// A paragraph for each event.
 pub(super) fn timeline(timeline: &Value) -> String {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use super::super::output;
-use super::super::render::fill;
+use super::super::render::{fill, items};
 use super::super::table::{Column, Kind, Wide};
 use crate::clock::{Clock as _, SystemClock};
 use crate::replay::{Reading, Replayed, Until, dump};
@@ -69,27 +69,26 @@ const CONSEQUENCES: &[Column<'_>] = &[
 const EXTRA: &[Column<'_>] = &[("client id", "/client_id", Kind::Whole)];
 
 pub(super) fn consequences(found: &Value, wide: &Wide) -> String {
-    let items = found["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let items = items(found, "items");
     let table = if items.is_empty() { String::new() } else { wide.table(found, CONSEQUENCES, EXTRA) };
-    let (ended, stay): (Vec<_>, Vec<_>) = items.iter().partition(|item| item["ends"] == json!(true));
-    let (ended, stay) = (ended.len(), stay.len());
+    let ended = items.iter().filter(|item| item["ends"] == json!(true)).count();
+    let stay = items.len() - ended;
     format!("{table}{ended} installations would end, {stay} would stay with fewer tokens\n")
 }
 
 pub(super) fn plan_text(plan: &Value) -> String {
-    let items = |name: &str| plan[name].as_array().map_or(&[][..], Vec::as_slice);
     let mut text = fill("{events} events, {bytes} bytes\n", plan);
     if plan["position"].is_number() {
         text.push_str(&fill("recorded from {first_at} to {last_at}, up to position {position}\n", plan));
     }
     let counted = |item: &Value| count_line(&item["events"], &fill("{type} (version {version})", item));
-    text.extend(items("types").iter().map(counted));
+    text.extend(items(plan, "types").iter().map(counted));
     let seconds = plan["estimated_seconds"].as_f64().unwrap_or_default();
     text.push_str(&format!("a replay takes about {seconds} s\n"));
-    if items("snapshots").is_empty() {
+    if items(plan, "snapshots").is_empty() {
         text.push_str("no snapshots: a start folds all of it\n");
     }
-    text.extend(items("snapshots").iter().map(|snapshot| match snapshot["usable"] == json!(true) {
+    text.extend(items(plan, "snapshots").iter().map(|snapshot| match snapshot["usable"] == json!(true) {
         true => fill("snapshot {file}: a start folds only what is after position {position}\n", snapshot),
         false => fill("snapshot {file} is skipped: {reason}\n", snapshot),
     }));
@@ -104,9 +103,9 @@ pub(super) fn quarantine(live: &Live) -> Value {
 
 pub(super) fn quarantine_text(found: &Value) -> String {
     let line = |poison| fill("{stream}  {event_type} {event_id} at position {position}: {reason}\n", poison);
-    match found["items"].as_array() {
-        Some(poisons) if !poisons.is_empty() => poisons.iter().map(line).collect(),
-        _ => "no stream is in quarantine\n".to_owned(),
+    match items(found, "items") {
+        [] => "no stream is in quarantine\n".to_owned(),
+        poisons => poisons.iter().map(line).collect(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::failure::Failure;
 use super::super::ledger_place::served_by;
 use super::super::output;
 use super::super::progress::Progress;
-use super::super::render::fill;
+use super::super::render::{fill, items};
 use crate::config::Config;
 use crate::ledger::Snapshots;
 use crate::replay::{self, Against, Finding, ReportedState, Step, Verified};
@@ -76,7 +76,7 @@ pub(super) fn cannot_open(
 /// What a running server reports of its live projection.
 fn reported(api: &Api) -> Result<ReportedState, Failure> {
     let answer = api.ask(&Request::get("/projections"))?;
-    let live = answer["items"].as_array().and_then(|items| items.iter().find(|item| item["name"] == "live"));
+    let live = items(&answer, "items").iter().find(|item| item["name"] == "live");
     let said = live.and_then(|live| Some((live["position"].as_u64()?, live["digest"].as_str()?)));
     let (position, digest) =
         said.ok_or_else(|| Failure::new(format!("the server at {} does not say how far it is", api.url())))?;
@@ -99,14 +99,13 @@ fn print(verified: &Verified, is_served: bool, as_json: bool) -> Result<(), Fail
 
 fn text(verified: &Value, has_history: bool) -> String {
     let lines = |name: &str, line: &str| -> String {
-        let items = verified[name].as_array().into_iter().flatten();
-        items.map(|item| fill(line, item)).collect()
+        items(verified, name).iter().map(|item| fill(line, item)).collect()
     };
     let finding = |found: &Value| match found["position"].is_null() {
         true => fill("{what}\n", found),
         false => fill("position {position}: {what}\n", found),
     };
-    let mut text: String = verified["findings"].as_array().into_iter().flatten().map(finding).collect();
+    let mut text: String = items(verified, "findings").iter().map(finding).collect();
     if verified["sound"] == json!(true) {
         let sound = "the ledger is sound: {events} events, up to position {position}\ndigest {digest}\n";
         text.push_str(&fill(sound, verified));
