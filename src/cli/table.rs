@@ -161,10 +161,12 @@ NAME          OWNER         TOKENS  SINCE       CLIENT ID
         let piped = table(&items(), COLUMNS, false, None);
         assert!(piped.contains("日本語のとても長い名前のアプリケーション"), "{piped}");
         assert!(piped.contains("  2026-01-31  2222"), "{piped}");
-        let wide = Wide { wide: true };
-        let wide = wide.table(&json!({ "items": items() }), COLUMNS, &[("changed", "/changed", Kind::Time)]);
+        let (list, extra) = (json!({ "items": items() }), [("changed", "/changed", Kind::Time)]);
+        let plain = Wide { wide: false }.table(&list, COLUMNS, &extra);
+        assert!(plain.contains("NAME") && !plain.contains("CHANGED"), "{plain}");
+        let wide = Wide { wide: true }.table(&list, COLUMNS, &extra);
         assert!(wide.contains("Few Deeds") && wide.contains("CHANGED"), "{wide}");
-        let times = table(&items(), &[("changed", "/changed", Kind::Time)], false, None);
+        let times = table(&items(), &extra, false, None);
         assert!(times.contains("2026-01-31T12:00:00Z\n"), "{times}");
         assert!(wide.contains("2026-01-31T12:00:00.000001Z"), "{wide}");
         // However narrow it is, an id is whole.
