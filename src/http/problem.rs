@@ -51,7 +51,7 @@ impl Problem {
     }
 
     pub fn not_found(what: &'static str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("no such {what}"))
+        not_found(format!("no such {what}"))
     }
 
     pub fn broken(detail: impl Into<String>) -> Self {

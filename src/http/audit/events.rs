@@ -76,9 +76,12 @@ pub struct EventsQuery {
 }
 
 /// The types that events have.
+fn type_names() -> Vec<&'static str> {
+    STORED_TYPES.iter().map(|(name, _)| *name).collect()
+}
+
 fn event_type() -> Object {
-    let names: Vec<&str> = STORED_TYPES.iter().map(|(name, _)| *name).collect();
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(type_names())).build()
 }
 
 fn after<'de, D: Deserializer<'de>>(text: D) -> Result<Option<u64>, D::Error> {
@@ -223,12 +226,10 @@ async fn page(
 /// give reasons in words of their own, and another grantbook may have written types that this one cannot read.
 async fn must_be_known(history: &History, filter: &Filter) -> Result<(), Problem> {
     if let Some(name) = &filter.event_type
-        && !STORED_TYPES.iter().any(|(known, _)| known == name)
+        && !type_names().contains(&name.as_str())
         && !is_in(history, Filter { event_type: Some(name.clone()), ..Filter::default() }).await?
     {
-        let mut names: Vec<_> = STORED_TYPES.iter().map(|(name, _)| *name).collect();
-        names.dedup();
-        let names = names.join(", ");
+        let names = type_names().join(", ");
         return Err(Problem::bad_request(format!("type {name:?} is unknown: it takes one of {names}")));
     }
     if let Some(reason) = &filter.reason
