@@ -256,8 +256,8 @@ impl StatusChange {
         server.act(Needs::Ledger, ask, show)
     }
 
-    /// Shows the person at the terminal what follows (the verb happens to the tokens in these fields of an installation), and
-    /// asks whether to go on. Without a terminal it goes on.
+    /// Says at a terminal what this does to how many installations and tokens, and asks whether to go on. `fields` are those
+    /// of an installation that count the tokens concerned. Without a terminal it goes on.
     fn confirm(&self, api: &Api, verb: &str, fields: &[&str]) -> Result<(), Failure> {
         if self.yes || !output::can_ask() {
             return Ok(());

@@ -21,7 +21,7 @@ use crate::store::{
 /// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
 const LOCK_FILE: &str = "node.lock";
 
-/// Over the options that many commands have, in their help: after their own.
+/// The heading, in the help of a command, of the options that many commands have. They come after its own.
 pub(super) const SHARED: &str = "Shared options";
 
 /// The flags that say where the ledger is, for commands that need no other setting.

@@ -27,7 +27,7 @@ pub(super) fn answer(
     print(&if as_json { format!("{answer}\n") } else { show(answer) })
 }
 
-/// Writes what may be cut anywhere to stdout.
+/// Writes bytes to stdout, which may be a part of a text, and flushes.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {

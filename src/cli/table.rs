@@ -37,7 +37,7 @@ pub(super) type Column<'a> = (&'a str, &'a str, Kind);
 pub(super) enum Kind {
     /// What gives way if there is too little room.
     Name,
-    /// The same, but for so many characters.
+    /// The same, but at least so many characters stay.
     Word(u16),
     /// An id, or a short word: always whole.
     Whole,

@@ -1,4 +1,5 @@
-//! The request's own name, in its logs, in the events it causes and in its reply.
+//! What is known of a request from its start. Knows: its name, which is in its logs, in the events it causes and in its
+//! reply; where our own paths begin for it; and who asks. Must not know: what is asked.
 
 use std::future::{Ready, ready};
 use std::ops::Deref;
@@ -60,7 +61,7 @@ impl Context {
         context
     }
 
-    /// Says who asks; the first word counts.
+    /// Says who asks. Only the first call counts.
     pub fn is_from(&self, caller: Caller) {
         let _ = self.caller.set(caller);
     }

@@ -19,7 +19,7 @@ const ANSWER: [(HeaderName, &str); 2] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     (header::ACCESS_CONTROL_EXPOSE_HEADERS, "WWW-Authenticate, Retry-After, X-Request-Id"),
 ];
-/// To the question that a browser asks before. `*` does not stand for Authorization.
+/// With the answer to a preflight request. `*` does not stand for Authorization.
 const PREFLIGHT: [(HeaderName, &str); 2] = [
     (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, *"),
     (header::ACCESS_CONTROL_MAX_AGE, "7200"),
@@ -30,7 +30,7 @@ pub(super) fn opened(path: &str) -> Option<&'static str> {
     OPEN.iter().find(|(open, _)| *open == path).map(|&(_, methods)| methods)
 }
 
-/// The answer to the question that a browser asks before.
+/// The answer to a preflight request.
 pub(super) fn preflight(methods: &'static str) -> HttpResponse {
     let mut response = HttpResponse::NoContent();
     for (name, value) in PREFLIGHT {

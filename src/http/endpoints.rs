@@ -16,8 +16,9 @@ use super::service::Service;
 use super::{account, audit, oauth, probes, projections, sign_in};
 use crate::pages::{ICON, STYLESHEET};
 
-/// Makes the function that lists every endpoint. The lines above an endpoint are its summary and its description; the last
-/// part is what it answers, and in which media types if no type says what it is: an object, if that is JSON, and text otherwise. Without answers it is for people only, and not described.
+/// Makes the function that lists every endpoint. The lines above an endpoint are its summary and its description. After
+/// `=>` comes what each status means. Media types after `as` are those of bodies that no Rust type describes: JSON is
+/// then an object, and anything else is text. An endpoint without statuses is for people only, and is not described.
 macro_rules! endpoints {
     ($($tag:ident { $(
         $(#[doc = $docs:literal])*
@@ -41,7 +42,7 @@ endpoints! {
         Anyone GET "/" account::home;
         Anyone GET "/assets/grantbook.css" stylesheet;
         Anyone GET "/assets/grantbook.svg" icon;
-        // Where a browser looks that shows something else than a page of ours.
+        // Browsers ask for this while they show something that is not a page of ours.
         Anyone GET "/favicon.ico" icon;
         Anyone GET "/sign-in" sign_in::begin;
         Anyone POST "/sign-in/dev" sign_in::dev;

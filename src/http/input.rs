@@ -116,12 +116,12 @@ impl<T: FromStr> TryFrom<String> for Text<T> {
     }
 }
 
-/// Which of these media types is accepted most gladly (RFC 9110 section 12.5.1); the first if none is. Of two that are
-/// alike, the one that is named more precisely, and then the one that is named first.
+/// Which of these media types the caller prefers (RFC 9110 section 12.5.1); the first if none is accepted. Of two with
+/// the same quality, the one that is named more precisely, and then the one that is named first.
 pub fn accepted(request: &HttpRequest, media_types: &[&str]) -> usize {
     let Ok(accept) = Accept::parse(request) else { return 0 };
-    // How gladly one is accepted, how precisely it is named, and where. What is said most precisely counts.
-    let liked = |media_type: &str| {
+    // The quality of one, how precisely it is named, and where. Of several ranges that name it, the most precise counts.
+    let preference = |media_type: &str| {
         let named = accept.iter().enumerate().filter_map(|(at, range)| {
             let precision = match range.item.essence_str() {
                 "*/*" => 0,
@@ -135,9 +135,10 @@ pub fn accepted(request: &HttpRequest, media_types: &[&str]) -> usize {
         let (precision, at, quality) = named.max()?;
         (quality > Quality::ZERO).then_some((quality, precision, at))
     };
-    let liked = media_types.iter().enumerate().filter_map(|(at, media_type)| Some((liked(media_type)?, at)));
+    let accepted =
+        media_types.iter().enumerate().filter_map(|(at, media_type)| Some((preference(media_type)?, at)));
     // The last of equals is the greatest.
-    liked.rev().max_by_key(|(liked, _)| *liked).map_or(0, |(_, at)| at)
+    accepted.rev().max_by_key(|(preference, _)| *preference).map_or(0, |(_, at)| at)
 }
 
 /// Makes what actix refuses of a path a problem. Put it into the app's data.

@@ -23,7 +23,7 @@ use crate::secrets;
 
 /// The paths that answer before the ledger is folded.
 const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
-/// It looks after itself: what is valid here, and must not be old, is looked up token by token.
+/// This node need not catch up for it: `Ledger::token` reads from the store what one token needs.
 const INTROSPECTION: &str = "/oauth/introspect";
 
 /// Passes a request on, or answers why not. The request is gone if it took too long.

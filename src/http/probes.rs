@@ -90,13 +90,13 @@ pub async fn readyz(service: web::Data<Service>) -> Reply<Readiness> {
 pub async fn metrics(request: HttpRequest, service: web::Data<Service>) -> Result<HttpResponse, Problem> {
     let (counts, progress) = (service.ledger.live().counts(), service.ledger.progress());
     let history = service.history.progress();
-    let (strong, store) = (service.ledger.read_counts(), service.ledger.store().counts());
+    let (consistent, store) = (service.ledger.read_counts(), service.ledger.store().counts());
     let readings = Readings {
         staleness: service.ledger.staleness().map_or(0.0, |behind| behind.as_secs_f64()),
-        strong_reads: strong.reads,
-        strong_shared: strong.shared,
-        strong_refused: strong.refused,
-        strong_running: strong.running,
+        strong_reads: consistent.reads,
+        strong_shared: consistent.shared,
+        strong_refused: consistent.refused,
+        strong_running: consistent.running,
         reconnected: store.reconnected,
         resubscribed: store.resubscribed,
         apps: counts.apps,

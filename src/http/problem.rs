@@ -82,7 +82,7 @@ impl Problem {
         problem.because(error)
     }
 
-    /// The answer: this body, and what every error has beside it.
+    /// An answer with this body, and with the headers and the reason for the log that every error has.
     pub(super) fn answer(
         &self,
         media_type: &'static str,

@@ -17,13 +17,14 @@ use super::problem::{BROKEN, Problem};
 use super::reason::Reason;
 use crate::secrets::PlainSecret;
 
-/// The size of a body that most fit in.
+/// Most bodies are no longer than this, in bytes.
 const BODY_BYTES: usize = 512;
 
 /// An answer whose body, if it has one, is a `T`, with a status that the table of endpoints has.
 #[derive(Debug)]
 pub struct Reply<T> {
     response: HttpResponse,
+    /// `fn(T)`, because the body is written already: a type that borrowed what it shows may stand for one that does not.
     body: PhantomData<fn(T)>,
 }
 

@@ -147,7 +147,7 @@ impl EventsQuery {
 }
 
 impl Format {
-    /// The first is for those who do not care.
+    /// The first is for callers who prefer none.
     const ALL: [(Self, &str); 3] =
         [(Self::Json, "application/json"), (Self::Ndjson, "application/x-ndjson"), (Self::Csv, "text/csv")];
 }

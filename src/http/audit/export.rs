@@ -1,5 +1,6 @@
-//! Everything that passes a filter, as lines or as CSV, for as long as it is read. Knows: parts. Must not
-//! know: how a question is put, or how long a reader may take, which is the same for every answer.
+//! Everything that passes a filter, as lines or as CSV, for as long as it is read. Knows: rows as JSON and as CSV, and
+//! how many are read at once. Must not know: how a question is put, or how long a reader may take, which is the same for
+//! every answer.
 //!
 //! A thread and a connection to the history are held for one part at a time, and only when there is room for
 //! it: so a reader who stops reading holds neither.
@@ -48,7 +49,7 @@ impl Exports {
     }
 }
 
-/// Writes rows; the first of all in a form of their own, if need be.
+/// Writes rows. `true` says that they are the first, which may need a head.
 pub(super) type Write = fn(&[HistoryRow], bool) -> Result<Vec<u8>, std::io::Error>;
 
 /// Why an answer was broken off.

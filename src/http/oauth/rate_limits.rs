@@ -51,7 +51,7 @@ impl Approvals {
     }
 }
 
-/// How long there is no second warning.
+/// The shortest time between two warnings about one client.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How many clients are remembered: beyond that, all are forgotten, and may be warned about again.
 const MAX_CLIENTS: usize = 10_000;
@@ -61,7 +61,7 @@ const MAX_CLIENTS: usize = 10_000;
 pub struct Warnings(Mutex<HashMap<ClientId, Timestamp>>);
 
 impl Warnings {
-    /// Whether a warning is due; if so, it counts as given.
+    /// Whether a warning is due. If so, the next one is due an hour later.
     pub fn is_due(&self, client_id: ClientId, now: Timestamp) -> bool {
         let mut warned = self.0.lock();
         if warned.get(&client_id).is_some_and(|last| now < last.plus(HOUR)) {
@@ -126,7 +126,6 @@ mod tests {
     #[test]
     fn each_client_has_one_warning_an_hour_and_memory_is_bounded() {
         let (warnings, one) = (Warnings::default(), secrets::new_client_id());
-        let at = |seconds| Timestamp::EPOCH.plus(Duration::from_secs(seconds));
         assert!(warnings.is_due(one, at(0)) && warnings.is_due(secrets::new_client_id(), at(0)));
         assert!(!warnings.is_due(one, at(3599)));
         assert!(warnings.is_due(one, at(3600)));

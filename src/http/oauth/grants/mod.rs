@@ -1,5 +1,5 @@
-//! What an app may exchange for a token: one file for each grant type. Knows: what every grant is exchanged with, and for.
-//! Must not know: how a client authenticates, or any one grant type.
+//! What an app may exchange for a token: one file for each grant type. Knows: the form of the token endpoint, and what
+//! every grant is exchanged with, and for. Must not know: how a client authenticates, or what a grant type asks for.
 
 pub mod authorization_code;
 
