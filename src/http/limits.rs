@@ -29,6 +29,7 @@ const INTROSPECTION: &str = "/oauth/introspect";
 /// Passes a request on, or answers why not. The request is gone if it took too long.
 pub(super) async fn guard(
     service: &Service,
+    context: &Context,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> (Option<HttpRequest>, HttpResponse) {
@@ -37,10 +38,9 @@ pub(super) async fn guard(
         None => catch_up(service, request.request()).await,
         refused => refused,
     };
-    let context = Context::of(request.request());
     let is_person = has_a_page(request.path()) && wants_a_page(request.headers());
     let refusal = |problem: Problem| match is_person {
-        true => PageError::from(problem).page(&context),
+        true => PageError::from(problem).page(context),
         false => problem.error_response(),
     };
     let within = service.config.limits.request_timeout;
@@ -51,7 +51,7 @@ pub(super) async fn guard(
             Ok(Ok(answer)) => {
                 let (request, response) = answer.into_parts();
                 let page = response.error().and_then(actix_web::Error::as_error::<PageError>);
-                let page = page.map(|page| page.page(&context));
+                let page = page.map(|page| page.page(context));
                 let refused = page.or_else(|| refused_by_actix(&response).map(refusal));
                 (Some(request), refused.unwrap_or(response))
             }

@@ -44,7 +44,7 @@ pub async fn observe(
     let open = cors::opened(request.path());
     let (request, mut response) = match open {
         Some(methods) if method == "OPTIONS" => (Some(request.into_parts().0), cors::preflight(methods)),
-        Some(_) | None => guard(&service, request, next).await,
+        Some(_) | None => guard(&service, &context, request, next).await,
     };
     // Refused before it was routed, a request still has a path of the table.
     let route = request.as_ref().and_then(|request| {
