@@ -285,10 +285,8 @@ fn consent_page(
 ) -> ConsentPage {
     let installation_id = InstallationId::of(&wanted.app.client_id, &person.account);
     let known = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
-    let may = |name: &str| {
-        let tokens = known.iter().flat_map(|facts| &facts.tokens);
-        tokens.into_iter().any(|token| token.scopes.iter().any(|scope| scope == name))
-    };
+    let may =
+        |name: &str| known.iter().flat_map(|facts| &facts.tokens).any(|token| token.scopes.contains(name));
     let scopes = wanted.scopes.iter().map(|name| service.scope_line(name));
     let (held, scopes) = scopes.partition(|scope| may(&scope.name));
     ConsentPage {
