@@ -206,6 +206,12 @@ impl PageError {
         self
     }
 
+    /// The same, with a link to the apps on the person's account.
+    #[must_use]
+    pub fn going_on_to_apps(self) -> Self {
+        self.going_on("See the apps on your account", Onward::AccountApps.location())
+    }
+
     #[must_use]
     pub fn hinting(mut self, hint: &'static str) -> Self {
         self.page.hint = Some(hint);

@@ -16,7 +16,6 @@ use super::oauth::error::OAuthError;
 use super::openapi::describe::{Inputs, Operation, Output};
 use super::operator::{self, Access};
 use super::problem::Problem;
-use crate::identity::Onward;
 
 /// The path that a request matched, as the table spells it; in the request's app data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +143,7 @@ fn refused(request: &HttpRequest, status: StatusCode, code: &'static str, detail
             "There is nothing here",
             "This address leads to no page of this server.",
         )
-        .going_on("See the apps on your account", Onward::AccountApps.location())
+        .going_on_to_apps()
         .page(&Context::of(request));
     }
     Problem::new(status, code, detail).error_response()

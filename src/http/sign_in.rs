@@ -35,7 +35,7 @@ fn query(visit: &Visit) -> Result<(Form, Onward), PageError> {
 }
 
 fn unreadable(error: impl Into<PageError>) -> PageError {
-    error.into().going_on("See the apps on your account", Onward::AccountApps.location())
+    error.into().going_on_to_apps()
 }
 
 fn not_signed_in(sentence: &str, onward: &Onward) -> PageError {

@@ -202,7 +202,7 @@ fn approved_before(app: &App, query: &str) -> PageError {
     if let Ok(again) = Onward::authorize(query) {
         page = page.going_on("Start again", again.location());
     }
-    page.going_on("See the apps on your account", Onward::AccountApps.location())
+    page.going_on_to_apps()
 }
 
 /// Checks a raw query. What is refused goes back to the app, or to the person if there is nowhere to send an answer to
