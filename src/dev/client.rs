@@ -95,12 +95,12 @@ impl Client {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
 
-    fn client() -> Client {
+    pub(in super::super) fn client() -> Client {
         Client {
             server: Server::new("http://127.0.0.1:1", String::new()),
             client_id: "c".into(),

@@ -196,24 +196,12 @@ fn asset(media_type: &'static str, content: &'static str) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
-    use lru::LruCache;
     use serde_json::json;
 
-    use super::super::client::MAX_ATTEMPTS;
+    use super::super::client::tests::client;
     use super::*;
 
     const HOSTILE: &str = "\"><script>alert(1)</script>";
-
-    fn client() -> Client {
-        Client {
-            server: Server::new("http://127.0.0.1:1", String::new()),
-            client_id: "c".into(),
-            redirect_uri: "http://127.0.0.1:2/callback".into(),
-            scope: "faqs".into(),
-            issuer: "https://auth.example".into(),
-            attempts: Mutex::new(LruCache::new(MAX_ATTEMPTS)),
-        }
-    }
 
     fn token() -> KeptToken {
         let reply = json!({ "access_token": "gbt_1", "scope": HOSTILE });
