@@ -12,13 +12,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const ITEMS_PER_PAGE: usize = 200;
 const MAX_PAGES: usize = 50;
 
-/// Why a request failed.
+/// The status of the reply, if grantbook refused the request, and why the request failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct CallError(String);
+#[error("{1}")]
+pub struct CallError(pub(super) Option<u16>, pub(super) String);
 
 pub(super) type Reply<T = Value> = Result<T, CallError>;
-type Sent = Result<Response<Body>, ureq::Error>;
 
 /// grantbook, as one caller reaches it. It holds that caller's credentials, so it has no Debug.
 pub(super) struct Server {
@@ -47,12 +46,12 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
-    pub(super) fn get(&self, what: &'static str, path: &str) -> Reply {
+    pub(super) fn get(&self, what: &str, path: &str) -> Reply {
         self.reply(what, self.agent.get(self.at(path)).header(AUTHORIZATION, &self.auth).call())
     }
 
     /// All items of a list, page by page.
-    pub(super) fn list(&self, what: &'static str, path: &str) -> Reply<Vec<Value>> {
+    pub(super) fn list(&self, what: &str, path: &str) -> Reply<Vec<Value>> {
         let (mut items, mut cursor) = (Vec::new(), String::new());
         for _ in 0..MAX_PAGES {
             let page = self.get(what, &format!("{path}?limit={ITEMS_PER_PAGE}{cursor}"))?;
@@ -64,20 +63,20 @@ impl Server {
     }
 
     /// Posts a form, as all OAuth endpoints need it.
-    pub(super) fn post_form(&self, what: &'static str, path: &str, form: &[(&str, &str)]) -> Reply {
+    pub(super) fn post_form(&self, what: &str, path: &str, form: &[(&str, &str)]) -> Reply {
         let request = self.agent.post(self.at(path)).header(AUTHORIZATION, &self.auth);
         self.reply(what, request.send_form(form.iter().copied()))
     }
 
-    pub(super) fn post<T: DeserializeOwned>(&self, what: &'static str, path: &str, json: Value) -> Reply<T> {
+    pub(super) fn post<T: DeserializeOwned>(&self, what: &str, path: &str, json: Value) -> Reply<T> {
         self.reply(what, self.agent.post(self.at(path)).header(AUTHORIZATION, &self.auth).send_json(json))
     }
 
-    pub(super) fn patch(&self, what: &'static str, path: &str, json: Value) -> Reply {
+    pub(super) fn patch(&self, what: &str, path: &str, json: Value) -> Reply {
         self.reply(what, self.agent.patch(self.at(path)).header(AUTHORIZATION, &self.auth).send_json(json))
     }
 
-    pub(super) fn delete(&self, what: &'static str, path: &str) -> Reply {
+    pub(super) fn delete(&self, what: &str, path: &str) -> Reply {
         self.reply(what, self.agent.delete(self.at(path)).header(AUTHORIZATION, &self.auth).call())
     }
 
@@ -87,17 +86,18 @@ impl Server {
     }
 
     /// The JSON of a reply, null if it is empty.
-    fn reply<T: DeserializeOwned>(&self, what: &'static str, sent: Sent) -> Reply<T> {
-        let read = |mut reply: Response<Body>| Ok((reply.status(), reply.body_mut().read_to_string()?));
+    fn reply<T: DeserializeOwned>(&self, what: &str, sent: Result<Response<Body>, ureq::Error>) -> Reply<T> {
         let (status, body) = sent
-            .and_then(read)
-            .map_err(|error| CallError(format!("grantbook cannot be reached at {}: {error}", self.url)))?;
-        if !status.is_success() {
-            return Err(CallError(format!("grantbook refused to {what} ({}): {body}", status.as_u16())));
+            .and_then(|mut reply| Ok((reply.status().as_u16(), reply.body_mut().read_to_string()?)))
+            .map_err(|error| {
+                CallError(None, format!("grantbook cannot be reached at {}: {error}", self.url))
+            })?;
+        if !(200..300).contains(&status) {
+            return Err(CallError(Some(status), format!("grantbook refused to {what} ({status}): {body}")));
         }
         let json = if body.is_empty() { "null" } else { &body };
         serde_json::from_str(json).map_err(|error| {
-            CallError(format!("grantbook's answer to \"{what}\" is not understood: {error}"))
+            CallError(None, format!("grantbook's answer to \"{what}\" is not understood: {error}"))
         })
     }
 }

@@ -135,18 +135,21 @@ fn open(options: SampleOptions, redirect_uri: String) -> Result<Sample, SampleEr
 /// registered and starts with a new file.
 fn kept(operator: &Server, path: &Path, scopes: &[String]) -> Result<Kept, SampleError> {
     let file = |source| SampleError::File { path: path.into(), source };
-    let apps = operator.list("list apps", "/apps")?;
-    if let Some(kept) = Kept::load(path).map_err(file)?
-        && let Some(app) = apps.iter().find(|app| app["client_id"] == *kept.credentials.client_id)
-    {
-        // The catalogue may have changed, and an app may ask only for scopes it is registered for.
-        if app["status"]["state"] == "active" && app["scopes"] != json!(scopes) {
-            let path = format!("/apps/{}", kept.credentials.client_id);
-            operator.patch("change the app", &path, json!({ "scopes": scopes }))?;
+    if let Some(kept) = Kept::load(path).map_err(file)? {
+        let app_path = format!("/apps/{}", kept.credentials.client_id);
+        match operator.get("read the app", &app_path) {
+            Ok(app) => {
+                // The catalogue may have changed, and an app may ask only for scopes it is registered for.
+                if app["status"]["state"] == "active" && app["scopes"] != json!(scopes) {
+                    operator.patch("change the app", &app_path, json!({ "scopes": scopes }))?;
+                }
+                return Ok(kept);
+            }
+            Err(CallError(Some(404), _)) => {}
+            Err(error) => return Err(error.into()),
         }
-        return Ok(kept);
     }
-    if !apps.is_empty() {
+    if operator.get("list apps", "/apps?limit=1")?["items"] != json!([]) {
         return Err(SampleError::NotMine(path.into()));
     }
     let app = json!({
