@@ -1,4 +1,4 @@
-//! Which scopes exist and what a request for some of them means. Knows: the catalogue it is streams, and the
+//! Which scopes exist and what a request for some of them means. Knows: the operator's catalogue, and the
 //! grammar of RFC 6749 section 3.3. Must not know: where the catalogue is written down, or who asks.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! TestStreams–when–then for commands: a state built by running commands, and a few commands with fixed ids.
+//! Given–when–then for commands: a state built by running commands, and a few commands with fixed ids.
 
 use std::marker::PhantomData;
 use std::time::Duration;
