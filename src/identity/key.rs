@@ -43,7 +43,7 @@ impl SessionKey {
     /// processes start at once, both end up with the same key.
     pub fn load_or_create(path: &Path) -> Result<Self, SessionKeyError> {
         let refused = |why| SessionKeyError { path: path.into(), why };
-        if !path.exists() {
+        if matches!(path.try_exists(), Ok(false)) {
             let key = Self::generate();
             match files::create_new(path, |file| file.write_all(key.0.as_slice())) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -180,6 +180,15 @@ mod tests {
         assert!(refused.to_string().contains("folder must exist"), "{refused}");
         let refused = SessionKey::load_or_create(folder.path()).unwrap_err();
         assert!(!refused.to_string().contains("cannot be made"), "{refused}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_cannot_be_looked_for_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let refused = SessionKey::load_or_create(&folder.path().join("file/session.key")).unwrap_err();
+        assert!(refused.to_string().contains("must be a file this user may read"), "{refused}");
     }
 
     #[test]
