@@ -1,29 +1,29 @@
 //! What callers say and hear. Knows: wire forms, commands and rendering. Must not know: stores, or the
 //! rules that commands are decided by.
 
-pub(crate) mod account;
+mod account;
 pub(crate) mod audit;
 pub(crate) mod browser;
-pub(crate) mod context;
-pub(crate) mod cors;
+mod context;
+mod cors;
 pub(crate) mod endpoint;
 pub(crate) mod endpoints;
-pub(crate) mod form;
+mod form;
 pub(crate) mod input;
-pub(crate) mod limits;
-pub(crate) mod manage;
+mod limits;
+mod manage;
 pub mod oauth;
 pub(crate) mod observe;
-pub(crate) mod openapi;
+mod openapi;
 pub(crate) mod operator;
 pub(crate) mod prefix;
-pub(crate) mod probes;
-pub(crate) mod problem;
-pub(crate) mod projections;
-pub(crate) mod reason;
-pub(crate) mod reply;
+mod probes;
+mod problem;
+mod projections;
+mod reason;
+mod reply;
 pub mod service;
-pub(crate) mod sign_in;
+mod sign_in;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unread;
