@@ -82,7 +82,8 @@ impl HistoryReader {
             }
         }
         let end = self.end()?;
-        if end.event_id.is_some() && !self.ends_with(end)? {
+        let is_empty = end.event_id.is_none() && end.position == Position::START;
+        if !is_empty && !self.ends_with(end)? {
             damages.push(format!(
                 "the event kept with its end is not its last, that of position {}",
                 end.position

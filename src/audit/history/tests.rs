@@ -344,6 +344,8 @@ async fn a_rebuild_repairs_what_was_wrong_and_says_so() {
         "UPDATE events SET latest_at = 0 WHERE position = 9",
         "DELETE FROM keys",
         "UPDATE state SET most_behind = 7",
+        "UPDATE state SET event_id = NULL",
+        "UPDATE state SET event_id = zeroblob(16)",
         "UPDATE events SET row = x'ff' WHERE position = 9",
         "CREATE INDEX by_time ON events (recorded_at)",
         "DROP TABLE keys",
@@ -360,7 +362,7 @@ async fn a_rebuild_repairs_what_was_wrong_and_says_so() {
     let files =
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<_> = files.filter(|name| name.ends_with(".db") || name.contains("building")).collect();
-    assert_eq!(left, ["history-10.db"]);
+    assert_eq!(left, ["history-12.db"]);
 }
 
 #[tokio::test]
