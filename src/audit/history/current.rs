@@ -23,8 +23,8 @@ pub const HISTORY: &str = "history";
 /// How long rows wait for others to be written with while nothing waits for them: a page that many rows change is then
 /// written once.
 const GATHERS: Duration = Duration::from_millis(500);
-/// How many events that could not be read are tried again at the start. Those of a newer grantbook can all be read
-/// by it.
+/// How many events that could not be read are tried again at the start. A few are enough: the grantbook that wrote them
+/// reads all of them.
 const MAX_UNREADABLE: usize = 100;
 
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Current {
         };
         tracing::warn!(position = %end.position, why, "the history is built again");
         let dir = self.dir.clone();
-        blocking(move || file::replace(&dir, opened, ledger)).await
+        blocking(move || file::replace(&dir, opened)).await
     }
 }
 
@@ -137,7 +137,7 @@ fn refusal(file: &File, end: End) -> String {
     )
 }
 
-/// What is at a position is the first record after the one before: positions are not counted with.
+/// Positions may have gaps, so the record at a position is found as the first one after the position before it.
 async fn is_in_ledger(store: &dyn Store, end: End) -> Result<bool, StoreError> {
     let Some(event_id) = end.event_id else { return Ok(end.position == Position::START) };
     let there = store.read_all(end.previous, 1).await?;

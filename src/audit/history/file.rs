@@ -123,7 +123,7 @@ pub(super) fn open(dir: &Path, ledger: Uuid) -> Result<Opened, HistoryError> {
     Ok(opened)
 }
 
-/// Opens a file that is what was written: it is as it was closed, or all of it is looked at.
+/// Opens a file if it is what was written: it is as it was closed, or else all of it is checked.
 fn open_checked(path: PathBuf, ledger: Uuid) -> Result<Opened, HistoryError> {
     let damaged = |what: &str| Err(HistoryError::Damaged(what.to_owned()));
     let checked = database::take_checksum(&path)?;
@@ -156,7 +156,8 @@ fn create(dir: &Path, ledger: Uuid) -> Result<Opened, HistoryError> {
 }
 
 /// Closes and removes a file, and makes an empty one.
-pub(super) fn replace(dir: &Path, (old, writer): Opened, ledger: Uuid) -> Result<Opened, HistoryError> {
+pub(super) fn replace(dir: &Path, (old, writer): Opened) -> Result<Opened, HistoryError> {
+    let ledger = writer.end.ledger;
     old.close();
     drop(writer);
     let opened = create(dir, ledger)?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use grantbook_events::Position;
-use uuid::Uuid;
 
 use super::current::{Current, blocking};
 use super::error::HistoryError;
@@ -17,7 +16,7 @@ use crate::store::StoreError;
 /// How many records are read at once.
 const PAGE: usize = 16_384;
 
-/// How rebuilt history compares with what was there.
+/// What a rebuild found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rebuilt {
     /// Every row was the same.
@@ -63,27 +62,28 @@ async fn build(
     let ledger = current.store.head().await?.identity;
     let dir = current.dir.clone();
     let mut built = blocking(move || Ok(file::begin_building(&dir, ledger)?.1)).await?;
-    let (mut events, mut position, mut was_same) = (0, Position::START, None);
+    let (mut events, mut was_same) = (0, None);
     loop {
         // Up to where the current file is, and not further: there the two are compared.
         let target = current.end()?.position;
-        while position < target {
-            let mut records = current.store.read_all(position, PAGE).await?;
+        while built.end.position < target {
+            let mut records = current.store.read_all(built.end.position, PAGE).await?;
             records.truncate(records.partition_point(|record| record.position <= target));
-            let Some(last) = records.last() else { break };
-            position = last.position;
+            if records.is_empty() {
+                break;
+            }
             events += records.len() as u64;
             built = blocking(move || {
                 built.insert(records.iter().map(|record| row_of(record, &ledger::read(record))))?;
                 Ok(built)
             })
             .await?;
-            if !step(events, position) {
+            if !step(events, built.end.position) {
                 return Ok(Rebuilt::Cancelled);
             }
         }
-        // The rows themselves are compared once, while the current file goes on; of what is added later, the sums say
-        // whether it is the same.
+        // The rows themselves are compared once, while the current file goes on. Whether the rows that are added later
+        // are the same, the sums say.
         let same = match was_same {
             Some(same) => same,
             None => {
@@ -93,7 +93,7 @@ async fn build(
         };
         was_same = Some(same);
         let exchanging = Arc::clone(current);
-        match blocking(move || exchanging.exchange(built, ledger)).await? {
+        match blocking(move || exchanging.exchange(built)).await? {
             Exchanged::Done { sums_agree } if same && sums_agree => return Ok(Rebuilt::Same),
             Exchanged::Done { .. } => return Ok(Rebuilt::Repaired),
             Exchanged::Behind(writer) => built = *writer,
@@ -122,16 +122,16 @@ impl Current {
     }
 
     /// Puts a file that is as far as the current one in its place, and says whether their sums agree.
-    fn exchange(&self, built: Writer, ledger: Uuid) -> Result<Exchanged, HistoryError> {
+    fn exchange(&self, built: Writer) -> Result<Exchanged, HistoryError> {
         let mut writer = self.writer.lock();
         let (of_old, of_built) = (writer.as_ref().ok_or(StoreError::Closed)?.end, built.end);
         if of_old.position != of_built.position {
             return Ok(Exchanged::Behind(Box::new(built)));
         }
         drop(built);
-        let (file, of_file) = file::end_building(&self.dir, ledger)?;
+        let (file, of_file) = file::end_building(&self.dir, of_built.ledger)?;
         *writer = Some(of_file);
-        // A question that is asked now is answered from one or the other.
+        // A question that is asked meanwhile is answered from either file.
         if let Some(old) = self.file.swap(Some(file)) {
             old.close();
             file::remove_later(old.path());
