@@ -178,7 +178,7 @@ fn change(
     (before, was_installed): (usize, bool),
 ) -> Option<&'static str> {
     let Event::Installation(event) = &recorded.event else { return None };
-    // What does not count neither installs an app nor ends that.
+    // An event that does not count neither installs the app nor ends the installation.
     if !live.quarantined().is_empty() {
         return None;
     }

@@ -77,7 +77,7 @@ pub struct TokenThen {
     pub scopes: Vec<String>,
     /// When it was issued.
     pub issued_at: Timestamp,
-    /// From when on it is refused; none never.
+    /// From when on it is refused; null if it does not expire.
     pub expires_at: Option<Timestamp>,
 }
 

@@ -184,7 +184,7 @@ impl History {
         let filter = Filter { account: Some(account), up_to: Some(up_to), ..Filter::default() };
         self.ask(move |reader| {
             let mut found = BTreeSet::new();
-            reader.each_row(&filter, Order::OldestFirst, usize::MAX >> 1, |row| {
+            reader.each_row(&filter, Order::OldestFirst, usize::MAX, |row| {
                 found.extend(row.installation_id.map(|installation| (installation, row.client_id)));
             })?;
             Ok(found.into_iter().collect())
@@ -222,7 +222,7 @@ impl History {
         let current = Arc::clone(&self.current);
         let closed = current::blocking(move || {
             file.close();
-            // The last one to close moves the log into the file, and those that read cannot.
+            // The last connection to close moves the log into the file, which one that only reads cannot do.
             drop(current.writer.lock().take());
             Ok(crate::store::database::write_checksum(file.path())?)
         });

@@ -79,7 +79,8 @@ impl Filter {
     }
 }
 
-/// The rows between two positions, which are its first parameters, to which all of some keys lead.
+/// Selects the rows between two positions that all of some keys lead to. The positions are the first two parameters, the
+/// keys follow.
 fn query_of(keys: usize, order: Order) -> String {
     let mut query = match keys {
         0 => format!("SELECT {COLUMNS} FROM events WHERE position > ?1 AND position <= ?2"),

@@ -73,7 +73,7 @@ pub fn digest_of(row: &HistoryRow) -> StateDigest {
 }
 
 pub(super) fn encode(row: &HistoryRow) -> Vec<u8> {
-    // Nothing in a row cannot be encoded, and an empty one would be found damaged.
+    // Every row can be encoded. An empty one would be found damaged.
     postcard::to_stdvec(row).unwrap_or_default()
 }
 

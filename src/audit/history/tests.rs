@@ -40,7 +40,7 @@ impl History {
 }
 
 async fn every_row(history: &History) -> Vec<HistoryRow> {
-    history.rows(Filter::default(), Order::OldestFirst, usize::MAX >> 1).await.unwrap()
+    history.rows(Filter::default(), Order::OldestFirst, usize::MAX).await.unwrap()
 }
 
 fn sum(rows: &[HistoryRow]) -> StateDigest {
