@@ -87,10 +87,3 @@ pub struct Mark {
     /// Where the event before that one is; [`Position::START`] if there was none.
     pub previous: Position,
 }
-
-impl InstallationFacts {
-    /// Its valid tokens of one user.
-    pub fn tokens_of<'a>(&'a self, user: &'a UserId) -> impl Iterator<Item = &'a TokenFacts> {
-        self.tokens.iter().filter(move |token| token.user_id == *user)
-    }
-}
