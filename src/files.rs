@@ -88,7 +88,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// Makes the names in a directory durable. Only Unix can open a directory.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
+fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
 
