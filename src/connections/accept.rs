@@ -94,7 +94,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// It is met. Whether it should be logged.
+    /// Notes that there is trouble. True if it should be logged.
     fn met(&mut self, now: Instant) -> bool {
         self.lasts = true;
         let is_due = self.logged.is_none_or(|logged| now.saturating_duration_since(logged) >= AGAIN);
@@ -104,7 +104,7 @@ impl Trouble {
         is_due
     }
 
-    /// It is over. Whether there was any.
+    /// Notes that there is none. True if there was some until now.
     fn over(&mut self) -> bool {
         std::mem::take(&mut self.lasts)
     }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(said, [0, 60, 120]);
         assert!(trouble.over());
         assert!(!trouble.over());
-        // What comes and goes is no more talkative than what stays.
+        // Trouble that comes and goes is logged as seldom as trouble that lasts.
         assert!(!trouble.met(start + Duration::from_secs(121)));
     }
 }

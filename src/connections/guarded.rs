@@ -149,7 +149,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 }
 
-/// How far the line is that has begun.
+/// What there is of the current line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Line {
     /// No byte of it yet.
@@ -167,8 +167,8 @@ enum Line {
 struct Heads(Line);
 
 impl Heads {
-    /// How many bytes hold at most so many ends of heads, and how many ends those are. What comes next begins with
-    /// the bytes that are left out.
+    /// Looks for at most so many ends of heads: how many bytes were looked at, and how many ends are in them. The next
+    /// call must begin with the bytes that were not.
     fn up_to(&mut self, most: usize, bytes: &[u8]) -> (usize, usize) {
         let (mut at, mut ends) = (0, 0);
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {

@@ -54,7 +54,7 @@ pub struct TokenRules {
 pub struct Exchanged {
     /// Canonical names of the token's scopes.
     pub scopes: Vec<String>,
-    /// From when on it is refused; `None` never.
+    /// From when on it is refused; `None` if it does not expire.
     pub expires_at: Option<Timestamp>,
 }
 

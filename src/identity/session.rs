@@ -137,10 +137,10 @@ impl Sessions {
         serde_json::from_str(jar.private(&self.key).get(&name)?.value()).ok()
     }
 
-    /// What makes a browser that of this person. It goes with the browser's window.
+    /// The cookie that signs a person in. It ends with the browser's window.
     ///
     /// # Errors
-    /// If the session cannot be spelt as JSON.
+    /// If the session cannot be written as JSON.
     pub fn cookie(&self, signed_in: &SignedIn) -> Result<Cookie<'static>, SealError> {
         let (name, plain) = (self.cookies.name(NAME), serde_json::to_string(signed_in)?);
         let mut jar = CookieJar::new();
@@ -149,7 +149,7 @@ impl Sessions {
         Ok(self.cookies.cookie(name, sealed, None))
     }
 
-    /// What signs a browser out.
+    /// The cookie that signs a browser out.
     pub fn removal(&self) -> Cookie<'static> {
         self.cookies.removal(self.cookies.name(NAME))
     }
