@@ -45,7 +45,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A path or a variable may hold any character; a message and a comment are one line.
+/// A path, a variable or the message of a library may hold any character; a mistake and a comment are one line.
 fn one_line(text: impl fmt::Display) -> String {
     text.to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
@@ -60,7 +60,7 @@ pub struct Mistake {
 
 impl Mistake {
     pub(super) fn new(origin: Origin, message: impl Into<String>) -> Self {
-        Self { origin, message: message.into() }
+        Self { origin, message: one_line(message.into()) }
     }
 }
 

@@ -439,6 +439,7 @@ fn scopes_replace_the_default_catalogue_and_are_checked() {
     );
     let default = two.replace("sentence = 'Do.'", "sentence = 'Do.'\ndefault = true");
     assert_eq!(Setup::new(&default).load().scopes.defaults().collect::<Vec<_>>(), ["r2"]);
+    assert!(mistake("[[scopes]]\n\"a\\u001b\\n\" = 1").contains("unknown field `a??`, expected"));
     assert!(
         mistake("[[scopes]]\nsentense = 'x'")
             .contains(":2:1: this scope has a mistake: unknown field `sentense`, expected")
