@@ -55,7 +55,7 @@ impl Running {
     pub(super) async fn ready(&self) -> Result<(), Failure> {
         let folded = self.server.ledger().caught_up().await;
         folded.map_err(|progress| {
-            let why = progress.stopped.unwrap_or_else(|| "folding it broke off".to_owned());
+            let why = progress.stopped.map_or("folding it broke off".to_owned(), |why| why.to_string());
             Failure::new(format!("the ledger cannot be served: {why}"))
         })
     }

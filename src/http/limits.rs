@@ -102,11 +102,17 @@ fn too_much(service: &Service, request: &ServiceRequest) -> Option<Problem> {
         let detail = "with the dev sign-in, use this server as 127.0.0.1, [::1] or localhost";
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "not_loopback", detail));
     }
-    if !service.ledger.is_ready() && !PROBES.contains(&request.path()) {
-        let detail = "the ledger is not folded yet; /readyz tells how far it is";
-        return Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail));
+    if PROBES.contains(&request.path()) {
+        return None;
     }
-    None
+    let not_ready = |detail| Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail));
+    if service.ends_early() {
+        not_ready("the ledger ends before what this node has seen of it; its log says what to do")
+    } else if !service.ledger.is_ready() {
+        not_ready("the ledger is not folded yet; /readyz tells how far it is")
+    } else {
+        None
+    }
 }
 
 fn host_of(request: &ServiceRequest) -> &str {

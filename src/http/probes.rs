@@ -54,7 +54,9 @@ pub async fn readyz(service: web::Data<Service>) -> Reply<Readiness> {
     let ended = service.tasks().into_iter().filter(|(name, runs)| !runs && *name != LIVE);
     let ended = ended.map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     // What stopped the folding names streams; that is for the log.
-    let reason = if !ended.is_empty() {
+    let reason = if service.ends_early() {
+        Some("the ledger ends before what this node has seen of it: see the log".to_owned())
+    } else if !ended.is_empty() {
         Some(format!("what the server needs has ended: {ended}; the log says why"))
     } else if progress.stopped.is_some() {
         Some("folding the ledger has stopped: the log says why".to_owned())

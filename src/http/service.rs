@@ -105,6 +105,11 @@ impl Service {
         settled
     }
 
+    /// Whether the ledger ends before what this node has seen of it. Then nothing that is known here is an answer.
+    pub fn ends_early(&self) -> bool {
+        self.ledger.progress().ends_early() || self.history.progress().ends_early()
+    }
+
     /// The threads and tasks that the server needs, and whether each runs.
     pub fn tasks(&self) -> Vec<(&'static str, bool)> {
         let of_the_store = self.ledger.store().tasks().into_iter().flat_map(Tasks::all);

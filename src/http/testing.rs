@@ -155,10 +155,19 @@ impl TestServer {
 
     /// Goes on with another ledger.
     pub fn with_ledger(&mut self, ledger: Arc<Ledger>) {
-        let Service { config, history, process_keys, metrics, .. } = &*self.service.clone().into_inner();
-        let (config, process_keys) = (config.clone(), process_keys.clone());
-        let service = Service::new(config, &ledger, history, process_keys, Arc::clone(metrics));
-        self.service = web::Data::new(service);
+        let history = Arc::clone(&self.service.history);
+        self.replace(self.service.config.clone(), &ledger, &history);
+    }
+
+    /// Goes on with another history.
+    pub fn with_history(&mut self, history: Arc<History>) {
+        let ledger = Arc::clone(&self.service.ledger);
+        self.replace(self.service.config.clone(), &ledger, &history);
+    }
+
+    fn replace(&mut self, config: Config, ledger: &Arc<Ledger>, history: &Arc<History>) {
+        let (keys, metrics) = (self.service.process_keys.clone(), Arc::clone(&self.service.metrics));
+        self.service = web::Data::new(Service::new(config, ledger, history, keys, metrics));
     }
 
     pub fn key(&self, role: Role) -> &str {

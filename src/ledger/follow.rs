@@ -59,19 +59,27 @@ pub enum FollowError {
 }
 
 impl FollowError {
-    /// Whether trying again would say the same.
-    const fn is_final(&self) -> bool {
+    /// Why the subscriber stops, if trying again would say the same.
+    fn stops(&self) -> Option<Stopped> {
         match self {
-            Self::Stopped(_) => true,
-            Self::Failed(_) => false,
-            Self::Store(error) => {
-                matches!(
-                    error,
-                    StoreError::Damaged { .. } | StoreError::NewerFormat { .. } | StoreError::EndsEarly(_)
-                )
+            Self::Store(StoreError::EndsEarly(why)) => Some(Stopped::EndsEarly(why.clone())),
+            Self::Stopped(_) | Self::Store(StoreError::Damaged { .. } | StoreError::NewerFormat(_)) => {
+                Some(Stopped::Broken(self.to_string()))
             }
+            Self::Failed(_) | Self::Store(_) => None,
         }
     }
+}
+
+/// Why a subscriber stopped for good, in words for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// The ledger ends before what this node has seen of it, or has another record there.
+    #[error("{0}")]
+    EndsEarly(String),
+    /// Anything else.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// Records in order, without gaps.
@@ -115,10 +123,15 @@ pub struct Progress {
     /// Whether it has handled everything that was in the store at the start.
     pub caught_up: bool,
     /// Why it stopped for good, if it did.
-    pub stopped: Option<String>,
+    pub stopped: Option<Stopped>,
 }
 
 impl Progress {
+    /// Whether it stopped because the ledger ends before what this node has seen of it.
+    pub const fn ends_early(&self) -> bool {
+        matches!(self.stopped, Some(Stopped::EndsEarly(_)))
+    }
+
     /// How much recorded time this is after another subscriber; `None` until both have handled a record.
     pub fn lag(&self, first: &Self) -> Option<Duration> {
         if self.position >= first.position {
@@ -155,13 +168,13 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if !self.tasks.is_stopping() && self.state.progress.borrow().stopped.is_none() {
-            self.state.stop("its task has ended".to_owned());
+            self.state.stop(Stopped::Broken("its task has ended".to_owned()));
         }
     }
 }
 
 impl State {
-    fn stop(&self, reason: String) {
+    fn stop(&self, reason: Stopped) {
         self.progress.send_modify(|progress| progress.stopped = Some(reason));
     }
 
@@ -296,9 +309,9 @@ impl Runner {
         let mut pause = FIRST_PAUSE;
         loop {
             let Err(lost) = self.follow(&mut pause).await else { return };
-            if lost.is_final() {
-                tracing::error!(subscriber = name, reason = %lost, "a subscriber stopped for good");
-                return self.state.stop(lost.to_string());
+            if let Some(reason) = lost.stops() {
+                tracing::error!(subscriber = name, %reason, "a subscriber stopped for good");
+                return self.state.stop(reason);
             }
             tracing::warn!(subscriber = name, reason = %lost, "a subscription was lost and is resumed");
             tokio::time::sleep(pause).await;

@@ -37,7 +37,7 @@ pub use authenticate::AuthenticatedApp;
 use consistent::ConsistentReads;
 pub use consistent::{Freshness, ReadCounts, WhenStale};
 pub use error::LedgerError;
-pub use follow::{Batch, FollowError, Follower, Progress, Subscriber};
+pub use follow::{Batch, FollowError, Follower, Progress, Stopped, Subscriber};
 use line::Lines;
 pub use live::LIVE;
 use live::LiveProjection;

@@ -91,7 +91,7 @@ impl History {
         let now = self.progress();
         match now.stopped {
             _ if now.position >= wanted => Ok(()),
-            Some(why) => Err(HistoryError::Stopped(why)),
+            Some(why) => Err(HistoryError::Stopped(why.to_string())),
             None => Err(HistoryError::Behind { at: now.position, wanted }),
         }
     }

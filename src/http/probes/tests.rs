@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use actix_web::test::TestRequest;
 use async_trait::async_trait;
-use grantbook_events::{Position, Revision, StreamName, Timestamp};
+use grantbook_events::{Position, Revision, Role, StreamName, Timestamp};
 use serde_json::json;
 
+use crate::audit::History;
 use crate::clock::SystemClock;
-use crate::http::testing::TestServer;
+use crate::http::testing::{ROUTES, TestServer};
 use crate::ledger::Ledger;
 use crate::store::{
     Append, Expected, Head, MemoryStore, NewRecord, Record, SqliteOptions, SqliteStore, Store, StoreError,
@@ -98,6 +99,44 @@ async fn it_is_not_ready_when_folding_has_stopped_and_the_reason_names_nothing()
     let answer = server.send(TestRequest::get().uri("/readyz")).await;
     assert_eq!(answer.json(503)["reason"], "folding the ledger has stopped: the log says why");
     assert!(!answer.text.contains("app-"));
+}
+
+/// Each subscriber that finds that the ledger ends early is enough: what the other one knows may be of what is lost.
+#[tokio::test]
+async fn nothing_is_answered_once_the_ledger_ends_before_what_was_seen() {
+    let ends_early: fn() -> Result<Subscription, StoreError> =
+        || Err(StoreError::EndsEarly("the node has seen position 7 of app-5f0c".to_owned()));
+    let live = given_broken(ends_early).await;
+    live.service.ledger.caught_up().await.unwrap_err();
+    let mut history = TestServer::start().await;
+    history.register("One").await;
+    let dir = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Broken(Arc::clone(&history.store), ends_early));
+    history.with_history(History::of(store, dir.path().to_owned()));
+    history.service.history.reached(Position::new(1)).await.unwrap_err();
+    assert!(history.service.ledger.is_ready(), "the live projection has not noticed");
+    for server in [live, history] {
+        let ready = server.send(TestRequest::get().uri("/readyz")).await;
+        let reason = "the ledger ends before what this node has seen of it: see the log";
+        assert_eq!(ready.json(503)["reason"], reason);
+        assert!(!ready.text.contains("app-"), "{}", ready.text);
+        assert_eq!(server.send(TestRequest::get().uri("/healthz")).await.status, 200);
+        assert_eq!(server.send(TestRequest::get().uri("/metrics")).await.status, 200);
+        let oauth = [("POST", "/oauth/token"), ("POST", "/oauth/revoke"), ("POST", "/oauth/introspect")];
+        let pages = ["/", "/sign-in", "/account/apps", "/oauth/authorize"].map(|path| ("GET", path));
+        let routes = ROUTES.iter().map(|route| (route.method, route.path));
+        for (method, path) in routes.chain(oauth).chain(pages) {
+            if ["/healthz", "/readyz", "/metrics"].contains(&path) {
+                continue;
+            }
+            let answer = server.ask(Role::Admin, method, path, None).await;
+            assert_eq!(answer.json(503)["code"], "not_ready", "{method} {path}");
+            assert_eq!(answer.header("retry-after"), "1", "{method} {path}");
+        }
+        let page = TestRequest::get().uri("/account/apps").insert_header(("accept", "text/html"));
+        let page = server.send(page).await;
+        assert_eq!((page.status.as_u16(), page.header("content-type")), (503, "text/html; charset=utf-8"));
+    }
 }
 
 #[tokio::test]

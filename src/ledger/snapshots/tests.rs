@@ -169,7 +169,7 @@ async fn with_one_that_is_ahead_of_the_ledger_nothing_is_folded() {
         given.clock.clone(),
         options(&dir, 1_000_000),
     );
-    let stopped = ledger.caught_up().await.unwrap_err().stopped.unwrap();
+    let stopped = ledger.caught_up().await.unwrap_err().stopped.unwrap().to_string();
     assert!(stopped.contains("events that were acknowledged are missing"), "{stopped}");
     assert_eq!(paths(&dir), before);
 }

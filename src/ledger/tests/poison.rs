@@ -89,7 +89,7 @@ async fn strictly_it_stops_the_fold_and_names_its_position() {
     let (store, _) = poisoned().await;
     let options = LedgerOptions { strict: true, ..LedgerOptions::default() };
     let again = Ledger::open_with(store, Arc::new(ManualClock::at(START)), options);
-    let stopped = again.caught_up().await.unwrap_err().stopped.unwrap();
+    let stopped = again.caught_up().await.unwrap_err().stopped.unwrap().to_string();
     assert!(stopped.contains("position 6") && stopped.contains("app-teleported"), "{stopped}");
     assert!(!again.is_ready());
 }
