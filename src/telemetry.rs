@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
-pub use metrics::{Metrics, Readings, TextFormat};
+pub use metrics::{Metrics, QuarantinedStream, Readings, TextFormat};
 pub use queue::LostLines;
 use queue::Queue;
 

@@ -1,9 +1,12 @@
-//! `/healthz`, `/readyz`, `/metrics`: what load balancers, orchestrators and Prometheus ask, without a key.
-//! Nothing here shows an id, a name or a secret.
+//! `/healthz`, `/readyz`, `/metrics`: what load balancers, orchestrators and Prometheus ask, without a key. They are for
+//! operators: a proxy hides them from the public. Nothing here shows a secret, and no id but those of streams in quarantine.
+
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+use grantbook_projections::live::Poison;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,7 +17,12 @@ use super::reply::Reply;
 use super::service::Service;
 use crate::audit::HISTORY;
 use crate::ledger::LIVE;
-use crate::telemetry::{self, Readings, TextFormat};
+use crate::telemetry::{self, QuarantinedStream, Readings, TextFormat};
+
+/// How many streams in quarantine are named.
+const MAX_NAMED: usize = 20;
+/// The longest reason why one is there, in characters.
+const REASON_MAX_CHARS: usize = 200;
 
 /// Whether the server can answer.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -24,6 +32,9 @@ pub struct Readiness {
     position: u64,
     /// Streams in quarantine: one of their events cannot be read or folded, and nothing in them counts.
     quarantined: usize,
+    /// The first of these streams; absent if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quarantined_streams: Vec<QuarantinedStream>,
     /// The last position in the ledger, if it is known and the server is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -77,6 +88,7 @@ pub async fn readyz(service: web::Data<Service>) -> Reply<Readiness> {
         ready: reason.is_none(),
         position,
         quarantined: service.ledger.live().counts().quarantined,
+        quarantined_streams: quarantined(&service),
         head,
         staleness: service.ledger.staleness().map(|behind| behind.as_secs_f64()),
         reason,
@@ -86,6 +98,17 @@ pub async fn readyz(service: web::Data<Service>) -> Reply<Readiness> {
         Some(reason) => reply.because(reason),
         None => reply,
     }
+}
+
+/// The first streams in quarantine.
+fn quarantined(service: &Service) -> Vec<QuarantinedStream> {
+    let named = |poison: Arc<Poison>| QuarantinedStream {
+        stream: poison.stream.to_string(),
+        position: poison.position.as_u64(),
+        // It may quote what a foreign event holds.
+        reason: Reason::new(&poison.reason).text.chars().take(REASON_MAX_CHARS).collect(),
+    };
+    service.ledger.live().quarantined().into_iter().take(MAX_NAMED).map(named).collect()
 }
 
 /// `GET /metrics`
@@ -106,6 +129,7 @@ pub async fn metrics(request: HttpRequest, service: web::Data<Service>) -> Resul
         live_tokens: counts.tokens,
         operator_keys: counts.operator_keys,
         quarantined: counts.quarantined,
+        quarantined_streams: quarantined(&service),
         position: progress.position.as_u64(),
         caught_up: progress.caught_up,
         history_position: history.position.as_u64(),

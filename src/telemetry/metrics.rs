@@ -1,5 +1,6 @@
 //! What is counted. No label holds anything that a caller controls: labels are our own routes, classes of
-//! statuses, and names of our own commands, refusals and tasks.
+//! statuses, and names of our own commands, refusals and tasks. The one exception are streams in quarantine, of which a
+//! bounded number is named.
 
 mod process;
 mod readings;
@@ -18,7 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use readings::Readings;
+pub use readings::{QuarantinedStream, Readings};
 pub use text::TextFormat;
 
 /// Upper bounds of the latency buckets, in seconds.

@@ -105,7 +105,12 @@ fn an_event_that_is_not_known_here_puts_its_stream_in_quarantine_and_is_left_as_
         let serving = site.serve();
         assert!(!serving.is_active(&poisoned), "a token of an app that is not understood is not active");
         assert!(serving.is_active(&sound), "every other app is as it was");
-        assert_eq!(serving.ask("GET", "/readyz", None).expect(200).json()["quarantined"], 1);
+        let ready = serving.ask("GET", "/readyz", None).expect(200).json();
+        assert_eq!(
+            (&ready["quarantined"], &ready["quarantined_streams"][0]["position"]),
+            (&1.into(), &position.as_u64().into())
+        );
+        assert!(ready["quarantined_streams"][0]["reason"].as_str().unwrap().contains(why), "{ready}");
         let listed = site.run(&["replay", "quarantine"]);
         assert_eq!(listed.code, Some(0), "{}", listed.stderr);
         let at = format!("position {position}");

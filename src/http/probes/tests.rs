@@ -6,11 +6,14 @@ use actix_web::test::TestRequest;
 use async_trait::async_trait;
 use grantbook_events::{Position, Revision, Role, StreamName, Timestamp};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::audit::History;
 use crate::clock::SystemClock;
 use crate::http::testing::{ROUTES, TestServer};
 use crate::ledger::Ledger;
+use crate::ledger::tests::poison::foreign;
+use crate::secrets;
 use crate::store::{
     Append, Expected, Head, MemoryStore, NewRecord, Record, SqliteOptions, SqliteStore, Store, StoreError,
     Subscription,
@@ -137,6 +140,37 @@ async fn nothing_is_answered_once_the_ledger_ends_before_what_was_seen() {
         let page = server.send(page).await;
         assert_eq!((page.status.as_u16(), page.header("content-type")), (503, "text/html; charset=utf-8"));
     }
+}
+
+/// The first twenty, in order, with all that an operator needs to find them; nothing that looks like a secret.
+#[tokio::test]
+async fn streams_in_quarantine_are_named() {
+    let server = TestServer::start().await;
+    let secret = secrets::mint_operator_key();
+    for number in 1..=25 {
+        let stream = format!("installation-{}", Uuid::from_u128(number)).parse().unwrap();
+        let type_name = format!("app-teleported by {} {}", secret.expose(), "é".repeat(500));
+        let record = NewRecord { type_name, ..foreign() };
+        server.store.append(&stream, Expected::NoStream, vec![record]).await.unwrap();
+    }
+    assert!(server.service.ledger.reached(Position::new(25)).await);
+    let ready = server.send(TestRequest::get().uri("/readyz")).await.json(200);
+    let metrics = server.send(TestRequest::get().uri("/metrics")).await.text;
+    assert_eq!(ready["quarantined"], 25);
+    let named = ready["quarantined_streams"].as_array().unwrap();
+    assert_eq!(named.len(), 20);
+    assert_eq!(metrics.matches("\ngrantbook_quarantined_stream{").count(), 20);
+    for (number, named) in (1_u64..).zip(named) {
+        let stream = format!("installation-{}", Uuid::from_u128(number.into()));
+        assert_eq!((&named["stream"], &named["position"]), (&json!(stream), &json!(number)));
+        let reason = named["reason"].as_str().unwrap();
+        assert_eq!(reason.chars().count(), 200, "{reason}");
+        assert!(reason.contains(&format!("position {number} ")), "{reason}");
+        let line =
+            format!("\ngrantbook_quarantined_stream{{stream=\"{stream}\",position=\"{number}\",reason=\"");
+        assert!(metrics.contains(&line), "{line}");
+    }
+    assert!(!metrics.contains(secret.expose()) && !server.answers().contains(secret.expose()));
 }
 
 #[tokio::test]

@@ -3,15 +3,28 @@
 
 use std::sync::atomic::AtomicU64;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::telemetry::LostLines;
 
 /// One label, by name and value.
 type Label = [(&'static str, &'static str); 1];
+
+/// A stream in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet, Serialize, ToSchema)]
+pub struct QuarantinedStream {
+    pub stream: String,
+    /// Of its first event that cannot be read or folded.
+    pub position: u64,
+    /// What is wrong with that event, in at most 200 characters.
+    pub reason: String,
+}
 
 /// The values that are read when metrics are asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +39,8 @@ pub struct Readings {
     pub operator_keys: usize,
     /// Streams in quarantine.
     pub quarantined: usize,
+    /// The first of them.
+    pub quarantined_streams: Vec<QuarantinedStream>,
     /// The last position folded.
     pub position: u64,
     /// Whether everything that was in the store at the start is folded.
@@ -64,6 +79,12 @@ impl Readings {
         gauge(r, "operator_keys", "Operator keys, retired ones too", self.operator_keys as u64);
         let help = "Streams with an event that cannot be read or folded; nothing in them counts";
         gauge(r, "quarantined_streams", help, self.quarantined as u64);
+        let quarantined = Family::<QuarantinedStream, Gauge<u64, AtomicU64>>::default();
+        for stream in &self.quarantined_streams {
+            quarantined.get_or_create(stream).set(1);
+        }
+        let help = "1 for each stream in quarantine, of the first 20: which, since where, and why";
+        r.register("quarantined_stream", help, quarantined);
         gauge(r, "position", "The last position folded into the live projection", self.position);
         let help = "1 once the ledger as of the start is folded, else 0";
         gauge(r, "caught_up", help, u64::from(self.caught_up));
