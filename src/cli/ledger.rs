@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::render::fill;
 use super::runtime::block_on;
 use super::signals::Signals;
-use crate::store::{COMPARING, Copied, EventStoreTarget, SqliteEvidence, copy};
+use crate::store::{COMPARING, Copied, EventStoreTarget, Evidence, copy};
 
 const CLUSTER: &str = "esdb://host:2113?tls=false, esdb://host1:2113,host2:2113,host3:2113, or \
                        esdb+discover://cluster.example:2113, with user:password@ before the hosts if need be";
@@ -64,7 +64,7 @@ impl Copy {
     async fn copy(&self, from: LedgerPlace, to: LedgerPlace) -> Result<(), Failure> {
         let source = from.open_to_read().await?;
         let identity = source.head().await?.identity;
-        let target = to.open_to_append(identity, SqliteEvidence::default()).await?;
+        let target = to.open_to_append(identity, Evidence::default()).await?;
         let mut progress = Progress::new(COMPARING);
         let copied = copy(&*source, &*target, |step| {
             progress.begin(step.phase);

@@ -14,8 +14,8 @@ use crate::ledger::Snapshots;
 use crate::secrets;
 use crate::server::SNAPSHOT_DIR;
 use crate::store::{
-    self, EventStore, EventStoreTarget, Lock, SQLITE_LOCK_FILE, Seen, SqliteEvidence, SqliteOptions,
-    SqliteStore, Store, StoreError,
+    self, EventStore, EventStoreTarget, Evidence, Lock, SQLITE_LOCK_FILE, Seen, SqliteOptions, SqliteStore,
+    Store, StoreError,
 };
 
 /// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
@@ -79,7 +79,7 @@ impl LedgerPlace {
     pub(super) async fn open_to_append(
         self,
         identity: Uuid,
-        evidence: SqliteEvidence,
+        evidence: Evidence,
     ) -> Result<Arc<dyn Store>, StoreError> {
         match self {
             Self::Directory(dir) => {
@@ -118,13 +118,13 @@ pub(super) struct Opened {
 /// With `accept_loss` it goes on from its end although files of the data directory have seen more of it.
 pub(super) async fn open(config: &Config, accept_loss: bool) -> Result<Opened, StoreError> {
     let dir = &config.data_dir;
-    let (mut lock, mut evidence) = (None, SqliteEvidence::default());
+    let (mut lock, mut evidence) = (None, Evidence::default());
     if config.store.is_some() {
         crate::files::create_dir_all(dir)
             .map_err(|error| StoreError::CannotWrite(format!("{}: {error}", dir.display())))?;
         lock = Some(Lock::take(&dir.join(LOCK_FILE))?);
     } else {
-        evidence = SqliteEvidence { seen: seen(dir), accept_loss };
+        evidence = Evidence { seen: seen(dir), accept_loss };
     }
     let place = LedgerPlace::of(config);
     let store = place.open_to_append(secrets::new_ledger_identity(), evidence).await?;

@@ -26,6 +26,7 @@ pub(crate) mod eventstore;
 #[cfg(not(feature = "eventstore"))]
 #[path = "no_eventstore.rs"]
 mod eventstore;
+mod evidence;
 mod follow;
 mod lock;
 mod memory;
@@ -36,12 +37,12 @@ mod tests;
 
 pub use self::eventstore::{EventStore, Target as EventStoreTarget};
 pub use copy::{COMPARING, Copied, CopyStep, copy};
+pub use evidence::{Evidence, Seen, SeenMark, SeenRecord};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, Link, NewRecord, Record};
 pub use sqlite::{
-    Evidence as SqliteEvidence, IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions, Seen,
-    SeenMark, SqliteStore, backup, restore,
+    IndexCheck, LOCK_FILE as SQLITE_LOCK_FILE, Options as SqliteOptions, SqliteStore, backup, restore,
 };
 #[cfg(test)]
 pub(crate) use tests::{contract, lagging, lying};
@@ -76,6 +77,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The next records of the whole ledger, in commit order: at most `limit` (capped at [`MAX_PAGE`]);
     /// fewer, even one, does not mean the end: only an empty answer does.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Record>, StoreError>;
+
+    /// Whether a record that was seen in this ledger is still in it.
+    async fn has(&self, seen: &SeenRecord) -> Result<Found, StoreError> {
+        let next = self.read_all(seen.previous, 1).await?;
+        Ok(Found::of(seen, next.first(), self.head().await?.position))
+    }
 
     /// What the store keeps to find streams, to be held against its records; `None` if it keeps nothing of the kind.
     async fn index(&self) -> Result<Option<IndexCheck>, StoreError> {
@@ -181,6 +188,27 @@ impl Append {
     /// What to answer when this record is the last that was appended.
     fn after(last: &Record) -> Self {
         Self::Appended { revision: last.revision, position: last.position, recorded_at: last.recorded_at }
+    }
+}
+
+/// What is in a ledger at the position of a record that was seen in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    There,
+    /// The ledger ends here, before it.
+    EndsBefore(Position),
+    /// Another record, or none although the ledger goes on.
+    Another,
+}
+
+impl Found {
+    /// `next` is the first record after the one that was before it. Positions are not counted with.
+    fn of(seen: &SeenRecord, next: Option<&Record>, end: Position) -> Self {
+        match next {
+            Some(next) if seen.is(next) => Self::There,
+            _ if end < seen.position => Self::EndsBefore(end),
+            _ => Self::Another,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::error::HistoryError;
 use super::file::{self, File, Opened};
 use super::rows::{End, Writer, row_of};
 use crate::ledger::{self, Batch, FollowError, Subscriber};
-use crate::store::{Store, StoreError};
+use crate::store::{Found, Store, StoreError};
 
 /// The name of the subscriber.
 pub const HISTORY: &str = "history";
@@ -82,7 +82,11 @@ impl Current {
         })
         .await?;
         let end = opened.1.end;
-        let why = if !is_in_ledger(store, end).await? {
+        let is_in_ledger = match end.seen() {
+            Some(seen) => store.has(&seen).await? == Found::There,
+            None => end.position == Position::START,
+        };
+        let why = if !is_in_ledger {
             if is_sound {
                 return Err(StoreError::EndsEarly(refusal(&opened.0, end)).into());
             }
@@ -135,13 +139,6 @@ fn refusal(file: &File, end: End) -> String {
         file.path().display(),
         end.position
     )
-}
-
-/// Positions may have gaps, so the record at a position is found as the first one after the position before it.
-async fn is_in_ledger(store: &dyn Store, end: End) -> Result<bool, StoreError> {
-    let Some(event_id) = end.event_id else { return Ok(end.position == Position::START) };
-    let there = store.read_all(end.previous, 1).await?;
-    Ok(there.iter().any(|record| record.position == end.position && record.event_id == event_id))
 }
 
 /// Whether this grantbook can read an event that the one before could not.

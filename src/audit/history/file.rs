@@ -259,13 +259,11 @@ pub fn history_seen(dir: &Path) -> Option<Seen> {
     Some(Seen {
         file,
         ledger: end.ledger,
-        position: end.position,
-        previous: end.previous,
-        mark: SeenMark::Event(end.event_id?),
+        record: end.seen()?,
         is_intact: |seen| {
-            let SeenMark::Event(id) = seen.mark else { return false };
+            let SeenMark::Event(id) = seen.record.mark else { return false };
             let conn = database::open_to_read(&seen.file);
-            conn.is_ok_and(|conn| has_last(&conn, seen.position, id).unwrap_or(false))
+            conn.is_ok_and(|conn| has_last(&conn, seen.record.position, id).unwrap_or(false))
         },
     })
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::error::HistoryError;
 use crate::ledger::UnreadableError;
-use crate::store::Record;
+use crate::store::{Record, SeenMark, SeenRecord};
 
 /// What is in a file: another number for every release that writes other rows.
 pub const VERSION: u32 = 7;
@@ -209,6 +209,12 @@ impl End {
             most_behind: 0,
             digest,
         }
+    }
+
+    /// The last event; none in a file without rows.
+    pub(super) fn seen(&self) -> Option<SeenRecord> {
+        let mark = SeenMark::Event(self.event_id?);
+        Some(SeenRecord { position: self.position, previous: self.previous, mark })
     }
 
     pub(super) fn read(conn: &Connection) -> rusqlite::Result<Self> {

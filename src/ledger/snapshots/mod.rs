@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use grantbook_events::Position;
-use grantbook_projections::live::Live;
+use grantbook_projections::live::{Live, Mark};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::store::{Seen, SeenMark, Store, StoreError};
+use crate::store::{Found, Seen, SeenMark, SeenRecord, Store, StoreError};
 pub use error::SnapshotError;
 pub use file::SnapshotHeader;
 use file::{NAME_END, UNFINISHED_END, name_of, position_of};
@@ -147,9 +147,7 @@ impl Snapshots {
             Some(Seen {
                 file: path,
                 ledger,
-                position: mark.position,
-                previous: mark.previous,
-                mark: SeenMark::Event(mark.event_id),
+                record: mark.into(),
                 is_intact: |seen| file::is_intact(&seen.file).unwrap_or(false),
             })
         };
@@ -218,15 +216,19 @@ impl Snapshots {
     }
 }
 
+impl From<Mark> for SeenRecord {
+    fn from(Mark { position, event_id, previous }: Mark) -> Self {
+        Self { position, previous, mark: SeenMark::Event(event_id) }
+    }
+}
+
 async fn read(path: PathBuf, store: &dyn Store) -> Result<(SnapshotHeader, Live), SnapshotError> {
     let head = store.head().await?;
     let broke = |error| SnapshotError::Io(io::Error::other(error));
     let reading = tokio::task::spawn_blocking(move || file::read(&path, head.identity));
     let (header, live) = reading.await.map_err(broke)??;
-    // What is at the position is the first record after the one before: positions are not counted with.
-    let there = store.read_all(header.mark.previous, 1).await?;
     let mark = header.mark;
-    if !there.iter().any(|record| record.position == mark.position && record.event_id == mark.event_id) {
+    if store.has(&mark.into()).await? != Found::There {
         return Err(SnapshotError::NotInLedger { position: mark.position, event_id: mark.event_id });
     }
     match live.counts().quarantined {

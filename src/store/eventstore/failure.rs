@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use crate::store::StoreError;
 
 /// How often a call is made that surely did nothing, or may be done twice.
-const MAX_TRIES: u32 = 4;
+pub(super) const MAX_TRIES: u32 = 4;
 /// The pause before a second try, and before a broken connection is made again. It grows from there.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause before a broken connection is made again.

@@ -44,7 +44,8 @@ use self::shared::{MAX_HEADS, Shared};
 pub use self::target::Target;
 use self::tls::Tls;
 use super::{
-    Append, Expected, Head, NewRecord, Record, Store, StoreCounts, StoreError, Subscription, check_limits,
+    Append, Expected, Found, Head, NewRecord, Record, SeenRecord, Store, StoreCounts, StoreError,
+    Subscription, check_limits,
 };
 use crate::clock::Clock;
 use crate::tasks::Tasks;
@@ -132,6 +133,10 @@ impl Store for EventStore {
             true => self.0.append(stream, expected, records).await,
             false => Err(StoreError::Closed),
         }
+    }
+
+    async fn has(&self, seen: &SeenRecord) -> Result<Found, StoreError> {
+        self.0.nodes.has(seen).await
     }
 
     fn tasks(&self) -> Option<&Tasks> {

@@ -15,10 +15,12 @@ use super::wire::{
     AllOptions, Empty, Expression, FilterOptions, Options, ReadResp, RecordedEvent, StreamIdentifier,
     StreamOptions, WirePosition,
 };
-use crate::store::{ChainDigest, MAX_PAGE, Record, StoreError};
+use crate::store::{ChainDigest, Found, MAX_PAGE, Record, SeenRecord, StoreError};
 
 /// How many events the cluster looks at before it says how far it is.
 const WINDOW: u32 = 256;
+/// How many events are read at once to find one from the end.
+const SEARCHED_AT_ONCE: u64 = 512;
 /// The last position and revision that the cluster, which counts with a sign, can have.
 const LAST: u64 = i64::MAX as u64;
 
@@ -57,6 +59,31 @@ impl Nodes {
             let Some(first) = events.last() else { return Ok(Position::START) };
             if let Some(last) = events.iter().find(|event| record::stream_name(event).is_some()) {
                 return Ok(Position::new(last.commit_position));
+            }
+            from = at(first.commit_position);
+        }
+    }
+
+    /// Whether a record is where it was seen.
+    ///
+    /// A cluster that was put back and has grown again may have no event that begins at the position before. It answers a
+    /// read from there with an error, or with anything. So unless that read shows the record, it is searched from the end.
+    pub(super) async fn has(&self, seen: &SeenRecord) -> Result<Found, StoreError> {
+        let next = self.after(seen.previous, 1).await.unwrap_or_default();
+        if next.first().is_some_and(|record| seen.is(record)) {
+            return Ok(Found::There);
+        }
+        let (mut from, mut last) = (end(), Position::START);
+        loop {
+            let events = self.page(from, true, SEARCHED_AT_ONCE).await?;
+            let Some(first) = events.last() else { return Ok(Found::of(seen, None, last)) };
+            for event in events.iter().filter(|event| record::stream_name(event).is_some()) {
+                let position = Position::new(event.commit_position);
+                last = last.max(position);
+                if position <= seen.position {
+                    let there = if position == seen.position { record::from_event(event)? } else { None };
+                    return Ok(Found::of(seen, there.as_ref(), last));
+                }
             }
             from = at(first.commit_position);
         }

@@ -35,7 +35,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 pub use self::backup::{backup, restore};
-pub use self::evidence::{Evidence, Seen, SeenMark};
 use self::heads::Heads;
 pub use self::index_check::IndexCheck;
 pub use self::opened::LOCK_FILE;
@@ -46,6 +45,7 @@ use self::schema::cannot_write;
 use self::seen_file::SeenFile;
 use self::upkeep::Upkeep;
 use self::writer::{Command, Job, Writer};
+use super::evidence::{Evidence, Seen};
 use super::follow::{NEVER, Progress, follow};
 use super::lock::Lock;
 use super::{

@@ -8,11 +8,12 @@ use std::path::Path;
 use grantbook_events::{Position, Timestamp};
 use uuid::Uuid;
 
-use super::evidence::{self, Evidence};
+use super::evidence;
 use super::opened::{Files, Opened};
 use super::schema::{self, Access, Log, Meta, cannot_write, damaged};
 use super::seen_file::End;
 use crate::files::{self, with_suffix};
+use crate::store::evidence::Evidence;
 use crate::store::follow::NEVER;
 use crate::store::{StoreError, database};
 
@@ -38,12 +39,12 @@ pub(super) fn open_to_serve(
             let what = "it is missing, but its write-ahead log is there";
             return Err(damaged(path, Position::START, what));
         }
-        evidence::check(files, None, &evidence.gather(files), evidence.accept_loss)?;
+        evidence::check(files, None, &evidence::gather(files, &evidence.seen), evidence.accept_loss)?;
         create(path, &Meta::new(options.identity, options.now))?;
     }
     check_writable(path)?;
     let mut opened = open_unchecked(path, Access::Write)?;
-    evidence::check(files, Some(&opened), &evidence.gather(files), evidence.accept_loss)?;
+    evidence::check(files, Some(&opened), &evidence::gather(files, &evidence.seen), evidence.accept_loss)?;
     if evidence.accept_loss && opened.meta.closed_at > opened.end.position {
         opened.meta.closed_at = opened.end.position;
         opened.log.ask(opened.end.position, |conn| opened.meta.write(conn))?;
@@ -55,7 +56,7 @@ pub(super) fn open_to_serve(
 /// seen of it.
 pub(super) fn open_to_read(files: &Files, evidence: Option<&Evidence>) -> Result<Opened, StoreError> {
     // A process that serves the ledger may go on at the same time, so what was seen is read before the ledger is.
-    let all = evidence.map(|evidence| evidence.gather(files)).unwrap_or_default();
+    let all = evidence.map(|evidence| evidence::gather(files, &evidence.seen)).unwrap_or_default();
     let opened = open(&files.ledger, Access::Read)?;
     evidence::check(files, Some(&opened), &all, false)?;
     Ok(opened)

@@ -16,8 +16,8 @@ use grantbook_events::{EventId, InstallationId, Position, Revision, StreamKind, 
 use uuid::Uuid;
 
 use crate::store::{
-    Append, ChainDigest, Expected, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, MAX_EVENT_BYTES, NewRecord, Record,
-    Signal, Store, StoreError, Subscription,
+    Append, ChainDigest, Expected, Found, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, MAX_EVENT_BYTES, NewRecord,
+    Record, SeenMark, SeenRecord, Signal, Store, StoreError, Subscription,
 };
 
 macro_rules! store_contract {
@@ -25,7 +25,7 @@ macro_rules! store_contract {
         $crate::store::contract::store_contract!($factory:
             exact_revision, conflict_names_the_actual_revision, all_or_nothing, retry_is_harmless,
             retry_after_later_appends, partial_overlap_is_a_conflict, reads_a_stream_from_a_revision,
-            reads_all_in_pages,
+            reads_all_in_pages, has_what_was_seen_in_it,
             nothing_up_to_a_position_follows_it, subscription_hands_over_history_then_live, subscription_from_the_head,
             slow_subscriber_loses_nothing, dropped_subscription_harms_nobody,
             one_winner_for_each_revision, one_of_many_creates_the_stream, no_position_appears_late,

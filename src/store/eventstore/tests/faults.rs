@@ -6,7 +6,7 @@ use grantbook_eventstore_double::{AppendFault, ReadFault, ReadKind};
 use super::*;
 use crate::clock::Clock as _;
 use crate::store::contract::{fresh_stream, new_record, new_records};
-use crate::store::{ChainDigest, MAX_APPEND_BYTES, Signal};
+use crate::store::{ChainDigest, MAX_APPEND_BYTES, SeenMark, Signal};
 
 async fn double(nodes: usize) -> Double {
     Double::start(DoubleOptions { nodes, stats_every: 2, ..DoubleOptions::default() }).await.unwrap()
@@ -449,4 +449,24 @@ async fn the_last_record_is_remembered_whatever_comes_late() {
     assert_eq!(store.remembered(&stream, Revision::new(2)), Some(third.digest));
     assert_eq!(store.remembered(&stream, Revision::new(1)), None);
     assert_eq!(store.remembered(&fresh_stream(), Revision::new(2)), None);
+}
+
+/// As a cluster answers a read from a position where no event begins any more.
+#[tokio::test]
+async fn what_was_seen_is_found_from_the_end_where_a_read_from_its_place_fails() {
+    let double = double(1).await;
+    let store = open_without_heartbeats(&double);
+    let stream = fresh_stream();
+    store.append(&stream, Expected::NoStream, new_records(3)).await.unwrap();
+    let all = store.read_all(Position::START, 10).await.unwrap();
+    let seen = |number: usize| SeenRecord {
+        position: all[number].position,
+        previous: all[number - 1].position,
+        mark: SeenMark::Event(all[number].event_id),
+    };
+    let other = SeenRecord { mark: SeenMark::Event(all[0].event_id), ..seen(1) };
+    for (asked, found) in [(seen(1), Found::There), (seen(2), Found::There), (other, Found::Another)] {
+        (0..failure::MAX_TRIES).for_each(|_| double.next_read(ReadKind::All, ReadFault::Unavailable));
+        assert_eq!(store.has(&asked).await.unwrap(), found);
+    }
 }

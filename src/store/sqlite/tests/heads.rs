@@ -1,7 +1,7 @@
 //! `ledger.heads` is derived: whatever becomes of it, the ledger is the same.
 
 use super::*;
-use crate::store::sqlite::Evidence;
+use crate::store::Evidence;
 
 /// Makes a closed ledger, does something to its directory, and expects it to be whole after opening.
 async fn survives(harm: impl AsyncFnOnce(&Path)) {

@@ -36,6 +36,25 @@ pub(crate) async fn reads_all_in_pages(store: Arc<dyn Store>) {
     assert_eq!(store.read_all(Position::new(u64::MAX), 10).await.unwrap(), []);
 }
 
+pub(crate) async fn has_what_was_seen_in_it(store: Arc<dyn Store>) {
+    let start = store.head().await.unwrap().position;
+    must_append(&*store, &fresh_stream(), Expected::NoStream, new_records(2)).await;
+    must_append(&*store, &fresh_stream(), Expected::NoStream, new_records(2)).await;
+    let mut previous = start;
+    for record in all_after(&*store, start, 100).await {
+        let (position, mark) = (record.position, SeenMark::Event(record.event_id));
+        let seen = SeenRecord { position, previous, mark };
+        assert_eq!(store.has(&seen).await.unwrap(), Found::There);
+        let other = SeenRecord { mark: SeenMark::Event(new_record("{}").event_id), ..seen };
+        assert_eq!(store.has(&other).await.unwrap(), Found::Another);
+        let beyond = SeenRecord { position: Position::new(1 << 62), previous: position, ..seen };
+        let found = store.has(&beyond).await.unwrap();
+        assert!(matches!(found, Found::EndsBefore(end) if end >= position), "{found:?}");
+        previous = position;
+    }
+    assert!(previous > start);
+}
+
 /// Also where that is in the midst of what was appended at once.
 pub(crate) async fn nothing_up_to_a_position_follows_it(store: Arc<dyn Store>) {
     let stream = fresh_stream();
