@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -34,6 +35,7 @@ pub(crate) struct Cluster {
     pub authorization: Option<String>,
     pub live_buffer: usize,
     pub acknowledges_at_once: bool,
+    pub write_timeout: Duration,
     replays_say_position: bool,
     pub clock: Clock,
     /// Closed while appends wait to be written.
@@ -65,6 +67,7 @@ impl Cluster {
             authorization: options.credentials.map(basic),
             live_buffer: options.live_buffer,
             acknowledges_at_once: options.acknowledges_at_once,
+            write_timeout: options.write_timeout,
             replays_say_position: options.replays_say_position,
             clock: options.clock,
             appends: Passage::default(),

@@ -1,6 +1,8 @@
 //! What has happened so far, to be looked at and waited for. Knows: numbers. Must not know: what they are numbers
 //! of. Tests wait for these instead of for time to pass.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 /// What has happened at one node.
@@ -12,6 +14,8 @@ pub struct NodeCounts {
     pub waiting_appends: usize,
     /// Appends that are written while a gate holds up their reply, now.
     pub waiting_replies: usize,
+    /// Calls of `BatchAppend` that more may arrive over, now.
+    pub open_batches: usize,
     /// Reads of streams that were asked for.
     pub stream_reads: usize,
     /// Reads of `$all` that were asked for.
@@ -45,12 +49,12 @@ impl Counts {
 }
 
 /// Counts that can be waited for.
-#[derive(Debug)]
-pub(crate) struct Counters(watch::Sender<Counts>);
+#[derive(Debug, Clone)]
+pub(crate) struct Counters(Arc<watch::Sender<Counts>>);
 
 impl Counters {
     pub fn new(nodes: usize) -> Self {
-        Self(watch::Sender::new(Counts { nodes: vec![NodeCounts::default(); nodes] }))
+        Self(Arc::new(watch::Sender::new(Counts { nodes: vec![NodeCounts::default(); nodes] })))
     }
 
     pub fn now(&self) -> Counts {
@@ -67,9 +71,9 @@ impl Counters {
     }
 
     /// Counts something for as long as it is kept.
-    pub fn during(&self, node: usize, number: fn(&mut NodeCounts) -> &mut usize) -> Counted<'_> {
+    pub fn during(&self, node: usize, number: fn(&mut NodeCounts) -> &mut usize) -> Counted {
         self.count(node, |counts| *number(counts) += 1);
-        Counted { counters: self, node, number }
+        Counted { counters: self.clone(), node, number }
     }
 
     pub async fn wait_for(&self, mut is_so: impl FnMut(&Counts) -> bool) -> Counts {
@@ -83,13 +87,13 @@ impl Counters {
 
 /// Something that is so now, and is counted.
 #[derive(Debug)]
-pub(crate) struct Counted<'a> {
-    counters: &'a Counters,
+pub(crate) struct Counted {
+    counters: Counters,
     node: usize,
     number: fn(&mut NodeCounts) -> &mut usize,
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.counters.count(self.node, |counts| {
             let number = (self.number)(counts);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::retention::TICKS_PER_SECOND;
 
@@ -25,6 +25,8 @@ pub struct Options {
     pub acknowledges_at_once: bool,
     /// Whether an append that was made before is answered with its position. Some versions say none then.
     pub replays_say_position: bool,
+    /// How long a message of `BatchAppend` may take, if it does not ask for less.
+    pub write_timeout: Duration,
     /// What tells the time of events, and their age.
     pub clock: Clock,
 }
@@ -39,6 +41,7 @@ impl Default for Options {
             live_buffer: 1000,
             acknowledges_at_once: true,
             replays_say_position: true,
+            write_timeout: Duration::from_secs(2),
             clock: Clock::default(),
         }
     }

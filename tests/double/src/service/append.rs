@@ -9,37 +9,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status, Streaming};
 
-use super::{Seat, not_leader, not_ready, put, wire};
+use super::appending::{Append, Ending, MAX_APPEND_BYTES};
+use super::{Seat, not_ready, put, wire};
 use crate::cluster::Cluster;
 use crate::connection::Line;
-use crate::event::Proposed;
 use crate::expectation::{Expected, Outcome};
 use crate::faults::AppendFault;
 use crate::protocol::Empty;
 use crate::protocol::streams::append_req::options::ExpectedStreamRevision;
 use crate::protocol::streams::append_req::{Content, Options};
-use crate::protocol::streams::append_resp::success::{CurrentRevisionOption, PositionOption};
 use crate::protocol::streams::append_resp::wrong_expected_version as wrong;
-use crate::protocol::streams::append_resp::{Position, Result as Answer, Success, WrongExpectedVersion};
+use crate::protocol::streams::append_resp::{Result as Answer, WrongExpectedVersion};
 use crate::protocol::streams::{AppendReq, AppendResp};
-
-/// The most that one append may carry, in bytes.
-const MAX_APPEND_BYTES: usize = 1024 * 1024;
-
-/// An append that has arrived in whole.
-struct Append {
-    stream: String,
-    expected: Expected,
-    proposed: Vec<Proposed>,
-}
-
-/// How the client learns what became of it.
-enum Reply {
-    Said(AppendResp),
-    Failed(Status),
-    /// It does not learn it.
-    Cut,
-}
 
 impl Seat {
     pub(super) async fn answer_append(
@@ -49,60 +30,41 @@ impl Seat {
         self.authenticate(request.metadata())?;
         let line = request.extensions().get::<Line>().cloned();
         let (metadata, _, messages) = request.into_parts();
-        let append = Append::receive(messages).await?;
+        let append = receive(messages).await?;
         self.check_leader(&metadata)?;
         self.cluster.counters.count(self.index, |node| node.appends += 1);
-        let fault = self.cluster.append_fault(self.node());
+        let (fault, expected) = (self.cluster.append_fault(self.node()), append.expected);
         let seat = self.clone();
         let work = tokio::spawn(async move { seat.carry_out(append, fault).await });
-        match work.await {
-            Ok(Reply::Said(answer)) => Ok(answer),
-            Ok(Reply::Failed(status)) => Err(status),
-            Ok(Reply::Cut) => {
+        let result = match work.await.map_err(|error| Status::internal(error.to_string()))? {
+            Ending::Success(success) => Answer::Success(success),
+            Ending::Conflict { current } => Answer::WrongExpectedVersion(conflict(current, expected)),
+            Ending::NotReady => return Err(not_ready()),
+            Ending::Late => return Err(Status::deadline_exceeded("Deadline Exceeded")),
+            Ending::TimedOut => {
+                return Err(Status::aborted("Operation timed out: Prepare phase timeout."));
+            }
+            Ending::NotLeader => return Err(self.sent_to_leader()),
+            Ending::Cut => {
                 if let Some(line) = line {
                     line.cut();
                 }
-                pending().await
+                return pending().await;
             }
-            Err(error) => Err(Status::internal(error.to_string())),
-        }
+        };
+        Ok(AppendResp { result: Some(result) })
     }
 
-    async fn carry_out(self, append: Append, fault: Option<AppendFault>) -> Reply {
-        match fault {
-            Some(AppendFault::Unavailable) => return Reply::Failed(Status::unavailable("unavailable")),
-            Some(AppendFault::Deadline) => return Reply::Failed(deadline()),
-            Some(AppendFault::TimedOut) => return Reply::Failed(timed_out()),
-            Some(AppendFault::NotLeader) => {
-                return Reply::Failed(self.cluster.leader().map_or_else(not_ready, not_leader));
-            }
-            Some(AppendFault::BreakBefore) => return Reply::Cut,
-            Some(
-                AppendFault::CommitThenBreak
-                | AppendFault::CommitThenUnavailable
-                | AppendFault::CommitThenDeadline
-                | AppendFault::CommitThenTimedOut
-                | AppendFault::Malformed,
-            )
-            | None => {}
+    async fn carry_out(self, append: Append, fault: Option<AppendFault>) -> Ending {
+        if let Some(ending) = Ending::unwritten(fault) {
+            return ending;
         }
-        let expected = append.expected;
         // A follower hands it on to the leader. Whoever writes it writes no more once it has stopped.
         let Some(writer) = self.cluster.leader().and_then(|leader| leader.token()) else {
-            return Reply::Failed(not_ready());
+            return Ending::NotReady;
         };
-        let Some(outcome) = self.write(append, &writer).await else { return Reply::Failed(not_ready()) };
-        match fault {
-            Some(AppendFault::CommitThenBreak) => Reply::Cut,
-            Some(AppendFault::CommitThenUnavailable) => Reply::Failed(Status::unavailable("unavailable")),
-            Some(AppendFault::CommitThenDeadline) => Reply::Failed(deadline()),
-            Some(AppendFault::CommitThenTimedOut) => Reply::Failed(timed_out()),
-            Some(AppendFault::Malformed) => {
-                let success = Success { current_revision_option: None, position_option: None };
-                Reply::Said(AppendResp { result: Some(Answer::Success(success)) })
-            }
-            _ => Reply::Said(AppendResp { result: Some(answer(outcome, expected)) }),
-        }
+        let written = self.write(append, &writer).await;
+        written.map_or(Ending::NotReady, |outcome| Ending::judged(outcome, fault))
     }
 
     /// Writes it once it may, and waits until it may be said.
@@ -127,27 +89,22 @@ impl Seat {
     }
 }
 
-impl Append {
-    async fn receive(mut messages: Streaming<AppendReq>) -> Result<Self, Status> {
-        let Some(Content::Options(options)) = messages.message().await?.and_then(|first| first.content)
-        else {
-            return Err(Status::invalid_argument("an append begins with its options"));
+async fn receive(mut messages: Streaming<AppendReq>) -> Result<Append, Status> {
+    let Some(Content::Options(options)) = messages.message().await?.and_then(|first| first.content) else {
+        return Err(Status::invalid_argument("an append begins with its options"));
+    };
+    let expected = expected(&options);
+    let mut append = Append::new(wire::stream_name(options.stream_identifier)?, expected);
+    while let Some(message) = messages.message().await? {
+        let Some(Content::ProposedMessage(message)) = message.content else {
+            return Err(Status::invalid_argument("behind the options of an append are its events"));
         };
-        let (expected, stream) = (expected(&options), wire::stream_name(options.stream_identifier)?);
-        let (mut proposed, mut size) = (Vec::new(), 0);
-        while let Some(message) = messages.message().await? {
-            let Some(Content::ProposedMessage(message)) = message.content else {
-                return Err(Status::invalid_argument("behind the options of an append are its events"));
-            };
-            let event = wire::proposed(message)?;
-            size += event.size();
-            if size > MAX_APPEND_BYTES {
-                return Err(too_large());
-            }
-            proposed.push(event);
+        append.add(wire::proposed(message)?);
+        if append.is_too_large() {
+            return Err(too_large());
         }
-        Ok(Self { stream, expected, proposed })
     }
+    Ok(append)
 }
 
 fn expected(options: &Options) -> Expected {
@@ -157,21 +114,6 @@ fn expected(options: &Options) -> Expected {
         Some(ExpectedStreamRevision::StreamExists(_)) => Expected::StreamExists,
         Some(ExpectedStreamRevision::Any(_)) | None => Expected::Any,
     }
-}
-
-fn answer(outcome: Outcome, expected: Expected) -> Answer {
-    let (current, position) = match outcome {
-        Outcome::Written { revision, position } => {
-            let position = Position { commit_position: position, prepare_position: position };
-            (Some(revision), PositionOption::Position(position))
-        }
-        Outcome::Replayed { revision } => (Some(revision), PositionOption::NoPosition(Empty {})),
-        Outcome::Nothing { current } => (current, PositionOption::NoPosition(Empty {})),
-        Outcome::Conflict { current } => return Answer::WrongExpectedVersion(conflict(current, expected)),
-    };
-    let current =
-        current.map_or(CurrentRevisionOption::NoStream(Empty {}), CurrentRevisionOption::CurrentRevision);
-    Answer::Success(Success { current_revision_option: Some(current), position_option: Some(position) })
 }
 
 /// A conflict, said in the words of today and in those of version 20.6.0.
@@ -201,14 +143,6 @@ fn conflict(current: Option<u64>, expected: Expected) -> WrongExpectedVersion {
         current_revision_option: Some(now),
         expected_revision_option: Some(then),
     }
-}
-
-fn deadline() -> Status {
-    Status::deadline_exceeded("Deadline Exceeded")
-}
-
-fn timed_out() -> Status {
-    Status::aborted("Operation timed out: Prepare phase timeout.")
 }
 
 fn too_large() -> Status {

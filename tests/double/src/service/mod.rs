@@ -2,6 +2,8 @@
 #![allow(clippy::result_large_err, reason = "a status is what a call ends with here, once")]
 
 mod append;
+mod appending;
+mod batch;
 mod features;
 mod filter;
 mod gossip;
@@ -64,11 +66,13 @@ impl Seat {
         if !requires {
             return Ok(());
         }
-        match self.cluster.leader() {
-            Some(leader) if leader.index == self.index => Ok(()),
-            Some(leader) => Err(not_leader(leader)),
-            None => Err(not_ready()),
-        }
+        let is_leader = self.cluster.leader().is_some_and(|leader| leader.index == self.index);
+        if is_leader { Ok(()) } else { Err(self.sent_to_leader()) }
+    }
+
+    /// What is said to a request that only the leader serves.
+    fn sent_to_leader(&self) -> Status {
+        self.cluster.leader().map_or_else(not_ready, not_leader)
     }
 }
 

@@ -1,24 +1,19 @@
 //! The service of streams: what is asked, and who answers it. Knows: the methods. Must not know: the answers.
 
-use std::pin::Pin;
-
-use futures_core::Stream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::Seat;
+use super::batch::Answers;
 use super::replies::Replies;
 use crate::protocol::streams::streams_server::Streams;
 use crate::protocol::streams::{
-    AppendReq, AppendResp, BatchAppendReq, BatchAppendResp, DeleteReq, DeleteResp, ReadReq, TombstoneReq,
-    TombstoneResp,
+    AppendReq, AppendResp, BatchAppendReq, DeleteReq, DeleteResp, ReadReq, TombstoneReq, TombstoneResp,
 };
-
-type Batches = Pin<Box<dyn Stream<Item = Result<BatchAppendResp, Status>> + Send>>;
 
 #[async_trait]
 impl Streams for Seat {
     type ReadStream = Replies;
-    type BatchAppendStream = Batches;
+    type BatchAppendStream = Answers;
 
     async fn read(&self, request: Request<ReadReq>) -> Result<Response<Replies>, Status> {
         self.answer_read(request).await.map(Response::new)
@@ -36,7 +31,10 @@ impl Streams for Seat {
         Err(Status::unimplemented("this double deletes nothing"))
     }
 
-    async fn batch_append(&self, _: Request<Streaming<BatchAppendReq>>) -> Result<Response<Batches>, Status> {
-        Err(Status::unimplemented("this double appends one by one"))
+    async fn batch_append(
+        &self,
+        request: Request<Streaming<BatchAppendReq>>,
+    ) -> Result<Response<Answers>, Status> {
+        self.answer_batch_append(request).await.map(Response::new)
     }
 }

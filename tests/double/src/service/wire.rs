@@ -53,8 +53,9 @@ pub(super) fn structured(id: Uuid) -> WireUuid {
     WireUuid { value: Some(Value::Structured(value)) }
 }
 
-fn parse_id(id: Option<WireUuid>) -> Result<Uuid, Status> {
-    let no_id = || Status::invalid_argument("an event without an id");
+/// An id of an event or an append.
+pub(super) fn parse_id(id: Option<WireUuid>) -> Result<Uuid, Status> {
+    let no_id = || Status::invalid_argument("an id is missing");
     match id.and_then(|id| id.value).ok_or_else(no_id)? {
         Value::Structured(value) => Ok(Uuid::from_u64_pair(
             value.most_significant_bits.cast_unsigned(),
@@ -126,6 +127,6 @@ pub(super) fn content(content: Content) -> ReadResp {
     ReadResp { content: Some(content) }
 }
 
-fn identifier(stream: &str) -> StreamIdentifier {
+pub(super) fn identifier(stream: &str) -> StreamIdentifier {
     StreamIdentifier { stream_name: Bytes::copy_from_slice(stream.as_bytes()) }
 }

@@ -3,6 +3,8 @@
 
 mod appends;
 mod asking;
+mod batches;
+mod batching;
 mod faults;
 mod gates;
 mod nodes;
