@@ -33,19 +33,29 @@ impl Ledger {
         if !records.is_empty() || from != Revision::FIRST || !self.live().has_stream(stream) {
             return Ok(records);
         }
-        Err(StoreError::Unavailable(format!(
-            "it does not have stream {stream}, which was read from it before"
-        )))
+        Err(does_not_have(&format!("stream {stream}")))
     }
 
     /// The state of a stream as the store has it now, if that has more than what is folded here.
+    ///
+    /// # Errors
+    /// Also if the store does not have the last record that is folded here: then nothing here counts.
     pub(super) async fn beyond(
         &self,
         stream: &StreamName,
         kind: &StreamKind,
     ) -> Result<Option<Live>, LedgerError> {
-        let from = self.live().head_of(kind).map_or(Revision::FIRST, |head| head.revision.next());
+        let head = self.live().head_of(kind);
+        let from = head.map_or(Revision::FIRST, |head| head.revision);
         let mut records = self.records_of(stream, from).await?;
+        if let Some(head) = head {
+            let is_it =
+                |first: &Record| (first.revision, first.recorded_at) == (head.revision, head.recorded_at);
+            if !records.first().is_some_and(is_it) {
+                return Err(does_not_have(&format!("revision {} of stream {stream}", head.revision)).into());
+            }
+            records.remove(0);
+        }
         let Some(first) = records.first() else { return Ok(None) };
         let app = match read(first)?.event {
             Event::Installation(event) => Box::pin(self.app(&event.installation().0)).await?,
@@ -63,4 +73,8 @@ impl Ledger {
         };
         aside(count, fold).await?.map(Some)
     }
+}
+
+fn does_not_have(what: &str) -> StoreError {
+    StoreError::Unavailable(format!("it does not have {what}, which was read from it before"))
 }

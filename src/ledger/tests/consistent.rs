@@ -172,6 +172,23 @@ async fn beyond_its_staleness_a_node_lets_nothing_pass_by_what_it_has_folded() {
     assert!(nodes.valid_there(&other).await.unwrap(), "and that this one was issued");
 }
 
+/// What was lost there may be a revocation, so what is known here does not count.
+#[tokio::test]
+async fn beyond_its_staleness_a_node_does_not_answer_from_what_the_store_does_not_have_any_more() {
+    let nodes = Nodes::with(FRESH).await;
+    let (kept, token) = (nodes.token().await, nodes.token().await);
+    let end = nodes.here.ledger.head().await.unwrap();
+    let token = nodes.another(&token).await;
+    nodes.there_has_folded_all().await;
+    nodes.view.push(false);
+    nodes.view.put_back(end);
+    assert!(nodes.valid_there(&token).await.unwrap(), "as old as is allowed");
+    nodes.there.clock.advance(FRESH.max_staleness + Duration::from_micros(1));
+    let refused = nodes.valid_there(&token).await.unwrap_err();
+    assert!(refused.may_pass() && refused.to_string().contains("was read from it before"), "{refused}");
+    assert!(nodes.valid_there(&kept).await.unwrap(), "its stream is whole");
+}
+
 #[tokio::test]
 async fn beyond_its_staleness_a_node_may_refuse_instead() {
     let nodes = Nodes::with(Freshness { when_stale: WhenStale::Refuse, ..FRESH }).await;

@@ -23,6 +23,8 @@ pub struct LaggingStore {
     answers: watch::Sender<bool>,
     /// What is said of the time.
     up_to: watch::Sender<Timestamp>,
+    /// The last position that streams are read up to.
+    last: AtomicU64,
     reads: AtomicU64,
     waiting: watch::Sender<u64>,
 }
@@ -35,6 +37,7 @@ impl LaggingStore {
             pushes: watch::Sender::new(true),
             answers: watch::Sender::new(true),
             up_to: watch::Sender::new(up_to),
+            last: AtomicU64::new(u64::MAX),
             reads: AtomicU64::new(0),
             waiting: watch::Sender::new(0),
         })
@@ -53,6 +56,11 @@ impl LaggingStore {
     /// Says that everything before a time has been pushed, once it has been.
     pub fn beat(&self, time: Timestamp) {
         self.up_to.send_replace(time);
+    }
+
+    /// The store was put back: no stream has anything after this position any more.
+    pub fn put_back(&self, last: Position) {
+        self.last.store(last.as_u64(), Ordering::Release);
     }
 
     /// How many reads of a stream there were.
@@ -83,7 +91,11 @@ impl Store for LaggingStore {
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {
         self.reads.fetch_add(1, Ordering::AcqRel);
-        let read = self.inner.read_stream(stream, from).await;
+        let mut read = self.inner.read_stream(stream, from).await;
+        if let Ok(records) = &mut read {
+            let last = self.last.load(Ordering::Acquire);
+            records.retain(|record| record.position.as_u64() <= last);
+        }
         self.waiting.send_modify(|waiting| *waiting += 1);
         when(&self.answers).await;
         self.waiting.send_modify(|waiting| *waiting -= 1);
