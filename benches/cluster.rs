@@ -1,8 +1,9 @@
-//! A ledger in a cluster beside the embedded one: durable grants by many callers, introspection, and how far another
-//! node lags behind a burst. The cluster is a double of the server in this process, so what is compared is
-//! grantbook's side and a way over loopback; a real cluster adds its own time to an append.
+//! A ledger in a cluster beside the embedded one: durable grants by one caller and by many, introspection, how far
+//! another node lags after a burst, copying a ledger in and out, and folding it. The cluster is a double of the server in
+//! this process, so what is compared is grantbook's side and a way over loopback; a real cluster adds its own time to an
+//! append. The double acknowledges what it receives up to 40 ms late, as a node on Linux, unless a line says otherwise.
 //!
-//! `cargo bench --bench cluster [-- --grants 4000 --tokens 10000 --requests 10000]`
+//! `cargo bench --bench cluster [-- --grants 4000 --tokens 10000 --requests 10000 --events 100000]`
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -16,41 +17,41 @@ use std::time::{Duration, Instant};
 use grantbook::clock::{Clock as _, SystemClock};
 use grantbook::ledger::Ledger;
 use grantbook::secrets;
-use grantbook::store::{EventStore, EventStoreTarget, SqliteOptions, SqliteStore, Store};
+use grantbook::store::{EventStore, EventStoreTarget, SqliteOptions, SqliteStore, Store, copy};
 use grantbook_eventstore_double::{Double, Options};
 use measure::Failure;
 
 const PATH: &str = "/oauth/introspect";
 const CALLERS: usize = 16;
 const ROUNDS: usize = 9;
+/// How many grants one caller asks for, at the most.
+const ALONE: usize = 500;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let grants = measure::argument("--grants", 4_000);
     let tokens = measure::argument("--tokens", 10_000);
     let requests = measure::argument("--requests", 10_000);
+    let events = measure::argument("--events", 100_000);
     let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
 
     let embedded = embedded(&dir.path().join("embedded"))?;
+    one_caller(grants.min(ALONE)).await?;
     let (embedded_time, _) = burst(&embedded, grants, None).await?;
-    for (what, acknowledges_at_once) in [("", true), (", with the system's delayed acknowledgements", false)]
-    {
-        let double = Double::start(Options { acknowledges_at_once, ..Options::default() }).await?;
-        let (here, there) = (node(&double)?, node(&double)?);
-        let (time, lag) = burst(&here, grants, Some(there)).await?;
-        let lag = lag.unwrap_or_default();
-        println!(
-            "{grants} grants by 64 callers{what}: embedded {:.2} s, cluster {:.2} s; then another node lags {:.3} s",
-            embedded_time.as_secs_f64(),
-            time.as_secs_f64(),
-            lag.as_secs_f64()
-        );
-        println!(
-            "grants through a cluster / embedded{what} = {:.2}",
-            embedded_time.as_secs_f64() / time.as_secs_f64()
-        );
-        measure::at_most("lag of another node / burst", lag.as_secs_f64() / time.as_secs_f64(), 1.0);
-    }
+    let double = Double::start(Options::default()).await?;
+    let (here, there) = (node(&double)?, node(&double)?);
+    let (time, lag) = burst(&here, grants, Some(there)).await?;
+    let lag = lag.unwrap_or_default();
+    println!(
+        "{grants} grants by 64 callers: embedded {:.2} s, cluster {:.2} s; then another node lags {:.3} s",
+        embedded_time.as_secs_f64(),
+        time.as_secs_f64(),
+        lag.as_secs_f64()
+    );
+    let ratio = embedded_time.as_secs_f64() / time.as_secs_f64();
+    measure::at_least("grants by 64 callers through a cluster / embedded", ratio, 0.5);
+    measure::at_most("lag of another node / burst", lag.as_secs_f64() / time.as_secs_f64(), 1.0);
+    moved(events, dir.path()).await?;
 
     let double = Double::start(Options::default()).await?;
     let (one, one_requests) = asked(embedded, tokens, requests, &dir.path().join("one")).await?;
@@ -67,6 +68,70 @@ async fn main() -> Result<(), Failure> {
     measure::at_least("introspection on a node of a cluster / embedded", measure::median(ratios), 0.8);
     one.server.stop().await?;
     other.server.stop().await?;
+    Ok(())
+}
+
+/// What a late acknowledgement costs one caller.
+async fn one_caller(grants: usize) -> Result<(), Failure> {
+    let mut medians = Vec::new();
+    for acknowledges_at_once in [true, false] {
+        let double = Double::start(Options { acknowledges_at_once, ..Options::default() }).await?;
+        let store = node(&double)?;
+        let ledger = Ledger::open(Arc::clone(&store), Arc::new(SystemClock));
+        ledger.caught_up().await.map_err(|progress| format!("{progress:?}"))?;
+        let app = measure::ledger::app(&store).await?;
+        ledger.reached(store.head().await?.position).await;
+        let mut times = Vec::new();
+        for account in 0..grants {
+            let started = Instant::now();
+            measure::ledger::grant(&ledger, app.client_id, account, account).await?;
+            times.push(started.elapsed().as_secs_f64());
+        }
+        medians.push(measure::median(times));
+    }
+    let [at_once, late] = medians[..] else { return Err("two medians".into()) };
+    println!("one caller's grant, p50: {:.2} ms, acknowledged at once {:.2} ms", late * 1e3, at_once * 1e3);
+    measure::at_most("one caller's grant, acknowledged late / at once", late / at_once, 1.3);
+    Ok(())
+}
+
+/// A ledger copied into a cluster and out again, and folded from both.
+async fn moved(events: usize, dir: &Path) -> Result<(), Failure> {
+    let source = embedded(&dir.join("source"))?;
+    let ledger = Ledger::open(Arc::clone(&source), Arc::new(SystemClock));
+    let app = measure::ledger::app(&source).await?;
+    ledger.reached(source.head().await?.position).await;
+    measure::ledger::grants(&ledger, &app, 0..events).await?;
+    let identity = source.head().await?.identity;
+    let double = Double::start(Options::default()).await?;
+    let target = Arc::new(EventStoreTarget::parse(&double.url())?);
+    let cluster: Arc<dyn Store> = EventStore::open(target, Some(identity), Arc::new(SystemClock))?;
+    let options = SqliteOptions { identity, now: SystemClock.now() };
+    let back: Arc<dyn Store> = SqliteStore::open(&dir.join("back"), options)?;
+    let rate = |time: Duration| events as f64 / time.as_secs_f64();
+    for (what, from, to, bar) in [("into", &source, &cluster, 3_000.0), ("out of", &cluster, &back, 20_000.0)]
+    {
+        let (started, cpu) = (Instant::now(), measure::cpu_seconds());
+        let copied = copy(&**from, &**to, |_| {}).await?;
+        let time = started.elapsed();
+        println!(
+            "{} events copied {what} a cluster in {:.1} s, {:.1} s of CPU with the double's",
+            copied.appended,
+            time.as_secs_f64(),
+            measure::cpu_seconds() - cpu
+        );
+        measure::at_least(&format!("events/s copied {what} a cluster"), rate(time), bar);
+    }
+    let mut times = Vec::new();
+    for store in [&source, &cluster] {
+        let started = Instant::now();
+        let folded = Ledger::open(Arc::clone(store), Arc::new(SystemClock));
+        folded.caught_up().await.map_err(|progress| format!("{progress:?}"))?;
+        times.push(started.elapsed().as_secs_f64());
+    }
+    let [embedded, clustered] = times[..] else { return Err("two times".into()) };
+    println!("{events} events folded: from SQLite {embedded:.2} s, from a cluster {clustered:.2} s");
+    measure::at_least("folded from a cluster / from SQLite", embedded / clustered, 0.5);
     Ok(())
 }
 

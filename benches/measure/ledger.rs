@@ -98,7 +98,8 @@ pub async fn grants_of(
     Ok(all)
 }
 
-async fn grant(
+/// Grants the app access to one account.
+pub async fn grant(
     ledger: &Arc<Ledger>,
     client_id: ClientId,
     account: usize,

@@ -32,6 +32,9 @@ pub enum DecodeError {
     /// The type name is not one of ours: the ledger was written by a newer grantbook, or is damaged.
     #[error("event type {0:?} is unknown to this version of grantbook: use a newer grantbook")]
     UnknownType(String),
+    /// It is not an event of grantbook at all, or not the one that was written. The text says why.
+    #[error("{0}")]
+    NotWritten(String),
     /// The type is known in older versions only.
     #[error(
         "{type_name} version {version} is newer than version {newest}, the newest known here: use a newer grantbook"

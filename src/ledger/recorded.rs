@@ -25,6 +25,9 @@ pub fn read(record: &Record) -> Result<Recorded, UnreadableError> {
         stream: record.stream.clone(),
         source: Box::new(source),
     };
+    if let Some(fault) = &record.fault {
+        return Err(wrong(DecodeError::NotWritten(fault.to_string())));
+    }
     let event = codec::decode(&record.type_name, record.version, &record.payload).map_err(wrong)?;
     let metadata: Metadata = serde_json::from_str(&record.metadata).map_err(|source| {
         let type_name = codec::type_name(&event);

@@ -46,7 +46,7 @@ impl Written {
     /// The event of a record: the one that was written, or decoded.
     pub(super) fn read(&self, record: &Record) -> Result<Recorded, UnreadableError> {
         let kept = self.0.lock().events.get(&record.event_id).cloned();
-        match kept {
+        match kept.filter(|_| record.fault.is_none()) {
             Some(kept) => Ok(recorded::placed(record, kept.event.clone(), kept.metadata.clone())),
             None => recorded::read(record),
         }

@@ -71,6 +71,15 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         records: Vec<NewRecord>,
     ) -> Result<Append, StoreError>;
 
+    /// Appends records of another ledger as they are and in their order. Each run is of one stream, and as large as one
+    /// append may be. After an error, some of them may be there: what is there has to be read before going on.
+    ///
+    /// # Errors
+    /// `Target` if a stream is not where its run follows.
+    async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
+        copy::one_by_one(self, runs).await
+    }
+
     /// The records of one stream from a revision on, in order. A stream that does not exist is empty.
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError>;
 
@@ -142,6 +151,14 @@ impl Expected {
         match self {
             Self::NoStream => Revision::FIRST,
             Self::Exactly(revision) => revision.next(),
+        }
+    }
+
+    /// The revision of the stream's last record; `None` if it does not exist.
+    pub const fn last(self) -> Option<Revision> {
+        match self {
+            Self::NoStream => None,
+            Self::Exactly(revision) => Some(revision),
         }
     }
 

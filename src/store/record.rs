@@ -62,6 +62,7 @@ impl NewRecord {
             previous_digest,
             digest: ChainDigest::NONE,
             link: Link::Unkept,
+            fault: None,
         };
         record.digest = record.computed_digest();
         record
@@ -95,6 +96,9 @@ pub struct Record {
     pub digest: ChainDigest,
     /// Where the store looks for the record before it in its stream. No digest covers it.
     pub link: Link,
+    /// Why it is not a record that grantbook wrote, or says that its stream is not whole. Then only its place means
+    /// anything.
+    pub fault: Option<Box<str>>,
 }
 
 /// Where a store looks for the record before one in its stream.

@@ -1,12 +1,16 @@
 //! One append, and its outcome. Knows: the exact revision, the chain, the cluster's limits, and which outcomes are
 //! not known. Must not know: why it is made.
 
-use eventstore::{EventData, ExpectedRevision, WriteResult};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventstore::{EventData, ExpectedRevision};
 use grantbook_events::{Position, Revision, StreamName};
 use serde::Serialize;
 
+use super::batches::{Message, Written};
 use super::failure::{Failure, retry};
 use super::{Shared, record};
+use crate::store::copy::changed_meanwhile;
 use crate::store::{Append, ChainDigest, Expected, NewRecord, Record, StoreError, check_size};
 
 /// The largest append, in bytes as they are sent: under the cluster's 1 MiB.
@@ -27,25 +31,32 @@ impl Shared {
         let encoded = placed.iter().map(record::to_event).collect::<Result<Vec<_>, _>>()?;
         let size = encoded.iter().map(|(_, size)| size).sum();
         check_size("an append with the cluster's metadata", size, MAX_SENT_BYTES)?;
-        let events: Vec<EventData> = encoded.into_iter().map(|(event, _)| event).collect();
-        let at = || match expected {
-            Expected::NoStream => ExpectedRevision::NoStream,
-            Expected::Exactly(revision) => ExpectedRevision::Exact(revision.as_u64()),
+        let events: Vec<_> = encoded.into_iter().map(|(event, _)| event).collect();
+        let (name, last) = (stream.to_string(), expected.last());
+        let message = || Message { stream: name.clone(), last, events: events.clone() };
+        // A node that is not the leader any more may have appended before it said so.
+        let may_be_done = AtomicBool::new(false);
+        // Only one that did nothing is asked again: any other failure may have appended.
+        let again = |failure: &Failure| {
+            may_be_done.fetch_or(matches!(failure, Failure::NotLeader(_)), Ordering::Relaxed);
+            matches!(failure, Failure::NotLeader(_) | Failure::NotDone(_))
         };
-        // Only a node that says it did nothing is asked again: any other failure may have appended.
-        let sent = retry(
-            |failure| matches!(failure, Failure::NotLeader(_)),
-            || self.client.append(stream.as_str(), at(), events.clone()),
-        );
-        match sent.await {
-            Ok(written) => Ok(self.appended(stream, &placed, &written).await),
+        let sent = retry(again, || self.batches.append(&self.nodes, message())).await;
+        let is_open = may_be_done.into_inner();
+        match sent {
+            Ok(written) => self.appended(stream, &placed, written).await,
+            Err(Failure::Conflict(_)) if is_open => {
+                Ok(Append::Unknown { reason: "the leader changed meanwhile".to_owned() })
+            }
             Err(Failure::Conflict(actual)) => Ok(Append::Conflict { actual }),
-            Err(Failure::Broken(reason)) => Ok(Append::Unknown { reason }),
+            Err(failure @ (Failure::NotLeader(_) | Failure::NotDone(_))) if !is_open => {
+                Err(failure.into_error())
+            }
+            Err(failure @ (Failure::NotLeader(_) | Failure::NotDone(_) | Failure::Broken(_))) => {
+                Ok(Append::Unknown { reason: failure.into_error().to_string() })
+            }
             Err(Failure::Refused(why)) => Err(StoreError::CannotWrite(why)),
-            Err(
-                failure
-                @ (Failure::NotLeader(_) | Failure::Dead(_) | Failure::Deleted | Failure::Unusable(_)),
-            ) => Err(failure.into_error()),
+            Err(failure @ (Failure::Deleted | Failure::Unusable(_))) => Err(failure.into_error()),
         }
     }
 
@@ -64,26 +75,58 @@ impl Shared {
     }
 
     /// Where the last record of an append that was accepted is.
-    async fn appended(&self, stream: &StreamName, placed: &[Record], written: &WriteResult) -> Append {
-        let unknown = |reason: String| Append::Unknown { reason };
-        let Some(last) = placed.last() else { return unknown("nothing was sent".to_owned()) };
-        if written.next_expected_version != last.revision.as_u64() {
-            return unknown(format!("the cluster says revision {}", written.next_expected_version));
+    async fn appended(
+        &self,
+        stream: &StreamName,
+        placed: &[Record],
+        written: Written,
+    ) -> Result<Append, StoreError> {
+        let unknown = |reason: &str| Ok(Append::Unknown { reason: reason.to_owned() });
+        let Some(last) = placed.last() else { return unknown("nothing was sent") };
+        if written.revision != last.revision.as_u64() {
+            return Err(elsewhere(last, written));
         }
         self.remember(last);
         let at = |position, recorded_at| Append::Appended { revision: last.revision, position, recorded_at };
         // Versions of the server differ in the position they give for several events, and for an append that was
         // made before.
-        if placed.len() == 1 && written.position.commit > 0 {
-            return at(Position::new(written.position.commit), last.recorded_at);
+        if let Some(position) = written.position.filter(|_| placed.len() == 1) {
+            return Ok(at(Position::new(position), last.recorded_at));
         }
         match self.read_records(stream, last.revision, 1).await {
             Ok(there) => match there.first() {
-                Some(there) if there.event_id == last.event_id => at(there.position, there.recorded_at),
-                _ => unknown("the accepted append cannot be read yet".to_owned()),
+                Some(there) if there.event_id == last.event_id => Ok(at(there.position, there.recorded_at)),
+                _ => unknown("the accepted append cannot be read yet"),
             },
-            Err(error) => unknown(error.to_string()),
+            Err(error) => unknown(&error.to_string()),
         }
+    }
+
+    /// Appends records of another ledger as they are, over one call.
+    pub(super) async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
+        let message = |run: &Vec<Record>| {
+            let events = run.iter().map(|record| Ok(record::to_event(record)?.0));
+            let (stream, last) = run.first().map(|first| (first.stream.to_string(), first.revision)).unzip();
+            let last = last.and_then(|first| Expected::before(first).last());
+            Ok(Message {
+                stream: stream.unwrap_or_default(),
+                last,
+                events: events.collect::<Result<_, _>>()?,
+            })
+        };
+        let messages = runs.iter().map(message).collect::<Result<Vec<_>, StoreError>>()?;
+        let outcomes = self.batches.append_all(&self.nodes, messages).await;
+        // The first that failed says why: those after it may have failed because of it.
+        for (outcome, last) in outcomes.into_iter().zip(runs.iter().filter_map(|run| run.last())) {
+            match outcome {
+                Ok(written) if written.revision == last.revision.as_u64() => self.remember(last),
+                Ok(written) => return Err(elsewhere(last, written)),
+                Err(Failure::Conflict(_)) => return Err(changed_meanwhile(&last.stream)),
+                Err(Failure::Refused(why)) => return Err(StoreError::CannotWrite(why)),
+                Err(failure) => return Err(failure.into_error()),
+            }
+        }
+        Ok(())
     }
 
     /// The digest that an append is chained to. Read, if it is not remembered; `None` if the stream ends before that.
@@ -98,6 +141,17 @@ impl Shared {
         }
         Ok(self.read_records(stream, revision, 1).await?.first().map(|record| record.digest))
     }
+}
+
+/// An append was accepted at another revision than it was for, as those to streams are that were deleted before.
+fn elsewhere(last: &Record, written: Written) -> StoreError {
+    let Record { stream, revision, .. } = last;
+    let position = Position::new(written.position.unwrap_or_default());
+    let detail = format!(
+        "stream {stream} was deleted: the event for revision {revision} is its revision {}",
+        written.revision
+    );
+    StoreError::Damaged { position, detail }
 }
 
 fn place(

@@ -1,10 +1,11 @@
 //! What the client crate's errors and gRPC's statuses mean to us, and when a call is made again. Knows: which say that
 //! nothing was done, and which leave it open. Must not know: what was tried.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use eventstore::{CurrentRevision, Endpoint, Error};
-use grantbook_events::Revision;
+use grantbook_events::{Position, Revision};
 use tonic::{Code, Status};
 
 use crate::store::StoreError;
@@ -17,18 +18,18 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What to do when the cluster does not let us.
-const DENIED: &str = "the cluster denies access: the user in store.url must be in its group $admins, or be \
+pub(super) const DENIED: &str = "the cluster denies access: the user in store.url must be in its group $admins, or be \
                       allowed to read $all and to write streams";
 
 /// Why a call did not do what it was to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Failure {
     /// The stream ends at another revision; `None`: it does not exist.
     Conflict(Option<Revision>),
     /// The node did nothing, because this one is the leader.
     NotLeader(Endpoint),
-    /// The client has ended. Nothing was sent.
-    Dead(String),
+    /// No node was reached, or the node did not look at it. Nothing was done.
+    NotDone(String),
     /// The connection or the node broke off, perhaps after doing it.
     Broken(String),
     /// The node does not do it, however often it is asked.
@@ -44,10 +45,10 @@ impl Failure {
         Self::Broken(why.to_owned())
     }
 
-    /// Whether the same call may succeed with another client, or at another node.
+    /// Whether the same call may succeed later, or at another node.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::NotLeader(_) | Self::Dead(_) | Self::Broken(_) => true,
+            Self::NotLeader(_) | Self::NotDone(_) | Self::Broken(_) => true,
             Self::Conflict(_) | Self::Refused(_) | Self::Deleted | Self::Unusable(_) => false,
         }
     }
@@ -57,9 +58,12 @@ impl Failure {
         let unavailable = |text: &str| StoreError::Unavailable(text.to_owned());
         match self {
             Self::Unusable(error) => error,
-            Self::Refused(text) | Self::Dead(text) | Self::Broken(text) => StoreError::Unavailable(text),
+            Self::Refused(text) | Self::NotDone(text) | Self::Broken(text) => StoreError::Unavailable(text),
             Self::NotLeader(_) => unavailable("the cluster is choosing a leader"),
-            Self::Deleted => unavailable("a stream of the ledger was deleted from the cluster"),
+            Self::Deleted => StoreError::Damaged {
+                position: Position::START,
+                detail: "the stream was deleted from the cluster for good".to_owned(),
+            },
             Self::Conflict(_) => unavailable("a stream ends at another revision"),
         }
     }
@@ -91,9 +95,9 @@ impl From<Error> for Failure {
             }),
             Error::NotLeaderException(leader) => Self::NotLeader(leader),
             Error::ResourceDeleted => Self::Deleted,
-            Error::ConnectionClosed => Self::Dead("the client of the cluster has ended".to_owned()),
-            Error::GrpcConnectionError(error) => Self::Dead(error.to_string()),
-            Error::InitializationError(text) => Self::Dead(text),
+            Error::ConnectionClosed => Self::NotDone("the client of the cluster has ended".to_owned()),
+            Error::GrpcConnectionError(error) => Self::NotDone(error.to_string()),
+            Error::InitializationError(text) => Self::NotDone(text),
             Error::AccessDenied => Self::Refused(DENIED.to_owned()),
             Error::UnsupportedFeature => Self::Refused("the cluster's version does not do this".to_owned()),
             Error::Grpc { code: Code::InvalidArgument, message } => Self::Refused(message),
@@ -117,8 +121,23 @@ impl From<StoreError> for Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        if never_sent(&status) {
+            return Self::NotDone(status.to_string());
+        }
         Error::from_grpc(status).into()
     }
+}
+
+/// Whether no connection could be made.
+fn never_sent(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect()) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 #[cfg(test)]
@@ -136,6 +155,6 @@ mod tests {
         for refused in [Code::PermissionDenied, Code::Unauthenticated, Code::InvalidArgument] {
             assert!(matches!(of(refused), Failure::Refused(_)), "{refused:?}");
         }
-        assert!(matches!(Failure::from(Error::ConnectionClosed), Failure::Dead(_)));
+        assert!(matches!(Failure::from(Error::ConnectionClosed), Failure::NotDone(_)));
     }
 }

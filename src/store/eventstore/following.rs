@@ -90,6 +90,7 @@ impl Follower {
         records.truncate(records.partition_point(|record| record.position <= end));
         let Some(last) = records.last() else { return Ok(false) };
         let last = last.position;
+        self.shared.nodes.saw(self.at, &records);
         self.send(Signal::Records(Arc::new(records))).await?;
         self.at = last;
         Ok(true)
@@ -114,6 +115,9 @@ impl Follower {
     /// Hands over what the cluster pushes, until it stops, and returns why.
     async fn pushed(&mut self) -> Failure {
         let silent_for = self.shared.silent_for;
+        if let Err(failure) = self.shared.nodes.still_has_what_was_seen().await {
+            return failure;
+        }
         let mut replies = match self.shared.nodes.subscribe(self.at).await {
             Ok(replies) => replies.ready_chunks(BATCH),
             Err(failure) => return failure,
@@ -143,7 +147,7 @@ impl Follower {
             if let Some(event) = event.filter(|event| Position::new(event.commit_position) > at) {
                 if record::stream_text(&event) == Some(heartbeat::STREAM) {
                     up_to = up_to.max(self.heard(&event));
-                } else if let Some(record) = record::from_event(&event)? {
+                } else if let Some(record) = record::from_event(&event) {
                     self.shared.remember(&record);
                     records.push(record);
                 }
@@ -153,6 +157,7 @@ impl Follower {
             Ok::<_, Failure>(())
         });
         if !records.is_empty() {
+            self.shared.nodes.saw(self.at, &records);
             self.send(Signal::Records(Arc::new(records))).await?;
         }
         self.at = at;

@@ -7,10 +7,11 @@
 //! | `grantbook-ledger` | one event: which ledger this is |
 //! | `grantbook-heartbeat` | an event each second, of which the last few are kept |
 //!
-//! Positions are those of `$all`. Appends go through the client crate, which is supervised ([`client`]); reads are
-//! calls of our own ([`nodes`] says why).
+//! Positions are those of `$all`. Appends of records ([`batches`]) and all reads go over connections of our own
+//! ([`nodes`] says why); what no request waits for goes through the client crate ([`client`]).
 
 mod appending;
+mod batches;
 mod client;
 mod failure;
 mod following;
@@ -38,6 +39,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, RwLock, watch};
 use uuid::Uuid;
 
+use self::batches::Batches;
 use self::client::Client;
 use self::nodes::Nodes;
 use self::shared::{MAX_HEADS, Shared};
@@ -79,6 +81,7 @@ impl EventStore {
         let tls = Tls::load(target.tls.as_ref())?;
         let shared = Arc::new(Shared {
             nodes: Nodes::new(Arc::clone(&target), tls.config),
+            batches: Batches::default(),
             client: Client::new(target, tls.bundle),
             heads: Mutex::new(LruCache::new(MAX_HEADS)),
             heartbeat_seen: watch::Sender::new(None),
@@ -139,6 +142,10 @@ impl Store for EventStore {
         self.0.nodes.has(seen).await
     }
 
+    async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
+        self.0.copy_in(runs).await
+    }
+
     fn tasks(&self) -> Option<&Tasks> {
         Some(&self.0.tasks)
     }
@@ -175,7 +182,7 @@ impl Store for EventStore {
 
     fn counts(&self) -> StoreCounts {
         StoreCounts {
-            reconnected: self.0.client.replaced(),
+            reconnected: self.0.batches.begun_again(),
             resubscribed: self.0.resubscribed.load(Ordering::Relaxed),
         }
     }

@@ -1,10 +1,12 @@
-//! Connections of our own to the cluster's nodes. Knows: which node is asked, and how a reading call is made.
-//! Must not know: what is read.
+//! Connections of our own to the cluster's nodes. Knows: which node is asked, and how a call is made. Must not know:
+//! what is read or appended.
 //!
-//! Reading is done here and not by the client crate, for four reasons: the crate cannot filter what it reads of
-//! `$all` once; it takes a subscription up again where its last event was, and not where its last checkpoint
-//! was; when a node ends a subscription in order, as nodes do that stop, the crate asks the ended stream again and
-//! again within one poll, for ever: a spin that no timeout and no cancelling ends; and it leaves Nagle's algorithm on.
+//! Reads and appends go by these and not by the client crate, for five reasons: the crate leaves Nagle's algorithm on, so
+//! that an append, which is two small writes, waits for the node's delayed acknowledgement; it cannot filter what it reads
+//! of `$all` once; it takes a subscription up again where its last event was, and not where its last checkpoint was; its
+//! batch append ends at the first conflict and leaves the other appends without an answer; and when a node ends a
+//! subscription in order, as nodes do that stop, it asks the ended stream again and again within one poll, for ever: a
+//! spin that no timeout and no cancelling ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +15,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use eventstore::Endpoint;
+use futures_util::stream::poll_fn;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use tonic::body::BoxBody;
 use tonic::client::Grpc;
 use tonic::codec::ProstCodec;
@@ -29,7 +33,10 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::target::{Target, authority};
-use super::wire::{self, ClusterInfo, Empty, ReadReq, ReadResp, RecordedEvent, UuidOption};
+use super::wire::{
+    self, BatchAppendReq, BatchAppendResp, ClusterInfo, Empty, ReadReq, ReadResp, RecordedEvent, UuidOption,
+};
+use crate::store::SeenRecord;
 
 /// How long a call may take at a node.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(5);
@@ -47,6 +54,8 @@ pub(super) struct Nodes {
     chosen: Mutex<Chosen>,
     /// Which of the named nodes is asked first who is in the cluster.
     turn: AtomicUsize,
+    /// The last record that came from the cluster.
+    pub(super) seen: Mutex<Option<SeenRecord>>,
 }
 
 /// The nodes that are asked, until one fails. Only a read that must be of the leader goes there for it.
@@ -76,7 +85,8 @@ impl Nodes {
             .http2_keep_alive_while_idle(true)
             .build(connector);
         let authorization = authorization(&target);
-        Self { target, http, authorization, chosen: Mutex::default(), turn: AtomicUsize::default() }
+        let (chosen, turn, seen) = (Mutex::default(), AtomicUsize::default(), Mutex::default());
+        Self { target, http, authorization, chosen, turn, seen }
     }
 
     /// Everything that one read of the leader returns.
@@ -102,12 +112,7 @@ impl Nodes {
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let outcome = tokio::time::timeout(CALL_WITHIN, call).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::broken("the node did not answer in time")));
-        match &outcome {
-            Ok(_) => {}
-            Err(Failure::NotLeader(leader)) => self.chosen.lock().leader = Some(leader.clone()),
-            Err(_) => self.forget(),
-        }
-        outcome
+        outcome.inspect_err(|failure| self.note(failure))
     }
 
     /// From here on the cluster is asked again which node to ask.
@@ -130,6 +135,30 @@ impl Nodes {
         let path = PathAndQuery::from_static(wire::READ);
         let wire = ProstCodec::<ReadReq, ReadResp>::default();
         Ok(grpc.server_streaming(request, path, wire).await?.into_inner())
+    }
+
+    /// Begins a call that appends what is sent. Its replies begin only once the first append is answered.
+    pub(super) async fn batch_append(
+        &self,
+        mut messages: mpsc::UnboundedReceiver<BatchAppendReq>,
+    ) -> Result<impl Future<Output = Result<Streaming<BatchAppendResp>, Failure>> + Send + use<>, Failure>
+    {
+        let mut grpc = self.connect(&self.choose(true).await?).await?;
+        let mut request = self.request(poll_fn(move |context| messages.poll_recv(context)));
+        request.metadata_mut().insert("requires-leader", AsciiMetadataValue::from_static("true"));
+        Ok(async move {
+            let path = PathAndQuery::from_static(wire::BATCH_APPEND);
+            let wire = ProstCodec::<BatchAppendReq, BatchAppendResp>::default();
+            Ok(grpc.streaming(request, path, wire).await?.into_inner())
+        })
+    }
+
+    /// Takes note of what a call says about who leads, or that its node cannot be used.
+    pub(super) fn note(&self, failure: &Failure) {
+        match failure {
+            Failure::NotLeader(leader) => self.chosen.lock().leader = Some(leader.clone()),
+            _ => self.forget(),
+        }
     }
 
     async fn choose(&self, requires_leader: bool) -> Result<Endpoint, Failure> {

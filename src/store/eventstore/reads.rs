@@ -15,7 +15,7 @@ use super::wire::{
     AllOptions, Empty, Expression, FilterOptions, Options, ReadResp, RecordedEvent, StreamIdentifier,
     StreamOptions, WirePosition,
 };
-use crate::store::{ChainDigest, Found, MAX_PAGE, Record, SeenRecord, StoreError};
+use crate::store::{ChainDigest, Found, MAX_PAGE, Record, SeenMark, SeenRecord, StoreError};
 
 /// How many events the cluster looks at before it says how far it is.
 const WINDOW: u32 = 256;
@@ -33,16 +33,8 @@ impl Nodes {
             // The event at the position is read, too.
             let events = self.page(at(from), false, limit as u64 + 1).await?;
             let is_last_page = events.len() <= limit;
-            let mut records = Vec::new();
-            for event in events.iter().filter(|event| event.commit_position > from) {
-                match record::from_event(event) {
-                    Ok(record) => records.extend(record),
-                    Err(error) if records.is_empty() => return Err(error),
-                    // The records before a damaged one are returned first.
-                    Err(_) => break,
-                }
-            }
-            records.truncate(limit);
+            let new = events.iter().filter(|event| event.commit_position > from);
+            let records: Vec<_> = new.filter_map(record::from_event).take(limit).collect();
             if !records.is_empty() || is_last_page {
                 return Ok(records);
             }
@@ -57,8 +49,8 @@ impl Nodes {
         loop {
             let events = self.page(from, true, 16).await?;
             let Some(first) = events.last() else { return Ok(Position::START) };
-            if let Some(last) = events.iter().find(|event| record::stream_name(event).is_some()) {
-                return Ok(Position::new(last.commit_position));
+            if let Some(last) = events.iter().filter_map(record::from_event).next() {
+                return Ok(last.position);
             }
             from = at(first.commit_position);
         }
@@ -77,16 +69,47 @@ impl Nodes {
         loop {
             let events = self.page(from, true, SEARCHED_AT_ONCE).await?;
             let Some(first) = events.last() else { return Ok(Found::of(seen, None, last)) };
-            for event in events.iter().filter(|event| record::stream_name(event).is_some()) {
-                let position = Position::new(event.commit_position);
-                last = last.max(position);
-                if position <= seen.position {
-                    let there = if position == seen.position { record::from_event(event)? } else { None };
-                    return Ok(Found::of(seen, there.as_ref(), last));
+            for record in events.iter().filter_map(record::from_event) {
+                last = last.max(record.position);
+                if record.position <= seen.position {
+                    let there = Some(&record).filter(|record| record.position == seen.position);
+                    return Ok(Found::of(seen, there, last));
                 }
             }
             from = at(first.commit_position);
         }
+    }
+
+    /// Takes note of records that came from the cluster, after others up to a position.
+    pub(super) fn saw(&self, after: Position, records: &[Record]) {
+        let Some((last, before)) = records.split_last() else { return };
+        let previous = before.last().map_or(after, |before| before.position);
+        let mark = SeenMark::Event(last.event_id);
+        let mut seen = self.seen.lock();
+        if seen.is_none_or(|seen| seen.position < last.position) {
+            *seen = Some(SeenRecord { position: last.position, previous, mark });
+        }
+    }
+
+    /// Whether the cluster still has the last record that came from it. Asked whenever a connection is made again: one
+    /// that was put back to an older state breaks all of them first.
+    ///
+    /// # Errors
+    /// `EndsEarly` if it has not.
+    pub(super) async fn still_has_what_was_seen(&self) -> Result<(), Failure> {
+        let Some(seen) = *self.seen.lock() else { return Ok(()) };
+        let at = seen.position;
+        let found = self.has(&seen).await.map_err(|error| Failure::NotDone(error.to_string()))?;
+        let instead = match found {
+            Found::There => return Ok(()),
+            Found::EndsBefore(end) => format!("ends at position {end}, but this node has seen position {at}"),
+            Found::Another => format!("has another event at position {at} than this node has seen there"),
+        };
+        Err(Failure::Unusable(StoreError::EndsEarly(format!(
+            "the cluster {instead}: it was put back to an older state, and events that were acknowledged are missing. \
+             Nothing was changed. Put the newer state back and restart this node; or restart it without what is \
+             missing: grantbook serve --accept-loss"
+        ))))
     }
 
     /// Where `$all` ends now, whatever is there.
@@ -128,8 +151,7 @@ impl Nodes {
             return Ok(Vec::new());
         }
         let events = self.events(stream.as_str(), from.as_u64(), count).await?;
-        let records = events.iter().filter_map(|event| record::from_event(event).transpose());
-        let records = records.collect::<Result<Vec<_>, _>>()?;
+        let records: Vec<_> = events.iter().filter_map(record::from_event).collect();
         check_chain(from, &records)?;
         Ok(records)
     }
@@ -139,7 +161,7 @@ impl Nodes {
         let options = Options {
             all: Some(at(after.as_u64())),
             subscription: Some(Empty {}),
-            filter: Some(filter([heartbeat::STREAM].into_iter().chain(StreamName::PREFIXES))),
+            filter: Some(filter([heartbeat::STREAM.to_owned()].into_iter().chain(prefixes()))),
             ..Options::default()
         };
         self.start_read(options, false).await
@@ -152,7 +174,7 @@ impl Nodes {
         backwards: bool,
         count: u64,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        let (all, filter) = (Some(from), Some(filter(StreamName::PREFIXES)));
+        let (all, filter) = (Some(from), Some(filter(prefixes())));
         self.read(Options { all, backwards, count: Some(count), filter, ..Options::default() }).await
     }
 
@@ -173,9 +195,15 @@ fn end() -> AllOptions {
     AllOptions { end: Some(Empty {}), ..AllOptions::default() }
 }
 
-fn filter<'a>(prefixes: impl IntoIterator<Item = &'a str>) -> FilterOptions {
+/// What the streams of grantbook's begin with, and those with their metadata.
+fn prefixes() -> impl Iterator<Item = String> {
+    let with_metadata = |prefix: &str| [prefix.to_owned(), format!("{}{prefix}", record::METADATA_STREAM)];
+    StreamName::PREFIXES.into_iter().flat_map(with_metadata)
+}
+
+fn filter(prefixes: impl Iterator<Item = String>) -> FilterOptions {
     FilterOptions {
-        stream_identifier: Some(Expression { prefix: prefixes.into_iter().map(str::to_owned).collect() }),
+        stream_identifier: Some(Expression { prefix: prefixes.collect() }),
         max: WINDOW,
         checkpoint_interval_multiplier: 1,
     }
@@ -190,6 +218,10 @@ fn check_chain(from: Revision, records: &[Record]) -> Result<(), StoreError> {
             let detail = format!("stream {} {what} before revision {}", record.stream, record.revision);
             Err(StoreError::Damaged { position: record.position, detail })
         };
+        if let Some(fault) = &record.fault {
+            let detail = format!("stream {}: {fault}", record.stream);
+            return Err(StoreError::Damaged { position: record.position, detail });
+        }
         if record.revision != next {
             return damaged("has a hole");
         }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, RwLock, watch};
 use uuid::Uuid;
 
+use super::batches::Batches;
 use super::client::Client;
 use super::nodes::Nodes;
 use crate::clock::Clock;
@@ -23,6 +24,7 @@ pub(super) const MAX_HEADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_5
 
 pub(super) struct Shared {
     pub nodes: Nodes,
+    pub batches: Batches,
     pub client: Client,
     /// Where streams ended when they were last read or written. It may be old: the append at its exact revision decides.
     pub heads: Mutex<LruCache<StreamName, (Revision, ChainDigest)>>,
@@ -43,6 +45,9 @@ pub(super) struct Shared {
 impl Shared {
     /// Remembers the last record of a stream, so that the next is chained to it without reading it.
     pub(super) fn remember(&self, record: &Record) {
+        if record.fault.is_some() {
+            return;
+        }
         let mut heads = self.heads.lock();
         if heads.get(&record.stream).is_none_or(|(known, _)| *known < record.revision) {
             heads.put(record.stream.clone(), (record.revision, record.digest));

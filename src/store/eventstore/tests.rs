@@ -4,6 +4,7 @@
 //! With `GRANTBOOK_TEST_EVENTSTORE=esdb://…` the contract is held against that cluster. Each test works on streams
 //! of its own, and nothing is assumed to be empty.
 
+mod batches;
 mod faults;
 mod tls;
 

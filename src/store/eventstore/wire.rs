@@ -1,4 +1,4 @@
-//! The messages of `Streams.Read` and `Gossip.Read` that are used here. Knows: their fields and numbers, from
+//! The messages of `Streams.Read`, `Streams.BatchAppend` and `Gossip.Read` that are used here. Knows: their fields and numbers, from
 //! the published protocol of EventStoreDB. Must not know: why they are sent.
 //!
 //! Names and numbers are the protocol's. What is never sent or looked at is left out, such as the messages of a read
@@ -6,9 +6,12 @@
 
 use bytes::Bytes;
 use prost::Message;
+use uuid::Uuid;
 
 /// The method that reads streams and `$all`, once or for ever.
 pub(super) const READ: &str = "/event_store.client.streams.Streams/Read";
+/// The method that appends, many times in one call.
+pub(super) const BATCH_APPEND: &str = "/event_store.client.streams.Streams/BatchAppend";
 /// The method that says who is in the cluster.
 pub(super) const GOSSIP: &str = "/event_store.client.gossip.Gossip/Read";
 
@@ -124,14 +127,140 @@ pub(super) struct RecordedEvent {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WireUuid {
+    #[prost(message, optional, tag = "1")]
+    pub structured: Option<StructuredUuid>,
     #[prost(string, tag = "2")]
     pub string: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct StructuredUuid {
+    #[prost(int64, tag = "1")]
+    pub most_significant_bits: i64,
+    #[prost(int64, tag = "2")]
+    pub least_significant_bits: i64,
+}
+
+impl From<Uuid> for WireUuid {
+    fn from(id: Uuid) -> Self {
+        let (most, least) = id.as_u64_pair();
+        let (most_significant_bits, least_significant_bits) = (most.cast_signed(), least.cast_signed());
+        let structured = Some(StructuredUuid { most_significant_bits, least_significant_bits });
+        Self { structured, string: String::new() }
+    }
+}
+
+impl WireUuid {
+    /// The id; `None` if it is none.
+    pub(super) fn id(&self) -> Option<Uuid> {
+        match self.structured {
+            Some(StructuredUuid { most_significant_bits: most, least_significant_bits: least }) => {
+                Some(Uuid::from_u64_pair(most.cast_unsigned(), least.cast_unsigned()))
+            }
+            None => Uuid::parse_str(&self.string).ok(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct StreamIdentifier {
     #[prost(bytes = "bytes", tag = "3")]
     pub stream_name: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct BatchAppendReq {
+    #[prost(message, optional, tag = "1")]
+    pub correlation_id: Option<WireUuid>,
+    #[prost(message, optional, tag = "2")]
+    pub options: Option<BatchOptions>,
+    #[prost(message, repeated, tag = "3")]
+    pub proposed: Vec<Proposed>,
+    #[prost(bool, tag = "4")]
+    pub is_final: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct BatchOptions {
+    #[prost(message, optional, tag = "1")]
+    pub stream_identifier: Option<StreamIdentifier>,
+    /// The revision that the stream must end with.
+    #[prost(uint64, optional, tag = "2")]
+    pub revision: Option<u64>,
+    #[prost(message, optional, tag = "3")]
+    pub no_stream: Option<Empty>,
+    #[prost(message, optional, tag = "7")]
+    pub deadline: Option<WireDuration>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct WireDuration {
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+}
+
+/// An event on its way.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Proposed {
+    #[prost(message, optional, tag = "1")]
+    pub id: Option<WireUuid>,
+    #[prost(map = "string, string", tag = "2")]
+    pub metadata: std::collections::HashMap<String, String>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub custom_metadata: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct BatchAppendResp {
+    #[prost(message, optional, tag = "1")]
+    pub correlation_id: Option<WireUuid>,
+    #[prost(message, optional, tag = "2")]
+    pub error: Option<AppendError>,
+    #[prost(message, optional, tag = "3")]
+    pub success: Option<Success>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Success {
+    #[prost(uint64, optional, tag = "1")]
+    pub current_revision: Option<u64>,
+    #[prost(message, optional, tag = "3")]
+    pub position: Option<WirePosition>,
+}
+
+/// `google.rpc.Status`, with one detail.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AppendError {
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    #[prost(string, tag = "2")]
+    pub message: String,
+    #[prost(message, optional, tag = "3")]
+    pub details: Option<Details>,
+}
+
+/// `google.protobuf.Any`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Details {
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct WrongExpectedVersion {
+    /// None if there is no such stream.
+    #[prost(uint64, optional, tag = "1")]
+    pub current_revision: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct BadRequest {
+    #[prost(string, tag = "1")]
+    pub message: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

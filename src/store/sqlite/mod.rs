@@ -44,12 +44,12 @@ use self::reader::Readers;
 use self::schema::cannot_write;
 use self::seen_file::SeenFile;
 use self::upkeep::Upkeep;
-use self::writer::{Command, Job, Writer};
+use self::writer::{Answer, Command, Job, Writer};
 use super::evidence::{Evidence, Seen};
 use super::follow::{NEVER, Progress, follow};
 use super::lock::Lock;
 use super::{
-    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription, check_limits,
+    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription, check_limits, copy,
 };
 use crate::files;
 use crate::tasks::Tasks;
@@ -166,6 +166,13 @@ impl SqliteStore {
         Ok(Arc::new(Self { files, identity, readers, progress, serving: None, tasks: Arc::default() }))
     }
 
+    async fn send(&self, command: Command) -> Result<(), StoreError> {
+        let Some(serving) = &self.serving else {
+            return Err(StoreError::CannotWrite("it was opened for reading only".to_owned()));
+        };
+        serving.sender()?.send(command).await.map_err(|_| StoreError::Closed)
+    }
+
     /// The last position: known here if this process serves the ledger, else in the file.
     async fn last_position(&self) -> Result<Position, StoreError> {
         match self.serving {
@@ -194,6 +201,11 @@ impl SqliteStore {
     }
 }
 
+async fn answer(answered: oneshot::Receiver<Answer>) -> Answer {
+    let lost = || Append::Unknown { reason: "the writer stopped before it answered".to_owned() };
+    answered.await.unwrap_or_else(|_| Ok(lost()))
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(
@@ -203,15 +215,24 @@ impl Store for SqliteStore {
         records: Vec<NewRecord>,
     ) -> Result<Append, StoreError> {
         check_limits(&records)?;
-        let Some(serving) = &self.serving else {
-            return Err(StoreError::CannotWrite("it was opened for reading only".to_owned()));
+        let (job, answered) = Job::new(stream.clone(), expected, records);
+        self.send(Command::Append(job)).await?;
+        answer(answered).await
+    }
+
+    async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
+        let job = |run: Vec<Record>| {
+            let first = run.first()?;
+            let (stream, expected) = (first.stream.clone(), Expected::before(first.revision));
+            Some(Job::new(stream, expected, run.into_iter().map(Record::unplaced).collect()))
         };
-        let (answer, answered) = oneshot::channel();
-        let ids = records.iter().map(|record| record.event_id).collect();
-        let job = Job { stream: stream.clone(), expected, records, ids, answer };
-        serving.sender()?.send(Command::Append(job)).await.map_err(|_| StoreError::Closed)?;
-        let lost = || Append::Unknown { reason: "the writer stopped before it answered".to_owned() };
-        answered.await.unwrap_or_else(|_| Ok(lost()))
+        let (jobs, answers): (Vec<_>, Vec<_>) = runs.into_iter().filter_map(job).unzip();
+        let streams: Vec<_> = jobs.iter().map(|job| job.stream.clone()).collect();
+        self.send(Command::Together(jobs)).await?;
+        for (answered, stream) in answers.into_iter().zip(&streams) {
+            copy::check(answer(answered).await?, stream)?;
+        }
+        Ok(())
     }
 
     async fn read_stream(&self, stream: &StreamName, from: Revision) -> Result<Vec<Record>, StoreError> {

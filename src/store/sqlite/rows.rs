@@ -213,5 +213,6 @@ fn read(row: &Row<'_>, position: Position) -> rusqlite::Result<Record> {
         previous_digest: row.get_ref(10)?.as_blob_or_null()?.map_or(Ok(ChainDigest::NONE), digest)?,
         digest: digest(row.get_ref(11)?.as_blob()?)?,
         link: Link::Kept(previous),
+        fault: None,
     })
 }

@@ -27,7 +27,7 @@ const BATCH_APPENDS: usize = 512;
 /// How many bytes of payload and metadata share a commit, about.
 const BATCH_BYTES: usize = 4 << 20;
 
-type Answer = Result<Append, StoreError>;
+pub(super) type Answer = Result<Append, StoreError>;
 
 /// An append on its way.
 #[derive(Debug)]
@@ -40,8 +40,27 @@ pub(super) struct Job {
     pub answer: oneshot::Sender<Answer>,
 }
 
+impl Job {
+    /// An append, and its answer to come.
+    pub(super) fn new(
+        stream: StreamName,
+        expected: Expected,
+        records: Vec<NewRecord>,
+    ) -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        let ids = records.iter().map(|record| record.event_id).collect();
+        (Self { stream, expected, records, ids, answer }, answered)
+    }
+
+    fn size(&self) -> usize {
+        self.records.iter().map(NewRecord::size).sum()
+    }
+}
+
 pub(super) enum Command {
     Append(Job),
+    /// Appends that are written in one transaction, in order.
+    Together(Vec<Job>),
     /// Does something to the writer's connection, to make it fail.
     #[cfg(test)]
     Tamper(Box<dyn FnOnce(&rusqlite::Connection) + Send>),
@@ -95,8 +114,12 @@ impl Writer {
             while let Some(command) = next.take() {
                 match command {
                     Command::Append(job) => {
-                        bytes += job.records.iter().map(NewRecord::size).sum::<usize>();
+                        bytes += job.size();
                         jobs.push(job);
+                    }
+                    Command::Together(together) => {
+                        bytes += together.iter().map(Job::size).sum::<usize>();
+                        jobs.extend(together);
                     }
                     #[cfg(test)]
                     Command::Tamper(tamper) => tamper(&self.log.conn),
