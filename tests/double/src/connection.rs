@@ -66,6 +66,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub fn new(stream: TcpStream, line: Line, acknowledges_at_once: bool) -> Self {
         let is_cut = Box::pin(line.is_cut.clone().cancelled_owned());
+        acknowledge(&stream, acknowledges_at_once);
         Self { stream: Some(stream), line, is_cut, acknowledges_at_once }
     }
 
@@ -100,16 +101,18 @@ async fn leave(mut stream: TcpStream, run: CancellationToken) {
     }
 }
 
-/// Acknowledges what has been read. The system forgets that it is to do so, so it is told again and again.
+/// Has what is read acknowledged at once, or up to 40 ms later: not before another full segment has arrived, or
+/// something goes back. Linux acknowledges the first segments of a connection at once, and goes over from one to the
+/// other as it likes, so it is told again and again.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn acknowledge(stream: &TcpStream) {
-    // If it cannot be done, calls take longer, and nothing else.
-    let _ = stream.set_quickack(true);
+fn acknowledge(stream: &TcpStream, at_once: bool) {
+    // If it cannot be done, calls take more or less time, and nothing else.
+    let _ = stream.set_quickack(at_once);
 }
 
 /// Other systems do as they like.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn acknowledge(_: &TcpStream) {}
+fn acknowledge(_: &TcpStream, _: bool) {}
 
 fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "the connection was torn down")
@@ -135,9 +138,7 @@ impl AsyncRead for Connection {
         let acknowledges_at_once = self.acknowledges_at_once;
         let mut stream = self.stream()?;
         let read = stream.as_mut().poll_read(context, buffer);
-        if acknowledges_at_once {
-            acknowledge(&stream);
-        }
+        acknowledge(&stream, acknowledges_at_once);
         read
     }
 }

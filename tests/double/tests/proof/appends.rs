@@ -1,5 +1,7 @@
 //! Appends: what is expected, what is there already, and what is refused.
 
+use std::time::{Duration, Instant};
+
 use eventstore::{CurrentRevision, Error, EventData, ExpectedRevision};
 use grantbook_eventstore_double::{Double, Options};
 
@@ -112,4 +114,27 @@ async fn a_user_can_be_asked_for() {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// How long an append takes, by a client that leaves Nagle's algorithm on and sends it in two writes.
+async fn usual_time(acknowledges_at_once: bool) -> Duration {
+    let double = Double::start(Options { acknowledges_at_once, ..Options::default() }).await.unwrap();
+    let client = client(&double.url());
+    let mut times = vec![];
+    for number in 0..11 {
+        let begin = Instant::now();
+        append(&client, "s", ExpectedRevision::Any, vec![numbered(number)]).await.unwrap();
+        times.push(begin.elapsed());
+    }
+    times.sort();
+    times[if acknowledges_at_once { 0 } else { 5 }]
+}
+
+#[tokio::test]
+#[cfg_attr(not(target_os = "linux"), ignore = "other systems acknowledge as they like")]
+async fn a_client_that_waits_for_acknowledgements_waits_for_them() {
+    const SOON: Duration = Duration::from_millis(30);
+    let (by_default, at_once) =
+        (usual_time(Options::default().acknowledges_at_once).await, usual_time(true).await);
+    assert!(by_default > SOON && at_once < SOON, "{by_default:?} and {at_once:?}");
 }
