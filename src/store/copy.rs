@@ -8,13 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantbook_events::{Position, StreamName};
+use grantbook_events::Position;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{
-    Append, Expected, MAX_APPEND_EVENTS, NewRecord, Record, Signal, Store, StoreError, Subscription,
-};
+use super::{MAX_APPEND_EVENTS, Record, Signal, Store, StoreError, Subscription};
 
 /// What is there already is compared.
 pub const COMPARING: &str = "compare";
@@ -122,35 +120,6 @@ fn differs(position: Position, found: Option<&Record>, expected: Option<&Record>
     StoreError::Target(format!(
         "the target has {found} at its position {position}, where the source has {expected}: copy into an empty one"
     ))
-}
-
-pub(super) fn changed_meanwhile(stream: &StreamName) -> StoreError {
-    StoreError::Target(format!(
-        "stream {stream} of the target changed meanwhile: nobody may serve it while it is copied to"
-    ))
-}
-
-/// Appends runs of records, each after the one before it is there.
-pub(super) async fn one_by_one(
-    target: &(impl Store + ?Sized),
-    runs: Vec<Vec<Record>>,
-) -> Result<(), StoreError> {
-    for run in runs {
-        let Some(first) = run.first() else { continue };
-        let (stream, expected) = (first.stream.clone(), Expected::before(first.revision));
-        let records: Vec<NewRecord> = run.into_iter().map(Record::unplaced).collect();
-        check(target.append(&stream, expected, records).await?, &stream)?;
-    }
-    Ok(())
-}
-
-/// Whether a run was appended.
-pub(super) fn check(append: Append, stream: &StreamName) -> Result<(), StoreError> {
-    match append {
-        Append::Appended { .. } => Ok(()),
-        Append::Conflict { .. } => Err(changed_meanwhile(stream)),
-        Append::Unknown { reason } => Err(StoreError::Unavailable(reason)),
-    }
 }
 
 /// What two stores have in common.
@@ -292,7 +261,7 @@ mod tests {
     use super::*;
     use crate::store::contract::{fresh_stream, new_records};
     use crate::store::lying::{Fault, LyingStore, Script};
-    use crate::store::{MAX_PAGE, MemoryStore};
+    use crate::store::{Expected, MAX_PAGE, MemoryStore};
 
     const IDENTITY: Uuid = Uuid::from_u128(5);
 

@@ -77,7 +77,13 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// `Target` if a stream is not where its run follows.
     async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
-        copy::one_by_one(self, runs).await
+        for run in runs {
+            let Some(first) = run.first() else { continue };
+            let (stream, expected) = (first.stream.clone(), Expected::before(first.revision));
+            let records = run.into_iter().map(Record::unplaced).collect();
+            self.append(&stream, expected, records).await?.of_copy(&stream)?;
+        }
+        Ok(())
     }
 
     /// The records of one stream from a revision on, in order. A stream that does not exist is empty.
@@ -202,6 +208,15 @@ pub enum Append {
 }
 
 impl Append {
+    /// Whether a run of a copy was appended.
+    fn of_copy(self, stream: &StreamName) -> Result<(), StoreError> {
+        match self {
+            Self::Appended { .. } => Ok(()),
+            Self::Conflict { .. } => Err(StoreError::changed_meanwhile(stream)),
+            Self::Unknown { reason } => Err(StoreError::Unavailable(reason)),
+        }
+    }
+
     /// What to answer when this record is the last that was appended.
     fn after(last: &Record) -> Self {
         Self::Appended { revision: last.revision, position: last.position, recorded_at: last.recorded_at }
@@ -317,6 +332,14 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the ledger is closed")]
     Closed,
+}
+
+impl StoreError {
+    fn changed_meanwhile(stream: &StreamName) -> Self {
+        Self::Target(format!(
+            "stream {stream} of the target changed meanwhile: nobody may serve it while it is copied to"
+        ))
+    }
 }
 
 /// Checks the size limits that hold on every store, before anything is sent.

@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::batches::{Message, Written};
 use super::failure::{Failure, retry};
 use super::{Shared, record};
-use crate::store::copy::changed_meanwhile;
 use crate::store::{Append, ChainDigest, Expected, NewRecord, Record, StoreError, check_size};
 
 /// The largest append, in bytes as they are sent: under the cluster's 1 MiB.
@@ -121,7 +120,7 @@ impl Shared {
             match outcome {
                 Ok(written) if written.revision == last.revision.as_u64() => self.remember(last),
                 Ok(written) => return Err(elsewhere(last, written)),
-                Err(Failure::Conflict(_)) => return Err(changed_meanwhile(&last.stream)),
+                Err(Failure::Conflict(_)) => return Err(StoreError::changed_meanwhile(&last.stream)),
                 Err(Failure::Refused(why)) => return Err(StoreError::CannotWrite(why)),
                 Err(failure) => return Err(failure.into_error()),
             }

@@ -49,7 +49,7 @@ use super::evidence::{Evidence, Seen};
 use super::follow::{NEVER, Progress, follow};
 use super::lock::Lock;
 use super::{
-    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription, check_limits, copy,
+    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription, check_limits,
 };
 use crate::files;
 use crate::tasks::Tasks;
@@ -230,7 +230,7 @@ impl Store for SqliteStore {
         let streams: Vec<_> = jobs.iter().map(|job| job.stream.clone()).collect();
         self.send(Command::Together(jobs)).await?;
         for (answered, stream) in answers.into_iter().zip(&streams) {
-            copy::check(answer(answered).await?, stream)?;
+            answer(answered).await?.of_copy(stream)?;
         }
         Ok(())
     }
