@@ -119,6 +119,7 @@ impl Server {
         let options = LedgerOptions {
             strict: config.strict,
             snapshots: Some(snapshots),
+            data_dir: Some(config.data_dir.clone()),
             freshness: Freshness {
                 max_staleness: config.max_staleness,
                 when_stale: if config.refuse_when_stale { WhenStale::Refuse } else { WhenStale::Read },

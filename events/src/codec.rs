@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::upcast::{UPCASTS, upcast};
-use crate::{Actor, AppEvent, Event, EventId, InstallationEvent, OperatorKeyEvent, RequestId};
+use crate::{Actor, AppEvent, Event, EventId, InstallationEvent, LedgerEvent, OperatorKeyEvent, RequestId};
 
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,7 @@ stored! {
     "app-uninstalled" v 1 => Installation::InstallationEvent::Uninstalled;
     "operator-key-created" v 1 => OperatorKey::OperatorKeyEvent::Created;
     "operator-key-retired" v 1 => OperatorKey::OperatorKeyEvent::Retired;
+    "loss-accepted" v 1 => Ledger::LedgerEvent::LossAccepted;
 }
 
 fn write<T: Serialize>(type_name: &'static str, version: u16, payload: &T) -> Result<Encoded, EncodeError> {

@@ -1,10 +1,11 @@
 //! The envelope of every event: who, when, through which request, and where in the ledger.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{AppEvent, EventId, InstallationEvent, OperatorKeyEvent, RequestId, StreamName, Timestamp};
+use crate::{
+    AppEvent, EventId, InstallationEvent, LedgerEvent, OperatorKeyEvent, Position, RequestId, Revision,
+    StreamName, Timestamp,
+};
 
 /// Anything that can happen. There is no other kind, and no fold may treat one as "the rest".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Event {
     Installation(InstallationEvent),
     /// In a stream `key-{key_id}`.
     OperatorKey(OperatorKeyEvent),
+    /// In the stream `ledger-{ledger_id}`.
+    Ledger(LedgerEvent),
 }
 
 impl From<AppEvent> for Event {
@@ -26,6 +29,12 @@ impl From<AppEvent> for Event {
 impl From<InstallationEvent> for Event {
     fn from(event: InstallationEvent) -> Self {
         Self::Installation(event)
+    }
+}
+
+impl From<LedgerEvent> for Event {
+    fn from(event: LedgerEvent) -> Self {
+        Self::Ledger(event)
     }
 }
 
@@ -90,73 +99,4 @@ pub enum ActorKind {
     Operator,
     /// grantbook itself.
     System,
-}
-
-/// A place in a stream: 0, 1, 2, … without gaps, on every store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Revision(u64);
-
-impl Revision {
-    /// The first event of a stream.
-    pub const FIRST: Self = Self(0);
-
-    /// From its number.
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Its number.
-    pub const fn as_u64(self) -> u64 {
-        self.0
-    }
-
-    /// The revision right after this one.
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-impl fmt::Display for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r{}", self.0)
-    }
-}
-
-/// A place in the whole ledger. Ordered and otherwise opaque: only a store knows what its numbers mean.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Position(u64);
-
-impl Position {
-    /// Before the first event.
-    pub const START: Self = Self(0);
-
-    /// From the number a store gave it.
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The number the store gave it.
-    pub const fn as_u64(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "@{}", self.0)
-    }
 }

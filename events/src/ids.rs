@@ -110,6 +110,10 @@ uuid_id!(
     OperatorKeyId, "key_id", hyphenated, "019a0000-0000-7000-8000-000000000000"
 );
 uuid_id!(
+    /// One ledger: tells it from every other, wherever it is kept.
+    LedgerId, "ledger_id", hyphenated, "5f0c61a1-b1f2-4a2c-8d0c-7a3e5f6b7c8d"
+);
+uuid_id!(
     /// One event. Random per attempt, and reused only to retry that very attempt.
     EventId, "event_id", hyphenated, "3b241101-e2bb-4255-8caf-4136c566a962"
 );

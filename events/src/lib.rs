@@ -10,7 +10,9 @@ mod digest;
 mod envelope;
 mod ids;
 mod installation;
+mod ledger;
 mod operator_key;
+mod place;
 #[cfg(feature = "schema")]
 mod schema;
 mod shown;
@@ -24,16 +26,18 @@ pub use app::{
     AppUpdated, NewSecret, TokenPolicy,
 };
 pub use digest::{DigestError, SecretDigest};
-pub use envelope::{Actor, ActorKind, Envelope, Event, Position, Recorded, Revision};
+pub use envelope::{Actor, ActorKind, Envelope, Event, Recorded};
 pub use ids::{
-    AccountId, ClientId, EventId, GrantId, IdError, InstallationId, OperatorKeyId, RequestId, SecretId,
-    TokenId, UserId,
+    AccountId, ClientId, EventId, GrantId, IdError, InstallationId, LedgerId, OperatorKeyId, RequestId,
+    SecretId, TokenId, UserId,
 };
 pub use installation::{
     AccessGranted, AppUninstalled, CodeExchanged, CodeReplayed, EndedToken, InstallationEvent,
     RevocationReason, TokenRevoked, UninstallReason,
 };
+pub use ledger::{LedgerEvent, LossAccepted};
 pub use operator_key::{OperatorKeyCreated, OperatorKeyEvent, OperatorKeyRetired, Role};
+pub use place::{Position, Revision};
 pub use shown::ShownEvent;
 pub use stream::{StreamKind, StreamName, StreamNameError};
 pub use time::{Timestamp, TimestampError};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::ids::{ClientId, IdError, InstallationId, OperatorKeyId};
+use crate::ids::{ClientId, IdError, InstallationId, LedgerId, OperatorKeyId};
 use crate::text::serde_as_text;
 
 /// What a stream is about. One stream decides one race, so everything that can race for one answer
@@ -16,6 +16,8 @@ pub enum StreamKind {
     Installation(InstallationId),
     /// `key-{key_id}`: an operator key, from its creation to its retirement.
     OperatorKey(OperatorKeyId),
+    /// `ledger-{ledger_id}`: what an operator said of the ledger as a whole.
+    Ledger(LedgerId),
 }
 
 /// The name of a stream, as stores see it.
@@ -27,10 +29,11 @@ serde_as_text!(StreamName);
 const APP: &str = "app-";
 const INSTALLATION: &str = "installation-";
 const OPERATOR_KEY: &str = "key-";
+const LEDGER: &str = "ledger-";
 
 impl StreamName {
     /// What the names of grantbook's streams begin with.
-    pub const PREFIXES: [&str; 3] = [APP, INSTALLATION, OPERATOR_KEY];
+    pub const PREFIXES: [&str; 4] = [APP, INSTALLATION, OPERATOR_KEY, LEDGER];
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
@@ -46,6 +49,8 @@ impl StreamName {
             id.parse().map(StreamKind::Installation).map_err(wrong)
         } else if let Some(id) = self.0.strip_prefix(OPERATOR_KEY) {
             id.parse().map(StreamKind::OperatorKey).map_err(wrong)
+        } else if let Some(id) = self.0.strip_prefix(LEDGER) {
+            id.parse().map(StreamKind::Ledger).map_err(wrong)
         } else {
             Err(StreamNameError::UnknownPrefix(self.0.clone()))
         }
@@ -56,7 +61,7 @@ impl StreamName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StreamNameError {
     /// The prefix is not one of ours.
-    #[error("stream {0:?} must start with app-, installation- or key-")]
+    #[error("stream {0:?} must start with app-, installation-, key- or ledger-")]
     UnknownPrefix(Box<str>),
     /// The prefix is ours, what follows is not an id.
     #[error("stream {name:?} is misnamed")]
@@ -74,6 +79,7 @@ impl From<StreamKind> for StreamName {
             StreamKind::App(id) => format!("{APP}{id}").into(),
             StreamKind::Installation(id) => format!("{INSTALLATION}{id}").into(),
             StreamKind::OperatorKey(id) => format!("{OPERATOR_KEY}{id}").into(),
+            StreamKind::Ledger(id) => format!("{LEDGER}{id}").into(),
         })
     }
 }

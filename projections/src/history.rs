@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use grantbook_events::{
-    AccountId, Actor, AppEvent, ClientId, Event, EventId, InstallationEvent, InstallationId,
-    OperatorKeyEvent, Position, Recorded, RequestId, Revision, StreamKind, StreamName, Timestamp, TokenId,
-    UserId, codec,
+    AccountId, Actor, AppEvent, ClientId, Event, EventId, InstallationEvent, InstallationId, LedgerEvent,
+    LossAccepted, OperatorKeyEvent, Position, Recorded, RequestId, Revision, StreamKind, StreamName,
+    Timestamp, TokenId, UserId, codec,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -63,6 +63,7 @@ impl HistoryRow {
             Event::App(event) => row.reason = reason_of_app(event),
             Event::OperatorKey(OperatorKeyEvent::Retired(event)) => row.reason = Some(event.reason.clone()),
             Event::OperatorKey(OperatorKeyEvent::Created(_)) => {}
+            Event::Ledger(LedgerEvent::LossAccepted(event)) => row.reason = Some(what_was_lost(event)),
             Event::Installation(event) => row.add_installation(event),
         }
         row
@@ -90,7 +91,7 @@ impl HistoryRow {
         let (client_id, installation_id) = match known.stream.kind() {
             Ok(StreamKind::App(id)) => (Some(id), None),
             Ok(StreamKind::Installation(id)) => (None, Some(id)),
-            Ok(StreamKind::OperatorKey(_)) | Err(_) => (None, None),
+            Ok(StreamKind::OperatorKey(_) | StreamKind::Ledger(_)) | Err(_) => (None, None),
         };
         Self {
             position: known.position,
@@ -157,6 +158,13 @@ pub struct Bare<'a> {
     pub revision: Revision,
     /// Its stored type name.
     pub event_type: &'a str,
+}
+
+fn what_was_lost(event: &LossAccepted) -> String {
+    let LossAccepted { last_position, seen_position, seen_by } = event;
+    format!(
+        "events were missing: the ledger ended at position {last_position}, and {seen_by} had seen position {seen_position}"
+    )
 }
 
 fn reason_of_app(event: &AppEvent) -> Option<String> {

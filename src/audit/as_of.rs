@@ -194,7 +194,7 @@ impl<'a> Past<'a> {
         let events: Vec<Recorded> = records.iter().filter_map(|record| read(record).ok()).collect();
         let is_end = |event: &Event| match event {
             Event::Installation(event) => event.is_end(),
-            Event::App(_) | Event::OperatorKey(_) => false,
+            Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => false,
         };
         Ok(events.iter().rfind(|recorded| is_end(&recorded.event)).and_then(moment_of))
     }
@@ -256,7 +256,7 @@ fn issues(recorded: &Recorded, token_id: TokenId) -> Option<&grantbook_events::C
         Event::Installation(InstallationEvent::CodeExchanged(event)) if event.token_id == token_id => {
             Some(event)
         }
-        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
+        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => None,
     }
 }
 
@@ -266,6 +266,6 @@ fn stops(recorded: &Recorded, status: Option<&AppStatus>) -> bool {
     match &recorded.event {
         Event::App(AppEvent::Suspended(_)) => matches!(status, Some(AppStatus::Suspended { .. })),
         Event::App(AppEvent::Deleted(_)) => matches!(status, Some(AppStatus::Deleted { .. })),
-        Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) => false,
+        Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) | Event::Ledger(_) => false,
     }
 }

@@ -65,7 +65,7 @@ pub async fn token_timeline(
         Event::Installation(InstallationEvent::CodeExchanged(event)) if event.token_id == token_id => {
             Some(event.grant_id)
         }
-        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) => None,
+        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => None,
     });
     // What cannot be read may have been about the token.
     steps.retain(|step| {
@@ -82,7 +82,7 @@ fn is_about(recorded: &Recorded, token_id: TokenId, grant: Option<GrantId>) -> b
         Event::Installation(InstallationEvent::CodeReplayed(event)) => Some(event.grant_id) == grant,
         Event::Installation(InstallationEvent::CodeExchanged(event)) => event.token_id == token_id,
         Event::Installation(_) => ends(recorded, token_id),
-        Event::App(_) | Event::OperatorKey(_) => true,
+        Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => true,
     }
 }
 
@@ -159,7 +159,7 @@ fn step(live: &Live, id: InstallationId, record: &Record, known: Option<Poison>)
 fn client_of(record: &Record) -> Option<ClientId> {
     match &read(record).ok()?.event {
         Event::Installation(event) => Some(event.installation().0),
-        Event::App(_) | Event::OperatorKey(_) => None,
+        Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => None,
     }
 }
 
@@ -228,7 +228,7 @@ pub(super) fn moment_of(recorded: &Recorded) -> Option<Moment> {
     let sentence = match &recorded.event {
         Event::App(event) => sentences::of_app(event, &envelope.actor)?,
         Event::Installation(event) => sentences::of_installation(event, &envelope.actor),
-        Event::OperatorKey(_) => return None,
+        Event::OperatorKey(_) | Event::Ledger(_) => return None,
     };
     Some(moment_with(envelope, sentence))
 }
@@ -237,7 +237,7 @@ pub(super) fn moment_of(recorded: &Recorded) -> Option<Moment> {
 pub(super) fn ends(recorded: &Recorded, token_id: TokenId) -> bool {
     match &recorded.event {
         Event::Installation(event) => event.ended_tokens().iter().any(|(ended, _)| *ended == token_id),
-        Event::App(_) | Event::OperatorKey(_) => false,
+        Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => false,
     }
 }
 

@@ -231,7 +231,7 @@ fn start(config: &Config, to_read: bool) -> Result<Own, Failure> {
     let server = runtime.block_on(async {
         let opened = match to_read {
             true => ledger_place::open_where_nothing_is_written(config).await?,
-            false => ledger_place::open(config, false).await?,
+            false => ledger_place::open(config, None).await?,
         };
         let server = Running::start(config, listener, Vec::new(), opened)?;
         match server.ready().await {

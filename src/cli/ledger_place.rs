@@ -14,8 +14,8 @@ use crate::ledger::Snapshots;
 use crate::secrets;
 use crate::server::SNAPSHOT_DIR;
 use crate::store::{
-    self, EventStore, EventStoreTarget, Evidence, Lock, SQLITE_LOCK_FILE, Seen, SqliteOptions, SqliteStore,
-    Store, StoreError,
+    self, AcceptLoss, EventStore, EventStoreTarget, Evidence, Lock, SQLITE_LOCK_FILE, Seen, SqliteOptions,
+    SqliteStore, Store, StoreError,
 };
 
 /// Held by the one process that keeps a node's own files. A ledger in the data directory has a lock of its own.
@@ -71,7 +71,7 @@ impl LedgerPlace {
     pub(super) async fn open_to_read(self) -> Result<Arc<dyn Store>, StoreError> {
         match self {
             Self::Directory(dir) => in_directory(move || SqliteStore::open_read_only(&dir)).await,
-            Self::Cluster(target) => in_cluster(target, None),
+            Self::Cluster(target) => in_cluster(target, None, Evidence::default()),
         }
     }
 
@@ -86,13 +86,17 @@ impl LedgerPlace {
                 let options = SqliteOptions { identity, now: SystemClock.now() };
                 in_directory(move || SqliteStore::open_with(&dir, options, &evidence)).await
             }
-            Self::Cluster(target) => in_cluster(target, Some(identity)),
+            Self::Cluster(target) => in_cluster(target, Some(identity), evidence),
         }
     }
 }
 
-fn in_cluster(target: Arc<EventStoreTarget>, identity: Option<Uuid>) -> Result<Arc<dyn Store>, StoreError> {
-    let store: Arc<dyn Store> = EventStore::open(target, identity, Arc::new(SystemClock))?;
+fn in_cluster(
+    target: Arc<EventStoreTarget>,
+    identity: Option<Uuid>,
+    evidence: Evidence,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let store: Arc<dyn Store> = EventStore::open_checked(target, identity, Arc::new(SystemClock), evidence)?;
     Ok(store)
 }
 
@@ -115,17 +119,17 @@ pub(super) struct Opened {
 
 /// Opens the ledger to serve it, and makes it if there is none.
 ///
-/// With `accept_loss` it goes on from its end although files of the data directory have seen more of it.
-pub(super) async fn open(config: &Config, accept_loss: bool) -> Result<Opened, StoreError> {
+/// If someone accepts a loss, it goes on from its end although files of the data directory have seen more of it.
+pub(super) async fn open(config: &Config, accepts_loss: Option<String>) -> Result<Opened, StoreError> {
     let dir = &config.data_dir;
-    let (mut lock, mut evidence) = (None, Evidence::default());
+    let mut lock = None;
     if config.store.is_some() {
         crate::files::create_dir_all(dir)
             .map_err(|error| StoreError::CannotWrite(format!("{}: {error}", dir.display())))?;
         lock = Some(Lock::take(&dir.join(LOCK_FILE))?);
-    } else {
-        evidence = Evidence { seen: seen(dir), accept_loss };
     }
+    let accept_loss = accepts_loss.map(|by| AcceptLoss { by, dir: dir.clone() });
+    let evidence = Evidence { seen: seen(dir), accept_loss };
     let place = LedgerPlace::of(config);
     let store = place.open_to_append(secrets::new_ledger_identity(), evidence).await?;
     Ok(Opened { store, lock, derived: None })
@@ -137,7 +141,10 @@ pub(super) async fn open_where_nothing_is_written(config: &Config) -> Result<Ope
         LedgerPlace::Directory(dir) => {
             in_directory(move || SqliteStore::open_whole_read_only(&dir, seen(&dir))).await?
         }
-        cluster => cluster.open_to_read().await?,
+        LedgerPlace::Cluster(target) => {
+            let evidence = Evidence { seen: seen(&config.data_dir), accept_loss: None };
+            in_cluster(target, None, evidence)?
+        }
     };
     Ok(Opened { store, lock: None, derived: Some(tempfile::tempdir()?) })
 }

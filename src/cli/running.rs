@@ -16,7 +16,7 @@ use crate::server::{Parts, ProcessKey, Server};
 use crate::store::Lock;
 
 /// The name of the key, which is the actor of its events if the user is not named.
-const KEY_NAME: &str = "command line";
+pub(super) const KEY_NAME: &str = "command line";
 
 /// A server of this process.
 #[derive(Debug)]

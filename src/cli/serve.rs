@@ -7,11 +7,11 @@ use grantbook_events::Role;
 
 use super::control::ControlFile;
 use super::failure::Failure;
-use super::running::Running;
+use super::running::{KEY_NAME, Running};
 use super::runtime::block_on;
 use super::signals::Signals;
 use super::{ledger_place, output};
-use crate::config::{Config, ConfigFlags, Sources};
+use crate::config::{self, Config, ConfigFlags, Sources};
 use crate::connections;
 use crate::dev::{SampleApp, SampleError, SampleOptions};
 use crate::secrets::{self, PlainSecret};
@@ -36,7 +36,7 @@ pub(super) struct Serve {
     #[command(flatten)]
     flags: ConfigFlags,
     /// Serve a ledger that lost its end, from what is left of it. The files that have seen more are kept under
-    /// another name, and the log says what is missing
+    /// another name, the log says what is missing, and an event records it
     #[arg(long)]
     accept_loss: bool,
 }
@@ -58,8 +58,10 @@ async fn serve(config: Config, with_sample: bool, accept_loss: bool) -> Result<(
     let process_key =
         |key: &PlainSecret| ProcessKey { name: SAMPLE_KEY_NAME, role: Role::Admin, digest: key.digest() };
     let keys = sample_key.iter().map(process_key).collect();
+    let operator = || config::person().unwrap_or_else(|| KEY_NAME.to_owned());
+    let accepts_loss = accept_loss.then(operator);
     let opened = tokio::select! {
-        opened = ledger_place::open(&config, accept_loss) => opened?,
+        opened = ledger_place::open(&config, accepts_loss) => opened?,
         // Nothing was served yet, so there is nothing to finish.
         () = signals.next() => return Ok(()),
     };

@@ -10,7 +10,7 @@ use grantbook_projections::Head;
 use super::recorded;
 use super::written::WrittenEvent;
 use super::{Ledger, LedgerError};
-use crate::store::{Append, Expected, NewRecord};
+use crate::store::{Append, Expected, NewRecord, Store};
 
 /// How often the outcome of one append is asked for.
 const MAX_UNKNOWNS: u32 = 6;
@@ -76,46 +76,11 @@ impl Ledger {
             self.written.keep(*event_id, Arc::clone(event));
         }
         let expected = Expected::after(head.map(|head| head.revision));
-        let Some(position) = self.append(stream, expected, &attempt).await? else { return Ok(false) };
+        let Some(position) = append(&*self.store, stream, expected, &attempt).await? else {
+            return Ok(false);
+        };
         self.wait_until_visible(position).await?;
         Ok(true)
-    }
-
-    /// Appends, and finds out how it ended: the position of the last event, or `None` for a conflict.
-    async fn append(
-        &self,
-        stream: &StreamName,
-        expected: Expected,
-        attempt: &Attempt,
-    ) -> Result<Option<Position>, LedgerError> {
-        let mut pause = UNKNOWN_PAUSE;
-        let mut unknown = None;
-        for _ in 0..MAX_UNKNOWNS {
-            // Retrying with the same ids is harmless by the store's contract.
-            match self.store.append(stream, expected, attempt.records()?).await {
-                Ok(Append::Appended { position, .. }) => return Ok(Some(position)),
-                Ok(Append::Conflict { .. }) if unknown.is_none() => return Ok(None),
-                Ok(Append::Conflict { .. }) => {}
-                Ok(Append::Unknown { reason }) => unknown = Some(reason),
-                // Before anything was unknown, an error means that nothing was appended.
-                Err(error) if unknown.is_none() => return Err(error.into()),
-                Err(error) => {
-                    tracing::warn!(%stream, %error, "an append of unknown outcome could not be retried");
-                }
-            }
-            if let Ok(there) = self.store.read_stream(stream, expected.next_revision()).await
-                && let Some(first) = there.first()
-            {
-                if attempt.events.first().is_none_or(|(id, _)| first.event_id != *id) {
-                    return Ok(None);
-                }
-                let last = there.get(attempt.events.len().saturating_sub(1));
-                return Ok(last.map(|last| last.position));
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        Err(LedgerError::OutcomeUnknown(unknown.unwrap_or_default()))
     }
 
     async fn wait_until_visible(&self, position: Position) -> Result<(), LedgerError> {
@@ -128,4 +93,53 @@ impl Ledger {
             Ok(false) | Err(_) => Err(LedgerError::NotVisible(position)),
         }
     }
+}
+
+/// Appends, and finds out how it ended: the position of the last event, or `None` for a conflict.
+async fn append(
+    store: &dyn Store,
+    stream: &StreamName,
+    expected: Expected,
+    attempt: &Attempt,
+) -> Result<Option<Position>, LedgerError> {
+    let mut pause = UNKNOWN_PAUSE;
+    let mut unknown = None;
+    for _ in 0..MAX_UNKNOWNS {
+        // Retrying with the same ids is harmless by the store's contract.
+        match store.append(stream, expected, attempt.records()?).await {
+            Ok(Append::Appended { position, .. }) => return Ok(Some(position)),
+            Ok(Append::Conflict { .. }) if unknown.is_none() => return Ok(None),
+            Ok(Append::Conflict { .. }) => {}
+            Ok(Append::Unknown { reason }) => unknown = Some(reason),
+            // Before anything was unknown, an error means that nothing was appended.
+            Err(error) if unknown.is_none() => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%stream, %error, "an append of unknown outcome could not be retried");
+            }
+        }
+        if let Ok(there) = store.read_stream(stream, expected.next_revision()).await
+            && let Some(first) = there.first()
+        {
+            if attempt.events.first().is_none_or(|(id, _)| first.event_id != *id) {
+                return Ok(None);
+            }
+            let last = there.get(attempt.events.len().saturating_sub(1));
+            return Ok(last.map(|last| last.position));
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    Err(LedgerError::OutcomeUnknown(unknown.unwrap_or_default()))
+}
+
+/// Appends one event that no command decided.
+pub(super) async fn append_once(
+    store: &dyn Store,
+    stream: &StreamName,
+    expected: Expected,
+    event: Event,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Option<Position>, LedgerError> {
+    append(store, stream, expected, &Attempt::new(vec![(0, event)], &[origin], now)).await
 }

@@ -313,9 +313,9 @@ fn fail(mut commands: Vec<Box<dyn Waiting>>, broke: LedgerError) {
 
 /// The users that events are about, if that is all they are about.
 fn users_of(events: &[Event]) -> Option<Vec<UserId>> {
-    let user = |event: &Event| match event {
-        Event::Installation(event) => event.user().cloned(),
-        Event::App(_) | Event::OperatorKey(_) => None,
+    let user = |event: &Event| {
+        let Event::Installation(event) = event else { return None };
+        event.user().cloned()
     };
     events.iter().map(user).collect()
 }

@@ -1,6 +1,7 @@
 //! The subscriber that folds the ledger into the live projection. Knows: the live projection, its snapshots, the
 //! quarantine. Must not know: where records come from.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -11,8 +12,10 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::follow::{Batch, FollowError, Subscriber};
+use super::loss;
 use super::recorded::fold_event;
 use super::snapshots::{SnapshotError, SnapshotWriter, Snapshots};
+use crate::clock::Clock;
 use crate::store::Store;
 
 /// The name of the subscriber.
@@ -26,16 +29,23 @@ pub(super) struct LiveProjection {
     /// Whether an event that cannot be folded stops the subscriber, instead of quarantining its stream.
     strict: bool,
     writer: Option<Arc<SnapshotWriter>>,
+    /// Where an operator's word about a loss is until it is recorded, and what time it is then.
+    words: Option<(PathBuf, Arc<dyn Clock>)>,
     restored: OnceCell<()>,
 }
 
 impl LiveProjection {
-    pub(super) fn new(strict: bool, writer: Option<SnapshotWriter>) -> Self {
+    pub(super) fn new(
+        strict: bool,
+        writer: Option<SnapshotWriter>,
+        words: Option<(PathBuf, Arc<dyn Clock>)>,
+    ) -> Self {
         Self {
             live: ArcSwap::from_pointee(Live::new()),
             folding: Mutex::default(),
             strict,
             writer: writer.map(Arc::new),
+            words,
             restored: OnceCell::new(),
         }
     }
@@ -48,8 +58,11 @@ impl LiveProjection {
         self.strict
     }
 
-    /// Begins with the newest snapshot that can be used, if there is one.
+    /// Records what an operator said at the start, and begins with the newest snapshot that can be used, if there is one.
     async fn restore(&self, store: &dyn Store) -> Result<(), FollowError> {
+        if let Some((dir, clock)) = &self.words {
+            loss::record(store, &**clock, dir).await?;
+        }
         let Some(writer) = &self.writer else { return Ok(()) };
         writer.belongs_to(store.head().await?.identity);
         let clearing = Arc::clone(writer);

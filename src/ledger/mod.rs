@@ -12,6 +12,7 @@ mod error;
 mod follow;
 mod line;
 mod live;
+mod loss;
 mod recorded;
 mod snapshots;
 mod streams;
@@ -22,6 +23,7 @@ mod until;
 mod when;
 mod written;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::Guard;
@@ -71,6 +73,8 @@ pub struct LedgerOptions {
     pub strict: bool,
     /// Where snapshots of the live projection are kept; none are without.
     pub snapshots: Option<SnapshotOptions>,
+    /// The data directory, where an operator's word about a loss is kept until it is recorded; none without.
+    pub data_dir: Option<PathBuf>,
     /// How far behind others this node may be, if others append, too.
     pub freshness: Freshness,
 }
@@ -86,7 +90,8 @@ impl Ledger {
     /// called within a Tokio runtime.
     pub fn open_with(store: Arc<dyn Store>, clock: Arc<dyn Clock>, options: LedgerOptions) -> Arc<Self> {
         let writer = options.snapshots.map(|options| SnapshotWriter::new(options, Arc::clone(&clock)));
-        let live = Arc::new(LiveProjection::new(options.strict, writer));
+        let words = options.data_dir.map(|dir| (dir, Arc::clone(&clock)));
+        let live = Arc::new(LiveProjection::new(options.strict, writer, words));
         let written = Arc::new(Written::default());
         let follower = Follower::start(Arc::clone(&store), Arc::clone(&written), Arc::clone(&live) as _);
         let consistent = ConsistentReads::new(options.freshness);

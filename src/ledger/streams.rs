@@ -59,7 +59,7 @@ impl Ledger {
         let Some(first) = records.first() else { return Ok(None) };
         let app = match read(first)?.event {
             Event::Installation(event) => Box::pin(self.app(&event.installation().0)).await?,
-            Event::App(_) | Event::OperatorKey(_) => None,
+            Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => None,
         };
         let copy = self.live().copy_of(kind, app.as_deref());
         // Some may have been folded here since.

@@ -4,16 +4,17 @@
 
 use std::cmp::Reverse;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use grantbook_events::{EventId, Position};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::database;
 use super::record::{ChainDigest, Record};
 use super::{Found, StoreError};
-use crate::files::with_suffix;
+use crate::files::{self, with_suffix};
 
 /// The last record that a file has seen.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ pub struct Seen {
 }
 
 /// A record that was seen in a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenRecord {
     pub position: Position,
     /// The position of the record before it.
@@ -36,7 +37,7 @@ pub struct SeenRecord {
 }
 
 /// What identifies a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeenMark {
     Event(EventId),
     Digest(ChainDigest),
@@ -57,9 +58,67 @@ impl SeenRecord {
 pub struct Evidence {
     /// What files have seen that are not the store's own.
     pub seen: Vec<Seen>,
-    /// Whether an operator said to go on without what is missing. The files that have seen it are kept under
-    /// another name.
-    pub accept_loss: bool,
+    /// An operator's word to go on without what is missing.
+    pub accept_loss: Option<AcceptLoss>,
+}
+
+/// An operator's word to go on without what is missing. The files that have seen it are kept under another name.
+#[derive(Debug, Clone)]
+pub struct AcceptLoss {
+    pub by: String,
+    /// The data directory.
+    pub dir: PathBuf,
+}
+
+/// An operator's word and what it is about, as it is kept in a file until it is an event in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedLoss {
+    pub by: String,
+    /// Where the ledger ended.
+    pub last_position: Position,
+    pub seen: SeenRecord,
+    /// The name of the file that had seen it.
+    pub seen_by: String,
+}
+
+impl AcceptedLoss {
+    pub const FILE: &str = "loss.accepted";
+
+    /// The word that is not in the ledger yet, if there is one.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not what was written.
+    pub fn read(dir: &Path) -> io::Result<Option<Self>> {
+        match fs::read(dir.join(Self::FILE)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            read => Ok(Some(serde_json::from_slice(&read?)?)),
+        }
+    }
+
+    /// # Errors
+    /// If the file cannot be written.
+    pub(crate) fn keep(&self, dir: &Path) -> io::Result<()> {
+        let text = serde_json::to_string(self)?;
+        files::replace(&dir.join(Self::FILE), |file| writeln!(file, "{text}"))
+    }
+
+    /// # Errors
+    /// If the file cannot be removed.
+    pub fn forget(dir: &Path) -> io::Result<()> {
+        files::remove(&dir.join(Self::FILE))
+    }
+}
+
+impl AcceptLoss {
+    /// Keeps it until it is in the ledger, which ends at a position although a file has seen more.
+    pub(super) fn keep(&self, last_position: Position, seen: &Seen) -> Result<(), StoreError> {
+        let seen_by = seen.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let accepted = AcceptedLoss { by: self.by.clone(), last_position, seen: seen.record, seen_by };
+        accepted.keep(&self.dir).map_err(|error| {
+            let file = self.dir.join(AcceptedLoss::FILE);
+            StoreError::CannotWrite(format!("{} cannot be written: {error}", file.display()))
+        })
+    }
 }
 
 /// What files have seen that a ledger does not have.
@@ -94,9 +153,12 @@ impl<'a> Lost<'a> {
         ))
     }
 
-    /// Moves the files out of the way, so that the ledger goes on from its end.
-    pub(super) fn accept(&self) -> Result<(), StoreError> {
-        for (seen, wrong) in &self.missing {
+    /// Keeps an operator's word, and moves the files out of the way, so that the ledger goes on from its end. The file that
+    /// has seen the most goes last: if this is interrupted, it still refuses the ledger, and says as much as before.
+    pub(super) fn accept(&self, word: &AcceptLoss) -> Result<(), StoreError> {
+        let Some((last, _)) = self.missing.first() else { return Ok(()) };
+        word.keep(self.end, last)?;
+        for (seen, wrong) in self.missing.iter().rev() {
             let kept = move_away(&seen.file, self.end).map_err(|error| {
                 StoreError::CannotWrite(format!("{} cannot be moved away: {error}", seen.file.display()))
             })?;

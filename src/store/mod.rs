@@ -37,7 +37,7 @@ mod tests;
 
 pub use self::eventstore::{EventStore, Target as EventStoreTarget};
 pub use copy::{COMPARING, Copied, CopyStep, copy};
-pub use evidence::{Evidence, Seen, SeenMark, SeenRecord};
+pub use evidence::{AcceptLoss, AcceptedLoss, Evidence, Seen, SeenMark, SeenRecord};
 pub use lock::{Lock, held};
 pub use memory::MemoryStore;
 pub use record::{ChainDigest, Link, NewRecord, Record};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Evidence, Store, StoreError};
 use crate::clock::Clock;
 
 /// No value of it exists, because no text can be parsed as one.
@@ -37,10 +37,11 @@ pub enum EventStore {}
 impl EventStore {
     /// # Errors
     /// Never, because there is no target.
-    pub fn open(
+    pub fn open_checked(
         target: Arc<Target>,
         _serve: Option<Uuid>,
         _clock: Arc<dyn Clock>,
+        _evidence: Evidence,
     ) -> Result<Arc<dyn Store>, StoreError> {
         match *target {}
     }

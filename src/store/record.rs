@@ -3,6 +3,7 @@
 use std::fmt;
 
 use grantbook_events::{EventId, Position, Revision, StreamName, Timestamp};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// A record on its way into a store.
@@ -161,7 +162,7 @@ impl Record {
 }
 
 /// SHA-256 over a record and the digest of its predecessor in the stream.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChainDigest([u8; 32]);
 
 impl ChainDigest {

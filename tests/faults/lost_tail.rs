@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
 
 use crate::process::Serving;
 use crate::site::{Ended, Site};
@@ -92,6 +93,15 @@ fn accepted(site: &Site) -> Serving {
     site.serve_by(site.command(&["serve", "--accept-loss"]))
 }
 
+/// The one event that says that a loss was accepted.
+#[track_caller]
+pub fn loss_accepted(site: &Site) -> Value {
+    let mut events = site.events();
+    events.retain(|event| event["type"] == "loss-accepted");
+    assert_eq!(events.len(), 1, "{events:?}");
+    events.remove(0)
+}
+
 #[test]
 fn no_damage_to_the_end_of_the_write_ahead_log_brings_a_revoked_token_back() {
     // Nothing is waited for: the server is killed right after it answered.
@@ -144,8 +154,16 @@ fn a_ledger_without_its_end_is_served_on_an_operators_word_only() {
     let form = revoked.app.form(&[("token", &revoked.token)]);
     serving.http.post_raw("/oauth/revoke", &[], &form).expect(200);
     let listed = serving.ask("GET", "/audit/events?limit=200", None).expect(200).json();
-    assert_eq!(listed["items"].as_array().unwrap().len(), revoked.before + 1);
+    assert_eq!(listed["items"].as_array().unwrap().len(), revoked.before + 2);
     serving.stop();
+    let event = loss_accepted(site);
+    assert_eq!(event["position"], revoked.before + 1, "before anything else");
+    assert_eq!(event["data"]["last_position"], revoked.before);
+    assert_eq!(event["data"]["seen_position"], revoked.end);
+    assert_eq!((&event["actor"]["kind"], event["actor"]["id"].is_string()), (&json!("operator"), true));
+    let asked = site.run(&["audit", "events"]);
+    let words = ["loss-accepted", "events were missing", event["data"]["seen_by"].as_str().unwrap()];
+    assert!(words.iter().all(|word| asked.stdout.contains(word)), "{}", asked.stdout);
     let kept = contents(site.data());
     for name in ["ledger.db-wal", "ledger.seen", "history-1.db"] {
         let aside = format!("{name}.lost-after-{}.1", revoked.before);
@@ -208,7 +226,8 @@ fn a_ledger_that_went_another_way_is_refused() {
     fs::copy(other.file("ledger.db"), site.file("ledger.db")).unwrap();
     assert_refused(&site, &["another event at position 2"]);
     accepted(&site).stop();
-    assert_eq!(site.events().len(), 4);
+    assert_eq!(site.events().len(), 5);
+    assert_eq!(loss_accepted(&site)["data"]["last_position"], 4);
 }
 
 #[test]
@@ -220,7 +239,29 @@ fn a_ledger_that_is_gone_is_not_begun_again() {
     fs::remove_file(site.file("ledger.db")).unwrap();
     assert_refused(&site, &["there is no", "ledger.db", "seen position 1"]);
     accepted(&site).stop();
-    assert_eq!(site.events().len(), 0);
+    assert_eq!(site.events().len(), 1);
+    assert_eq!(loss_accepted(&site)["data"]["last_position"], 0);
+}
+
+/// Whenever the process ends, the operator's word is recorded, once.
+#[test]
+fn a_word_is_not_lost_in_a_kill() {
+    let revoked = Revoked::then(|_| {});
+    let wal = revoked.site.file("ledger.db-wal");
+    fs::write(&wal, &fs::read(&wal).unwrap()[..usize::try_from(revoked.from).unwrap()]).unwrap();
+    for name in ["loss.accepted", "ledger.heads", "control.json"] {
+        let site = revoked.site.copy();
+        site.killed_by(site.command(&["serve", "--accept-loss"]), name);
+        // If the files that have seen more were not moved yet, it has to be said again.
+        let mut serving = Serving::spawn(site.command(&["serve"]));
+        serving.until_it_ends_or_says("serving url=");
+        let is_refused = serving.log().contains("--accept-loss");
+        serving.kill();
+        if is_refused {
+            accepted(&site).stop();
+        }
+        assert_eq!(loss_accepted(&site)["data"]["last_position"], revoked.before, "{name}");
+    }
 }
 
 /// A file that is damaged proves nothing.

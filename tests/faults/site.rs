@@ -183,9 +183,14 @@ impl Site {
     /// Serves, and kills that as soon as it has made a file or written to it, whatever it does then.
     #[track_caller]
     pub fn killed_when(&self, name: &str) {
+        self.killed_by(self.command(&["serve"]), name);
+    }
+
+    #[track_caller]
+    pub fn killed_by(&self, serve: Command, name: &str) {
         let written = || std::fs::metadata(self.file(name)).and_then(|file| file.modified()).ok();
         let (before, began) = (written(), Instant::now());
-        let mut serving = Serving::spawn(self.command(&["serve"]));
+        let mut serving = Serving::spawn(serve);
         // Some files are there for an instant only.
         let is_over = |name: &str| name == "ledger.db.new" && self.file("ledger.db").exists();
         while written() == before && !is_over(name) {

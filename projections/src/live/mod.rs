@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantbook_events::{
-    ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId, Position, Recorded, StreamKind,
-    StreamName,
+    ClientId, Envelope, Event, EventId, InstallationEvent, InstallationId, LedgerEvent, Position, Recorded,
+    StreamKind, StreamName,
 };
 use parking_lot::Mutex;
 
@@ -72,7 +72,7 @@ impl State for App {
     fn look<T>(live: &Live, stream: &StreamKind, look: impl FnOnce(Option<&Self>) -> T) -> T {
         let app = match stream {
             StreamKind::App(id) => live.app(id),
-            StreamKind::Installation(_) | StreamKind::OperatorKey(_) => None,
+            StreamKind::Installation(_) | StreamKind::OperatorKey(_) | StreamKind::Ledger(_) => None,
         };
         look(app.as_deref())
     }
@@ -89,7 +89,7 @@ impl State for Installation {
                 .installations
                 .place(id)
                 .map(|place| (live.installations.shards.read(place.shard()), place)),
-            StreamKind::App(_) | StreamKind::OperatorKey(_) => None,
+            StreamKind::App(_) | StreamKind::OperatorKey(_) | StreamKind::Ledger(_) => None,
         };
         look(shard.as_ref().and_then(|(shard, place)| shard.rows.get(place.slot())))
     }
@@ -103,7 +103,7 @@ impl State for OperatorKey {
     fn look<T>(live: &Live, stream: &StreamKind, look: impl FnOnce(Option<&Self>) -> T) -> T {
         let key = match stream {
             StreamKind::OperatorKey(id) => live.operator_key_by_id(id),
-            StreamKind::App(_) | StreamKind::Installation(_) => None,
+            StreamKind::App(_) | StreamKind::Installation(_) | StreamKind::Ledger(_) => None,
         };
         look(key.as_deref())
     }
@@ -159,7 +159,15 @@ impl Live {
             (StreamKind::Installation(id), Event::Installation(event)) => {
                 return self.apply_installation(id, event, envelope);
             }
-            (StreamKind::App(_) | StreamKind::OperatorKey(_) | StreamKind::Installation(_), _) => {
+            // Auditors read it in the history; nothing that is asked here depends on it.
+            (StreamKind::Ledger(_), Event::Ledger(LedgerEvent::LossAccepted(_))) => {}
+            (
+                StreamKind::App(_)
+                | StreamKind::OperatorKey(_)
+                | StreamKind::Installation(_)
+                | StreamKind::Ledger(_),
+                _,
+            ) => {
                 return Err("it does not belong in its stream");
             }
         }
@@ -237,8 +245,8 @@ impl Live {
                     }
                 }
             }
-            // No table has anything of a stream that is not one of grantbook's.
-            Err(_) => {}
+            // No table has anything of the ledger's own stream, or of one that is not grantbook's.
+            Ok(StreamKind::Ledger(_)) | Err(_) => {}
         }
         self.quarantine.add(poison);
         self.advance(&mut mark, position, event_id);
@@ -266,12 +274,13 @@ impl Live {
         is_known || self.quarantine.get(stream).is_some()
     }
 
-    /// Where a stream is; `None` before its first event.
+    /// Where a stream is; `None` before its first event, and for the ledger's own stream, of which nothing is kept.
     pub fn head_of(&self, stream: &StreamKind) -> Option<Head> {
         match stream {
             StreamKind::App(_) => App::look(self, stream, |state| state.map(State::head)),
             StreamKind::Installation(_) => Installation::look(self, stream, |state| state.map(State::head)),
             StreamKind::OperatorKey(_) => OperatorKey::look(self, stream, |state| state.map(State::head)),
+            StreamKind::Ledger(_) => None,
         }
     }
 
@@ -294,6 +303,7 @@ impl Live {
                     copy.keys.put((*key).clone(), is_accepted);
                 }
             }
+            StreamKind::Ledger(_) => {}
             StreamKind::Installation(_) => {
                 if let Some(row) = Installation::look(self, stream, |row| row.cloned()) {
                     self.copy_app(&copy, &row.client_id);

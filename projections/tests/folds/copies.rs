@@ -26,7 +26,7 @@ fn answers(live: &Live, kind: &StreamKind, now: Timestamp) -> impl PartialEq + s
         .collect();
     let facts = match kind {
         StreamKind::Installation(id) => live.installation(*id, now),
-        StreamKind::App(_) | StreamKind::OperatorKey(_) => None,
+        StreamKind::App(_) | StreamKind::OperatorKey(_) | StreamKind::Ledger(_) => None,
     };
     let app = App::look(live, kind, |app| app.cloned());
     let key = OperatorKey::look(live, kind, |key| key.cloned());

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use grantbook_events::{
     AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, AppUninstalled, ClientId,
-    CodeExchanged, Envelope, Event, EventId, GrantId, InstallationEvent, InstallationId, NewSecret,
-    OperatorKeyCreated, OperatorKeyEvent, OperatorKeyId, Position, Recorded, Revision, RevocationReason,
-    Role, SecretDigest, SecretId, StreamKind, StreamName, Timestamp, TokenId, TokenPolicy, TokenRevoked,
-    UninstallReason, UserId,
+    CodeExchanged, Envelope, Event, EventId, GrantId, InstallationEvent, InstallationId, LedgerEvent,
+    LedgerId, LossAccepted, NewSecret, OperatorKeyCreated, OperatorKeyEvent, OperatorKeyId, Position,
+    Recorded, Revision, RevocationReason, Role, SecretDigest, SecretId, StreamKind, StreamName, Timestamp,
+    TokenId, TokenPolicy, TokenRevoked, UninstallReason, UserId,
 };
 use grantbook_projections::live::{Live, State as _};
 use grantbook_projections::{Effects, Grant, Installation};
@@ -248,6 +248,18 @@ pub fn created(n: u64) -> OperatorKeyEvent {
         name: "desk".to_owned(),
         role: Role::Admin,
         digest,
+    })
+}
+
+pub fn ledger(n: u64) -> StreamKind {
+    StreamKind::Ledger(LedgerId::new(uuid(6, n)))
+}
+
+pub fn loss_accepted(n: u64) -> LedgerEvent {
+    LedgerEvent::LossAccepted(LossAccepted {
+        last_position: Position::new(n),
+        seen_position: Position::new(n + 1),
+        seen_by: "history-1.db".to_owned(),
     })
 }
 

@@ -11,8 +11,8 @@ use grantbook_projections::live::{Live, State as _};
 use grantbook_projections::{FoldError, Installation};
 
 use super::history::{
-    History, account, client, created, digest, exchanged, grant_id, granted, key_id, place, registered,
-    revoked, scopes, seconds, secret_id, token_id, user,
+    History, account, client, created, digest, exchanged, grant_id, granted, key_id, ledger, loss_accepted,
+    place, registered, revoked, scopes, seconds, secret_id, token_id, user,
 };
 
 /// App 0 is registered, app 1 deleted; app 0 is installed on accounts 0 and 1, with tokens 1 and 2; grant
@@ -247,8 +247,10 @@ fn in_a_stream_of_another_kind() {
     let app: Event = registered(client(0)).into();
     let installed: Event = exchange_on(3, 0, seconds(4)).into();
     let key: Event = created(1).into();
-    let streams = [StreamKind::App(client(2)), on(0, 0), StreamKind::OperatorKey(key_id(2))];
-    let strangers = [[&installed, &key], [&app, &key], [&app, &installed]];
+    let loss: Event = loss_accepted(1).into();
+    let streams = [StreamKind::App(client(2)), on(0, 0), StreamKind::OperatorKey(key_id(2)), ledger(0)];
+    let strangers =
+        [[&installed, &key, &loss], [&app, &key, &loss], [&app, &installed, &loss], [&app, &installed, &key]];
     for (kind, strangers) in streams.into_iter().zip(strangers) {
         for event in strangers {
             refuses(kind, event.clone(), "it does not belong in its stream");

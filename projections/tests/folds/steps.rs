@@ -10,7 +10,8 @@ use grantbook_projections::{AppStatus, CodeState, Grant, Installation};
 use proptest::prelude::*;
 
 use super::history::{
-    History, account, client, digest, exchanged, granted, key_id, place, registered, revoked, secret_id, user,
+    History, account, client, digest, exchanged, granted, key_id, ledger, loss_accepted, place, registered,
+    revoked, secret_id, user,
 };
 
 /// What somebody does.
@@ -30,6 +31,7 @@ enum Act {
     Uninstall,
     CreateKey,
     RetireKey,
+    AcceptLoss,
 }
 
 /// One choice: what, where, and how much later than the choice before.
@@ -61,6 +63,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Uninstall),
         2 => Just(Act::CreateKey),
         1 => Just(Act::RetireKey),
+        1 => Just(Act::AcceptLoss),
     ]
 }
 
@@ -151,6 +154,9 @@ impl Step {
                 self.on_installation(history, n, at);
             }
             Act::CreateKey | Act::RetireKey => self.on_key(history, n, at),
+            Act::AcceptLoss => {
+                history.record(ledger(0), at, loss_accepted(n));
+            }
         }
     }
 

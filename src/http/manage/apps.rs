@@ -260,7 +260,7 @@ pub async fn retire_secret(
     }
     let is_it = |event: &Event| match event {
         Event::App(AppEvent::SecretRetired(retired)) => retired.secret_id == secret_id,
-        Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) => false,
+        Event::App(_) | Event::Installation(_) | Event::OperatorKey(_) | Event::Ledger(_) => false,
     };
     done_before(&operator.service, StreamKind::App(client_id), is_it).await
 }

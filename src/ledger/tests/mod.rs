@@ -5,6 +5,7 @@
 mod cluster;
 mod consistent;
 mod follow;
+mod loss;
 pub(crate) mod poison;
 mod settle;
 pub(crate) mod simulation;

@@ -1,16 +1,22 @@
-//! Which ledger this is. Knows: the one event that says so. Must not know: what is in the ledger.
+//! Which ledger this is, and whether it is the one that files of this node have seen. Knows: the one event that says so,
+//! and what was seen. Must not know: what is in the ledger.
 
+use grantbook_events::Position;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Shared;
 use super::failure::{Failure, retry};
 use crate::store::StoreError;
+use crate::store::evidence::Lost;
 
 /// The stream that says which ledger this is.
 pub(super) const STREAM: &str = "grantbook-ledger";
 /// The type of its one event.
 const TYPE: &str = "ledger-made";
+/// How what is missing can be put back.
+const INSTEAD: &str = "Connect to the right cluster, put its newer state back, or use an empty data directory if the ledger \
+                       was copied here";
 
 #[derive(Serialize, Deserialize)]
 struct Made {
@@ -20,10 +26,12 @@ struct Made {
 /// The ledger's identity. A ledger without one gets it, if this store was opened to serve.
 ///
 /// # Errors
-/// `Unavailable` if it cannot be read, or there is no ledger.
+/// `Unavailable` if it cannot be read, or there is no ledger; `EndsEarly` if it does not have what this node has seen of it.
 pub(super) async fn find_or_make(shared: &Shared) -> Result<Uuid, StoreError> {
     let unavailable = |why: &str| StoreError::Unavailable(why.to_owned());
-    if let Some(found) = find(shared).await? {
+    let found = find(shared).await?;
+    check_seen(shared, found).await?;
+    if let Some(found) = found {
         return Ok(found);
     }
     let none = || unavailable("there is no ledger in this cluster: grantbook serve makes one");
@@ -36,6 +44,28 @@ pub(super) async fn find_or_make(shared: &Shared) -> Result<Uuid, StoreError> {
         Err(failure) => return Err(failure.into_error()),
     }
     find(shared).await?.ok_or_else(|| unavailable("the identity of the ledger cannot be read yet"))
+}
+
+/// Refuses a ledger, or the lack of one, that contradicts what files of this node have seen; or, on an operator's word,
+/// moves these files away.
+async fn check_seen(shared: &Shared, ledger: Option<Uuid>) -> Result<(), StoreError> {
+    let mut all = Vec::new();
+    for seen in shared.evidence.seen.iter().filter(|seen| seen.record.position > Position::START) {
+        match ledger {
+            None => all.push((seen.clone(), None)),
+            Some(ledger) if ledger != seen.ledger => {}
+            Some(_) => all.push((seen.clone(), Some(shared.nodes.has(&seen.record).await?))),
+        }
+    }
+    let end = if ledger.is_some() { shared.nodes.last().await? } else { Position::START };
+    let word = shared.evidence.accept_loss.clone();
+    // Looks into the files, and moves them.
+    let judged = tokio::task::spawn_blocking(move || {
+        let all = all.iter().map(|(seen, found)| (seen, *found));
+        let Some(lost) = Lost::of("ledger in the cluster", end, all) else { return Ok(()) };
+        word.map_or_else(|| Err(lost.refusal(INSTEAD)), |word| lost.accept(&word))
+    });
+    judged.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
 }
 
 async fn find(shared: &Shared) -> Result<Option<Uuid>, StoreError> {

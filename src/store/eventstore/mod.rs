@@ -46,7 +46,7 @@ use self::shared::{MAX_HEADS, Shared};
 pub use self::target::Target;
 use self::tls::Tls;
 use super::{
-    Append, Expected, Found, Head, NewRecord, Record, SeenRecord, Store, StoreCounts, StoreError,
+    Append, Evidence, Expected, Found, Head, NewRecord, Record, SeenRecord, Store, StoreCounts, StoreError,
     Subscription, check_limits,
 };
 use crate::clock::Clock;
@@ -69,13 +69,28 @@ impl EventStore {
         serve: Option<Uuid>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, StoreError> {
-        Self::open_with(target, serve, clock, SILENT_FOR)
+        Self::open_checked(target, serve, clock, Evidence::default())
+    }
+
+    /// The same, with what files of this node have seen of the ledger. Once the cluster can be reached, and before anything
+    /// else is asked of this store, [`Store::head`] fails if that is not there.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn open_checked(
+        target: Arc<Target>,
+        serve: Option<Uuid>,
+        clock: Arc<dyn Clock>,
+        evidence: Evidence,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(target, serve, clock, evidence, SILENT_FOR)
     }
 
     fn open_with(
         target: Arc<Target>,
         minted: Option<Uuid>,
         clock: Arc<dyn Clock>,
+        evidence: Evidence,
         silent_for: Duration,
     ) -> Result<Arc<Self>, StoreError> {
         let tls = Tls::load(target.tls.as_ref())?;
@@ -88,6 +103,7 @@ impl EventStore {
             clock,
             minted,
             identity: OnceCell::new(),
+            evidence,
             is_open: RwLock::new(true),
             closing: watch::Sender::new(false),
             tasks: Arc::default(),

@@ -16,7 +16,7 @@ use super::batches::Batches;
 use super::client::Client;
 use super::nodes::Nodes;
 use crate::clock::Clock;
-use crate::store::{ChainDigest, Record, StoreError};
+use crate::store::{ChainDigest, Evidence, Record, StoreError};
 use crate::tasks::Tasks;
 
 /// Of how many streams the end is remembered.
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     /// The identity that a ledger without one gets.
     pub minted: Option<Uuid>,
     pub identity: OnceCell<Uuid>,
+    /// What files of this node have seen of the ledger.
+    pub evidence: Evidence,
     /// Whether appends are taken. Held by each that is under way.
     pub is_open: RwLock<bool>,
     pub closing: watch::Sender<bool>,

@@ -5,6 +5,7 @@
 //! of its own, and nothing is assumed to be empty.
 
 mod batches;
+mod evidence;
 mod faults;
 mod tls;
 

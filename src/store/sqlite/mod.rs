@@ -154,7 +154,7 @@ impl SqliteStore {
     /// # Errors
     /// Also `EndsEarly`.
     pub fn open_whole_read_only(dir: &Path, seen: Vec<Seen>) -> Result<Arc<Self>, StoreError> {
-        Self::to_read(dir, Some(&Evidence { seen, accept_loss: false }))
+        Self::to_read(dir, Some(&Evidence { seen, accept_loss: None }))
     }
 
     fn to_read(dir: &Path, evidence: Option<&Evidence>) -> Result<Arc<Self>, StoreError> {

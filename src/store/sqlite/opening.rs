@@ -33,19 +33,25 @@ pub(super) fn open_to_serve(
     options: Options,
     evidence: &Evidence,
 ) -> Result<Opened, StoreError> {
-    let path = &files.ledger;
+    let (path, accept_loss) = (&files.ledger, evidence.accept_loss.as_ref());
     if !path.try_exists().map_err(|error| cannot_write(path, &error))? {
         if with_suffix(path, "-wal").exists() {
             let what = "it is missing, but its write-ahead log is there";
             return Err(damaged(path, Position::START, what));
         }
-        evidence::check(files, None, &evidence::gather(files, &evidence.seen), evidence.accept_loss)?;
+        evidence::check(files, None, &evidence::gather(files, &evidence.seen), accept_loss)?;
         create(path, &Meta::new(options.identity, options.now))?;
     }
     check_writable(path)?;
     let mut opened = open_unchecked(path, Access::Write)?;
-    evidence::check(files, Some(&opened), &evidence::gather(files, &evidence.seen), evidence.accept_loss)?;
-    if evidence.accept_loss && opened.meta.closed_at > opened.end.position {
+    let is_lost =
+        evidence::check(files, Some(&opened), &evidence::gather(files, &evidence.seen), accept_loss)?;
+    if let Some(word) = accept_loss
+        && opened.meta.closed_at > opened.end.position
+    {
+        if !is_lost {
+            word.keep(opened.end.position, &evidence::closed(files, &opened))?;
+        }
         opened.meta.closed_at = opened.end.position;
         opened.log.ask(opened.end.position, |conn| opened.meta.write(conn))?;
     }
@@ -58,7 +64,7 @@ pub(super) fn open_to_read(files: &Files, evidence: Option<&Evidence>) -> Result
     // A process that serves the ledger may go on at the same time, so what was seen is read before the ledger is.
     let all = evidence.map(|evidence| evidence::gather(files, &evidence.seen)).unwrap_or_default();
     let opened = open(&files.ledger, Access::Read)?;
-    evidence::check(files, Some(&opened), &all, false)?;
+    evidence::check(files, Some(&opened), &all, None)?;
     Ok(opened)
 }
 

@@ -146,7 +146,8 @@ async fn a_subscription_that_falls_silent_is_taken_up_elsewhere() {
     let double = double(2).await;
     let target = Arc::new(Target::parse(&url_of(&double)).unwrap());
     let silent_for = std::time::Duration::from_millis(50);
-    let store = EventStore::open_with(target, None, Arc::new(SystemClock), silent_for).unwrap();
+    let store =
+        EventStore::open_with(target, None, Arc::new(SystemClock), Evidence::default(), silent_for).unwrap();
     let stream = fresh_stream();
     let mut subscription = store.subscribe(Position::START).await.unwrap();
     double.wait_for(|counts| counts.nodes[0].open_subscriptions > 0).await;

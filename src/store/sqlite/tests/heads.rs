@@ -1,7 +1,7 @@
 //! `ledger.heads` is derived: whatever becomes of it, the ledger is the same.
 
 use super::*;
-use crate::store::Evidence;
+use crate::store::{AcceptLoss, AcceptedLoss, Evidence};
 
 /// Makes a closed ledger, does something to its directory, and expects it to be whole after opening.
 async fn survives(harm: impl AsyncFnOnce(&Path)) {
@@ -106,9 +106,13 @@ async fn ahead_of_the_ledger_it_tells_what_is_missing() {
             assert!(why.contains(&format!("{name} has seen position 23")), "{why}");
         }
         assert_eq!(fs::read(dir.path().join(name)).unwrap(), before);
-        let evidence = Evidence { accept_loss: true, ..Evidence::default() };
+        let accept_loss = AcceptLoss { by: "ana".to_owned(), dir: dir.path().to_owned() };
+        let evidence = Evidence { accept_loss: Some(accept_loss), ..Evidence::default() };
         let store = SqliteStore::open_with(dir.path(), OPTIONS, &evidence).unwrap();
         assert_eq!(read_everything(&*store).await.unwrap().len(), 20);
+        let kept = AcceptedLoss::read(dir.path()).unwrap().unwrap();
+        assert_eq!((kept.last_position, kept.seen.position), (Position::new(20), Position::new(23)));
+        assert_eq!((kept.by.as_str(), kept.seen_by.as_str()), ("ana", name));
         fill(&*store, 1, 1).await;
         drop(store);
         assert_eq!(fs::read(dir.path().join(format!("{name}.lost-after-20.1"))).unwrap(), before);
