@@ -71,6 +71,9 @@ pub struct Config {
     /// Whether such answers are refused beyond that, rather than read from the cluster.
     #[serde(rename = "store.beyond_staleness", deserialize_with = "is_refuse")]
     pub refuse_when_stale: bool,
+    /// How long a caller waits for an answer that needs the ledger.
+    #[serde(rename = "store.answer_within")]
+    pub answer_within: Duration,
     #[serde(flatten)]
     pub limits: Limits,
     #[serde(flatten)]

@@ -93,7 +93,7 @@ const LOG_FILTER: &str =
     "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"";
 
 /// Every setting, in the order they are shown in: the top level first, then section by section.
-pub(super) static ALL: [Setting; 28] = [
+pub(super) static ALL: [Setting; 29] = [
     LISTEN,
     ISSUER,
     setting("data_dir", Other("a directory, such as \"./grantbook-data\"", path))
@@ -115,6 +115,7 @@ pub(super) static ALL: [Setting; 28] = [
     STORE_URL,
     setting("store.max_staleness", Duration(2 * SECOND, HOUR)).default("5s"),
     setting("store.beyond_staleness", Word(&["read", "refuse"])).default("read"),
+    setting("store.answer_within", Duration(SECOND, MINUTE)).default("5s"),
     setting("limits.body", Bytes(KIB, 16 * MIB)).default("64KiB"),
     setting("limits.head", Bytes(KIB, 128 * KIB)).default("80KiB"),
     setting("limits.request_timeout", Duration(SECOND, 10 * MINUTE)).default("30s"),

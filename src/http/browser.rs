@@ -128,7 +128,7 @@ impl Visit {
         command: &C,
     ) -> Result<Result<C::Answer, C::Refusal>, LedgerError> {
         let origin = self.context.origin(ActorKind::User, person.user.as_str());
-        self.service.settle(&origin, command).await
+        self.context.settle(&self.service, &origin, command).await
     }
 
     pub fn page(&self, shown: &impl Template, forms: Forms) -> HttpResponse {

@@ -1,5 +1,5 @@
 //! What is known of a request from its start. Knows: its name, which is in its logs, in the events it causes and in its
-//! reply; where our own paths begin for it; and who asks. Must not know: what is asked.
+//! reply; where our own paths begin for it; who asks; and whether it may have changed something. Must not know: what is asked.
 
 use std::future::{Ready, ready};
 use std::ops::Deref;
@@ -11,9 +11,11 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use grantbook_events::{Actor, ActorKind, ClientId, RequestId};
 
 use super::service::{KeyName, Service};
-use crate::ledger::Origin;
+use crate::decisions::Command;
+use crate::ledger::{LedgerError, Origin};
 use crate::pages::Prefix;
 use crate::secrets;
+use crate::telemetry::Metrics;
 
 /// The header that carries the request id, in and out.
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,6 +33,21 @@ pub struct Facts {
     /// Where our own paths begin for the browser that asks.
     pub prefix: Prefix,
     caller: OnceLock<Caller>,
+    /// Set once a command of this request is before the ledger.
+    settles: OnceLock<()>,
+}
+
+/// Counts a command at its end, also if nobody waits for it any more.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    command: &'static str,
+    outcome: &'static str,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.decision(self.command, self.outcome);
+    }
 }
 
 impl Deref for Context {
@@ -71,6 +88,32 @@ impl Context {
         self.caller.get()
     }
 
+    /// Settles a command of this request and counts how it went. From here on the request may have changed something.
+    ///
+    /// # Errors
+    /// As [`Ledger::settle`](crate::ledger::Ledger::settle).
+    pub async fn settle<C: Command>(
+        &self,
+        service: &Service,
+        origin: &Origin,
+        command: &C,
+    ) -> Result<Result<C::Answer, C::Refusal>, LedgerError> {
+        let _ = self.settles.set(());
+        let mut counted = Counted { metrics: &service.metrics, command: C::NAME, outcome: "failed" };
+        let settled = service.ledger.settle(origin, command).await;
+        match &settled {
+            Ok(Ok(_)) => counted.outcome = "granted",
+            Ok(Err(_)) => counted.outcome = "refused",
+            Err(_) => {}
+        }
+        settled
+    }
+
+    /// Whether the request may have changed something.
+    pub fn may_have_changed(&self) -> bool {
+        self.settles.get().is_some()
+    }
+
     fn name(request: &HttpRequest) -> Self {
         let sent = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
         let plain = |text: &&str| {
@@ -83,6 +126,7 @@ impl Context {
             request_id: request_id.unwrap_or_else(secrets::new_request_id),
             prefix: prefix.unwrap_or_default(),
             caller: OnceLock::new(),
+            settles: OnceLock::new(),
         }))
     }
 

@@ -170,6 +170,30 @@ pub(super) fn has_a_page(path: &str) -> bool {
         || ["/oauth/authorize", "/sign-in", "/sign-out", "/account"].iter().any(|page| path.starts_with(page))
 }
 
+/// Whether errors at this path are those of RFC 6749, once a request can be answered at all.
+pub(super) fn answers_as_oauth(path: &str) -> bool {
+    ["/oauth/token", "/oauth/revoke", "/oauth/introspect"].contains(&path)
+}
+
+/// Whether an answer at this path may take as long as it takes: it is over much of history, or of all that is known.
+pub(super) fn may_take_long(path: &str) -> bool {
+    path.starts_with("/audit/")
+        || path.starts_with("/projections")
+        || (path.starts_with("/installations/") && path.ends_with("/events"))
+}
+
+/// The path of the table that a request is for, if it was given up before it could say so itself.
+pub(super) fn path_of(request: &str) -> Option<&'static str> {
+    static PATHS: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| endpoints().iter().map(|endpoint| endpoint.path).collect());
+    let is_it = |path: &&&'static str| {
+        let parts = path.split('/').zip(request.split('/'));
+        path.split('/').count() == request.split('/').count()
+            && parts.into_iter().all(|(part, given)| part == given || part.starts_with('{'))
+    };
+    PATHS.iter().find(is_it).copied()
+}
+
 async fn stylesheet() -> HttpResponse {
     asset("text/css; charset=utf-8", STYLESHEET)
 }

@@ -12,11 +12,13 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use super::browser::PageError;
 use super::context::Context;
 use super::endpoint::wants_a_page;
-use super::endpoints::has_a_page;
+use super::endpoints::{answers_as_oauth, has_a_page};
+use super::oauth::error::OAuthError;
 use super::operator;
 use super::problem::Problem;
 use super::service::Service;
 use super::unread::Unread;
+use super::waiting::{TooLate, Waiting};
 use crate::identity::SignIn;
 use crate::identity::dev::names_loopback;
 use crate::secrets;
@@ -26,7 +28,7 @@ const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
 /// This node need not catch up for it: `Ledger::token` reads from the store what one token needs.
 const INTROSPECTION: &str = "/oauth/introspect";
 
-/// Passes a request on, or answers why not. The request is gone if it took too long.
+/// Passes a request on, or answers why not. The request is gone if the answer took too long.
 pub(super) async fn guard(
     service: &Service,
     context: &Context,
@@ -34,32 +36,47 @@ pub(super) async fn guard(
     next: Next<BoxBody>,
 ) -> (Option<HttpRequest>, HttpResponse) {
     let unread = Unread::of(&mut request);
-    let refused = match too_much(service, &request) {
-        None => catch_up(service, request.request()).await,
-        refused => refused,
-    };
+    let waiting = Waiting::of(service, &request, unread.clone());
     let is_person = has_a_page(request.path()) && wants_a_page(request.headers());
-    let refusal = |problem: Problem| match is_person {
-        true => PageError::from(problem).page(context),
-        false => problem.error_response(),
+    let is_oauth = answers_as_oauth(request.path());
+    let refusal = |problem: Problem| match problem.status {
+        _ if is_person => PageError::from(problem).page(context),
+        503 if is_oauth => OAuthError::from(problem).error_response(),
+        _ => problem.error_response(),
     };
-    let within = service.config.limits.request_timeout;
-    let (request, response) = if let Some(problem) = refused {
-        (Some(request.into_parts().0), refusal(problem))
-    } else {
-        match tokio::time::timeout(within, next.call(request)).await {
-            Ok(Ok(answer)) => {
+    let answer = async {
+        let refused = match too_much(service, &request) {
+            None => catch_up(service, request.request()).await,
+            refused => refused,
+        };
+        if let Some(problem) = refused {
+            return (Some(request.into_parts().0), refusal(problem));
+        }
+        match next.call(request).await {
+            Ok(answer) => {
                 let (request, response) = answer.into_parts();
                 let page = response.error().and_then(actix_web::Error::as_error::<PageError>);
                 let page = page.map(|page| page.page(context));
                 let refused = page.or_else(|| refused_by_actix(&response).map(refusal));
                 (Some(request), refused.unwrap_or(response))
             }
-            Ok(Err(error)) => (None, HttpResponse::from_error(error)),
-            Err(_) => {
-                let detail = format!("the request was not complete within {} s", within.as_secs());
-                (None, refusal(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)))
-            }
+            Err(error) => (None, HttpResponse::from_error(error)),
+        }
+    };
+    let (request, response) = match waiting.wait_for(answer).await {
+        Ok(answered) => answered,
+        Err(TooLate::Request(within)) => {
+            let detail = format!("the request was not complete within {} s", within.as_secs());
+            (None, refusal(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)))
+        }
+        Err(TooLate::Answer(within)) => {
+            // What it was to change goes on by itself.
+            let problem = match context.may_have_changed() {
+                true => Problem::outcome_unknown(),
+                false => Problem::temporarily_unavailable(),
+            };
+            let why = format!("there was no answer within {} s", within.as_secs());
+            (None, refusal(problem.because(why)))
         }
     };
     match unread {

@@ -27,6 +27,7 @@ mod sign_in;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unread;
+mod waiting;
 
 // What every room of handlers uses.
 pub(crate) use browser::{PageError, Visit, see_other};

@@ -16,6 +16,7 @@ use actix_web::web;
 use super::context::{Caller, Context, REQUEST_ID_HEADER};
 use super::cors;
 use super::endpoint::{Matched, method_name};
+use super::endpoints::path_of;
 use super::limits::guard;
 use super::reason::Reason;
 use super::service::Service;
@@ -41,6 +42,7 @@ pub async fn observe(
     let started = Instant::now();
     let method = method_name(request.method());
     let context = Context::of(request.request());
+    let uri = request.uri().clone();
     let open = cors::opened(request.path());
     let (request, mut response) = match open {
         Some(methods) if method == "OPTIONS" => (Some(request.into_parts().0), cors::preflight(methods)),
@@ -52,7 +54,8 @@ pub async fn observe(
         matched.or_else(|| request.match_pattern().map(Cow::Owned))
     });
     let elapsed = started.elapsed();
-    let route = route.unwrap_or(Cow::Borrowed(UNMATCHED));
+    let given_up = || request.is_none().then(|| path_of(uri.path()).map(Cow::Borrowed)).flatten();
+    let route = route.or_else(given_up).unwrap_or(Cow::Borrowed(UNMATCHED));
     let milliseconds = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
     log(method, &route, response.status(), &context, milliseconds, Reason::of(&response));
     service.metrics.request(route, response.status(), elapsed);

@@ -46,6 +46,7 @@ pub enum Access {
 #[derive(Debug, Clone)]
 pub struct Operator {
     pub service: web::Data<Service>,
+    pub context: Context,
     pub origin: Origin,
 }
 
@@ -55,7 +56,7 @@ impl Operator {
     where
         Problem: From<C::Refusal>,
     {
-        Ok(self.service.settle(&self.origin, command).await??)
+        Ok(self.context.settle(&self.service, &self.origin, command).await??)
     }
 }
 
@@ -96,8 +97,9 @@ fn admitted(access: Access, request: &HttpRequest) -> Result<Operator, Problem> 
         KeyName::Recorded(_) => None,
         KeyName::Process(_) => person(request),
     };
-    let origin = Context::of(request).origin(ActorKind::Operator, named.unwrap_or_else(|| key.to_string()));
-    Ok(Operator { service: service.clone(), origin })
+    let context = Context::of(request);
+    let origin = context.origin(ActorKind::Operator, named.unwrap_or_else(|| key.to_string()));
+    Ok(Operator { service: service.clone(), context, origin })
 }
 
 impl FromRequest for Operator {

@@ -2,6 +2,7 @@
 //! operators: a proxy hides them from the public. Nothing here shows a secret, and no id but those of streams in quarantine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
@@ -19,6 +20,8 @@ use crate::audit::HISTORY;
 use crate::ledger::LIVE;
 use crate::telemetry::{self, QuarantinedStream, Readings, TextFormat};
 
+/// How long a probe waits to learn where the ledger ends.
+const HEAD_WITHIN: Duration = Duration::from_secs(1);
 /// How many streams in quarantine are named.
 const MAX_NAMED: usize = 20;
 /// The longest reason why one is there, in characters.
@@ -80,7 +83,10 @@ pub async fn readyz(service: web::Data<Service>) -> Reply<Readiness> {
     };
     let head = match &reason {
         None => None,
-        Some(_) => service.ledger.head().await.ok().map(|head| head.as_u64()),
+        Some(_) => {
+            let head = tokio::time::timeout(HEAD_WITHIN, service.ledger.head()).await;
+            head.ok().and_then(Result::ok).map(|head| head.as_u64())
+        }
     };
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let log = reason.as_deref().map(Reason::new);

@@ -58,15 +58,23 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail)
     }
 
+    /// It may have been done, and nobody knows yet.
+    pub fn outcome_unknown() -> Self {
+        let hint = "it is not known whether this happened; look before trying again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", hint)
+    }
+
+    /// It was not done.
+    pub fn temporarily_unavailable() -> Self {
+        let hint = "nothing was changed; try again shortly";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", hint)
+    }
+
     /// What broke, as any caller may hear it: the detail is for the log.
     pub fn fault(error: &LedgerError) -> Self {
-        let unavailable = |code, hint| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, hint);
         let problem = match error {
             LedgerError::Shared(error) => return Self::fault(error),
-            LedgerError::OutcomeUnknown(_) | LedgerError::NotVisible(_) => unavailable(
-                "outcome_unknown",
-                "it is not known whether this happened; look before trying again",
-            ),
+            LedgerError::OutcomeUnknown(_) | LedgerError::NotVisible(_) => Self::outcome_unknown(),
             LedgerError::Store(_) if !error.may_pass() => Self::broken(BROKEN),
             LedgerError::Unreadable(_)
             | LedgerError::Fold(_)
@@ -75,9 +83,7 @@ impl Problem {
             LedgerError::Store(_)
             | LedgerError::Contended(_)
             | LedgerError::Stale { .. }
-            | LedgerError::TooManyReads => {
-                unavailable("temporarily_unavailable", "nothing was changed; try again shortly")
-            }
+            | LedgerError::TooManyReads => Self::temporarily_unavailable(),
         };
         problem.because(error)
     }

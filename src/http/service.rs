@@ -10,8 +10,7 @@ use super::audit::export::Exports;
 use super::oauth::rate_limits::{Approvals, Warnings};
 use crate::audit::{History, Past};
 use crate::config::Config;
-use crate::decisions::Command;
-use crate::ledger::{Ledger, LedgerError, Origin};
+use crate::ledger::Ledger;
 use crate::pages::{Prefix, ScopeLine};
 use crate::replay::Rebuilds;
 use crate::tasks::Tasks;
@@ -84,25 +83,6 @@ impl Service {
             approvals: Approvals::default(),
             metrics,
         }
-    }
-
-    /// Settles a command and counts how it went.
-    ///
-    /// # Errors
-    /// As [`Ledger::settle`].
-    pub async fn settle<C: Command>(
-        &self,
-        origin: &Origin,
-        command: &C,
-    ) -> Result<Result<C::Answer, C::Refusal>, LedgerError> {
-        let settled = self.ledger.settle(origin, command).await;
-        let outcome = match &settled {
-            Ok(Ok(_)) => "granted",
-            Ok(Err(_)) => "refused",
-            Err(_) => "failed",
-        };
-        self.metrics.decision(C::NAME, outcome);
-        settled
     }
 
     /// Whether the ledger ends before what this node has seen of it. Then nothing that is known here is an answer.

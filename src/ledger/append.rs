@@ -6,6 +6,7 @@ use std::time::Duration;
 use grantbook_events::codec::{EncodeError, Metadata};
 use grantbook_events::{Actor, Event, EventId, Position, RequestId, StreamName, Timestamp};
 use grantbook_projections::Head;
+use tokio::time::Instant;
 
 use super::recorded;
 use super::written::WrittenEvent;
@@ -84,13 +85,21 @@ impl Ledger {
     }
 
     async fn wait_until_visible(&self, position: Position) -> Result<(), LedgerError> {
-        // Once this node is too stale, nothing is allowed from what is folded here: then there is nothing to wait for.
-        let is_shared = self.store.is_shared();
-        let within = if is_shared { self.consistent.freshness().max_staleness } else { VISIBLE_WITHIN };
-        match tokio::time::timeout(within, self.reached(position)).await {
-            Ok(true) => Ok(()),
-            Err(_) if is_shared => Ok(()),
-            Ok(false) | Err(_) => Err(LedgerError::NotVisible(position)),
+        let max_staleness = self.consistent.freshness().max_staleness;
+        let longest = if self.store.is_shared() { max_staleness } else { VISIBLE_WITHIN };
+        let by = Instant::now() + longest;
+        loop {
+            let fresh_for = self.staleness().map_or(longest, |behind| max_staleness.saturating_sub(behind));
+            let fresh_until = Instant::now() + fresh_for;
+            match tokio::time::timeout_at(by.min(fresh_until), self.reached(position)).await {
+                Ok(true) => return Ok(()),
+                // Once this node is too stale, nothing is allowed from what is folded here: there is nothing to wait for.
+                Err(_) if self.store.is_shared() && (fresh_for.is_zero() || by <= Instant::now()) => {
+                    return Ok(());
+                }
+                Err(_) if Instant::now() < by => {}
+                Ok(false) | Err(_) => return Err(LedgerError::NotVisible(position)),
+            }
         }
     }
 }

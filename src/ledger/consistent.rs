@@ -255,10 +255,11 @@ impl Ledger {
     /// If the store cannot be asked, or this node does not get there in time.
     pub async fn become_current(&self) -> Result<(), LedgerError> {
         let _turn = self.read_turn().await?;
-        let head = self.head().await?;
-        match tokio::time::timeout(READ_WITHIN, self.reached(head)).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(self.too_stale()),
+        let caught_up = async { Ok(self.reached(self.head().await?).await) };
+        match tokio::time::timeout(READ_WITHIN, caught_up).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(false)) | Err(_) => Err(self.too_stale()),
         }
     }
 

@@ -48,7 +48,7 @@ impl Cluster {
         &self.url
     }
 
-    fn held(&self) -> &Double {
+    pub fn held(&self) -> &Double {
         self.double.as_ref().unwrap()
     }
 
@@ -94,7 +94,7 @@ impl Nodes {
 
 impl Serving {
     /// What a resource server hears of a token.
-    fn introspect(&self, token: &str) -> Reply {
+    pub fn introspect(&self, token: &str) -> Reply {
         let bearer = format!("Bearer {}", self.key);
         let form = encode(&[("token", token)]);
         let headers =
@@ -104,12 +104,12 @@ impl Serving {
 
     /// Whether a token passes here. One that does passes by what is no older than it may be.
     #[track_caller]
-    fn lets_pass(&self, token: &str) -> bool {
+    pub fn lets_pass(&self, token: &str) -> bool {
         let reply = self.introspect(token).expect(200);
         reply.json()["active"] == true
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    pub fn metric(&self, name: &str) -> f64 {
         let text = self.http.get("/metrics").expect(200).body;
         let line = text.lines().find(|line| line.split(' ').next() == Some(name));
         line.unwrap_or_else(|| panic!("{name} is not in {text}")).rsplit(' ').next().unwrap().parse().unwrap()

@@ -42,4 +42,6 @@ mod read_only;
 mod refusals;
 mod rude_clients;
 mod stopping;
+#[cfg(feature = "eventstore")]
+mod too_slow;
 mod wrong_copy;

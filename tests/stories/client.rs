@@ -187,7 +187,7 @@ impl Browser {
         let pairs: Vec<String> =
             self.cookies.borrow().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cookie = pairs.join("; ");
-        let mut headers = Vec::new();
+        let mut headers = vec![("accept", "text/html")];
         if !cookie.is_empty() {
             headers.push(("cookie", cookie.as_str()));
         }

@@ -55,7 +55,7 @@ pub async fn revoke(
         },
         note,
     };
-    match service.settle(&operator.origin, &command).await? {
+    match operator.context.settle(service, &operator.origin, &command).await? {
         Ok(_) => Ok(Reply::no_content()),
         Err(InstallationRefusal::TokenUnknown) => {
             let ended = past.token(*token_id, Until::Head).await?;

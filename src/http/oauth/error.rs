@@ -84,6 +84,7 @@ impl From<Problem> for OAuthError {
         let (code, challenge) = match problem.code {
             "invalid_key" => ("invalid_client", BEARER),
             "too_large" | "unsupported_media_type" => ("invalid_request", BASIC),
+            "not_ready" => ("temporarily_unavailable", BASIC),
             code => (code, BASIC),
         };
         Self { problem: Problem { code, ..problem }, challenge }

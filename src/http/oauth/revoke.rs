@@ -54,7 +54,7 @@ pub async fn revoke(
             reason: RevocationReason::App,
             note: None,
         };
-        match service.settle(&client::origin(&client, &context), &command).await? {
+        match context.settle(&service, &client::origin(&client, &context), &command).await? {
             Ok(_) | Err(InstallationRefusal::TokenUnknown) => {}
             Err(refusal) => return Err(refusal.into()),
         }

@@ -34,7 +34,7 @@ pub async fn exchange(
             max_live_per_user: service.config.max_live_tokens_per_user,
         },
     };
-    let exchanged = service.settle(&client::origin(client, context), &command).await?;
+    let exchanged = context.settle(service, &client::origin(client, context), &command).await?;
     if let Err(InstallationRefusal::CodeReplayed { grant_id, tokens }) = &exchanged {
         tracing::warn!(
             client_id = %client.app.client_id, %grant_id, tokens, request_id = %context.request_id,
