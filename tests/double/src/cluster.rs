@@ -19,6 +19,7 @@ use crate::gates::Passage;
 use crate::log::Log;
 use crate::node::Node;
 use crate::options::{Clock, Options};
+use crate::retention::{METADATA_TYPE, continuing, deleting, metadata_stream_of};
 
 /// Where the system says who leads, and with which events.
 const EPOCHS: (&str, &str) = ("$epoch-information", "$epoch-information");
@@ -119,14 +120,64 @@ impl Cluster {
             Verdict::Answer(outcome) => outcome,
             Verdict::Write => {
                 let mut outcome = Outcome::Nothing { current: None };
+                let continued = written.log.retention(stream).is_deleted();
+                let first = written.log.last_revision(stream).map_or(0, |last| last + 1);
                 for new in proposed {
                     let event = written.log.push(stream, new, self.clock.ticks());
                     outcome = Outcome::Written { revision: event.revision, position: event.position };
+                }
+                if continued {
+                    let metadata = metadata_stream_of(stream);
+                    let last = written.log.events_of(&metadata).last();
+                    let data = continuing(last.map_or(&[], |event| &event.data), first);
+                    self.system_event(&mut written.log, (&metadata, METADATA_TYPE), data);
                 }
                 self.appended(&mut written);
                 outcome
             }
         })
+    }
+
+    /// Deletes a stream, so that it may be continued or has ended for good, unless the node that would write it has
+    /// stopped.
+    pub fn delete(
+        &self,
+        writer: &CancellationToken,
+        stream: &str,
+        expected: Expected,
+        is_for_good: bool,
+    ) -> Option<Outcome> {
+        let mut written = self.write();
+        if writer.is_cancelled() {
+            return None;
+        }
+        // The server judges it as an append that was not made before.
+        let (log, now) = (&mut written.log, self.clock.ticks());
+        let deletion = Proposed::planted(METADATA_TYPE, deleting(), Bytes::new());
+        if let Verdict::Answer(outcome) = judge(log, stream, expected, std::slice::from_ref(&deletion)) {
+            return Some(outcome);
+        }
+        let event = if is_for_good {
+            log.bury(stream, now)
+        } else {
+            log.push(&metadata_stream_of(stream), deletion, now)
+        };
+        self.appended(&mut written);
+        Some(Outcome::Written { revision: event.revision, position: event.position })
+    }
+
+    /// Takes away what can no longer be read from streams.
+    pub fn scavenge(&self) {
+        self.write().log.scavenge(self.clock.ticks());
+    }
+
+    /// Drops what follows a position, also from the nodes, of which none runs.
+    pub fn cut_after(&self, position: u64) {
+        let log = &mut self.write().log;
+        log.cut(log.place_after(position));
+        for node in &self.nodes {
+            node.visible.send_modify(|visible| *visible = log.len().min(*visible));
+        }
     }
 
     /// Appends an event, wherever its stream is.

@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::counts::Counts;
 use crate::event::{Event, Proposed};
+use crate::expectation::Expected;
 use crate::faults::{AppendFault, Faults, ReadFault, ReadKind};
 use crate::gates::{Gate, Passage};
 use crate::node::Node;
@@ -64,6 +66,25 @@ impl Double {
     #[expect(clippy::unused_async, reason = "it has to be called where there is a runtime")]
     pub async fn start_node(&self, index: usize) -> io::Result<()> {
         serving::start(&self.cluster, index)
+    }
+
+    /// Puts the cluster back to an older state, as from a backup: all nodes stop as if they were killed, what follows a
+    /// position is dropped, and those that ran start again, with an election. What is appended then takes positions that
+    /// other events may have had.
+    ///
+    /// # Errors
+    /// If a port cannot be listened on.
+    pub async fn cut_after(&self, position: u64) -> io::Result<()> {
+        let ran: Vec<_> = self.cluster.nodes.iter().filter(|node| node.is_running()).collect();
+        for node in &self.cluster.nodes {
+            self.stop_node(node.index).await;
+        }
+        self.cluster.cut_after(position);
+        self.elect(self.leader());
+        for node in ran {
+            self.start_node(node.index).await?;
+        }
+        Ok(())
     }
 
     /// Makes a node the leader. The others go on as followers, with all their connections.
@@ -171,16 +192,14 @@ impl Double {
             .await;
     }
 
-    /// Every event of a stream, also those that its metadata hides.
+    /// Every event of a stream, also those that its metadata hides, and its tombstone.
     pub fn events_of(&self, stream: &str) -> Vec<Arc<Event>> {
-        let log = self.cluster.log();
-        let places = log.places(stream, usize::MAX).unwrap_or_default();
-        places.iter().filter_map(|&place| log.at(place)).cloned().collect()
+        self.cluster.log().events_of(stream).cloned().collect()
     }
 
     /// Every event there is, those of the system among them.
     pub fn all(&self) -> Vec<Arc<Event>> {
-        self.cluster.log().page(0..usize::MAX, usize::MAX).to_vec()
+        self.cluster.log().page(0..usize::MAX, usize::MAX).iter().flatten().cloned().collect()
     }
 
     /// Appends an event to a stream as somebody else would. Its content type is JSON, whatever the data is.
@@ -192,6 +211,25 @@ impl Double {
         custom_metadata: impl Into<Bytes>,
     ) -> Arc<Event> {
         self.cluster.plant(stream, Proposed::planted(event_type, data.into(), custom_metadata.into()))
+    }
+
+    /// Deletes a stream so that it may be continued: it reads as if it were not there, and `$all` keeps its events until
+    /// [`Self::scavenge`]. A stream that has ended for good stays so.
+    pub fn soft_delete(&self, stream: &str) {
+        self.cluster.delete(&CancellationToken::new(), stream, Expected::Any, false);
+    }
+
+    /// Ends a stream for good, by a tombstone: nothing is read from it or appended to it any more, and `$all` keeps its
+    /// events until [`Self::scavenge`].
+    pub fn hard_delete(&self, stream: &str) {
+        self.cluster.delete(&CancellationToken::new(), stream, Expected::Any, true);
+    }
+
+    /// Takes from `$all` what can no longer be read from its stream: what metadata hides, and all of a stream that has
+    /// ended for good, but for its tombstone. The last event of any other stream stays. Positions and revisions do not
+    /// change.
+    pub fn scavenge(&self) {
+        self.cluster.scavenge();
     }
 
     /// Damages a stored event; says whether there is one at this revision. It stays in its place in the stream and

@@ -27,6 +27,8 @@ pub(crate) enum Outcome {
     Nothing { current: Option<u64> },
     /// The stream is elsewhere. The revision that it ends with.
     Conflict { current: Option<u64> },
+    /// The stream has ended for good.
+    Deleted,
 }
 
 /// What is to be done with an append.
@@ -37,10 +39,14 @@ pub(crate) enum Verdict {
 
 /// Judges an append by what is in the log.
 pub(crate) fn judge(log: &Log, stream: &str, expected: Expected, proposed: &[Proposed]) -> Verdict {
+    if log.is_buried(stream, usize::MAX) {
+        return Verdict::Answer(Outcome::Deleted);
+    }
     let current = log.last_revision(stream);
     let conflict = Verdict::Answer(Outcome::Conflict { current });
+    let is_deleted = log.retention(stream).is_deleted();
     let next = match expected {
-        Expected::StreamExists if !exists(log, stream) => return conflict,
+        Expected::StreamExists if is_deleted || !exists(log, stream) => return conflict,
         Expected::Any | Expected::StreamExists => return judge_anywhere(log, stream, proposed),
         Expected::NoStream => 0,
         Expected::Exactly(revision) => revision.saturating_add(1),
@@ -60,7 +66,11 @@ pub(crate) fn judge(log: &Log, stream: &str, expected: Expected, proposed: &[Pro
     let there = |(new, revision): (&Proposed, u64)| {
         log.event(stream, revision).filter(|event| event.id == new.id).cloned()
     };
-    replay(proposed.iter().zip(next..).map(there)).map_or(conflict, Verdict::Answer)
+    match replay(proposed.iter().zip(next..).map(there)) {
+        Some(outcome) => Verdict::Answer(outcome),
+        None if is_deleted && expected == Expected::NoStream => Verdict::Write,
+        None => conflict,
+    }
 }
 
 /// A stream exists for the server also if it has nothing but metadata.

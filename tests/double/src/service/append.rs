@@ -10,7 +10,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::appending::{Append, Ending, MAX_APPEND_BYTES};
-use super::{Seat, not_ready, put, wire};
+use super::{Seat, not_ready, put, stream_deleted, wire};
 use crate::cluster::Cluster;
 use crate::connection::Line;
 use crate::expectation::{Expected, Outcome};
@@ -34,11 +34,12 @@ impl Seat {
         self.check_leader(&metadata)?;
         self.cluster.counters.count(self.index, |node| node.appends += 1);
         let (fault, expected) = (self.cluster.append_fault(self.node()), append.expected);
-        let seat = self.clone();
+        let (seat, stream) = (self.clone(), append.stream.clone());
         let work = tokio::spawn(async move { seat.carry_out(append, fault).await });
         let result = match work.await.map_err(|error| Status::internal(error.to_string()))? {
             Ending::Success(success) => Answer::Success(success),
             Ending::Conflict { current } => Answer::WrongExpectedVersion(conflict(current, expected)),
+            Ending::Deleted => return Err(stream_deleted(&stream)),
             Ending::NotReady => return Err(not_ready()),
             Ending::Late => return Err(Status::deadline_exceeded("Deadline Exceeded")),
             Ending::TimedOut => {
@@ -107,7 +108,7 @@ async fn receive(mut messages: Streaming<AppendReq>) -> Result<Append, Status> {
     Ok(append)
 }
 
-fn expected(options: &Options) -> Expected {
+pub(super) fn expected(options: &Options) -> Expected {
     match options.expected_stream_revision {
         Some(ExpectedStreamRevision::Revision(revision)) => Expected::Exactly(revision),
         Some(ExpectedStreamRevision::NoStream(_)) => Expected::NoStream,

@@ -42,6 +42,8 @@ pub(super) enum Ending {
     Conflict {
         current: Option<u64>,
     },
+    /// The stream has ended for good.
+    Deleted,
     NotReady,
     /// The deadline of the client has passed.
     Late,
@@ -91,6 +93,7 @@ impl Ending {
             Outcome::Replayed { revision } => (Some(revision), PositionOption::NoPosition(Empty {})),
             Outcome::Nothing { current } => (current, PositionOption::NoPosition(Empty {})),
             Outcome::Conflict { current } => return Self::Conflict { current },
+            Outcome::Deleted => return Self::Deleted,
         };
         let current =
             current.map_or(CurrentRevisionOption::NoStream(Empty {}), CurrentRevisionOption::CurrentRevision);

@@ -8,9 +8,11 @@ use crate::protocol::server_features::server_features_server::ServerFeatures;
 use crate::protocol::server_features::{SupportedMethod, SupportedMethods};
 
 /// Methods and their services, in lower case as the real one says them.
-const METHODS: [(&str, &str); 5] = [
+const METHODS: [(&str, &str); 7] = [
     ("append", "event_store.client.streams.streams"),
     ("batchappend", "event_store.client.streams.streams"),
+    ("delete", "event_store.client.streams.streams"),
+    ("tombstone", "event_store.client.streams.streams"),
     ("read", "event_store.client.streams.streams"),
     ("read", "event_store.client.gossip.gossip"),
     ("getsupportedmethods", "event_store.client.server_features.serverfeatures"),

@@ -4,6 +4,7 @@
 mod append;
 mod appending;
 mod batch;
+mod delete;
 mod features;
 mod filter;
 mod gossip;
@@ -91,6 +92,14 @@ fn not_leader(leader: &Node) -> Status {
     put(&mut trailers, "leader-endpoint-host", &address.ip().to_string());
     put(&mut trailers, "leader-endpoint-port", &address.port().to_string());
     Status::with_metadata(Code::NotFound, "Leader info available", trailers)
+}
+
+fn stream_deleted(stream: &str) -> Status {
+    let mut trailers = MetadataMap::new();
+    put(&mut trailers, "exception", "stream-deleted");
+    put(&mut trailers, "stream-name", stream);
+    let message = format!("Event stream '{stream}' is deleted.");
+    Status::with_metadata(Code::FailedPrecondition, message, trailers)
 }
 
 fn put(trailers: &mut MetadataMap, name: &'static str, text: &str) {

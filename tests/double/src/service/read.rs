@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use tonic::{Request, Status};
 
-use super::Seat;
 use super::filter::Filter;
 use super::replies::{Hand, Replies, Stopped};
 use super::subscription::Subscription;
 use super::wire::{self, Ids};
+use super::{Seat, stream_deleted};
 use crate::connection::Line;
 use crate::event::Event;
 use crate::faults::{ReadFault, ReadKind};
@@ -96,6 +96,10 @@ impl Seat {
             }
             (_, Some(StreamOption::Stream(stream))) => {
                 let name = wire::stream_name(stream.stream_identifier.clone())?;
+                let visible = *self.node().visible.borrow();
+                if self.cluster.log().is_buried(&name, visible) {
+                    return Err(stream_deleted(&name));
+                }
                 let read = Read { seat: self, is_forwards, count, ids, says_last };
                 hand.spawn(|hand| read.stream(name, stream, hand));
             }
@@ -163,12 +167,16 @@ impl Read {
         hand.end().await
     }
 
-    /// The revisions that can be read, and the last one there is; `None` if there is no such stream.
+    /// The revisions that can be read, and the last one there is; `None` if there is no such stream, or it is deleted.
     fn revisions(&self, name: &str, options: &StreamOptions) -> Option<(Range<usize>, u64)> {
         let log = self.seat.cluster.log();
         let end = log.places(name, *self.seat.node().visible.borrow())?.len();
         let last = end as u64 - 1;
-        let first = log.retention(name).first_revision(last);
+        let retention = log.retention(name);
+        if retention.is_deleted() {
+            return None;
+        }
+        let first = retention.first_revision(last);
         let first = usize::try_from(first).unwrap_or(end).min(end);
         let named = match options.revision_option {
             Some(RevisionOption::Revision(revision)) => usize::try_from(revision).unwrap_or(usize::MAX),
@@ -204,7 +212,8 @@ impl Read {
         while left > 0 && !places.is_empty() {
             let part = take_part(&mut places, self.is_forwards);
             let wanted = |event: &&Arc<Event>| filter.as_ref().is_none_or(|filter| filter.wants(event));
-            let page = self.seat.cluster.log().page(part, PAGE).iter().filter(wanted).cloned().collect();
+            let page =
+                self.seat.cluster.log().page(part, PAGE).iter().flatten().filter(wanted).cloned().collect();
             self.send(page, &mut left, &mut hand).await?;
         }
         hand.end().await

@@ -23,12 +23,16 @@ impl Streams for Seat {
         self.answer_append(request).await.map(Response::new)
     }
 
-    async fn delete(&self, _: Request<DeleteReq>) -> Result<Response<DeleteResp>, Status> {
-        Err(Status::unimplemented("this double deletes nothing"))
+    async fn delete(&self, request: Request<DeleteReq>) -> Result<Response<DeleteResp>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let position = self.answer_delete(&metadata, request.options, false).await?;
+        Ok(Response::new(DeleteResp { position: Some(position) }))
     }
 
-    async fn tombstone(&self, _: Request<TombstoneReq>) -> Result<Response<TombstoneResp>, Status> {
-        Err(Status::unimplemented("this double deletes nothing"))
+    async fn tombstone(&self, request: Request<TombstoneReq>) -> Result<Response<TombstoneResp>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let position = self.answer_delete(&metadata, request.options, true).await?;
+        Ok(Response::new(TombstoneResp { position: Some(position) }))
     }
 
     async fn batch_append(

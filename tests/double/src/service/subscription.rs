@@ -26,6 +26,8 @@ pub(super) struct Subscription {
     ids: Ids,
     /// How much of the log the node has.
     visible: watch::Receiver<usize>,
+    /// Nothing up to this position is handed over, also if it comes later: the cluster may have been put back.
+    after: u64,
     /// The place that is looked at next.
     next: usize,
     /// How many events were skipped since the last checkpoint.
@@ -46,12 +48,24 @@ impl Subscription {
             return Err(Status::invalid_argument("checkpoints at every zeroth event"));
         }
         let visible = seat.node().visible.subscribe();
-        let next = match from {
-            Some(AllOption::Position(at)) => seat.cluster.log().place_after(at.commit_position),
-            Some(AllOption::Start(_)) | None => 0,
-            Some(AllOption::End(_)) => *visible.borrow(),
+        let (after, next) = match from {
+            Some(AllOption::Position(at)) => {
+                (at.commit_position, seat.cluster.log().place_after(at.commit_position))
+            }
+            Some(AllOption::Start(_)) | None => (0, 0),
+            Some(AllOption::End(_)) => (0, *visible.borrow()),
         };
-        Ok(Self { seat, filter, ids, visible, next, passed_over: 0, last_checkpoint: next, is_live: false })
+        Ok(Self {
+            seat,
+            filter,
+            after,
+            ids,
+            visible,
+            next,
+            passed_over: 0,
+            last_checkpoint: next,
+            is_live: false,
+        })
     }
 
     #[expect(clippy::disallowed_methods, reason = "nothing depends on which id a subscription has")]
@@ -79,8 +93,12 @@ impl Subscription {
         }
     }
 
-    async fn hand_over(&mut self, page: Vec<Arc<Event>>, hand: &mut Hand) -> Result<(), Stopped> {
+    async fn hand_over(&mut self, page: Vec<Option<Arc<Event>>>, hand: &mut Hand) -> Result<(), Stopped> {
         for event in page {
+            let Some(event) = event.filter(|event| event.position > self.after) else {
+                self.next += 1;
+                continue;
+            };
             if self.filter.as_ref().is_none_or(|filter| filter.wants(&event)) {
                 self.seat.node().events.pass().await;
                 hand.event(wire::event(&event, self.ids)).await?;
@@ -117,8 +135,8 @@ impl Subscription {
         self.last_checkpoint = self.next;
         let last = self.next.checked_sub(1).and_then(|last| self.seat.cluster.log().position(last));
         match last {
-            Some(position) => hand.message(wire::checkpoint(position)).await,
-            None => Ok(()),
+            Some(position) if position > self.after => hand.message(wire::checkpoint(position)).await,
+            _ => Ok(()),
         }
     }
 }

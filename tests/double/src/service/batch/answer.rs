@@ -5,13 +5,15 @@ use prost::Message;
 use tonic::Code;
 
 use super::super::appending::MAX_APPEND_BYTES;
+use super::super::wire;
 use crate::expectation::Expected;
 use crate::protocol::streams::batch_append_resp::Result as Answer;
 use crate::protocol::wrong_expected_version::{
     CurrentStreamRevisionOption as Current, ExpectedStreamPositionOption as Wanted,
 };
 use crate::protocol::{
-    AccessDenied, Any, BadRequest, Empty, MaximumAppendSizeExceeded, Status, Timeout, WrongExpectedVersion,
+    AccessDenied, Any, BadRequest, Empty, MaximumAppendSizeExceeded, Status, StreamDeleted, Timeout,
+    WrongExpectedVersion,
 };
 
 /// The prefix of the names of messages in details.
@@ -30,6 +32,11 @@ pub(super) fn conflict(current: Option<u64>, expected: Expected) -> Answer {
         expected_stream_position_option: Some(expected),
     };
     error(Code::AlreadyExists, "WrongExpectedVersion", &details)
+}
+
+pub(super) fn stream_deleted(stream: &str) -> Answer {
+    let details = StreamDeleted { stream_identifier: Some(wire::identifier(stream)) };
+    error(Code::NotFound, "StreamDeleted", &details)
 }
 
 pub(super) fn access_denied() -> Answer {

@@ -262,6 +262,7 @@ impl Call {
         let answer = match ending {
             Ending::Success(success) => Answer::Success(success),
             Ending::Conflict { current } => answer::conflict(current, pending.append.expected),
+            Ending::Deleted => answer::stream_deleted(&pending.append.stream),
             Ending::NotReady => answer::not_ready(),
             Ending::Late | Ending::TimedOut => answer::timeout(),
             Ending::NotLeader => match self.seat.cluster.leader() {
