@@ -56,7 +56,15 @@ const ROOMS: &[Room] = &[
     room(
         "store",
         &["clock", "files", "secrets", "tasks"],
-        &[HTTP, "grantbook_projections", "codec", "AppEvent", "InstallationEvent", "OperatorKeyEvent"],
+        &[
+            HTTP,
+            "grantbook_projections",
+            "codec",
+            "AppEvent",
+            "InstallationEvent",
+            "LedgerEvent",
+            "OperatorKeyEvent",
+        ],
     ),
     room(
         "ledger",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
-use grantbook_events::Position;
+use grantbook_events::{LedgerId, Position};
 use grantbook_projections::live::Live;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -60,11 +60,13 @@ impl LiveProjection {
 
     /// Records what an operator said at the start, and begins with the newest snapshot that can be used, if there is one.
     async fn restore(&self, store: &dyn Store) -> Result<(), FollowError> {
+        // A store that is checked once it is reached keeps the word then.
+        let ledger = store.head().await?.identity;
         if let Some((dir, clock)) = &self.words {
-            loss::record(store, &**clock, dir).await?;
+            loss::record(store, LedgerId::new(ledger), &**clock, dir).await?;
         }
         let Some(writer) = &self.writer else { return Ok(()) };
-        writer.belongs_to(store.head().await?.identity);
+        writer.belongs_to(ledger);
         let clearing = Arc::clone(writer);
         // If it panicked, that was reported; nothing depends on it.
         let _ = tokio::task::spawn_blocking(move || clearing.clear_unfinished()).await;

@@ -21,19 +21,28 @@ use crate::store::{AcceptedLoss, Expected, Found, Store};
 ///
 /// # Errors
 /// If it cannot be recorded now, or cannot be read.
-pub(super) async fn record(store: &dyn Store, clock: &dyn Clock, dir: &Path) -> Result<(), FollowError> {
+pub(super) async fn record(
+    store: &dyn Store,
+    ledger: LedgerId,
+    clock: &dyn Clock,
+    dir: &Path,
+) -> Result<(), FollowError> {
     let Some(word) = AcceptedLoss::read(dir).map_err(|error| unreadable(dir, &error))? else {
         return Ok(());
     };
     // What was missing may have been put back before anything went on without it.
     if store.has(&word.seen).await? != Found::There {
-        append(store, clock, word).await?;
+        append(store, ledger, clock, word).await?;
     }
     AcceptedLoss::forget(dir).map_err(|error| FollowError::Failed(error.to_string()))
 }
 
-async fn append(store: &dyn Store, clock: &dyn Clock, word: AcceptedLoss) -> Result<(), FollowError> {
-    let ledger = LedgerId::new(store.head().await?.identity);
+async fn append(
+    store: &dyn Store,
+    ledger: LedgerId,
+    clock: &dyn Clock,
+    word: AcceptedLoss,
+) -> Result<(), FollowError> {
     let stream = StreamName::from(StreamKind::Ledger(ledger));
     let event = Event::Ledger(LedgerEvent::LossAccepted(LossAccepted {
         last_position: word.last_position,
