@@ -10,7 +10,7 @@ use grantbook_eventstore_double::{Double, Gate, Options};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::client::{Pairs, Reply, encode};
+use crate::client::{Pairs, Reply};
 use crate::process::{Serving, eventually};
 use crate::site::Site;
 use crate::wanted::App;
@@ -48,15 +48,20 @@ impl Cluster {
         &self.url
     }
 
+    /// Whether its nodes can be stopped and held back.
+    pub const fn is_double(&self) -> bool {
+        self.double.is_some()
+    }
+
     pub fn held(&self) -> &Double {
         self.double.as_ref().unwrap()
     }
 
-    fn stop_node(&self, node: usize) {
+    pub fn stop_node(&self, node: usize) {
         self.runtime.block_on(self.held().stop_node(node));
     }
 
-    fn start_node(&self, node: usize) {
+    pub fn start_node(&self, node: usize) {
         self.runtime.block_on(self.held().start_node(node)).unwrap();
     }
 }
@@ -94,12 +99,9 @@ impl Nodes {
 
 impl Serving {
     /// What a resource server hears of a token.
+    #[track_caller]
     pub fn introspect(&self, token: &str) -> Reply {
-        let bearer = format!("Bearer {}", self.key);
-        let form = encode(&[("token", token)]);
-        let headers =
-            [("authorization", bearer.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-        self.http.send("POST", "/oauth/introspect", &headers, Some(form.as_bytes()))
+        self.try_introspect(token).unwrap()
     }
 
     /// Whether a token passes here. One that does passes by what is no older than it may be.
@@ -116,9 +118,7 @@ impl Serving {
     }
 
     fn uninstall(&self, app: &App, account: &str) {
-        let client = app.client_id.parse().unwrap();
-        let id = grantbook_events::InstallationId::of(&client, &account.parse().unwrap());
-        self.ask("DELETE", &format!("/installations/{id}"), None).expect(200);
+        self.try_uninstall(app, account).unwrap().expect(200);
     }
 }
 

@@ -96,7 +96,7 @@ fn a_record_that_goes_bad_under_a_running_server_is_never_shown() {
     let (site, token) = closed_ledger();
     let serving = site.serve();
     let installation =
-        serving.try_introspect(&token).unwrap()["installation_id"].as_str().unwrap().to_owned();
+        serving.try_introspect(&token).unwrap().json()["installation_id"].as_str().unwrap().to_owned();
     let history = format!("/installations/{installation}/events");
     serving.ask("GET", &history, None).expect(200);
     falsify(&site, 2, "acme", "evil");
@@ -106,7 +106,7 @@ fn a_record_that_goes_bad_under_a_running_server_is_never_shown() {
     assert!(!reply.body.contains("evil"), "{reply:?}");
     serving.until_it_says("damaged at position 2");
     assert!(serving.is_active(&token));
-    assert_eq!(serving.try_introspect(&token).unwrap()["account_id"], "acme");
+    assert_eq!(serving.try_introspect(&token).unwrap().json()["account_id"], "acme");
     // What does not build on it goes on.
     serving.app();
     serving.kill();

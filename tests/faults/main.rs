@@ -17,6 +17,7 @@ mod client;
 #[path = "../stories/html.rs"]
 mod html;
 
+mod ledger;
 mod process;
 mod site;
 mod wanted;
@@ -42,6 +43,8 @@ mod read_only;
 mod refusals;
 mod rude_clients;
 mod stopping;
+#[cfg(feature = "eventstore")]
+mod storm;
 #[cfg(feature = "eventstore")]
 mod too_slow;
 mod wrong_copy;

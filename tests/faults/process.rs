@@ -177,18 +177,17 @@ impl Address {
     }
 
     /// What a resource server is told of a token.
-    pub fn try_introspect(&self, token: &str) -> Result<Value, ureq::Error> {
+    pub fn try_introspect(&self, token: &str) -> Result<Reply, ureq::Error> {
         let bearer = format!("Bearer {}", self.key);
         let form = encode(&[("token", token)]);
         let headers =
             [("authorization", bearer.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-        let reply = self.http.try_send("POST", "/oauth/introspect", &headers, Some(form.as_bytes()))?;
-        Ok(reply.expect(200).json())
+        self.http.try_send("POST", "/oauth/introspect", &headers, Some(form.as_bytes()))
     }
 
     #[track_caller]
     pub fn is_active(&self, token: &str) -> bool {
-        self.try_introspect(token).unwrap()["active"].as_bool().unwrap()
+        self.try_introspect(token).unwrap().expect(200).json()["active"].as_bool().unwrap()
     }
 }
 

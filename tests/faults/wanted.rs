@@ -1,10 +1,12 @@
 //! What the tests want of a server before a fault comes: apps, people, codes, tokens. Knows: the flow that
 //! works. Must not know: faults.
 
+use grantbook_events::InstallationId;
 use serde_json::{Value, json};
 
 use crate::client::{Browser, Pairs, Reply, encode};
-use crate::process::Serving;
+use crate::html::HtmlForm;
+use crate::process::{Address, Serving};
 
 /// Where the apps live.
 pub const CALLBACK: &str = "https://app.example/callback";
@@ -69,5 +71,41 @@ impl Serving {
     #[track_caller]
     pub fn token(&self, app: &App) -> String {
         self.exchange(app, &self.code(app)).expect(200).text("access_token")
+    }
+}
+
+/// What a test asks that must outlive a server that goes away.
+impl Address {
+    pub fn try_exchange(&self, app: &App, code: &str) -> Result<Reply, ureq::Error> {
+        self.try_post("/oauth/token", &app.form(&[("code", code)]))
+    }
+
+    pub fn try_revoke(&self, app: &App, token: &str) -> Result<Reply, ureq::Error> {
+        self.try_post("/oauth/revoke", &app.form(&[("token", token)]))
+    }
+
+    pub fn try_uninstall(&self, app: &App, account: &str) -> Result<Reply, ureq::Error> {
+        let id = InstallationId::of(&app.client_id.parse().unwrap(), &account.parse().unwrap());
+        self.try_ask("DELETE", &format!("/installations/{id}"), None)
+    }
+}
+
+impl Browser {
+    pub fn try_sign_in(&self, user: &str, account: &str) -> Result<(), ureq::Error> {
+        let form = self.try_send("GET", "/sign-in", None)?.expect(200).form("/sign-in/dev");
+        let fields = [("csrf", form.field("csrf")), ("user", user), ("account", account)];
+        self.try_send("POST", "/sign-in/dev", Some(&encode(&fields)))?.expect(303);
+        Ok(())
+    }
+
+    /// Asks for the page with an app's consent form.
+    pub fn try_consent(&self, app: &App) -> Result<Reply, ureq::Error> {
+        self.try_send("GET", &format!("/oauth/authorize?{}", app.query()), None)
+    }
+
+    /// Sends a consent form with the answer yes.
+    pub fn try_approve(&self, form: &HtmlForm) -> Result<Reply, ureq::Error> {
+        let fields = [("ticket", form.field("ticket")), ("decision", "approve")];
+        self.try_send("POST", "/oauth/authorize", Some(&encode(&fields)))
     }
 }

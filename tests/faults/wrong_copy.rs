@@ -73,7 +73,7 @@ fn a_server_with_a_wrong_copy_is_named_field_by_field_and_put_right() {
     let app = serving.app();
     let token = serving.token(&app);
     let installation =
-        serving.try_introspect(&token).unwrap()["installation_id"].as_str().unwrap().to_owned();
+        serving.try_introspect(&token).unwrap().json()["installation_id"].as_str().unwrap().to_owned();
     serving.stop();
     let (right, wrong) = forge_a_snapshot(&site);
 

@@ -1,17 +1,16 @@
 //! One of many callers: an app, the people who install it, and the operator who watches over it. Knows:
-//! what it asked and what it was told. Must not know: the ledger, until it is compared.
+//! what it asked and what it was recorded. Must not know: the ledger, until it is compared.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
-use grantbook_events::InstallationId;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
-use super::ledger::Told;
-use crate::client::{Browser, Reply, encode};
+use crate::client::{Browser, Reply};
+use crate::ledger::Recorded;
 use crate::process::{Address, Serving};
 use crate::wanted::{App, registration};
 
@@ -137,10 +136,7 @@ impl Caller {
 
     fn sign_in(&self, ears: &Ears<'_>, account: usize) -> Heard<Browser> {
         let browser = Browser::new(&ears.server.http);
-        let form = browser.try_send("GET", "/sign-in", None)?.expect(200).form("/sign-in/dev");
-        let account = self.account(account);
-        let fields = [("csrf", form.field("csrf")), ("user", "ana"), ("account", &account)];
-        browser.try_send("POST", "/sign-in/dev", Some(&encode(&fields)))?.expect(303);
+        browser.try_sign_in("ana", &self.account(account))?;
         Ok(browser)
     }
 
@@ -149,10 +145,8 @@ impl Caller {
         if self.codes.iter().filter(|code| code.account == account).count() >= CODES_KEPT {
             return self.exchange(ears);
         }
-        let path = format!("/oauth/authorize?{}", self.app().query());
-        let form = browsers[account].try_send("GET", &path, None)?.expect(200).form("/oauth/authorize");
-        let fields = [("ticket", form.field("ticket")), ("decision", "approve")];
-        let reply = browsers[account].try_send("POST", "/oauth/authorize", Some(&encode(&fields)))?;
+        let form = browsers[account].try_consent(self.app())?.expect(200).form("/oauth/authorize");
+        let reply = browsers[account].try_approve(&form)?;
         let code = reply.clone().expect(303).param("code").unwrap_or_else(|| panic!("{reply:?}"));
         let grant = self.hear(ears, &reply, "access-granted");
         self.codes.push(Code { account, code, grant, is_sent: false });
@@ -162,8 +156,7 @@ impl Caller {
     fn exchange(&mut self, ears: &Ears<'_>) -> Heard<()> {
         let Some(at) = self.codes.iter().position(|code| !code.is_sent) else { return Ok(()) };
         self.codes[at].is_sent = true;
-        let form = self.app().form(&[("code", &self.codes[at].code)]);
-        let reply = ears.server.try_post("/oauth/token", &form)?.expect(200);
+        let reply = ears.server.try_exchange(self.app(), &self.codes[at].code)?.expect(200);
         self.hear(ears, &reply, "code-exchanged");
         let Code { account, grant, .. } = self.codes.swap_remove(at);
         self.tokens.push(Token { account, token: reply.text("access_token"), grant, end: End::NotAsked });
@@ -180,8 +173,7 @@ impl Caller {
     fn revoke(&mut self, ears: &Ears<'_>) -> Heard<()> {
         let Some(at) = self.some_token() else { return Ok(()) };
         self.tokens[at].end = End::Asked;
-        let form = self.app().form(&[("token", &self.tokens[at].token)]);
-        let reply = ears.server.try_post("/oauth/revoke", &form)?.expect(200);
+        let reply = ears.server.try_revoke(self.app(), &self.tokens[at].token)?.expect(200);
         self.tokens[at].end = End::Acknowledged;
         self.hear(ears, &reply, "token-revoked");
         Ok(())
@@ -196,9 +188,7 @@ impl Caller {
         ended.iter().for_each(|at| self.tokens[*at].end = End::Asked);
         // They end with it, or nobody knows.
         self.codes.retain(|code| code.account != account);
-        let (app, account) = (self.app().client_id.parse().unwrap(), self.account(account).parse().unwrap());
-        let path = format!("/installations/{}", InstallationId::of(&app, &account));
-        let reply = ears.server.try_ask("DELETE", &path, None)?.expect(200);
+        let reply = ears.server.try_uninstall(self.app(), &self.account(account))?.expect(200);
         ended.iter().for_each(|at| self.tokens[*at].end = End::Acknowledged);
         self.hear(ears, &reply, "app-uninstalled");
         Ok(())
@@ -215,7 +205,7 @@ impl Caller {
     /// What was acknowledged is true at once.
     fn introspect(&mut self, ears: &Ears<'_>) -> Heard<()> {
         let Some(token) = self.tokens.choose(&mut self.random) else { return Ok(()) };
-        let is_active = ears.server.try_introspect(&token.token)?["active"] == true;
+        let is_active = ears.server.try_introspect(&token.token)?.expect(200).json()["active"] == true;
         match token.end {
             End::NotAsked => assert!(is_active),
             End::Acknowledged => assert!(!is_active),
@@ -226,13 +216,13 @@ impl Caller {
 
     /// Holds what was heard against what the ledger and the server say after a restart.
     #[track_caller]
-    pub fn compare(&mut self, serving: &Serving, told: &Told) {
+    pub fn compare(&mut self, serving: &Serving, recorded: &Recorded) {
         for (request, event) in &self.acknowledged {
-            assert_eq!(told.times(request, event), 1, "{event} of request {request} was acknowledged");
+            assert_eq!(recorded.times(request, event), 1, "{event} of request {request} was acknowledged");
         }
         for token in &mut self.tokens {
-            let id = told.token_of(&token.grant).expect("its exchange was acknowledged");
-            let is_live = told.is_live(id);
+            let id = recorded.token_of(&token.grant).expect("its exchange was acknowledged");
+            let is_live = recorded.is_live(id);
             match token.end {
                 End::NotAsked => assert!(is_live, "{id} was issued, and nobody asked to end it"),
                 End::Acknowledged => assert!(!is_live, "{id} was ended"),
@@ -250,13 +240,13 @@ impl Caller {
 
     /// Sends codes again whose exchange was not answered: they are good once.
     #[track_caller]
-    pub fn ask_again(&mut self, serving: &Serving, told: &Told) {
+    pub fn ask_again(&mut self, serving: &Serving, recorded: &Recorded) {
         let (sent, codes) = std::mem::take(&mut self.codes).into_iter().partition(|code: &Code| code.is_sent);
         self.codes = codes;
         let sent: Vec<Code> = sent;
         for Code { account, code, grant, .. } in sent {
             let reply = serving.exchange(self.app(), &code);
-            if told.token_of(&grant).is_some() {
+            if recorded.token_of(&grant).is_some() {
                 assert_eq!(reply.error(), (400, "invalid_grant".to_owned()));
                 continue;
             }

@@ -3,7 +3,6 @@
 //! `GRANTBOOK_TEST_KILLS` says how often, for a longer run than the usual one.
 
 mod caller;
-mod ledger;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +15,10 @@ use serde_json::Value;
 
 #[cfg(feature = "eventstore")]
 use crate::cluster::Cluster;
+use crate::ledger::Recorded;
 use crate::process::{PATIENCE, Serving};
 use crate::site::Site;
 use caller::{Caller, Ears};
-use ledger::Told;
 
 const KILLS: usize = 10;
 const CALLERS: u64 = 8;
@@ -77,17 +76,17 @@ fn survives(site: &Site, kills: usize, place: Where) -> (usize, usize) {
         let serving = site.serve();
         let events = site.events();
         assert!(events.starts_with(&before), "round {round}: what was recorded once has changed");
-        let told = Told::by(&events);
+        let recorded = Recorded::by(&events);
         if place == Where::Directory {
             let positions = events.iter().map(|event| event["position"].as_u64().unwrap());
             assert!(positions.eq(1..=events.len() as u64), "a position is missing");
         }
         for caller in &mut callers {
-            caller.compare(&serving, &told);
+            caller.compare(&serving, &recorded);
         }
-        compare_installations(&serving, &callers, &told);
+        compare_installations(&serving, &callers, &recorded);
         for caller in &mut callers {
-            caller.ask_again(&serving, &told);
+            caller.ask_again(&serving, &recorded);
         }
         let state = state(&serving, &callers);
         // A fold of the same ledger says the same, however the server before it ended.
@@ -125,7 +124,7 @@ fn kill_under_load(serving: Serving, callers: &mut [Caller], replies: usize) {
 
 /// Which apps are installed where, by which tokens, is what follows from the ledger.
 #[track_caller]
-fn compare_installations(serving: &Serving, callers: &[Caller], told: &Told) {
+fn compare_installations(serving: &Serving, callers: &[Caller], recorded: &Recorded) {
     let mut seen = BTreeSet::new();
     for installation in installations(serving, callers) {
         let id = installation["installation_id"].as_str().unwrap().to_owned();
@@ -135,12 +134,12 @@ fn compare_installations(serving: &Serving, callers: &[Caller], told: &Told) {
             .iter()
             .map(|token| token["token_id"].as_str().unwrap().to_owned())
             .collect();
-        let expected = &told.live_tokens[&id];
+        let expected = &recorded.live_tokens[&id];
         assert_eq!(&tokens, expected, "{installation}");
         assert_eq!(installation["installed"], !expected.is_empty(), "{installation}");
         seen.insert(id);
     }
-    let recorded: BTreeSet<String> = told.live_tokens.keys().cloned().collect();
+    let recorded: BTreeSet<String> = recorded.live_tokens.keys().cloned().collect();
     assert_eq!(seen, recorded);
 }
 

@@ -7,22 +7,26 @@ use serde_json::Value;
 
 /// What follows from the events.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Recorded {
     /// How often an event of a type was recorded for a request.
-    recorded: HashMap<(String, String), usize>,
+    times: HashMap<(String, String), usize>,
     /// The grant that a request led to.
     grants: HashMap<String, String>,
     /// The token that a grant led to.
     tokens: HashMap<String, String>,
+    /// The token that an exchange issued, by its request.
+    exchanges: HashMap<String, String>,
+    /// How many approvals of each app there were, and how many of their codes were exchanged.
+    of_apps: HashMap<String, (usize, usize)>,
     /// The tokens of each installation that nothing has ended.
     pub live_tokens: BTreeMap<String, BTreeSet<String>>,
 }
 
-impl Told {
+impl Recorded {
     /// Reads the whole ledger. Positions rise, and every event is there once.
     #[track_caller]
     pub fn by(events: &[Value]) -> Self {
-        let (mut told, mut ids, mut revisions) = (Self::default(), HashSet::new(), HashMap::new());
+        let (mut recorded, mut ids, mut revisions) = (Self::default(), HashSet::new(), HashMap::new());
         let mut last = 0;
         for event in events {
             let position = event["position"].as_u64().unwrap();
@@ -32,21 +36,25 @@ impl Told {
             let revision = revisions.entry(text(event, "stream")).or_insert(0_u64);
             assert_eq!(event["revision"], *revision, "{event}");
             *revision += 1;
-            told.follow(event);
+            recorded.follow(event);
         }
-        told
+        recorded
     }
 
     fn follow(&mut self, event: &Value) {
         let (request, kind, data) = (text(event, "request_id"), text(event, "type"), &event["data"]);
         if let Some(installation) = event["stream"].as_str().unwrap().strip_prefix("installation-") {
             let live = self.live_tokens.entry(installation.to_owned()).or_default();
+            let of_app = self.of_apps.entry(text(data, "client_id")).or_default();
             match kind.as_str() {
                 "access-granted" => {
+                    of_app.0 += 1;
                     self.grants.insert(request.clone(), text(data, "grant_id"));
                 }
                 "code-exchanged" => {
+                    of_app.1 += 1;
                     live.insert(text(data, "token_id"));
+                    self.exchanges.insert(request.clone(), text(data, "token_id"));
                     let twice = self.tokens.insert(text(data, "grant_id"), text(data, "token_id"));
                     assert_eq!(twice, None, "one code, two tokens: {event}");
                 }
@@ -61,17 +69,27 @@ impl Told {
                 other => panic!("nobody asked for {other}: {event}"),
             }
         }
-        *self.recorded.entry((request, kind)).or_default() += 1;
+        *self.times.entry((request, kind)).or_default() += 1;
     }
 
     /// How often an event of a type was recorded for a request.
     pub fn times(&self, request: &str, kind: &str) -> usize {
-        self.recorded.get(&(request.to_owned(), kind.to_owned())).copied().unwrap_or(0)
+        self.times.get(&(request.to_owned(), kind.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// How many approvals of an app there were, and how many of their codes were exchanged.
+    pub fn of_app(&self, client_id: &str) -> (usize, usize) {
+        self.of_apps.get(client_id).copied().unwrap_or_default()
     }
 
     /// The token that the grant of a request led to, if it led to one.
     pub fn token_of(&self, request: &str) -> Option<&str> {
         self.tokens.get(self.grants.get(request)?).map(String::as_str)
+    }
+
+    /// The token that was issued for a request.
+    pub fn token_for(&self, request: &str) -> Option<&str> {
+        self.exchanges.get(request).map(String::as_str)
     }
 
     pub fn is_live(&self, token_id: &str) -> bool {
