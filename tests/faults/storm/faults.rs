@@ -200,6 +200,7 @@ fn pause(random: &mut StdRng, millis: std::ops::Range<u64>) {
     thread::sleep(Duration::from_millis(random.random_range(millis)));
 }
 
+/// A leader that writes nothing, or a follower that pushes nothing.
 fn freeze(double: &grantbook_eventstore_double::Double, node: usize) -> grantbook_eventstore_double::Gate {
     if double.leader() == node { double.hold_appends() } else { double.hold_subscriptions(node) }
 }
