@@ -56,15 +56,7 @@ const ROOMS: &[Room] = &[
     room(
         "store",
         &["clock", "files", "secrets", "tasks"],
-        &[
-            HTTP,
-            "grantbook_projections",
-            "codec",
-            "AppEvent",
-            "InstallationEvent",
-            "LedgerEvent",
-            "OperatorKeyEvent",
-        ],
+        &[HTTP, "grantbook_projections", "codec", "AppEvent", "InstallationEvent", "OperatorKeyEvent"],
     ),
     room(
         "ledger",
