@@ -57,6 +57,11 @@ impl Cluster {
         self.double.as_ref().unwrap()
     }
 
+    /// Puts it back to an older state: what follows a position is gone.
+    pub fn put_back(&self, position: u64) {
+        self.runtime.block_on(self.held().cut_after(position)).unwrap();
+    }
+
     pub fn stop_node(&self, node: usize) {
         self.runtime.block_on(self.held().stop_node(node));
     }

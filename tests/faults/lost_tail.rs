@@ -79,7 +79,7 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[track_caller]
-fn assert_refused(site: &Site, words: &[&str]) {
+pub fn assert_refused(site: &Site, words: &[&str]) {
     let before = contents(site.data());
     let refused: Ended = site.refused();
     refused.assert_says(&[&["--accept-loss", "Nothing was changed"], words].concat());
@@ -89,7 +89,7 @@ fn assert_refused(site: &Site, words: &[&str]) {
 }
 
 #[track_caller]
-fn accepted(site: &Site) -> Serving {
+pub fn accepted(site: &Site) -> Serving {
     site.serve_by(site.command(&["serve", "--accept-loss"]))
 }
 

@@ -39,6 +39,8 @@ mod logs;
 mod lost_lines;
 mod lost_tail;
 mod newer;
+#[cfg(feature = "eventstore")]
+mod put_back;
 mod read_only;
 mod refusals;
 mod rude_clients;
