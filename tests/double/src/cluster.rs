@@ -9,7 +9,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 
 use crate::counts::Counters;
 use crate::event::{Event, Proposed};
@@ -17,7 +16,7 @@ use crate::expectation::{Expected, Outcome, Verdict, judge};
 use crate::faults::{AppendFault, Faults, ReadFault, ReadKind};
 use crate::gates::Passage;
 use crate::log::Log;
-use crate::node::Node;
+use crate::node::{Node, Writer};
 use crate::options::{Clock, Options};
 use crate::retention::{METADATA_TYPE, continuing, deleting, metadata_stream_of};
 
@@ -85,7 +84,10 @@ impl Cluster {
     /// Makes a node the leader, which it writes down as the real one does.
     pub fn elect(&self, index: usize) {
         let mut written = self.write();
-        self.leader.store(index, Ordering::SeqCst);
+        let before = self.leader.swap(index, Ordering::SeqCst);
+        if let Some(before) = self.nodes.get(before).filter(|before| before.index != index) {
+            before.is_replaced();
+        }
         let data = Bytes::from(format!("{{\"leader\":{index}}}"));
         self.system_event(&mut written.log, EPOCHS, data);
         self.publish(&written.log);
@@ -104,13 +106,13 @@ impl Cluster {
     /// Appends, unless the node that would write it has stopped.
     pub fn append(
         &self,
-        writer: &CancellationToken,
+        writer: &Writer,
         stream: &str,
         expected: Expected,
         proposed: Vec<Proposed>,
     ) -> Option<Outcome> {
         let mut written = self.write();
-        if writer.is_cancelled() {
+        if writer.has_ended() {
             return None;
         }
         Some(match judge(&written.log, stream, expected, &proposed) {
@@ -142,13 +144,13 @@ impl Cluster {
     /// stopped.
     pub fn delete(
         &self,
-        writer: &CancellationToken,
+        writer: &Writer,
         stream: &str,
         expected: Expected,
         is_for_good: bool,
     ) -> Option<Outcome> {
         let mut written = self.write();
-        if writer.is_cancelled() {
+        if writer.has_ended() {
             return None;
         }
         // The server judges it as an append that was not made before.

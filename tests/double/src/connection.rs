@@ -1,15 +1,17 @@
 //! Connections that can be torn down at any moment. Knows: sockets. Must not know: what is said over them.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
+
+use crate::gates::Passage;
 
 /// A text that tells a connection to break in front of it. It is sent in a message of its own, so it stands in one
 /// piece in what is written, and behind everything that was to arrive.
@@ -60,19 +62,37 @@ pub(crate) struct Connection {
     stream: Option<TcpStream>,
     line: Line,
     is_cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Closed while nothing is read or written.
+    frozen: Passage,
+    /// Waits until that is over.
+    thaw: Option<Thaw>,
     acknowledges_at_once: bool,
 }
 
 impl Connection {
-    pub fn new(stream: TcpStream, line: Line, acknowledges_at_once: bool) -> Self {
+    pub fn new(stream: TcpStream, line: Line, frozen: Passage, acknowledges_at_once: bool) -> Self {
         let is_cut = Box::pin(line.is_cut.clone().cancelled_owned());
         acknowledge(&stream, acknowledges_at_once);
-        Self { stream: Some(stream), line, is_cut, acknowledges_at_once }
+        Self { stream: Some(stream), line, is_cut, frozen, thaw: None, acknowledges_at_once }
     }
 
     /// The socket, for as long as it is to be used.
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(broken)
+    }
+
+    /// Is ready while something may be read and written: when it is torn down, or not frozen.
+    fn poll_thawed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while !self.frozen.is_open() && self.is_cut.as_mut().poll(context).is_pending() {
+            let frozen = &self.frozen;
+            let thaw = self.thaw.get_or_insert_with(|| {
+                let frozen = frozen.clone();
+                Thaw(Box::pin(async move { frozen.pass().await }))
+            });
+            std::task::ready!(thaw.0.as_mut().poll(context));
+            self.thaw = None;
+        }
+        Poll::Ready(())
     }
 
     /// Breaks off, and lets what was written before still arrive.
@@ -82,6 +102,14 @@ impl Connection {
         }
         self.line.cut();
         broken()
+    }
+}
+
+struct Thaw(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for Thaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Thaw")
     }
 }
 
@@ -132,6 +160,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_thawed(context));
         if self.is_cut.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(broken()));
         }
@@ -149,6 +178,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_thawed(context));
         let Some(length) = self.line.may_write(bytes) else {
             return Poll::Ready(Err(self.break_off()));
         };
@@ -160,6 +190,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_thawed(context));
         self.stream()?.poll_shutdown(context)
     }
 }

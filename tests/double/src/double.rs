@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::counts::Counts;
@@ -12,7 +11,7 @@ use crate::event::{Event, Proposed};
 use crate::expectation::Expected;
 use crate::faults::{AppendFault, Faults, ReadFault, ReadKind};
 use crate::gates::{Gate, Passage};
-use crate::node::Node;
+use crate::node::{Node, Writer};
 use crate::options::Options;
 use crate::serving;
 
@@ -133,6 +132,13 @@ impl Double {
 
 /// What is held up.
 impl Double {
+    /// A node does nothing, as if it were stopped by a signal: its port takes connections, and nothing is read from them
+    /// or written to them. What was sent meanwhile is handled then. The leader stays the leader until another one is
+    /// elected; appends that other nodes handed on to it then fail.
+    pub fn freeze(&self, index: usize) -> Gate {
+        self.node(index).frozen.close()
+    }
+
     /// Appends wait before they are written: a slow leader. They are written later also if the client has gone.
     pub fn hold_appends(&self) -> Gate {
         self.cluster.appends.close()
@@ -216,13 +222,13 @@ impl Double {
     /// Deletes a stream so that it may be continued: it reads as if it were not there, and `$all` keeps its events until
     /// [`Self::scavenge`]. A stream that has ended for good stays so.
     pub fn soft_delete(&self, stream: &str) {
-        self.cluster.delete(&CancellationToken::new(), stream, Expected::Any, false);
+        self.cluster.delete(&Writer::unstoppable(), stream, Expected::Any, false);
     }
 
     /// Ends a stream for good, by a tombstone: nothing is read from it or appended to it any more, and `$all` keeps its
     /// events until [`Self::scavenge`].
     pub fn hard_delete(&self, stream: &str) {
-        self.cluster.delete(&CancellationToken::new(), stream, Expected::Any, true);
+        self.cluster.delete(&Writer::unstoppable(), stream, Expected::Any, true);
     }
 
     /// Takes from `$all` what can no longer be read from its stream: what metadata hides, and all of a stream that has

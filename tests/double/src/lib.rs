@@ -5,6 +5,14 @@
 //! counts what it is asked ([`Counts`]), so that a test needs no sleeps: it queues a fault or closes a gate, waits
 //! for a count, and looks at what was written.
 //!
+//! Streams are deleted, truncated and scavenged ([`Double::soft_delete`], [`Double::hard_delete`],
+//! [`Double::scavenge`]), nodes are killed and frozen ([`Double::stop_node`], [`Double::freeze`]), and a cluster is put
+//! back to an older state ([`Double::cut_after`]).
+//!
+//! One deadline of `BatchAppend` holds until the answer. The real server keeps the one that is asked for until the append
+//! has arrived in whole, and its own write timeout from then on. What the double leaves out: access lists, transactions, links, persistent subscriptions,
+//! subscriptions to streams, filters by regular expressions, and metadata that is written over a deletion.
+//!
 //! ```no_run
 //! # async fn story() -> std::io::Result<()> {
 //! use grantbook_eventstore_double::{AppendFault, Double, Options};

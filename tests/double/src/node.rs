@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub faults: Faults,
     /// How much of the log the node has.
     pub visible: watch::Sender<usize>,
+    /// Closed while the node does nothing at all.
+    pub frozen: Passage,
     /// Closed while nothing new of the log reaches the node.
     pub replication: Passage,
     /// Closed while subscriptions hand over nothing.
@@ -43,7 +45,50 @@ pub(crate) struct Node {
 struct Run {
     /// Cancelled when the node stops.
     token: CancellationToken,
+    /// Cancelled when the node stops, or is replaced as the leader while it is frozen.
+    term: CancellationToken,
     serving: JoinHandle<()>,
+}
+
+/// A node that writes as the leader, until it has stopped or is replaced while it is frozen.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    term: CancellationToken,
+    frozen: Passage,
+}
+
+impl Writer {
+    /// One that nothing stops.
+    pub fn unstoppable() -> Self {
+        Self { term: CancellationToken::new(), frozen: Passage::default() }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.term.is_cancelled()
+    }
+
+    pub fn may_write(&self, appends: &Passage) -> bool {
+        appends.is_open() && self.frozen.is_open() || self.has_ended()
+    }
+
+    /// Waits until the leader may write, or it is clear that it will not.
+    pub async fn wait(&self, appends: &Passage) {
+        while !self.may_write(appends) {
+            self.unless_ended(async {
+                appends.pass().await;
+                self.frozen.pass().await;
+            })
+            .await;
+        }
+    }
+
+    /// Waits for something; `None` if the leader ends before that.
+    pub async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            () = self.term.cancelled() => None,
+            done = work => Some(done),
+        }
+    }
 }
 
 impl Node {
@@ -58,6 +103,7 @@ impl Node {
             port,
             faults: Faults::default(),
             visible: watch::Sender::new(0),
+            frozen: Passage::default(),
             replication: Passage::default(),
             subscriptions: Passage::default(),
             events: Passage::default(),
@@ -91,13 +137,28 @@ impl Node {
         self.lock_run().as_ref().map(|run| run.token.clone())
     }
 
+    /// The node as the leader, if it runs.
+    pub fn writer(&self) -> Option<Writer> {
+        let term = self.lock_run().as_ref()?.term.clone();
+        Some(Writer { term, frozen: self.frozen.clone() })
+    }
+
+    /// What waits for the node as the leader is never written if the node is frozen.
+    pub fn is_replaced(&self) {
+        if let Some(run) = self.lock_run().as_mut().filter(|_| !self.frozen.is_open()) {
+            run.term.cancel();
+            run.term = run.token.child_token();
+        }
+    }
+
     pub fn is_running(&self) -> bool {
         self.lock_run().is_some()
     }
 
     /// From now on the node runs.
     pub fn runs(&self, token: CancellationToken, serving: JoinHandle<()>) {
-        *self.lock_run() = Some(Run { token, serving });
+        let term = token.child_token();
+        *self.lock_run() = Some(Run { token, term, serving });
     }
 
     /// Breaks every connection and stops listening; the latter is done once what is returned has ended.

@@ -63,7 +63,8 @@ impl Stream for Incoming {
             stream.set_nodelay(true)?;
             self.seat.cluster.counters.count(self.seat.index, |node| node.connections += 1);
             let line = Line::below(&self.run);
-            Ok(Connection::new(stream, line, self.seat.cluster.acknowledges_at_once))
+            let frozen = self.seat.node().frozen.clone();
+            Ok(Connection::new(stream, line, frozen, self.seat.cluster.acknowledges_at_once))
         })))
     }
 }

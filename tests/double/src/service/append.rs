@@ -5,7 +5,6 @@
 
 use std::future::pending;
 
-use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status, Streaming};
 
@@ -15,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::connection::Line;
 use crate::expectation::{Expected, Outcome};
 use crate::faults::AppendFault;
+use crate::node::Writer;
 use crate::protocol::Empty;
 use crate::protocol::streams::append_req::options::ExpectedStreamRevision;
 use crate::protocol::streams::append_req::{Content, Options};
@@ -61,7 +61,7 @@ impl Seat {
             return ending;
         }
         // A follower hands it on to the leader. Whoever writes it writes no more once it has stopped.
-        let Some(writer) = self.cluster.leader().and_then(|leader| leader.token()) else {
+        let Some(writer) = self.cluster.leader().and_then(|leader| leader.writer()) else {
             return Ending::NotReady;
         };
         let written = self.write(append, &writer).await;
@@ -69,22 +69,16 @@ impl Seat {
     }
 
     /// Writes it once it may, and waits until it may be said.
-    async fn write(&self, append: Append, writer: &CancellationToken) -> Option<Outcome> {
+    async fn write(&self, append: Append, writer: &Writer) -> Option<Outcome> {
         let Cluster { appends, replies, counters, .. } = &*self.cluster;
-        if !appends.is_open() {
+        if !writer.may_write(appends) {
             let _waiting = counters.during(self.index, |node| &mut node.waiting_appends);
-            tokio::select! {
-                () = writer.cancelled() => return None,
-                () = appends.pass() => {}
-            }
+            writer.wait(appends).await;
         }
         let outcome = self.cluster.append(writer, &append.stream, append.expected, append.proposed)?;
         if !replies.is_open() {
             let _waiting = counters.during(self.index, |node| &mut node.waiting_replies);
-            tokio::select! {
-                () = writer.cancelled() => return None,
-                () = replies.pass() => {}
-            }
+            writer.unless_ended(replies.pass()).await?;
         }
         Some(outcome)
     }

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use super::append::expected;
 use super::{Seat, not_ready, put, stream_deleted, wire};
 use crate::expectation::{Expected, Outcome};
+use crate::gates::Passage;
 use crate::protocol::streams::append_req::Options;
 use crate::protocol::streams::append_resp::Position;
 
@@ -22,7 +23,8 @@ impl Seat {
         let options = options.ok_or_else(missing)?;
         let expected = expected(&options);
         let stream = wire::stream_name(options.stream_identifier)?;
-        let writer = self.cluster.leader().and_then(|leader| leader.token()).ok_or_else(not_ready)?;
+        let writer = self.cluster.leader().and_then(|leader| leader.writer()).ok_or_else(not_ready)?;
+        writer.wait(&Passage::default()).await;
         let outcome = self.cluster.delete(&writer, &stream, expected, is_for_good).ok_or_else(not_ready)?;
         match outcome {
             Outcome::Written { position, .. } => {

@@ -9,6 +9,7 @@ use crate::asking::{
     Said, append, bare, client, event, forwards, next, numbered, plant, quiet, read, subscription, three,
     until,
 };
+use crate::batching::{self, Batch, Said as Answer, any, not_ready, stored};
 
 #[tokio::test]
 async fn appends_wait_before_they_are_written() {
@@ -117,4 +118,73 @@ async fn checkpoints_do_not_pass_events_that_wait() {
     gate.open();
     let said = until(&mut replies, event(20)).await;
     assert_eq!(said, [event(12), event(13), Said::Checkpoint(between[2]), event(20)]);
+}
+
+/// Nothing comes of something for a while.
+async fn is_silent(work: &mut (impl Future + Unpin)) -> bool {
+    tokio::time::timeout(Duration::from_millis(20), work).await.is_err()
+}
+
+#[tokio::test]
+async fn a_frozen_node_does_what_was_sent_to_it_afterwards() {
+    let double = quiet().await;
+    let patient = client(&double.url());
+    append(&patient, "s", ExpectedRevision::Any, vec![numbered(0)]).await.unwrap();
+    let mut batch = Batch::open(&double, 0);
+    batch.send(batching::append(1, "s", any()));
+    batch.next().await;
+    let mut replies = bare(&double, 0).read(subscription(None, "s", 10)).await.unwrap().into_inner();
+    until(&mut replies, Said::CaughtUp).await;
+    let before = double.counts();
+    let gate = double.freeze(0);
+    batch.send(batching::append(2, "s", any()));
+    // The port takes connections: this one is new.
+    let connection = tokio::net::TcpStream::connect(("127.0.0.1", double.port(0))).await.unwrap();
+    let mut other = bare(&double, 0);
+    let mut reading = Box::pin(other.read(crate::asking::read_stream("s")));
+    plant(&double, "s", 3..4);
+    assert!(is_silent(&mut reading).await);
+    assert!(is_silent(&mut Box::pin(batch.next())).await);
+    assert!(is_silent(&mut Box::pin(next(&mut replies))).await);
+    assert_eq!(
+        (double.counts().nodes[0].appends, stored(&double, "s")),
+        (before.nodes[0].appends, vec!["0".into(), "1".into(), "3".into()])
+    );
+    drop(connection);
+    gate.open();
+    assert_eq!(batch.next().await, (2, Answer::Written(3, true)));
+    assert_eq!(until(&mut replies, event(2)).await, [event(3), event(2)]);
+    reading.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_leader_leads_until_another_is_elected() {
+    let double = three().await;
+    let gate = double.freeze(0);
+    let (mut forwarded, follower) = (Batch::open(&double, 1), client(&double.node_url(2)));
+    forwarded.send(batching::append(1, "s", any()));
+    let options = AppendToStreamOptions::default();
+    let mut appending = Box::pin(follower.append_to_stream("s", &options, numbered(2)));
+    assert!(is_silent(&mut appending).await);
+    double.waiting_appends(2).await;
+    assert_eq!((double.leader(), double.events_of("s").len()), (0, 0));
+    double.elect(1);
+    assert_eq!(forwarded.next().await, (1, not_ready()));
+    appending.await.unwrap_err();
+    forwarded.send(batching::append(3, "s", any()));
+    assert_eq!(forwarded.next().await, (3, Answer::Written(0, true)));
+    let mut deposed = Batch::with(&double, 0, &[("requires-leader", "true")]);
+    deposed.send(batching::append(4, "s", any()));
+    gate.open();
+    assert_eq!(deposed.rest().await.1.unwrap_err().code(), tonic::Code::NotFound);
+    // One that is only slow is waited for, and writes.
+    let gate = double.freeze(1);
+    let mut handed_on = Batch::open(&double, 0);
+    handed_on.send(batching::append(5, "s", any()));
+    double.waiting_appends(1).await;
+    gate.open();
+    assert_eq!(handed_on.next().await, (5, Answer::Written(1, true)));
+    let _frozen = double.freeze(1);
+    double.stop_node(1).await;
+    assert_eq!(stored(&double, "s"), ["3", "5"]);
 }

@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
@@ -22,6 +21,8 @@ use super::{Seat, not_leader, not_ready, wire};
 use crate::connection::Line;
 use crate::counts::Counted;
 use crate::faults::AppendFault;
+use crate::gates::Passage;
+use crate::node::Writer;
 use crate::protocol::Uuid as WireUuid;
 use crate::protocol::streams::batch_append_resp::Result as Answer;
 use crate::protocol::streams::{BatchAppendReq, BatchAppendResp};
@@ -60,7 +61,7 @@ enum Stage {
     /// More of its events may come.
     Arriving,
     /// A gate, or one that is before it in the call, keeps it from being written.
-    Waiting { writer: CancellationToken, fault: Option<AppendFault>, _counted: Counted },
+    Waiting { writer: Writer, fault: Option<AppendFault>, _counted: Counted },
     /// A gate keeps its answer.
     Judged { ending: Ending, _counted: Counted },
 }
@@ -110,11 +111,12 @@ impl Call {
         let open = counters.during(self.seat.index, |node| &mut node.open_batches);
         let mut messages = Some((messages, open));
         while messages.is_some() || !self.pending.is_empty() {
+            let writer = self.pending.iter().find_map(|pending| pending.stage.writer()).cloned();
             let deadline = self.pending.iter().map(|pending| pending.deadline).min();
             tokio::select! {
                 biased;
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.expire(),
-                () = appends.pass(), if self.has(Stage::is_waiting) => self.write_waiting(),
+                () = wait(writer.as_ref(), &appends), if writer.is_some() => self.write_waiting(&appends),
                 () = replies.pass(), if self.has(Stage::is_judged) => self.answer_judged(),
                 message = next(&mut messages), if messages.is_some() => match message {
                     Some(message) => self.take(message),
@@ -206,10 +208,10 @@ impl Call {
             return self.end(&pending, ending);
         }
         // A follower hands it on to the leader. Whoever writes it writes no more once it has stopped.
-        let Some(writer) = cluster.leader().and_then(|leader| leader.token()) else {
+        let Some(writer) = cluster.leader().and_then(|leader| leader.writer()) else {
             return self.end(&pending, Ending::NotReady);
         };
-        if cluster.appends.is_open() && !self.has(Stage::is_waiting) {
+        if writer.may_write(&cluster.appends) && !self.has(Stage::is_waiting) {
             return self.write(pending, &writer, fault);
         }
         let _counted = cluster.counters.during(self.seat.index, |node| &mut node.waiting_appends);
@@ -217,8 +219,13 @@ impl Call {
         self.pending.push(pending);
     }
 
-    fn write_waiting(&mut self) {
-        for mut pending in self.extract(|pending| pending.stage.is_waiting()) {
+    /// Writes those that may be written, in order: none before another that waits.
+    fn write_waiting(&mut self, appends: &Passage) {
+        while let Some(index) = self.pending.iter().position(|pending| pending.stage.is_waiting()) {
+            if !self.pending[index].stage.writer().is_some_and(|writer| writer.may_write(appends)) {
+                return;
+            }
+            let mut pending = self.pending.remove(index);
             if let Stage::Waiting { writer, fault, .. } =
                 std::mem::replace(&mut pending.stage, Stage::Arriving)
             {
@@ -227,7 +234,7 @@ impl Call {
         }
     }
 
-    fn write(&mut self, mut pending: Pending, writer: &CancellationToken, fault: Option<AppendFault>) {
+    fn write(&mut self, mut pending: Pending, writer: &Writer, fault: Option<AppendFault>) {
         let cluster = &self.seat.cluster;
         let (stream, proposed) = (&pending.append.stream, std::mem::take(&mut pending.append.proposed));
         let Some(outcome) = cluster.append(writer, stream, pending.append.expected, proposed) else {
@@ -299,12 +306,26 @@ impl Call {
 }
 
 impl Stage {
+    /// What is to write an append that waits.
+    fn writer(&self) -> Option<&Writer> {
+        match self {
+            Self::Waiting { writer, .. } => Some(writer),
+            Self::Arriving | Self::Judged { .. } => None,
+        }
+    }
+
     fn is_waiting(&self) -> bool {
-        matches!(self, Self::Waiting { .. })
+        self.writer().is_some()
     }
 
     fn is_judged(&self) -> bool {
         matches!(self, Self::Judged { .. })
+    }
+}
+
+async fn wait(writer: Option<&Writer>, appends: &Passage) {
+    if let Some(writer) = writer {
+        writer.wait(appends).await;
     }
 }
 
