@@ -163,14 +163,14 @@ async fn a_frozen_leader_leads_until_another_is_elected() {
     let gate = double.freeze(0);
     let (mut forwarded, follower) = (Batch::open(&double, 1), client(&double.node_url(2)));
     forwarded.send(batching::append(1, "s", any()));
-    let options = AppendToStreamOptions::default();
-    let mut appending = Box::pin(follower.append_to_stream("s", &options, numbered(2)));
-    assert!(is_silent(&mut appending).await);
+    let mut appending =
+        tokio::spawn(async move { append(&follower, "s", ExpectedRevision::Any, vec![numbered(2)]).await });
     double.waiting_appends(2).await;
+    assert!(is_silent(&mut appending).await);
     assert_eq!((double.leader(), double.events_of("s").len()), (0, 0));
     double.elect(1);
     assert_eq!(forwarded.next().await, (1, not_ready()));
-    appending.await.unwrap_err();
+    appending.await.unwrap().unwrap_err();
     forwarded.send(batching::append(3, "s", any()));
     assert_eq!(forwarded.next().await, (3, Answer::Written(0, true)));
     let mut deposed = Batch::with(&double, 0, &[("requires-leader", "true")]);
