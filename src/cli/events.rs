@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use grantbook_events::{Position, Revision, ShownEvent, StreamName};
+use serde_json::json;
 
 use super::failure::Failure;
 use super::ledger_place::{LedgerFlags, LedgerPlace};
@@ -45,47 +46,69 @@ impl Events {
     }
 
     async fn print(self, store: Arc<dyn Store>) -> Result<(), Failure> {
-        let written = match &self.stream {
-            Some(stream) if !self.follow => self.write(&store.read_stream(stream, Revision::FIRST).await?)?,
-            _ => self.all(&*store).await?,
-        };
-        if written == 0 && !self.follow {
+        let mut written = Written::default();
+        match &self.stream {
+            Some(stream) if !self.follow => {
+                self.write(&store.read_stream(stream, Revision::FIRST).await?, &mut written)?;
+            }
+            _ => self.all(&*store, &mut written).await?,
+        }
+        if written.events == 0 && !self.follow {
             output::remark("no events");
         }
-        Ok(())
+        match written.unreadable {
+            0 => Ok(()),
+            1 => Err(Failure::new("one event cannot be read; its line says why")),
+            unreadable => Err(Failure::new(format!("{unreadable} events cannot be read; their lines say why"))),
+        }
     }
 
     /// Writes what there is, and goes on with what comes if it is to follow.
-    async fn all(&self, store: &dyn Store) -> Result<usize, Failure> {
-        let (mut subscription, mut written) = (store.subscribe(Position::new(self.after)).await?, 0);
+    async fn all(&self, store: &dyn Store, written: &mut Written) -> Result<(), Failure> {
+        let mut subscription = store.subscribe(Position::new(self.after)).await?;
         loop {
             match subscription.next().await {
-                Signal::Records(records) => written += self.write(&records)?,
-                Signal::CaughtUp if !self.follow => return Ok(written),
+                Signal::Records(records) => self.write(&records, written)?,
+                Signal::CaughtUp if !self.follow => return Ok(()),
                 Signal::CaughtUp | Signal::UpTo(_) => {}
-                Signal::Lost(StoreError::Closed) => return Ok(written),
+                Signal::Lost(StoreError::Closed) => return Ok(()),
                 Signal::Lost(error) => return Err(error.into()),
             }
         }
     }
 
     /// Writes those that are asked for, and counts them.
-    fn write(&self, records: &[Record]) -> Result<usize, Failure> {
+    fn write(&self, records: &[Record], written: &mut Written) -> Result<(), Failure> {
         let wanted = |record: &&Record| {
             record.position.as_u64() > self.after
                 && self.stream.as_ref().is_none_or(|stream| *stream == record.stream)
         };
-        let (mut lines, mut written) = (String::new(), 0);
+        let mut lines = String::new();
         for record in records.iter().filter(wanted) {
-            let event = ledger::read(record)?;
-            let shown = ShownEvent::new(&event)?;
-            lines.push_str(&serde_json::to_string(&shown)?);
+            let line = match ledger::read(record) {
+                Ok(event) => serde_json::to_string(&ShownEvent::new(&event)?)?,
+                Err(error) => {
+                    written.unreadable += 1;
+                    let Record { position, stream, revision, event_id, type_name, .. } = record;
+                    json!({ "position": position, "stream": stream, "revision": revision, "event_id": event_id,
+                        "type": type_name, "unreadable": error.source.to_string() })
+                    .to_string()
+                }
+            };
+            lines.push_str(&line);
             lines.push('\n');
-            written += 1;
+            written.events += 1;
         }
-        if written > 0 {
+        if !lines.is_empty() {
             output::print(&lines)?;
         }
-        Ok(written)
+        Ok(())
     }
+}
+
+/// How many events were written, and how many of them cannot be read.
+#[derive(Debug, Default)]
+struct Written {
+    events: usize,
+    unreadable: usize,
 }

@@ -4,6 +4,7 @@
 use grantbook_eventstore_double::{AppendFault, Double, Options};
 
 use super::*;
+use crate::replay::{Against, verify};
 use crate::store::eventstore::tests::open_at;
 
 async fn node(double: &Double) -> TestLedger {
@@ -77,4 +78,92 @@ async fn a_reply_that_is_slow_is_waited_for() {
     let (told, ()) = tokio::join!(node.settle(&granted), release);
     told.unwrap().unwrap();
     assert_eq!(double.events_of(stream.as_str()).len(), 1);
+}
+
+/// An installation with a token.
+async fn installed(node: &TestLedger, account: &str) -> ExchangeCode {
+    let granted = grant(node.app().await, &account.parse().unwrap());
+    node.settle(&granted).await.unwrap().unwrap();
+    let exchanged = exchange(&granted);
+    node.settle(&exchanged).await.unwrap().unwrap();
+    exchanged
+}
+
+async fn in_quarantine(node: &TestLedger, count: usize) -> Vec<(StreamName, String)> {
+    while node.ledger.live().counts().quarantined < count {
+        tokio::task::yield_now().await;
+    }
+    let streams = node.ledger.live().quarantined();
+    streams.iter().map(|poison| (poison.stream.clone(), poison.reason.clone())).collect()
+}
+
+/// In a stream of grantbook's, one that it never began, and one that was deleted for good.
+#[tokio::test]
+async fn what_others_do_to_one_stream_costs_that_stream_alone() {
+    let double = Double::start(Options::default()).await.unwrap();
+    let running = node(&double).await;
+    let (foreign, deleted, sound) =
+        (installed(&running, "acme").await, installed(&running, "globex").await, installed(&running, "initech").await);
+    let nobodys = stream(InstallationId::new(uuid::Uuid::from_u128(7)));
+    let [foreign_stream, deleted_stream] = [&foreign, &deleted].map(|of| stream(of.installation_id));
+    double.append_foreign(foreign_stream.as_str(), "order-placed", "{}", "");
+    double.append_foreign(nobodys.as_str(), "order-placed", "{}", "");
+    double.hard_delete(deleted_stream.as_str());
+    let streams = [&foreign_stream, &nobodys, &deleted_stream];
+    // Both on the node that was there and on one that starts.
+    for node in [running, node(&double).await] {
+        let quarantined = in_quarantine(&node, 3).await;
+        assert!(quarantined.iter().map(|(stream, _)| stream).eq(streams), "{quarantined:?}");
+        let says = ["grantbook did not write it", "grantbook did not write it", "deleted from the cluster for good"];
+        for ((_, reason), says) in quarantined.iter().zip(says) {
+            assert!(reason.contains(says), "{reason}");
+        }
+        let valid = [&foreign, &deleted, &sound].map(|of| node.is_valid(of.token_digest));
+        assert_eq!(valid, [false, false, true]);
+        for of in [&foreign, &deleted] {
+            let refused = node.settle(&revoke(of.installation_id, of.token_id)).await.unwrap_err();
+            assert!(matches!(refused, LedgerError::Quarantined(_)), "{refused:?}");
+        }
+        let another = installed(&node, "hooli").await;
+        assert!(node.is_valid(another.token_digest));
+    }
+    let verified = verify(&*open_at(&double.url()), Against::default(), |_| {}).await.unwrap();
+    let found = |stream: &StreamName, words: &str| {
+        let is_it = |what: &str| what.contains(stream.as_str()) && what.contains(words);
+        verified.findings.iter().any(|finding| finding.position.is_some() && is_it(&finding.what))
+    };
+    assert!(streams.iter().all(|stream| found(stream, "cannot be read")), "{:?}", verified.findings);
+    assert_eq!(verified.found, 3, "{:?}", verified.findings);
+    let options = LedgerOptions { strict: true, ..LedgerOptions::default() };
+    let strict = Ledger::open_with(open_at(&double.url()), Arc::new(ManualClock::at(START)), options);
+    let stopped = strict.caught_up().await.unwrap_err().stopped.unwrap().to_string();
+    assert!(stopped.contains(foreign_stream.as_str()), "{stopped}");
+}
+
+#[tokio::test]
+async fn a_deleted_stream_is_not_begun_again_and_what_was_scavenged_is_found() {
+    let double = Double::start(Options::default()).await.unwrap();
+    let running = node(&double).await;
+    let gone = installed(&running, "acme").await;
+    let stream = stream(gone.installation_id);
+    double.soft_delete(stream.as_str());
+    let again = |node: &TestLedger| {
+        let client_id = node.ledger.live().app(&gone.client_id).unwrap().client_id;
+        grant(client_id, &"acme".parse().unwrap())
+    };
+    let [(of, reason)] = in_quarantine(&running, 1).await.try_into().unwrap();
+    assert!(of == stream && reason.contains("was deleted from the cluster"), "{of}: {reason}");
+    assert!(!running.is_valid(gone.token_digest));
+    let refused = running.settle(&again(&running)).await.unwrap_err();
+    assert!(matches!(refused, LedgerError::Quarantined(_)), "{refused:?}");
+    assert_eq!(double.events_of(stream.as_str()).len(), 2, "nothing was appended");
+    double.scavenge();
+    let later = node(&double).await;
+    assert_eq!(in_quarantine(&later, 1).await.len(), 1);
+    let refused = later.settle(&again(&later)).await.unwrap_err();
+    assert!(matches!(refused, LedgerError::Quarantined(_)), "{refused:?}");
+    let verified = verify(&*open_at(&double.url()), Against::default(), |_| {}).await.unwrap();
+    let found: Vec<_> = verified.findings.iter().map(|finding| finding.what.as_str()).collect();
+    assert!(found.iter().any(|what| what.contains("goes on with revision 1 where r0 is due")), "{found:?}");
+    assert!(found.iter().any(|what| what.contains("was deleted from the cluster")), "{found:?}");
 }
