@@ -1,6 +1,7 @@
 //! Which ledger this is, and whether it is the one that files of this node have seen. Knows: the one event that says so,
 //! and what was seen. Must not know: what is in the ledger.
 
+use futures_util::future::try_join_all;
 use grantbook_events::Position;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::failure::{Failure, retry};
 use crate::store::StoreError;
-use crate::store::evidence::Lost;
+use crate::store::evidence::{Lost, Seen};
 
 /// The stream that says which ledger this is.
 pub(super) const STREAM: &str = "grantbook-ledger";
@@ -49,14 +50,16 @@ pub(super) async fn find_or_make(shared: &Shared) -> Result<Uuid, StoreError> {
 /// Refuses a ledger, or the lack of one, that contradicts what files of this node have seen; or, on an operator's word,
 /// moves these files away.
 async fn check_seen(shared: &Shared, ledger: Option<Uuid>) -> Result<(), StoreError> {
-    let mut all = Vec::new();
-    for seen in shared.evidence.seen.iter().filter(|seen| seen.record.position > Position::START) {
-        match ledger {
-            None => all.push((seen.clone(), None)),
-            Some(ledger) if ledger != seen.ledger => {}
-            Some(_) => all.push((seen.clone(), Some(shared.nodes.has(&seen.record).await?))),
-        }
-    }
+    let is_of_it = |seen: &&Seen| ledger.is_none_or(|ledger| ledger == seen.ledger);
+    let seen = shared.evidence.seen.iter().filter(|seen| seen.record.position > Position::START);
+    let all = try_join_all(seen.filter(is_of_it).map(async |seen| {
+        let found = match ledger {
+            None => None,
+            Some(_) => Some(shared.nodes.has(&seen.record).await?),
+        };
+        Ok::<_, StoreError>((seen.clone(), found))
+    }))
+    .await?;
     let end = if ledger.is_some() { shared.nodes.last().await? } else { Position::START };
     let word = shared.evidence.accept_loss.clone();
     // Looks into the files, and moves them.

@@ -4,6 +4,8 @@
 //! `$all` holds whatever is in the cluster. The cluster leaves out other streams than grantbook's by their prefixes;
 //! what has such a prefix and is not grantbook's is left out here.
 
+use std::time::Duration;
+
 use grantbook_events::{Position, Revision, StreamName};
 use tonic::Streaming;
 
@@ -19,6 +21,9 @@ use crate::store::{ChainDigest, Found, MAX_PAGE, Record, SeenMark, SeenRecord, S
 
 /// How many events the cluster looks at before it says how far it is.
 const WINDOW: u32 = 256;
+/// The first and the last pause before a record that is not there is looked for again; each is twice the one before.
+const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LAST_LOOK_AGAIN: Duration = Duration::from_millis(800);
 /// How many events are read at once to find one from the end.
 const SEARCHED_AT_ONCE: u64 = 512;
 /// The last position and revision that the cluster, which counts with a sign, can have.
@@ -58,9 +63,24 @@ impl Nodes {
 
     /// Whether a record is where it was seen.
     ///
+    /// That it is not is believed if it is said for a while: a node that was elected a moment ago may not show all it has
+    /// yet, and one that is not the leader any more may not know that.
+    pub(super) async fn has(&self, seen: &SeenRecord) -> Result<Found, StoreError> {
+        let mut pause = FIRST_LOOK_AGAIN;
+        loop {
+            let found = self.look_for(seen).await?;
+            if found == Found::There || pause > LAST_LOOK_AGAIN {
+                return Ok(found);
+            }
+            self.forget();
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
     /// A cluster that was put back and has grown again may have no event that begins at the position before. It answers a
     /// read from there with an error, or with anything. So unless that read shows the record, it is searched from the end.
-    pub(super) async fn has(&self, seen: &SeenRecord) -> Result<Found, StoreError> {
+    async fn look_for(&self, seen: &SeenRecord) -> Result<Found, StoreError> {
         let next = self.after(seen.previous, 1).await.unwrap_or_default();
         if next.first().is_some_and(|record| seen.is(record)) {
             return Ok(Found::There);

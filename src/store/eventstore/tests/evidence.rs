@@ -123,3 +123,24 @@ async fn that_is_empty_is_refused_as_well() {
     assert_ne!(given.open_at(&empty, given.seen(), true).head().await.unwrap().identity, given.ledger);
     assert_eq!(given.files(), ["file.lost-after-0.1", AcceptedLoss::FILE]);
 }
+
+/// A node that was just elected shows what it has a moment later.
+#[tokio::test]
+async fn that_shows_it_a_moment_later_has_it() {
+    let double = Double::start(DoubleOptions { nodes: 2, ..DoubleOptions::default() }).await.unwrap();
+    let target = Arc::new(Target::parse(&double.url()).unwrap());
+    let store = EventStore::open(target, None, Arc::new(SystemClock)).unwrap();
+    let gate = double.hold_replication(1);
+    store.append(&fresh_stream(), Expected::NoStream, new_records(1)).await.unwrap();
+    let last = store.read_all(Position::START, 10).await.unwrap().remove(0);
+    let mark = SeenMark::Event(last.event_id);
+    let seen = SeenRecord { position: last.position, previous: Position::START, mark };
+    double.elect(1);
+    let reads = double.counts().nodes[1].all_reads;
+    let asked = tokio::spawn(async move { store.has(&seen).await });
+    while double.counts().nodes[1].all_reads < reads + 3 && !asked.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    drop(gate);
+    assert_eq!(asked.await.unwrap().unwrap(), Found::There);
+}
