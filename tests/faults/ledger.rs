@@ -78,6 +78,7 @@ impl Recorded {
     }
 
     /// How many approvals of an app there were, and how many of their codes were exchanged.
+    #[cfg(feature = "eventstore")]
     pub fn of_app(&self, client_id: &str) -> (usize, usize) {
         self.of_apps.get(client_id).copied().unwrap_or_default()
     }
@@ -88,6 +89,7 @@ impl Recorded {
     }
 
     /// The token that was issued for a request.
+    #[cfg(feature = "eventstore")]
     pub fn token_for(&self, request: &str) -> Option<&str> {
         self.exchanges.get(request).map(String::as_str)
     }
