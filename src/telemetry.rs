@@ -22,6 +22,10 @@ use queue::Queue;
 /// How long the end of the process waits for the last lines to be written: their reader may have stalled.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
 
+/// What a log filter leaves out, unless it names it: the client crate of EventStoreDB, whose warnings and errors are of no
+/// consequence or said by the store in words of its own.
+const CLIENT_LEFT_OUT: &str = "eventstore=off";
+
 static LOG: OnceLock<Queue> = OnceLock::new();
 
 /// How a log line is written.
@@ -55,6 +59,9 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let mut wanted = EnvFilter::builder().parse(filter)?;
     if !filter.contains("actix_http") {
         wanted = wanted.add_directive(malformed::LEFT_OUT.parse()?);
+    }
+    if !filter.split(',').any(|directive| directive.trim_start().starts_with("eventstore")) {
+        wanted = wanted.add_directive(CLIENT_LEFT_OUT.parse()?);
     }
     let queue = Queue::start(stderr())?;
     let lines = fmt::layer().with_writer(queue.clone()).log_internal_errors(false);

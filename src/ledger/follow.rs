@@ -14,8 +14,10 @@ use grantbook_events::{Position, Recorded, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::recorded::UnreadableError;
+use super::stopped::{FollowError, Stopped};
 use super::written::Written;
 use crate::store::{Record, Signal, Store, StoreError, Subscription};
 use crate::tasks::Tasks;
@@ -23,6 +25,8 @@ use crate::tasks::Tasks;
 /// The pause before a lost subscription is resumed, doubled each time up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long after a reason was logged the same one is logged again.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// About how many records are handled at once, at the most.
 const MAX_GATHERED: usize = 16_384;
 
@@ -42,44 +46,6 @@ pub trait Subscriber: Send + Sync + std::fmt::Debug + 'static {
     fn gathers(&self) -> Duration {
         Duration::ZERO
     }
-}
-
-/// Why a subscriber does not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowError {
-    /// The ledger cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The subscriber failed and is to be tried again.
-    #[error("{0}")]
-    Failed(String),
-    /// Trying again would not help.
-    #[error("{0}")]
-    Stopped(String),
-}
-
-impl FollowError {
-    /// Why the subscriber stops, if trying again would say the same.
-    fn stops(&self) -> Option<Stopped> {
-        match self {
-            Self::Store(StoreError::EndsEarly(why)) => Some(Stopped::EndsEarly(why.clone())),
-            Self::Stopped(_) | Self::Store(StoreError::Damaged { .. } | StoreError::NewerFormat(_)) => {
-                Some(Stopped::Broken(self.to_string()))
-            }
-            Self::Failed(_) | Self::Store(_) => None,
-        }
-    }
-}
-
-/// Why a subscriber stopped for good, in words for the log.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Stopped {
-    /// The ledger ends before what this node has seen of it, or has another record there.
-    #[error("{0}")]
-    EndsEarly(String),
-    /// Anything else.
-    #[error("{0}")]
-    Broken(String),
 }
 
 /// Records in order, without gaps.
@@ -307,13 +273,24 @@ impl Runner {
     async fn run(&self) {
         let name = self.subscriber.name();
         let mut pause = FIRST_PAUSE;
+        let mut said: Option<(String, Instant)> = None;
         loop {
             let Err(lost) = self.follow(&mut pause).await else { return };
             if let Some(reason) = lost.stops() {
                 tracing::error!(subscriber = name, %reason, "a subscriber stopped for good");
                 return self.state.stop(reason);
             }
-            tracing::warn!(subscriber = name, reason = %lost, "a subscription was lost and is resumed");
+            let reason = lost.to_string();
+            let is_known =
+                |(known, at): &(String, Instant)| *known == reason && at.elapsed() < SAID_AGAIN_AFTER;
+            if !said.as_ref().is_some_and(is_known) {
+                tracing::warn!(
+                    subscriber = name,
+                    reason,
+                    "the ledger cannot be followed now, and is tried again"
+                );
+                said = Some((reason, Instant::now()));
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -11,10 +11,11 @@ use grantbook_projections::live::Live;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::follow::{Batch, FollowError, Subscriber};
+use super::follow::{Batch, Subscriber};
 use super::loss;
 use super::recorded::fold_event;
 use super::snapshots::{SnapshotError, SnapshotWriter, Snapshots};
+use super::stopped::FollowError;
 use crate::clock::Clock;
 use crate::store::Store;
 

@@ -130,3 +130,28 @@ fn what_only_reads_changes_nothing_and_says_so() {
     behind.exchange(&app, &code).expect(200);
     behind.ask("GET", "/apps", None).expect(200);
 }
+
+/// What the log says is in words of our own, and once: the client crate's are not shown unless they are asked for.
+#[test]
+fn a_cluster_that_cannot_be_reached_is_said_once_and_in_plain_words() {
+    let cluster = Cluster::double(1);
+    let url = cluster.held().node_url(0);
+    let plain = Site::with(&[("STORE_URL", &url)]);
+    let all = Site::with(&[("STORE_URL", &url), ("LOG_FILTER", "info,eventstore=trace")]);
+    cluster.stop_node(0);
+    let [plain, all] = [&plain, &all].map(|site| Serving::spawn(site.command(&["serve"])));
+    eventually("the crate has said something", || all.log().contains(" eventstore::").then_some(()));
+    let said = "nothing listens there: check host and port in store.url";
+    eventually("it says why", || plain.log().contains(said).then_some(()));
+    cluster.start_node(0);
+    eventually("both serve", || {
+        [&plain, &all].iter().all(|it| it.log().contains("serving url=")).then_some(())
+    });
+    let log = plain.log();
+    assert!(!log.contains(" eventstore::") && !log.contains("MetadataMap"), "{log}");
+    for subscriber in ["live", "history"] {
+        let said = format!("subscriber=\"{subscriber}\" reason=\"the ledger cannot be reached: localhost:");
+        let said = log.lines().filter(|line| line.contains("cannot be followed now") && line.contains(&said));
+        assert!(said.count() <= 3, "{log}");
+    }
+}

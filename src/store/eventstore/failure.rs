@@ -1,13 +1,13 @@
 //! What the client crate's errors and gRPC's statuses mean to us, and when a call is made again. Knows: which say that
 //! nothing was done, and which leave it open. Must not know: what was tried.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use eventstore::{CurrentRevision, Endpoint, Error};
 use grantbook_events::{Position, Revision};
 use tonic::{Code, Status};
 
+use super::unreachable::Unreachable;
 use crate::store::StoreError;
 
 /// How often a call is made that surely did nothing, or may be done twice.
@@ -18,8 +18,10 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What to do when the cluster does not let us.
-pub(super) const DENIED: &str = "the cluster denies access: the user in store.url must be in its group $admins, or be \
-                      allowed to read $all and to write streams";
+pub(super) const DENIED: &str = "the cluster denies access: store.url must name a user that is in its group $admins, or that \
+                                 its access lists allow to read $all and to write streams";
+/// What to do when the cluster does not know who we are.
+const WRONG_LOGIN: &str = "the cluster does not know the user, or the password is another: correct or add user:password@ in store.url";
 
 /// Why a call did not do what it was to do.
 #[derive(Debug, Clone)]
@@ -86,6 +88,32 @@ where
     }
 }
 
+/// Why none of some nodes could be asked who is in the cluster. Those of which the same is true are named together.
+pub(super) fn all_failed(failures: Vec<(String, Failure)>) -> Failure {
+    let is_refused = failures.iter().all(|(_, failure)| matches!(failure, Failure::Refused(_)));
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for (node, failure) in failures {
+        let text = match failure {
+            Failure::Refused(text) | Failure::NotDone(text) | Failure::Broken(text) => text,
+            failure => failure.into_error().to_string(),
+        };
+        let why = text.strip_prefix(&format!("{node}: ")).unwrap_or(&text);
+        match found.iter_mut().find(|(known, _)| known == why) {
+            Some((_, nodes)) => nodes.push(node),
+            None => found.push((why.to_owned(), vec![node])),
+        }
+    }
+    let say = |(why, mut nodes): (String, Vec<String>)| {
+        nodes.sort();
+        format!("{}: {why}", nodes.join(", "))
+    };
+    // Whichever node was asked first, it is the same text.
+    let mut said: Vec<_> = found.into_iter().map(say).collect();
+    said.sort();
+    let text = said.join("; ");
+    if is_refused { Failure::Refused(text) } else { Failure::NotDone(text) }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
@@ -108,9 +136,15 @@ impl From<Error> for Failure {
             | Error::ResourceAlreadyExists
             | Error::ResourceNotFound
             | Error::InternalClientError
-            | Error::IllegalStateError(_)) => Self::Broken(error.to_string()),
+            | Error::IllegalStateError(_)) => Self::Broken(without_metadata(&error.to_string())),
         }
     }
+}
+
+/// What the crate says of a status, without all that came with the status.
+fn without_metadata(text: &str) -> String {
+    let message = text.split_once("message: \"").and_then(|(_, rest)| rest.split_once("\", details: "));
+    message.map_or(text, |(message, _)| message).to_owned()
 }
 
 impl From<StoreError> for Failure {
@@ -121,23 +155,17 @@ impl From<StoreError> for Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        if never_sent(&status) {
-            return Self::NotDone(status.to_string());
+        if let Some(Unreachable { is_sent, text }) = Unreachable::of(&status) {
+            return if *is_sent { Self::Broken(text.clone()) } else { Self::NotDone(text.clone()) };
         }
-        Error::from_grpc(status).into()
-    }
-}
-
-/// Whether no connection could be made.
-fn never_sent(status: &Status) -> bool {
-    let mut source = status.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect()) {
-            return true;
+        let (code, message) = (status.code(), status.message().to_owned());
+        match Error::from_grpc(status) {
+            Error::AccessDenied if code == Code::Unauthenticated => Self::Refused(WRONG_LOGIN.to_owned()),
+            Error::ServerError(_) if message.is_empty() => Self::Broken(code.to_string()),
+            Error::ServerError(_) => Self::Broken(message),
+            error => error.into(),
         }
-        source = error.source();
     }
-    false
 }
 
 #[cfg(test)]
@@ -156,5 +184,17 @@ mod tests {
             assert!(matches!(of(refused), Failure::Refused(_)), "{refused:?}");
         }
         assert!(matches!(Failure::from(Error::ConnectionClosed), Failure::NotDone(_)));
+    }
+
+    #[test]
+    fn what_a_status_says_is_said_without_what_came_with_it() {
+        let said = |failure: Failure| failure.into_error().to_string();
+        let status = || Status::unknown("the disk is full");
+        let crate_s = said(Error::ServerError(status().to_string()).into());
+        assert_eq!(crate_s, said(status().into()));
+        assert_eq!(crate_s, "the ledger cannot be reached: the disk is full");
+        assert!(said(Status::permission_denied("Access Denied").into()).contains("group $admins"));
+        assert!(said(Status::unauthenticated("").into()).contains("user:password@ in store.url"));
+        assert!(!said(Status::unknown("").into()).ends_with(": "));
     }
 }

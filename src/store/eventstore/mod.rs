@@ -25,6 +25,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
+mod unreachable;
 mod wire;
 
 use std::fmt;

@@ -31,8 +31,9 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Streaming};
 use zeroize::Zeroizing;
 
-use super::failure::Failure;
+use super::failure::{Failure, all_failed};
 use super::target::{Target, authority};
+use super::unreachable::Http;
 use super::wire::{
     self, BatchAppendReq, BatchAppendResp, ClusterInfo, Empty, ReadReq, ReadResp, RecordedEvent, UuidOption,
 };
@@ -45,7 +46,7 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long connecting may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, BoxBody>;
+type HttpClient = Http<Client<HttpsConnector<HttpConnector>, BoxBody>>;
 
 pub(super) struct Nodes {
     target: Arc<Target>,
@@ -86,7 +87,7 @@ impl Nodes {
             .build(connector);
         let authorization = authorization(&target);
         let (chosen, turn, seen) = (Mutex::default(), AtomicUsize::default(), Mutex::default());
-        Self { target, http, authorization, chosen, turn, seen }
+        Self { target, http: Http::new(http), authorization, chosen, turn, seen }
     }
 
     /// Everything that one read of the leader returns.
@@ -182,18 +183,19 @@ impl Nodes {
         let target = &self.target;
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let seeds = target.endpoints.iter().cycle().skip(first % target.endpoints.len().max(1));
-        let mut failure = no_node();
+        let mut failures = Vec::new();
         for seed in seeds.take(target.endpoints.len()) {
-            match tokio::time::timeout(target.gossip_within, self.gossip(seed)).await {
+            let failure = match tokio::time::timeout(target.gossip_within, self.gossip(seed)).await {
                 Ok(Ok(info)) => match best(info) {
                     Some(endpoint) => return Ok(endpoint),
-                    None => failure = no_node(),
+                    None => Failure::broken("it knows of no node that can be read from"),
                 },
-                Ok(Err(error)) => failure = error,
-                Err(_) => failure = Failure::Broken(format!("{} did not answer", authority(seed))),
-            }
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::broken("it does not answer"),
+            };
+            failures.push((authority(seed), failure));
         }
-        Err(failure)
+        Err(all_failed(failures))
     }
 
     async fn gossip(&self, seed: &Endpoint) -> Result<ClusterInfo, Failure> {

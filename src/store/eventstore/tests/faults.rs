@@ -270,7 +270,7 @@ async fn who_asks_is_said_as_it_is_and_never_shown() {
         store.head().await.unwrap_err(),
     ] {
         let text = error.to_string();
-        assert!(text.contains("denies access") && !text.contains("hunter2"), "{text}");
+        assert!(text.contains("the password is another") && !text.contains("hunter2"), "{text}");
     }
 }
 
