@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::store::{AcceptLoss, AcceptedLoss, Evidence, Found};
 
 const ROUNDS: usize = 240;
 
@@ -175,4 +176,28 @@ fn assert_names_the_file(error: &StoreError) {
             | StoreError::Unavailable(_)
     );
     assert!(kind, "{error:?}");
+}
+
+/// The ledger itself knows where it was closed, if no other file is left that has seen it.
+#[tokio::test]
+async fn a_ledger_that_ends_before_it_was_closed_is_served_on_an_operators_word() {
+    let (dir, all) = closed_ledger().await;
+    for name in ["ledger.heads", "ledger.seen"] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let end = all.last().unwrap().position.as_u64();
+    let ledger = Connection::open(dir.path().join("ledger.db")).unwrap();
+    ledger.execute("DELETE FROM log WHERE position = ?1", [end.cast_signed()]).unwrap();
+    ledger.close().unwrap();
+    let refused = SqliteStore::open(dir.path(), OPTIONS).unwrap_err().to_string();
+    assert!(refused.contains(&format!("it ends at {}, but it was closed at {end}", end - 1)), "{refused}");
+    assert_eq!(AcceptedLoss::read(dir.path()).unwrap(), None);
+    let accept_loss = AcceptLoss { by: "ana".to_owned(), dir: dir.path().to_owned() };
+    let evidence = Evidence { accept_loss: Some(accept_loss), ..Evidence::default() };
+    let store = SqliteStore::open_with(dir.path(), OPTIONS, &evidence).unwrap();
+    assert_eq!(read_everything(&*store).await.unwrap().len(), all.len() - 1);
+    let kept = AcceptedLoss::read(dir.path()).unwrap().unwrap();
+    assert_eq!((kept.last_position.as_u64(), kept.seen.position.as_u64()), (end - 1, end));
+    assert_eq!(kept.seen_by, "ledger.db");
+    assert_eq!(store.has(&kept.seen).await.unwrap(), Found::EndsBefore(kept.last_position));
 }
