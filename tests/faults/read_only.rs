@@ -8,7 +8,7 @@ use crate::site::{Ended, Site};
 
 /// Runs a command where a directory is mounted read-only, in a namespace of its own; `None` where that is not
 /// allowed.
-fn read_only(site: &Site, command: &[&str]) -> Option<Ended> {
+pub fn read_only(site: &Site, command: &[&str]) -> Option<Ended> {
     let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
     let within = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script];
     let allowed = Command::new(within[0]).args(&within[1..]).arg(site.data()).arg("true").status();
