@@ -12,12 +12,13 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use grantbook_events::{Position, Timestamp};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tonic::Status;
 
 use super::failure::{FIRST_PAUSE, Failure, LONGEST_PAUSE};
 use super::wire::{ReadResp, RecordedEvent};
 use super::{Shared, heartbeat, record};
-use crate::store::{MAX_PAGE, Signal, StoreError, Subscription};
+use crate::store::{Signal, StoreError, Subscription};
 
 /// How many batches a subscription may be ahead of its reader.
 const BATCHES_AHEAD: usize = 4;
@@ -67,33 +68,45 @@ impl Follower {
             _ = closing.wait_for(|is_closing| *is_closing) => {}
         }
         // What was appended before the store was closed is handed over.
-        loop {
-            match self.page(Position::new(u64::MAX)).await {
-                Ok(true) => {}
-                Ok(false) => return StoreError::Closed,
-                Err(error) => return error,
-            }
+        match self.catch_up(Position::new(u64::MAX)).await {
+            Ok(()) => StoreError::Closed,
+            Err(error) => error,
         }
     }
 
     /// Hands over what was there when this began.
     async fn history(&mut self, began: Timestamp, end: Position) -> Result<(), StoreError> {
-        while self.at < end && self.page(end).await? {}
+        self.catch_up(end).await?;
         self.at = self.at.max(end);
         self.send(Signal::CaughtUp).await?;
         self.send(Signal::UpTo(began)).await
     }
 
-    /// Hands over the next records up to a position; returns whether there were any.
-    async fn page(&mut self, end: Position) -> Result<bool, StoreError> {
-        let mut records = self.shared.nodes.after(self.at, MAX_PAGE).await?;
-        records.truncate(records.partition_point(|record| record.position <= end));
-        let Some(last) = records.last() else { return Ok(false) };
-        let last = last.position;
-        self.shared.nodes.saw(self.at, &records);
-        self.send(Signal::Records(Arc::new(records))).await?;
-        self.at = last;
-        Ok(true)
+    /// Hands over the records up to a position. The next page is read while one is worked on.
+    async fn catch_up(&mut self, end: Position) -> Result<(), StoreError> {
+        let mut reading = (self.at < end).then(|| self.read_page(self.at));
+        while let Some(page) = reading {
+            let events = page.await.map_err(|broke| StoreError::Unavailable(broke.to_string()))??;
+            let last = events.last().map(|event| Position::new(event.commit_position));
+            let Some(last) = last.filter(|last| *last > self.at) else { break };
+            reading = (last < end).then(|| self.read_page(last));
+            let is_new = |event: &&RecordedEvent| {
+                let position = Position::new(event.commit_position);
+                position > self.at && position <= end
+            };
+            let records: Vec<_> = events.iter().filter(is_new).filter_map(record::from_event).collect();
+            if !records.is_empty() {
+                self.shared.nodes.saw(self.at, &records);
+                self.send(Signal::Records(Arc::new(records))).await?;
+            }
+            self.at = last.min(end);
+        }
+        Ok(())
+    }
+
+    fn read_page(&self, from: Position) -> JoinHandle<Result<Vec<RecordedEvent>, StoreError>> {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.nodes.events_from(from).await })
     }
 
     /// Hands over what the cluster pushes, and goes on after each break.

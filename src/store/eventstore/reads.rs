@@ -48,6 +48,11 @@ impl Nodes {
         Ok(Vec::new())
     }
 
+    /// A page of events from a position on, this one included.
+    pub(super) async fn events_from(&self, from: Position) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.page(at(from.as_u64()), false, MAX_PAGE as u64 + 1).await
+    }
+
     /// The position of the last record, searched from the end.
     pub(super) async fn last(&self) -> Result<Position, StoreError> {
         let mut from = end();
