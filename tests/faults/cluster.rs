@@ -72,14 +72,14 @@ impl Cluster {
 }
 
 /// Grantbook's nodes, each with a data directory of its own.
-struct Nodes {
+pub struct Nodes {
     sites: Vec<Site>,
-    serving: Vec<Serving>,
+    pub serving: Vec<Serving>,
 }
 
 impl Nodes {
     /// Three nodes that are told of the cluster as one.
-    fn on(cluster: &Cluster) -> Self {
+    pub fn on(cluster: &Cluster) -> Self {
         Self::at(&[cluster.url(); 3], &[])
     }
 
@@ -324,34 +324,6 @@ fn nodes_and_store_come_and_go() {
         let reply = nodes.serving[0].introspect(&live[0]);
         (reply.status == 200).then(|| assert!(reply.json()["active"] == true, "{reply:?}"))
     });
-}
-
-#[test]
-fn nothing_is_answered_from_a_cluster_that_was_put_back_under_a_running_node() {
-    let cluster = Cluster::double(3);
-    let nodes = Nodes::on(&cluster);
-    let node = &nodes.serving[0];
-    let app = node.app();
-    let token = node.token(&app);
-    let all = cluster.held().all();
-    let issued = all.iter().rfind(|event| event.event_type == "code-exchanged").unwrap().position;
-    node.http.post_raw("/oauth/revoke", &[], &app.form(&[("token", &token)])).expect(200);
-    for node in &nodes.serving {
-        eventually("the revocation is known", || (!node.lets_pass(&token)).then_some(()));
-    }
-    cluster.runtime.block_on(cluster.held().cut_after(issued)).unwrap();
-    for node in &nodes.serving {
-        eventually("the node says that the ledger ends early", || {
-            let reply = node.http.get("/readyz");
-            (reply.status == 503 && reply.text("reason").contains("ends before what this node has seen"))
-                .then_some(())
-        });
-        node.until_it_says("put back to an older state");
-        assert_eq!(node.introspect(&token).status, 503);
-        assert_eq!(node.ask("GET", "/apps", None).status, 503);
-        assert_eq!(node.http.get("/account/apps").status, 503);
-        assert_eq!(node.http.get("/healthz").status, 200);
-    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! A cluster that was put back to an older state while a node was stopped. What the node has seen says so, and nothing is
-//! served until an operator says so.
+//! A cluster that was put back to an older state. What a node has seen says so, and nothing is served until an operator
+//! says so.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Nodes};
 use crate::lost_tail::{accepted, assert_refused, loss_accepted};
-use crate::process::Serving;
+use crate::process::{Serving, eventually};
 use crate::read_only::read_only;
 use crate::site::Site;
 use crate::wanted::App;
@@ -111,4 +111,32 @@ fn to_nothing_is_refused() {
     assert_refused(&stopped.site, &["there is no ledger in the cluster", "has seen position"]);
     accepted(&stopped.site).stop();
     assert_eq!(loss_accepted(&stopped.site)["data"]["last_position"], 0);
+}
+
+#[test]
+fn under_a_running_node_is_not_answered_from() {
+    let cluster = Cluster::double(3);
+    let nodes = Nodes::on(&cluster);
+    let node = &nodes.serving[0];
+    let app = node.app();
+    let token = node.token(&app);
+    let all = cluster.held().all();
+    let issued = all.iter().rfind(|event| event.event_type == "code-exchanged").unwrap().position;
+    node.http.post_raw("/oauth/revoke", &[], &app.form(&[("token", &token)])).expect(200);
+    for node in &nodes.serving {
+        eventually("the revocation is known", || (!node.lets_pass(&token)).then_some(()));
+    }
+    cluster.put_back(issued);
+    for node in &nodes.serving {
+        eventually("the node says that the ledger ends early", || {
+            let reply = node.http.get("/readyz");
+            (reply.status == 503 && reply.text("reason").contains("ends before what this node has seen"))
+                .then_some(())
+        });
+        node.until_it_says("put back to an older state");
+        assert_eq!(node.introspect(&token).status, 503);
+        assert_eq!(node.ask("GET", "/apps", None).status, 503);
+        assert_eq!(node.http.get("/account/apps").status, 503);
+        assert_eq!(node.http.get("/healthz").status, 200);
+    }
 }
