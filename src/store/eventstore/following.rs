@@ -37,7 +37,7 @@ pub(super) async fn follow(shared: Arc<Shared>, after: Position) -> Result<Subsc
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let listener = sender.clone();
     tokio::spawn(async move {
-        let mut follower = Follower { shared, sender, at: after, pause: FIRST_PAUSE };
+        let mut follower = Follower { shared, sender, at: after, pause: FIRST_PAUSE, broke: String::new() };
         let over = tokio::select! {
             over = follower.run(began, end) => over,
             () = listener.closed() => return,
@@ -54,6 +54,8 @@ struct Follower {
     /// Everything up to here was handed over.
     at: Position,
     pause: Duration,
+    /// Why it broke off last, which is logged once.
+    broke: String,
 }
 
 impl Follower {
@@ -116,8 +118,11 @@ impl Follower {
             if !failure.is_transient() {
                 return failure.into_error();
             }
-            let why = failure.into_error();
-            tracing::warn!(%why, again_in = ?self.pause, "the cluster stopped pushing events");
+            let why = failure.into_error().to_string();
+            if self.broke != why {
+                tracing::warn!(why, "the cluster stopped pushing events; it is asked again and again");
+                self.broke = why;
+            }
             self.shared.nodes.forget();
             self.shared.resubscribed.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(self.pause).await;
@@ -155,7 +160,7 @@ impl Follower {
         let (mut at, mut records, mut up_to) = (self.at, Vec::new(), None);
         let taken = replies.into_iter().try_for_each(|reply| {
             let ReadResp { event, checkpoint } = reply?;
-            self.pause = FIRST_PAUSE;
+            (self.pause, self.broke) = (FIRST_PAUSE, String::new());
             let event = event.and_then(|event| event.event);
             if let Some(event) = event.filter(|event| Position::new(event.commit_position) > at) {
                 if record::stream_text(&event) == Some(heartbeat::STREAM) {

@@ -194,6 +194,10 @@ fn why_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "its certificate is not valid yet: check the clocks of the node and of this machine".to_owned()
         }
+        error if error.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority itself: give the node one of its own that the authority has signed"
+                .to_owned()
+        }
         error => format!("its certificate cannot be trusted: {error}"),
     }
 }

@@ -155,6 +155,9 @@ async fn each_mistake_says_what_it_is_and_which_setting_to_change() {
     let (old, young) = (Authority::named("old", of(2001)), Authority::named("young", of(2990)));
     let expired = in_front_of(&double, old.server(false)).await;
     let early = in_front_of(&double, young.server(false)).await;
+    let is_ca = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authorities = Authority::named("authorities", is_ca);
+    let itself = in_front_of(&double, authorities.server(false)).await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let ca = |of: &Authority| format!("tlsCaFile={}", of.path("ca.pem"));
     let user =
@@ -177,6 +180,7 @@ async fn each_mistake_says_what_it_is_and_which_setting_to_change() {
             "for another name: use one that it is for in store.url (localhost)",
         ),
         (format!("localhost:{expired}"), ca(&old), "its certificate has expired: renew it at the node"),
+        (format!("localhost:{itself}"), ca(&authorities), "give the node one of its own"),
         (format!("localhost:{early}"), ca(&young), "its certificate is not valid yet: check the clocks"),
         (
             format!("localhost:{node}"),
