@@ -89,7 +89,7 @@ impl Shared {
         let at = |position, recorded_at| Append::Appended { revision: last.revision, position, recorded_at };
         // Versions of the server differ in the position they give for several events, and for an append that was
         // made before.
-        if let Some(position) = written.position.filter(|_| placed.len() == 1) {
+        if let Some(position) = written.position.filter(|position| *position > 0 && placed.len() == 1) {
             return Ok(at(Position::new(position), last.recorded_at));
         }
         match self.read_records(stream, last.revision, 1).await {
