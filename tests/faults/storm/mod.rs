@@ -143,15 +143,13 @@ impl Story<'_> {
 }
 
 impl Drop for Story<'_> {
+    #[expect(clippy::print_stdout, reason = "what a test prints is shown if it fails")]
     fn drop(&mut self) {
         if thread::panicking() {
             let kept = self.logs.take().map(TempDir::keep).unwrap_or_default();
             let (seed, story) = (self.faults.seed, self.faults.story());
-            let why = format!(
-                "failed with GRANTBOOK_TEST_SEED={seed}; the logs of the nodes are in {}",
-                kept.display()
-            );
-            let _ = writeln!(std::io::stderr(), "{story}storm: {why}");
+            let logs = kept.display();
+            println!("{story}failed with GRANTBOOK_TEST_SEED={seed}; the logs of the nodes are in {logs}");
         }
     }
 }
