@@ -2,11 +2,13 @@
 //! know: what callers do meanwhile.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use grantbook_eventstore_double::Gate;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
@@ -19,6 +21,11 @@ pub const NODES: usize = 3;
 /// How many of a hundred nodes of grantbook that are killed are killed again while they start.
 const KILLED_STARTING: u32 = 25;
 
+/// For how long a node is frozen, in milliseconds.
+const FROZEN: Range<u64> = 500..4000;
+/// For how long a node of the cluster gets nothing new, in milliseconds: longer than data may be old.
+const LAG: Range<u64> = 3000..6000;
+
 /// What befalls the cluster.
 #[derive(Debug, Clone, Copy)]
 enum OfCluster {
@@ -29,6 +36,7 @@ enum OfCluster {
     FreezeLeader,
     FreezeLeaderWithoutElection,
     FreezeFollower,
+    /// At a node that nodes of grantbook followed while it was the leader.
     StopReplication,
     Elect,
     KillAll,
@@ -67,6 +75,7 @@ const OF_CLUSTER: &[OfCluster] = &[
     OfCluster::FreezeLeader,
     OfCluster::FreezeLeaderWithoutElection,
     OfCluster::FreezeFollower,
+    OfCluster::StopReplication,
     OfCluster::StopReplication,
     OfCluster::Elect,
     OfCluster::KillAll,
@@ -117,7 +126,7 @@ impl Faults<'_> {
                 }
                 OfNode::Freeze => {
                     node.freeze();
-                    pause(&mut random, 500..4000);
+                    pause(&mut random, FROZEN);
                     node.thaw();
                 }
             }
@@ -132,7 +141,11 @@ impl Faults<'_> {
         self.note(format_args!("{fault:?}, leader {leader}, other {other}"));
         match fault {
             OfCluster::KillLeader => {
+                // What it wrote last is not answered any more.
+                let unanswered = double.hold_replies();
+                pause(random, 50..400);
                 cluster.stop_node(leader);
+                unanswered.open();
                 pause(random, 0..500);
                 double.elect(other);
                 pause(random, 200..2000);
@@ -149,15 +162,19 @@ impl Faults<'_> {
                 cluster.start_node(other);
             }
             OfCluster::FreezeLeader => {
-                let frozen = freeze(double, leader);
+                let frozen = double.freeze(leader);
                 pause(random, 0..1000);
                 double.elect(other);
-                pause(random, 500..3000);
-                frozen.open();
+                frozen_for(frozen, random);
             }
-            OfCluster::FreezeLeaderWithoutElection => frozen_for(freeze(double, leader), random),
-            OfCluster::FreezeFollower => frozen_for(freeze(double, other), random),
-            OfCluster::StopReplication => frozen_for(double.hold_replication(other), random),
+            OfCluster::FreezeLeaderWithoutElection => frozen_for(double.freeze(leader), random),
+            OfCluster::FreezeFollower => frozen_for(double.freeze(other), random),
+            OfCluster::StopReplication => {
+                double.elect(other);
+                let held = double.hold_replication(leader);
+                pause(random, LAG);
+                held.open();
+            }
             OfCluster::Elect => double.elect(other),
             OfCluster::KillAll => {
                 (0..NODES).for_each(|node| cluster.stop_node(node));
@@ -191,16 +208,11 @@ impl Faults<'_> {
     }
 }
 
-fn frozen_for(gate: grantbook_eventstore_double::Gate, random: &mut StdRng) {
-    pause(random, 500..4000);
+fn frozen_for(gate: Gate, random: &mut StdRng) {
+    pause(random, FROZEN);
     gate.open();
 }
 
-fn pause(random: &mut StdRng, millis: std::ops::Range<u64>) {
+fn pause(random: &mut StdRng, millis: Range<u64>) {
     thread::sleep(Duration::from_millis(random.random_range(millis)));
-}
-
-/// A leader that writes nothing, or a follower that pushes nothing.
-fn freeze(double: &grantbook_eventstore_double::Double, node: usize) -> grantbook_eventstore_double::Gate {
-    if double.leader() == node { double.hold_appends() } else { double.hold_subscriptions(node) }
 }
