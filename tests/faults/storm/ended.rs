@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::node::Node;
+use super::node::{Node, OverIfPanicking};
 
 /// How many of the tokens that ended last are shown.
 const LAST: usize = 60;
@@ -47,7 +47,10 @@ impl Ended {
                     tokens[tokens.len().saturating_sub(LAST)..].choose(&mut random).cloned()
                 };
                 if let Some((token, ended)) = last {
-                    scope.spawn(move || self.show_one(&token, ended, number, node));
+                    scope.spawn(move || {
+                        let _over = OverIfPanicking(is_over);
+                        self.show_one(&token, ended, number, node);
+                    });
                 }
             }
         });

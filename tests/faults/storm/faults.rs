@@ -23,7 +23,7 @@ const KILLED_STARTING: u32 = 25;
 
 /// For how long a node is frozen, in milliseconds.
 const FROZEN: Range<u64> = 500..4000;
-/// For how long a node of the cluster gets nothing new, in milliseconds: longer than data may be old.
+/// For how long followers get nothing new, in milliseconds: longer than data may be old.
 const LAG: Range<u64> = 3000..6000;
 
 /// What befalls the cluster.
@@ -36,7 +36,7 @@ enum OfCluster {
     FreezeLeader,
     FreezeLeaderWithoutElection,
     FreezeFollower,
-    /// At a node that nodes of grantbook followed while it was the leader.
+    /// The followers lag, and the node that was the leader is one of them.
     StopReplication,
     Elect,
     KillAll,
@@ -171,9 +171,10 @@ impl Faults<'_> {
             OfCluster::FreezeFollower => frozen_for(double.freeze(other), random),
             OfCluster::StopReplication => {
                 double.elect(other);
-                let held = double.hold_replication(leader);
+                let followers = (0..NODES).filter(|node| *node != other);
+                let held: Vec<Gate> = followers.map(|node| double.hold_replication(node)).collect();
                 pause(random, LAG);
-                held.open();
+                drop(held);
             }
             OfCluster::Elect => double.elect(other),
             OfCluster::KillAll => {

@@ -26,7 +26,7 @@ use crate::site::Site;
 use caller::{Caller, Counts};
 use ended::Ended;
 use faults::{Faults, NODES};
-use node::Node;
+use node::{Node, OverIfPanicking};
 
 const SECONDS: u64 = 10;
 const SEED: u64 = 0x7374_6f72_6d31_3600;
@@ -117,17 +117,6 @@ fn storm(cluster: &Cluster, nodes: &[Node], callers: &mut [Caller<'_>], ended: &
         is_calm.store(true, Ordering::SeqCst);
         assert!(ended.iter().all(Result::is_ok), "the faults broke off");
     });
-}
-
-/// Ends the test soon if what holds this fails.
-struct OverIfPanicking<'a>(&'a AtomicBool);
-
-impl Drop for OverIfPanicking<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.store(true, Ordering::SeqCst);
-        }
-    }
 }
 
 /// Says what happened if the test fails.

@@ -51,6 +51,17 @@ pub struct Answered {
     pub is_repeated: bool,
 }
 
+/// Ends the test soon if what holds this fails.
+pub struct OverIfPanicking<'a>(pub &'a AtomicBool);
+
+impl Drop for OverIfPanicking<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
 impl Node {
     /// Serves, and waits until the node is ready.
     pub fn start(site: Site, log: PathBuf) -> Self {
