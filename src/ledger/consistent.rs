@@ -180,14 +180,17 @@ impl Ledger {
     /// # Errors
     /// If it takes a look at the store, and that fails.
     pub async fn app(&self, client_id: &ClientId) -> Result<Option<Arc<App>>, LedgerError> {
-        let here = self.live().app(client_id);
         if !self.store.is_shared() {
+            return Ok(self.live().app(client_id));
+        }
+        // Before the app is looked up: what is folded in between may only make the answer newer.
+        let must_look = self.must_look();
+        let here = self.live().app(client_id);
+        if here.is_some() && !must_look? {
             return Ok(here);
         }
-        match &here {
-            Some(_) if !self.must_look()? => return Ok(here),
-            None if self.consistent.is_absent(&key_of(client_id)) => return Ok(None),
-            Some(_) | None => {}
+        if here.is_none() && self.consistent.is_absent(&key_of(client_id)) {
+            return Ok(None);
         }
         let kind = StreamKind::App(*client_id);
         let stream = StreamName::from(kind);
@@ -214,17 +217,18 @@ impl Ledger {
         digest: &SecretDigest,
         within: impl FnOnce() -> Option<InstallationId>,
     ) -> Result<Option<TokenFacts>, LedgerError> {
-        let here = self.live().token(digest, self.recorded_now());
         if !self.store.is_shared() {
-            return Ok(here);
+            return Ok(self.live().token(digest, self.recorded_now()));
         }
         let Some(within) = within() else { return Ok(None) };
-        let is_missing = here.is_none() && !self.live().has_token(digest);
-        if here.is_some() && !self.must_look()? {
+        // Before the token is looked up: what is folded in between may only make the answer newer.
+        let (must_look, is_known) = (self.must_look(), self.live().has_token(digest));
+        let here = self.live().token(digest, self.recorded_now());
+        if here.is_some() && !must_look? {
             return Ok(here);
         }
         // That it is not valid may be old.
-        if here.is_none() && (!is_missing || self.consistent.is_absent(digest.as_bytes())) {
+        if here.is_none() && (is_known || self.consistent.is_absent(digest.as_bytes())) {
             return Ok(None);
         }
         let kind = StreamKind::Installation(within);

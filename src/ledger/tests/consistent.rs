@@ -5,6 +5,7 @@ use super::super::{Freshness, WhenStale};
 use super::*;
 use crate::store::MemoryStore;
 use crate::store::lagging::LaggingStore;
+use grantbook_projections::live::TokenFacts;
 use uuid::Uuid;
 
 const FRESH: Freshness = Freshness { max_staleness: Duration::from_secs(5), when_stale: WhenStale::Read };
@@ -49,6 +50,20 @@ impl Nodes {
     async fn there_has_folded_all(&self) {
         let head = self.here.ledger.head().await.unwrap();
         assert!(self.there.ledger.reached(head).await);
+    }
+
+    /// Looks up a token there, where all that is missing is folded once it is asked where the token belongs.
+    async fn catching_up_while_it_looks_up(&self, token: &Token) -> Option<TokenFacts> {
+        let (there, head) = (&self.there.ledger, self.here.ledger.head().await.unwrap());
+        let within = || {
+            self.view.push(true);
+            self.view.beat(self.there.clock.now());
+            while there.is_stale() || there.live().position() < head {
+                std::thread::yield_now();
+            }
+            Some(token.installation_id)
+        };
+        there.token(&token.digest, within).await.unwrap()
     }
 
     async fn valid_there(&self, token: &Token) -> Result<bool, LedgerError> {
@@ -210,6 +225,28 @@ async fn beyond_its_staleness_a_node_may_refuse_instead() {
         tokio::task::yield_now().await;
     }
     assert!(nodes.valid_there(&token).await.unwrap());
+}
+
+/// The node was frozen after a revocation, and catches up while it answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_is_not_passed_off_as_new() {
+    let nodes = Nodes::with(FRESH).await;
+    let token = nodes.token().await;
+    nodes.there_has_folded_all().await;
+    nodes.view.push(false);
+    nodes.here.settle(&revoke(token.installation_id, token.token_id)).await.unwrap().unwrap();
+    nodes.there.clock.advance(Duration::from_secs(6));
+    let facts = nodes.catching_up_while_it_looks_up(&token).await;
+    assert_eq!(facts, None, "it ended longer ago than an answer may be old");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_known_during_a_look_up_is_not_taken_for_ended() {
+    let nodes = Nodes::with(FRESH).await;
+    nodes.view.push(false);
+    let token = nodes.token().await;
+    let facts = nodes.catching_up_while_it_looks_up(&token).await;
+    assert_eq!(facts.map(|facts| facts.token_id), Some(token.token_id));
 }
 
 /// A caller that waits with others must not get what was true before it came.
