@@ -34,8 +34,6 @@ const SEED: u64 = 0x7374_6f72_6d31_3600;
 const CALLERS: u64 = 5;
 /// How long after its end a token may pass.
 const MAX_STALENESS: Duration = Duration::from_secs(2);
-/// Of each, there has to be one in so many seconds: otherwise nothing was tried.
-const SECONDS_PER_FAULT: u64 = 4;
 
 fn number(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "how a longer run or another one is asked for")]
@@ -214,5 +212,15 @@ fn report(faults: &Faults<'_>, counts: Counts, refused: usize) {
         refused,
     );
     said.unwrap();
-    assert!(number as u64 >= seconds / SECONDS_PER_FAULT, "only {number} faults");
+    // One of each in so many seconds.
+    let least = [
+        ("faults", number, 4),
+        ("exchanges", counts.exchanges, 1),
+        ("revocations", counts.revocations, 4),
+        ("tokens that passed", counts.introspections, 1),
+        ("tokens that were refused", refused, 1),
+    ];
+    for (what, number, each) in least {
+        assert!(number as u64 >= seconds / each, "only {number} {what} in {seconds} s: that proves nothing");
+    }
 }
