@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -15,8 +15,11 @@ use crate::client::{Browser, Reply};
 use crate::process::Address;
 use crate::wanted::App;
 
-/// How many accounts each caller's app is installed on: a person may approve 30 times a minute on each.
+/// How many accounts each caller's app is installed on.
 const ACCOUNTS: usize = 24;
+/// How often a person approves within a minute, however fast the machine is: more than 30 times is refused.
+const APPROVALS_PER_MINUTE: usize = 25;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// An app and all that was acknowledged.
 pub struct Caller<'a> {
@@ -46,6 +49,8 @@ pub struct Counts {
 struct Person {
     account: String,
     browser: Browser,
+    /// When they last approved.
+    approved: Vec<Instant>,
 }
 
 pub struct Token {
@@ -67,7 +72,7 @@ impl<'a> Caller<'a> {
             let account = format!("{}-{account}", app.client_id);
             let browser = Browser::new(&address.http);
             browser.try_sign_in("ana", &account).unwrap();
-            Person { account, browser }
+            Person { account, browser, approved: Vec::new() }
         });
         let people = people.collect();
         let random = StdRng::seed_from_u64(seed.wrapping_add(number + 1));
@@ -94,7 +99,13 @@ impl<'a> Caller<'a> {
     /// Gets a code, and exchanges it.
     fn install(&mut self) {
         let account = self.random.random_range(0..ACCOUNTS);
+        let approved = &mut self.people[account].approved;
+        approved.retain(|at| at.elapsed() < MINUTE);
+        if approved.len() == APPROVALS_PER_MINUTE {
+            return self.introspect();
+        }
         let code = self.approve(account);
+        self.people[account].approved.push(Instant::now());
         self.counts.approvals += 1;
         match self.random.random_range(0..100) {
             0..50 => self.exchange(&code, account, 1, false),
