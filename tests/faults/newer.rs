@@ -6,6 +6,7 @@ use grantbook::secrets;
 use grantbook::store::{Append, Expected, NewRecord, SqliteOptions, SqliteStore, Store as _};
 use grantbook_events::{Position, Revision, StreamName, Timestamp};
 use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::site::Site;
 
@@ -86,7 +87,9 @@ fn strictly_an_event_that_is_not_known_here_is_refused_and_left_as_it_is() {
         ]);
         let printed = site.run(&["events"]);
         assert_eq!(printed.code, Some(1));
-        assert!(printed.stderr.contains(&at) && printed.stderr.contains(why), "{}", printed.stderr);
+        let last: Value = serde_json::from_str(printed.stdout.lines().last().unwrap()).unwrap();
+        assert_eq!(last["position"], position.as_u64(), "{last}");
+        assert!(last["unreadable"].as_str().unwrap().contains(why), "{last}");
         assert_eq!(log(&site), before);
         assert!(!site.file("control.json").exists());
     }
