@@ -10,6 +10,7 @@
 mod measure;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,20 +38,7 @@ async fn main() -> Result<(), Failure> {
 
     let embedded = embedded(&dir.path().join("embedded"))?;
     one_caller(grants.min(ALONE)).await?;
-    let (embedded_time, _) = burst(&embedded, grants, None).await?;
-    let double = Double::start(Options::default()).await?;
-    let (here, there) = (node(&double)?, node(&double)?);
-    let (time, lag) = burst(&here, grants, Some(there)).await?;
-    let lag = lag.unwrap_or_default();
-    println!(
-        "{grants} grants by 64 callers: embedded {:.2} s, cluster {:.2} s; then another node lags {:.3} s",
-        embedded_time.as_secs_f64(),
-        time.as_secs_f64(),
-        lag.as_secs_f64()
-    );
-    let ratio = embedded_time.as_secs_f64() / time.as_secs_f64();
-    measure::at_least("grants by 64 callers through a cluster / embedded", ratio, 0.5);
-    measure::at_most("lag of another node / burst", lag.as_secs_f64() / time.as_secs_f64(), 1.0);
+    many_callers(&embedded, grants).await?;
     moved(events, dir.path()).await?;
 
     let double = Double::start(Options::default()).await?;
@@ -73,8 +61,9 @@ async fn main() -> Result<(), Failure> {
 
 /// What a late acknowledgement costs one caller. Both take turns, so that the load of the machine is the same for both.
 async fn one_caller(grants: usize) -> Result<(), Failure> {
-    let at_once = Alone::new(Options { acknowledges_at_once: true, ..Options::default() }).await?;
-    let late = Alone::new(Options::default()).await?;
+    let quick = Double::start(Options { acknowledges_at_once: true, ..Options::default() }).await?;
+    let slow = Double::start(Options::default()).await?;
+    let (at_once, late) = (Node::on(&node(&quick)?).await?, Node::on(&node(&slow)?).await?);
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for account in 0..grants {
         first.push(at_once.grant(account).await?);
@@ -86,22 +75,18 @@ async fn one_caller(grants: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A cluster with one caller.
-struct Alone {
+/// A ledger with an app.
+struct Node {
     ledger: Arc<Ledger>,
     app: measure::ledger::App,
-    _double: Double,
 }
 
-impl Alone {
-    async fn new(options: Options) -> Result<Self, Failure> {
-        let double = Double::start(options).await?;
-        let store = node(&double)?;
-        let ledger = Ledger::open(Arc::clone(&store), Arc::new(SystemClock));
-        ledger.caught_up().await.map_err(|progress| format!("{progress:?}"))?;
-        let app = measure::ledger::app(&store).await?;
+impl Node {
+    async fn on(store: &Arc<dyn Store>) -> Result<Self, Failure> {
+        let ledger = folded(store).await?;
+        let app = measure::ledger::app(store).await?;
         ledger.reached(store.head().await?.position).await;
-        Ok(Self { ledger, app, _double: double })
+        Ok(Self { ledger, app })
     }
 
     /// How long a grant takes, in seconds.
@@ -110,15 +95,50 @@ impl Alone {
         measure::ledger::grant(&self.ledger, self.app.client_id, account, account).await?;
         Ok(started.elapsed().as_secs_f64())
     }
+
+    /// How long grants by many callers take, in seconds.
+    async fn grants(&self, accounts: Range<usize>) -> Result<f64, Failure> {
+        let started = Instant::now();
+        measure::ledger::grants(&self.ledger, &self.app, accounts).await?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+}
+
+async fn folded(store: &Arc<dyn Store>) -> Result<Arc<Ledger>, Failure> {
+    let ledger = Ledger::open(Arc::clone(store), Arc::new(SystemClock));
+    ledger.caught_up().await.map_err(|progress| format!("{progress:?}"))?;
+    Ok(ledger)
+}
+
+/// Grants by 64 callers, in turns, and how long after the last of them another node has folded them.
+async fn many_callers(embedded: &Arc<dyn Store>, grants: usize) -> Result<(), Failure> {
+    let double = Double::start(Options::default()).await?;
+    let (one, other) = (Node::on(embedded).await?, Node::on(&node(&double)?).await?);
+    let there = folded(&node(&double)?).await?;
+    let (mut ratios, mut lags) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let accounts = round * grants..(round + 1) * grants;
+        let (embedded, clustered) = (one.grants(accounts.clone()).await?, other.grants(accounts).await?);
+        let ended = Instant::now();
+        if !there.reached(other.ledger.live().position()).await {
+            return Err("the other node stopped".into());
+        }
+        // The first round warms up.
+        if round > 0 {
+            ratios.push(embedded / clustered);
+            lags.push(ended.elapsed().as_secs_f64() / clustered);
+        }
+        println!("{grants} grants by 64 callers: embedded {embedded:.3} s, cluster {clustered:.3} s");
+    }
+    measure::at_least("grants by 64 callers through a cluster / embedded", measure::median(ratios), 0.5);
+    measure::at_most("lag of another node / burst", measure::median(lags), 1.0);
+    Ok(())
 }
 
 /// A ledger copied into a cluster and out again, and folded from both.
 async fn moved(events: usize, dir: &Path) -> Result<(), Failure> {
     let source = embedded(&dir.join("source"))?;
-    let ledger = Ledger::open(Arc::clone(&source), Arc::new(SystemClock));
-    let app = measure::ledger::app(&source).await?;
-    ledger.reached(source.head().await?.position).await;
-    measure::ledger::grants(&ledger, &app, 0..events).await?;
+    Node::on(&source).await?.grants(0..events).await?;
     let identity = source.head().await?.identity;
     let double = Double::start(Options::default()).await?;
     let target = Arc::new(EventStoreTarget::parse(&double.url())?);
@@ -142,8 +162,7 @@ async fn moved(events: usize, dir: &Path) -> Result<(), Failure> {
     let mut times = Vec::new();
     for store in [&source, &cluster] {
         let started = Instant::now();
-        let folded = Ledger::open(Arc::clone(store), Arc::new(SystemClock));
-        folded.caught_up().await.map_err(|progress| format!("{progress:?}"))?;
+        folded(store).await?;
         times.push(started.elapsed().as_secs_f64());
     }
     let [embedded, clustered] = times[..] else { return Err("two times".into()) };
@@ -160,32 +179,6 @@ fn embedded(dir: &Path) -> Result<Arc<dyn Store>, Failure> {
 fn node(double: &Double) -> Result<Arc<dyn Store>, Failure> {
     let target = Arc::new(EventStoreTarget::parse(&double.url())?);
     Ok(EventStore::open(target, Some(secrets::new_ledger_identity()), Arc::new(SystemClock))?)
-}
-
-/// How long grants take, and how long after them another node has folded them.
-async fn burst(
-    store: &Arc<dyn Store>,
-    grants: usize,
-    there: Option<Arc<dyn Store>>,
-) -> Result<(Duration, Option<Duration>), Failure> {
-    let open = |store: &Arc<dyn Store>| Ledger::open(Arc::clone(store), Arc::new(SystemClock));
-    let (here, there) = (open(store), there.as_ref().map(open));
-    for ledger in there.iter().chain([&here]) {
-        ledger.caught_up().await.map_err(|progress| format!("{progress:?}"))?;
-    }
-    let app = measure::ledger::app(store).await?;
-    let registered = store.head().await?.position;
-    if !here.reached(registered).await {
-        return Err("the app is not folded".into());
-    }
-    let started = Instant::now();
-    measure::ledger::grants(&here, &app, 0..grants).await?;
-    let took = started.elapsed();
-    let Some(there) = there else { return Ok((took, None)) };
-    if !there.reached(here.live().position()).await {
-        return Err("the other node stopped".into());
-    }
-    Ok((took, Some(started.elapsed() - took)))
 }
 
 /// A server with tokens, and what it is asked of them.
