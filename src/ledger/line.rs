@@ -238,6 +238,9 @@ impl Ledger {
                     return Vec::new();
                 }
             }
+            // A caller that gave up may have asked another node, which has appended: to decide its command again would be
+            // to take what it asked there for a second use of its code.
+            line.retain(|command| !command.is_abandoned());
         }
         fail(line, LedgerError::Contended(stream.clone()));
         Vec::new()

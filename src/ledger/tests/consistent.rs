@@ -5,6 +5,8 @@ use super::super::{Freshness, WhenStale};
 use super::*;
 use crate::store::MemoryStore;
 use crate::store::lagging::LaggingStore;
+use crate::store::lying::{LyingStore, Script};
+use grantbook_events::Revision;
 use grantbook_projections::live::TokenFacts;
 use uuid::Uuid;
 
@@ -314,4 +316,40 @@ async fn an_answer_does_not_wait_for_a_node_that_is_too_far_behind_to_be_believe
     let client_id = nodes.there.app().await;
     assert!(nodes.there.ledger.live().app(&client_id).is_none());
     assert!(nodes.here.ledger.live().app(&client_id).is_some());
+}
+
+/// An app that hears that it is not known whether its code was exchanged asks another node, and gets the token. What is
+/// left of the first request must not take that for a second use of the code.
+#[tokio::test]
+async fn a_request_that_was_given_up_does_not_end_what_came_of_asking_again() {
+    let store = MemoryStore::new(Uuid::from_u128(7));
+    let lying = LyingStore::new(store.clone(), Script::default(), 1);
+    let view = LaggingStore::new(lying.clone(), START);
+    let here = TestLedger::over(store.clone()).await;
+    let there = TestLedger::over(view.clone()).await;
+    let granted = grant(here.app().await, &"acme".parse().unwrap());
+    here.settle(&granted).await.unwrap().unwrap();
+    assert!(there.ledger.reached(here.ledger.head().await.unwrap()).await);
+    lying.change(Script { unknown_and_lost: 1, ..Script::default() });
+    view.answer(false);
+    let (ledger, first) = (Arc::clone(&there.ledger), exchange(&granted));
+    let given_up = tokio::spawn(async move {
+        let origin = origin(&secrets::new_request_id());
+        ledger.settle(&origin, &first).await
+    });
+    view.held(1).await;
+    lying.repent();
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
+    let again = exchange(&granted);
+    here.settle(&again).await.unwrap().unwrap();
+    view.answer(true);
+    // In line after what is left of the first request.
+    let other = grant(granted.client_id, &granted.account_id);
+    there.settle(&other).await.unwrap().unwrap();
+    assert!(here.ledger.reached(here.ledger.head().await.unwrap()).await);
+    assert!(here.is_valid(again.token_digest));
+    let records = store.read_stream(&stream(again.installation_id), Revision::FIRST).await.unwrap();
+    let types: Vec<_> = records.iter().map(|record| record.type_name.as_str()).collect();
+    assert_eq!(types, ["access-granted", "code-exchanged", "access-granted"]);
 }
