@@ -12,7 +12,7 @@ use grantbook_events::Position;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{MAX_APPEND_EVENTS, Record, Signal, Store, StoreError, Subscription};
+use super::{Expected, MAX_APPEND_EVENTS, Record, Run, Signal, Store, StoreError, Subscription};
 
 /// What is there already is compared.
 pub const COMPARING: &str = "compare";
@@ -156,10 +156,7 @@ impl Reader {
                 if record.position > self.until {
                     return Ok(None);
                 }
-                if let Some(fault) = &record.fault {
-                    let detail = format!("stream {}: {fault}", record.stream);
-                    return Err(StoreError::Damaged { position: record.position, detail });
-                }
+                StoreError::of_fault(&record)?;
                 self.position = record.position;
                 return Ok(Some(record));
             }
@@ -231,21 +228,22 @@ const fn size(record: &Record) -> usize {
 }
 
 /// Records that can be appended together, because they follow each other in one stream.
-fn runs(records: Vec<Record>) -> Vec<Vec<Record>> {
-    let (mut runs, mut bytes) = (Vec::<Vec<Record>>::new(), 0);
+fn runs(records: Vec<Record>) -> Vec<Run> {
+    let (mut runs, mut bytes) = (Vec::<Run>::new(), 0);
     for record in records {
         bytes += size(&record);
         match runs.last_mut() {
             Some(run)
-                if run.len() < MAX_APPEND_EVENTS
+                if run.records.len() < MAX_APPEND_EVENTS
                     && bytes <= MAX_BYTES
-                    && run.last().is_some_and(|last| last.stream == record.stream) =>
+                    && run.stream == record.stream =>
             {
-                run.push(record);
+                run.records.push(record);
             }
             _ => {
                 bytes = size(&record);
-                runs.push(vec![record]);
+                let (stream, expected) = (record.stream.clone(), Expected::before(record.revision));
+                runs.push(Run { stream, expected, records: vec![record] });
             }
         }
     }
@@ -261,7 +259,7 @@ mod tests {
     use super::*;
     use crate::store::contract::{fresh_stream, new_records};
     use crate::store::lying::{Fault, LyingStore, Script};
-    use crate::store::{Expected, MAX_PAGE, MemoryStore};
+    use crate::store::{MAX_PAGE, MemoryStore};
 
     const IDENTITY: Uuid = Uuid::from_u128(5);
 

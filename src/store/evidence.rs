@@ -131,7 +131,8 @@ pub(super) struct Lost<'a> {
 }
 
 impl<'a> Lost<'a> {
-    /// What of all that was seen is not in a ledger. `ledger` names it in messages; nothing was found if there is none.
+    /// The records that files have seen and a ledger does not have. `ledger` is its name in messages. `Found` is `None` if there
+    /// is no ledger.
     pub(super) fn of(
         ledger: &str,
         end: Position,

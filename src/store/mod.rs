@@ -71,16 +71,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         records: Vec<NewRecord>,
     ) -> Result<Append, StoreError>;
 
-    /// Appends records of another ledger as they are and in their order. Each run is of one stream, and as large as one
-    /// append may be. After an error, some of them may be there: what is there has to be read before going on.
+    /// Appends records of another ledger as they are and in their order. After an error, some of them may be there: what is
+    /// there has to be read before going on.
     ///
     /// # Errors
     /// `Target` if a stream is not where its run follows.
-    async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
-        for run in runs {
-            let Some(first) = run.first() else { continue };
-            let (stream, expected) = (first.stream.clone(), Expected::before(first.revision));
-            let records = run.into_iter().map(Record::unplaced).collect();
+    async fn copy_in(&self, runs: Vec<Run>) -> Result<(), StoreError> {
+        for Run { stream, expected, records } in runs {
+            let records = records.into_iter().map(Record::unplaced).collect();
             self.append(&stream, expected, records).await?.of_copy(&stream)?;
         }
         Ok(())
@@ -180,6 +178,14 @@ impl Expected {
             Some(revision) => Self::Exactly(revision),
         }
     }
+}
+
+/// Records of another ledger that follow each other in one stream: at most as many as one append may have.
+#[derive(Debug)]
+pub struct Run {
+    pub stream: StreamName,
+    pub expected: Expected,
+    pub records: Vec<Record>,
 }
 
 /// How an append ended.
@@ -335,6 +341,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What is wrong with a record that has a fault.
+    fn of_fault(record: &Record) -> Result<(), Self> {
+        record.fault.as_ref().map_or(Ok(()), |fault| {
+            let detail = format!("stream {}: {fault}", record.stream);
+            Err(Self::Damaged { position: record.position, detail })
+        })
+    }
+
     fn changed_meanwhile(stream: &StreamName) -> Self {
         Self::Target(format!(
             "stream {stream} of the target changed meanwhile: nobody may serve it while it is copied to"

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::batches::{Message, Written};
 use super::failure::{Failure, retry};
 use super::{Shared, record};
-use crate::store::{Append, ChainDigest, Expected, NewRecord, Record, StoreError, check_size};
+use crate::store::{Append, ChainDigest, Expected, NewRecord, Record, Run, StoreError, check_size};
 
 /// The largest append, in bytes as they are sent: under the cluster's 1 MiB.
 const MAX_SENT_BYTES: usize = 1024 * 1024 - 16 * 1024;
@@ -102,21 +102,16 @@ impl Shared {
     }
 
     /// Appends records of another ledger as they are, over one call.
-    pub(super) async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
-        let message = |run: &Vec<Record>| {
-            let events = run.iter().map(|record| Ok(record::to_event(record)?.0));
-            let (stream, last) = run.first().map(|first| (first.stream.to_string(), first.revision)).unzip();
-            let last = last.and_then(|first| Expected::before(first).last());
-            Ok(Message {
-                stream: stream.unwrap_or_default(),
-                last,
-                events: events.collect::<Result<_, _>>()?,
-            })
+    pub(super) async fn copy_in(&self, runs: Vec<Run>) -> Result<(), StoreError> {
+        let message = |Run { stream, expected, records }: &Run| {
+            let events = records.iter().map(|record| Ok(record::to_event(record)?.0));
+            let events = events.collect::<Result<_, StoreError>>()?;
+            Ok(Message { stream: stream.to_string(), last: expected.last(), events })
         };
         let messages = runs.iter().map(message).collect::<Result<Vec<_>, StoreError>>()?;
         let outcomes = self.batches.append_all(&self.nodes, messages).await;
         // The first that failed says why: those after it may have failed because of it.
-        for (outcome, last) in outcomes.into_iter().zip(runs.iter().filter_map(|run| run.last())) {
+        for (outcome, last) in outcomes.into_iter().zip(runs.iter().filter_map(|run| run.records.last())) {
             match outcome {
                 Ok(written) if written.revision == last.revision.as_u64() => self.remember(last),
                 Ok(written) => return Err(elsewhere(last, written)),

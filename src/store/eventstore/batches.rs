@@ -56,18 +56,14 @@ pub(super) struct Batches {
     begun: AtomicU64,
 }
 
-struct Call {
-    /// None once nothing more is to be sent.
-    messages: Mutex<Option<mpsc::UnboundedSender<BatchAppendReq>>>,
-    waiting: Mutex<Waiting>,
-}
+struct Call(Mutex<Waiting>);
 
-/// The appends that are not answered yet, by their ids.
-#[derive(Default)]
 struct Waiting {
+    /// None once nothing more can be sent.
+    messages: Option<mpsc::UnboundedSender<BatchAppendReq>>,
+    /// The appends that are not answered yet, by their ids.
     answers: HashMap<Uuid, oneshot::Sender<Outcome>>,
     last_id: u64,
-    is_over: bool,
 }
 
 impl Batches {
@@ -98,7 +94,7 @@ impl Batches {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => Err(Failure::broken("the call broke off")),
                 Err(_) => {
-                    call.waiting.lock().answers.remove(&id);
+                    call.0.lock().answers.remove(&id);
                     within = Duration::ZERO;
                     Err(Failure::broken("the node did not answer in time"))
                 }
@@ -124,7 +120,8 @@ impl Batches {
         nodes.still_has_what_was_seen().await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         let replies = nodes.batch_append(receiver).await?;
-        let call = Arc::new(Call { messages: Mutex::new(Some(sender)), waiting: Mutex::default() });
+        let waiting = Waiting { messages: Some(sender), answers: HashMap::new(), last_id: 0 };
+        let call = Arc::new(Call(Mutex::new(waiting)));
         self.begun.fetch_add(1, Ordering::Relaxed);
         // Before the call runs, so that it is not over yet.
         let sent = call.send(&messages).unwrap_or_default();
@@ -146,8 +143,8 @@ impl Drop for Batches {
 impl Call {
     /// Sends messages; `None` if nothing more can be sent.
     fn send(&self, messages: &[Message]) -> Option<Vec<Sent>> {
-        let mut waiting = self.waiting.lock();
-        let sender = self.messages.lock().clone().filter(|_| !waiting.is_over)?;
+        let mut waiting = self.0.lock();
+        let sender = waiting.messages.clone()?;
         let send = |message: &Message| {
             waiting.last_id += 1;
             let id = Uuid::from_u64_pair(0, waiting.last_id);
@@ -162,7 +159,7 @@ impl Call {
 
     /// Nothing more is sent. The node answers what it has, and ends the call.
     fn close(&self) {
-        self.messages.lock().take();
+        self.0.lock().messages = None;
     }
 
     /// Gives each answer to the append that it is about, until the call ends.
@@ -177,8 +174,8 @@ impl Call {
                 }
             },
         };
-        let mut waiting = self.waiting.lock();
-        waiting.is_over = true;
+        let mut waiting = self.0.lock();
+        waiting.messages = None;
         for (_, answer) in waiting.answers.drain() {
             // The append may have been given up.
             let _ = answer.send(Err(failure.clone()));
@@ -187,7 +184,7 @@ impl Call {
 
     fn answer(&self, reply: BatchAppendResp) {
         let id = reply.correlation_id.as_ref().and_then(WireUuid::id);
-        let answer = id.and_then(|id| self.waiting.lock().answers.remove(&id));
+        let answer = id.and_then(|id| self.0.lock().answers.remove(&id));
         let Some(answer) = answer else { return };
         let outcome = match (reply.error, reply.success) {
             (Some(error), _) => Err(failure(error)),

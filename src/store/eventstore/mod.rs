@@ -47,8 +47,8 @@ use self::shared::{MAX_HEADS, Shared};
 pub use self::target::Target;
 use self::tls::Tls;
 use super::{
-    Append, Evidence, Expected, Found, Head, NewRecord, Record, SeenRecord, Store, StoreCounts, StoreError,
-    Subscription, check_limits,
+    Append, Evidence, Expected, Found, Head, NewRecord, Record, Run, SeenRecord, Store, StoreCounts,
+    StoreError, Subscription, check_limits,
 };
 use crate::clock::Clock;
 use crate::tasks::Tasks;
@@ -159,7 +159,7 @@ impl Store for EventStore {
         self.0.nodes.has(seen).await
     }
 
-    async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
+    async fn copy_in(&self, runs: Vec<Run>) -> Result<(), StoreError> {
         self.0.copy_in(runs).await
     }
 

@@ -243,10 +243,7 @@ fn check_chain(from: Revision, records: &[Record]) -> Result<(), StoreError> {
             let detail = format!("stream {} {what} before revision {}", record.stream, record.revision);
             Err(StoreError::Damaged { position: record.position, detail })
         };
-        if let Some(fault) = &record.fault {
-            let detail = format!("stream {}: {fault}", record.stream);
-            return Err(StoreError::Damaged { position: record.position, detail });
-        }
+        StoreError::of_fault(record)?;
         if record.revision != next {
             return damaged("has a hole");
         }

@@ -151,7 +151,7 @@ impl From<Uuid> for WireUuid {
 }
 
 impl WireUuid {
-    /// The id; `None` if it is none.
+    /// The id, if it has the form of one.
     pub(super) fn id(&self) -> Option<Uuid> {
         match self.structured {
             Some(StructuredUuid { most_significant_bits: most, least_significant_bits: least }) => {

@@ -49,7 +49,7 @@ use super::evidence::{Evidence, Seen};
 use super::follow::{NEVER, Progress, follow};
 use super::lock::Lock;
 use super::{
-    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Store, StoreError, Subscription, check_limits,
+    Append, Expected, Head, MAX_PAGE, NewRecord, Record, Run, Store, StoreError, Subscription, check_limits,
 };
 use crate::files;
 use crate::tasks::Tasks;
@@ -220,13 +220,11 @@ impl Store for SqliteStore {
         answer(answered).await
     }
 
-    async fn copy_in(&self, runs: Vec<Vec<Record>>) -> Result<(), StoreError> {
-        let job = |run: Vec<Record>| {
-            let first = run.first()?;
-            let (stream, expected) = (first.stream.clone(), Expected::before(first.revision));
-            Some(Job::new(stream, expected, run.into_iter().map(Record::unplaced).collect()))
+    async fn copy_in(&self, runs: Vec<Run>) -> Result<(), StoreError> {
+        let job = |Run { stream, expected, records }| {
+            Job::new(stream, expected, records.into_iter().map(Record::unplaced).collect())
         };
-        let (jobs, answers): (Vec<_>, Vec<_>) = runs.into_iter().filter_map(job).unzip();
+        let (jobs, answers): (Vec<_>, Vec<_>) = runs.into_iter().map(job).unzip();
         let streams: Vec<_> = jobs.iter().map(|job| job.stream.clone()).collect();
         self.send(Command::Together(jobs)).await?;
         for (answered, stream) in answers.into_iter().zip(&streams) {

@@ -86,12 +86,16 @@ async fn copies_are_in_order_and_many_under_way() {
     let records = from.read_all(Position::START, 1000).await.unwrap();
     let to = open_without_heartbeats(&target);
     let gate = target.hold_appends();
-    let runs = records.chunk_by(|one, next| one.stream == next.stream).map(<[_]>::to_vec).collect();
+    let runs = records.chunk_by(|one, next| one.stream == next.stream).map(|records| Run {
+        stream: records[0].stream.clone(),
+        expected: Expected::before(records[0].revision),
+        records: records.to_vec(),
+    });
     let release = async {
         target.waiting_appends(120).await;
         drop(gate);
     };
-    let (copied, ()) = tokio::join!(to.copy_in(runs), release);
+    let (copied, ()) = tokio::join!(to.copy_in(runs.collect()), release);
     copied.unwrap();
     let copy = to.read_all(Position::START, 1000).await.unwrap();
     let digests = |records: &[Record]| records.iter().map(|record| record.digest).collect::<Vec<_>>();
