@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use grantbook_events::{
-    ClientId, CodeExchanged, CodeReplayed, InstallationEvent, InstallationId, RevocationReason, SecretDigest,
-    SecretId, StreamKind, Timestamp, TokenId, TokenRevoked,
+    AccountId, ClientId, CodeExchanged, CodeReplayed, InstallationEvent, InstallationId, RevocationReason,
+    SecretDigest, SecretId, StreamKind, Timestamp, TokenId, TokenRevoked,
 };
 use grantbook_projections::{CodeChallenge, CodeState, Grant, Installation};
 
@@ -52,6 +52,8 @@ pub struct TokenRules {
 /// A code became a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchanged {
+    /// The account that the app is installed on.
+    pub account_id: AccountId,
     /// Canonical names of the token's scopes.
     pub scopes: Vec<String>,
     /// From when on it is refused; `None` if it does not expire.
@@ -140,7 +142,8 @@ impl ExchangeCode {
                 note: None,
             })
         });
-        let answer = Exchanged { scopes: grant.scopes.to_vec(), expires_at };
+        let answer =
+            Exchanged { account_id: installed.account_id.clone(), scopes: grant.scopes.to_vec(), expires_at };
         Decision::granted(answer, std::iter::once(exchanged).chain(superseded))
     }
 }

@@ -289,7 +289,15 @@ fn t7_a_token_is_json_that_no_cache_keeps() {
     let token = reply.text("access_token");
     assert!(token.starts_with("gbt_"), "{token}");
     // And nothing more: a token does not expire unless the app asked for that.
-    assert_eq!(reply.json(), json!({ "access_token": token, "token_type": "Bearer", "scope": "widgets" }));
+    let facts = grantbook.introspect(&token);
+    assert_eq!(
+        reply.json(),
+        json!({
+            "access_token": token, "token_type": "Bearer", "scope": "widgets", "account_id": "acme",
+            "installation_id": facts["installation_id"],
+        })
+    );
+    assert!(facts["installation_id"].is_string(), "{facts}");
 }
 
 #[test]

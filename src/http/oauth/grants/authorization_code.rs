@@ -42,5 +42,5 @@ pub async fn exchange(
         );
     }
     let exchanged = exchanged?;
-    Ok(TokenReply::new(token, &exchanged.scopes, exchanged.expires_at, now))
+    Ok(TokenReply::new(token, installation_id, exchanged, now))
 }

@@ -3,11 +3,12 @@
 
 pub mod authorization_code;
 
-use grantbook_events::Timestamp;
+use grantbook_events::{AccountId, InstallationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::client::Client;
+use crate::decisions::Exchanged;
 use crate::http::{Context, Service, ShownOnce};
 use crate::secrets::PlainSecret;
 
@@ -46,16 +47,27 @@ pub struct TokenReply {
     /// Seconds until it expires; absent, the default, for a token that does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<i64>,
+    /// The account that the app is installed on.
+    account_id: AccountId,
+    /// The installation: this app on that account.
+    installation_id: InstallationId,
 }
 
 impl TokenReply {
-    pub fn new(token: PlainSecret, scopes: &[String], expires_at: Option<Timestamp>, now: Timestamp) -> Self {
+    pub fn new(
+        token: PlainSecret,
+        installation_id: InstallationId,
+        exchanged: Exchanged,
+        now: Timestamp,
+    ) -> Self {
         let seconds_left = |end: Timestamp| end.as_secs().saturating_sub(now.as_secs()).max(0);
         Self {
             access_token: ShownOnce(token),
             token_type: "Bearer",
-            scope: scopes.join(" "),
-            expires_in: expires_at.map(seconds_left),
+            scope: exchanged.scopes.join(" "),
+            expires_in: exchanged.expires_at.map(seconds_left),
+            account_id: exchanged.account_id,
+            installation_id,
         }
     }
 }
