@@ -1,33 +1,25 @@
 //! `/oauth/authorize`: a person is asked whether an app may be installed (RFC 6749 section 4.1.1).
 
-use std::future::{Ready, ready};
 use std::time::Duration;
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, dev};
-use grantbook_events::{AccountId, ClientId, GrantId, InstallationId, UserId};
+use grantbook_events::InstallationId;
 use grantbook_projections::App;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use url::Url;
 
-use crate::decisions::authorization_request::{
-    AuthorizationRequest, Parameters, RedirectTarget, RequestError, check_request, redirect_target,
-};
+use super::consent::{self, ConsentTicket};
+use super::redirect::{answer, refused};
+use super::requested::{RawQuery, check};
+use crate::decisions::authorization_request::AuthorizationRequest;
 use crate::decisions::{GrantAccess, InstallationRefusal};
 use crate::http::{
-    Caller, Context, Form, PageError, Reason, Service, Visit,
-    form::malformed,
-    oauth::rate_limits::TooOften,
-    openapi::describe::{Input, Operation},
-    read_whole, see_other, sign_in,
+    Form, PageError, Visit, form::malformed, oauth::rate_limits::TooOften, read_whole, see_other, sign_in,
 };
 use crate::identity::Onward;
 use crate::identity::session::SignedIn;
 use crate::identity::tickets::{self, TicketError};
-use crate::pages::{ConsentPage, Forms, web_page};
+use crate::pages::{Forms, web_page};
 use crate::secrets;
 
 /// How long a consent form can be sent. Shorter than grants are remembered, so that a form sent twice is
@@ -37,58 +29,6 @@ const FORM_LIFETIME: Duration = tickets::LONGEST_LIFETIME;
 const FORM_MAX_BYTES: usize = 96 * 1024;
 /// Names the consent form for its ticket.
 const CONSENT: &str = "consent";
-/// The parameters of an authorization request, whether they are required, and what they may be. Each may be there once
-/// (A1).
-const PARAMETERS: [(&str, bool, &str); 8] = [
-    ("client_id", true, ""),
-    ("scope", true, ""),
-    ("redirect_uri", false, ""),
-    ("state", false, ""),
-    ("response_type", false, "code; may be absent"),
-    ("response_mode", false, "query; may be absent"),
-    ("code_challenge", false, ""),
-    ("code_challenge_method", false, "S256"),
-];
-
-/// The query of an authorization request, as it came.
-pub struct RawQuery(String);
-
-impl FromRequest for RawQuery {
-    type Error = PageError;
-    type Future = Ready<Result<Self, PageError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
-        ready(Ok(Self(request.query_string().to_owned())))
-    }
-}
-
-impl Input for RawQuery {
-    fn describe(operation: &mut Operation) {
-        for (name, required, description) in PARAMETERS {
-            let schema = match name {
-                "client_id" => operation.schema::<ClientId>(),
-                _ => json!({ "type": "string" }),
-            };
-            let mut parameter =
-                json!({ "name": name, "in": "query", "required": required, "schema": schema });
-            if !description.is_empty() {
-                parameter["description"] = description.into();
-            }
-            operation.parameters.push(parameter);
-        }
-    }
-}
-
-/// What a consent form was made for. The request is kept as it came and checked again when the form comes
-/// back: the app may have been changed, suspended or deleted meanwhile.
-#[derive(Serialize, Deserialize)]
-struct ConsentTicket {
-    grant_id: GrantId,
-    query: String,
-    user: UserId,
-    account: AccountId,
-}
-
 /// `GET /oauth/authorize`
 pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse, PageError> {
     let service = &visit.service;
@@ -113,7 +53,7 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
     let until = visit.now.plus(FORM_LIFETIME);
     let ticket =
         visit.browser.tickets.seal(CONSENT, &person.session_id, &ticket, until).map_err(PageError::broken)?;
-    Ok(visit.page(&consent_page(service, wanted, person, ticket, &query), Forms::LeaveForAnywhere))
+    Ok(visit.page(&consent::page(service, wanted, person, ticket, &query), Forms::LeaveForAnywhere))
 }
 
 /// `POST /oauth/authorize`: the person's decision.
@@ -203,113 +143,4 @@ fn approved_before(app: &App, query: &str) -> PageError {
         page = page.going_on("Start again", again.location());
     }
     page.going_on_to_apps()
-}
-
-/// Checks a raw query. What is refused goes back to the app, or to the person if there is nowhere to send an answer to
-/// (A2).
-async fn check(
-    service: &Service,
-    context: &Context,
-    query: &str,
-) -> Result<Result<AuthorizationRequest, HttpResponse>, PageError> {
-    let form = Form::parse(query)?;
-    let value = |name| form.get(name).map(str::to_owned);
-    let parameters = Parameters {
-        client_id: value("client_id"),
-        response_type: value("response_type"),
-        response_mode: value("response_mode"),
-        redirect_uri: value("redirect_uri"),
-        scope: value("scope"),
-        state: value("state"),
-        code_challenge: value("code_challenge"),
-        code_challenge_method: value("code_challenge_method"),
-        repeated: form.repeated(&PARAMETERS.map(|(name, ..)| name)).map(str::to_owned),
-    };
-    let client_id: Option<ClientId> = form.get("client_id").and_then(|id| id.parse().ok());
-    if let Some(id) = client_id {
-        context.is_from(Caller::App(id));
-    }
-    let app = match client_id {
-        Some(id) => service.ledger.app(&id).await?,
-        None => None,
-    };
-    let target = redirect_target(app.as_deref(), &parameters)
-        .map_err(|error| PageError::bad_request(format!("{error}.")))?;
-    // A target was found, so there is an app.
-    let app = app.ok_or_else(|| PageError::bad_request("the app that sent you here is not registered."))?;
-    Ok(check_request(app, target.clone(), &parameters, &service.config.scopes).map_err(|error| {
-        let code = match error {
-            RequestError::InvalidRequest(_) => "invalid_request",
-            RequestError::UnsupportedResponseType => "unsupported_response_type",
-            RequestError::InvalidScope(_) => "invalid_scope",
-        };
-        refused(service, &target, code, &error.to_string())
-    }))
-}
-
-/// An error that goes back to the app, with its reason for the log.
-fn refused(service: &Service, target: &RedirectTarget, code: &str, description: &str) -> HttpResponse {
-    let mut response = answer(service, target, &[("error", code), ("error_description", description)]);
-    Reason::new(format_args!("{code}: {description}")).put_on(&mut response);
-    response
-}
-
-/// Everything but the unreserved characters (RFC 3986 section 2.3): what comes back decodes to the same
-/// bytes whether or not the app takes `+` for a space.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Sends the browser back to the app (RFC 6749 section 4.1.2, RFC 9207), keeping the redirect URI's own
-/// query (A8).
-fn answer(service: &Service, target: &RedirectTarget, values: &[(&str, &str)]) -> HttpResponse {
-    let mut location = target.redirect_uri.clone();
-    let state = target.state.as_deref().map(|state| ("state", state));
-    for (name, value) in values.iter().copied().chain(state).chain([("iss", service.issuer())]) {
-        match location.find('?') {
-            None => location.push('?'),
-            Some(_) if location.ends_with(['?', '&']) => {}
-            Some(_) => location.push('&'),
-        }
-        location.push_str(name);
-        location.push('=');
-        location.extend(utf8_percent_encode(value, VALUE));
-    }
-    see_other(&location)
-}
-
-fn consent_page(
-    service: &Service,
-    wanted: AuthorizationRequest,
-    person: &SignedIn,
-    ticket: String,
-    query: &str,
-) -> ConsentPage {
-    let installation_id = InstallationId::of(&wanted.app.client_id, &person.account);
-    let known = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
-    let may =
-        |name: &str| known.iter().flat_map(|facts| &facts.tokens).any(|token| token.scopes.contains(name));
-    let scopes = wanted.scopes.iter().map(|name| service.scope_line(name));
-    let (held, scopes) = scopes.partition(|scope| may(&scope.name));
-    ConsentPage {
-        app_name: wanted.app.name.clone(),
-        owner: wanted.app.owner.clone(),
-        homepage: wanted.app.homepage.clone(),
-        redirect_host: destination(&wanted.target.redirect_uri),
-        user: person.user_in_words(),
-        account: person.account_in_words(),
-        installed_since: known.as_ref().and_then(|facts| facts.installed_since),
-        scopes,
-        held,
-        ticket,
-        switch_user_href: Onward::authorize(query).ok().map(|onward| sign_in::as_another(&onward)),
-    }
-}
-
-/// The host of a redirect URI, or the scheme of a private one.
-fn destination(redirect_uri: &str) -> String {
-    let Ok(url) = Url::parse(redirect_uri) else { return redirect_uri.to_owned() };
-    match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(host), None) => host.to_owned(),
-        (None, _) => format!("{}:", url.scheme()),
-    }
 }

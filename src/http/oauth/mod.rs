@@ -2,12 +2,15 @@
 
 pub(crate) mod authorize;
 mod client;
+mod consent;
 pub(crate) mod error;
 mod grants;
 pub(crate) mod introspect;
 pub(crate) mod metadata;
 mod posted;
 pub mod rate_limits;
+mod redirect;
+mod requested;
 pub(crate) mod revoke;
 pub(crate) mod token;
 
