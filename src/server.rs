@@ -21,7 +21,7 @@ use crate::http::service::Service;
 use crate::identity::pending::SignIns;
 use crate::identity::session::Sessions;
 use crate::identity::tickets::Tickets;
-use crate::identity::{SessionKey, SessionKeyError};
+use crate::identity::{Sealer, SessionKey, SessionKeyError};
 use crate::ledger::{Freshness, Ledger, LedgerOptions, SnapshotOptions, WhenStale};
 use crate::secrets::CodeKey;
 use crate::store::{Store, StoreError};
@@ -112,6 +112,7 @@ impl Server {
             sign_ins: SignIns::new(&session_key, https, parts.clock.now()),
             sessions: Sessions::new(&session_key, https),
             tickets: Tickets::new(&session_key),
+            pushed: Sealer::new(&session_key, "grantbook pushed requests, v1"),
             code_key: CodeKey::new(session_key.derive("grantbook authorization codes, v1")),
         });
         let metrics = Arc::new(Metrics::new(parts.clock.now()));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use grantbook_projections::{App, AppStatus, CodeChallenge};
+use serde::{Deserialize, Serialize};
 
 use super::redirect_uri;
 use super::scopes::{ScopeCatalogue, ScopeError};
@@ -11,7 +12,7 @@ use super::scopes::{ScopeCatalogue, ScopeError};
 pub const STATE_MAX: usize = 16 * 1024;
 
 /// The parameters as the app sent them; an empty value counts as absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
     /// `client_id`.
     pub client_id: Option<String>,
@@ -30,6 +31,7 @@ pub struct Parameters {
     /// `code_challenge_method`; only `S256`.
     pub code_challenge_method: Option<String>,
     /// A protocol parameter that was there more than once (RFC 6749 section 3.1).
+    #[serde(skip)]
     pub repeated: Option<String>,
 }
 
@@ -93,6 +95,29 @@ pub enum RequestError {
     /// `invalid_scope`.
     #[error("{0}")]
     InvalidScope(String),
+    /// `request_not_supported` (RFC 9101).
+    #[error("request objects are not supported: push the request, or send its parameters")]
+    RequestNotSupported,
+    /// `request_uri_not_supported`: it leads elsewhere, and is never followed.
+    #[error("request_uri must be one that the pushed authorization request endpoint gave you")]
+    RequestUriNotSupported,
+    /// `invalid_request_uri`.
+    #[error("{0}: push the request again")]
+    InvalidRequestUri(&'static str),
+}
+
+impl RequestError {
+    /// The registered error code (RFC 6749 section 4.1.2.1, RFC 9101 section 7).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::InvalidScope(_) => "invalid_scope",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::InvalidRequestUri(_) => "invalid_request_uri",
+        }
+    }
 }
 
 /// Where an answer to this app may be sent (A2, A3, A4).

@@ -19,10 +19,10 @@ use super::problem::{BROKEN, Problem};
 use super::reason::Reason;
 use super::service::Service;
 use crate::decisions::Command;
-use crate::identity::Onward;
 use crate::identity::pending::SignIns;
 use crate::identity::session::{Sessions, SignedIn};
 use crate::identity::tickets::Tickets;
+use crate::identity::{Onward, Sealer};
 use crate::ledger::LedgerError;
 use crate::pages::{ErrorPage, Forms, Template, WayOn, security_headers};
 use crate::secrets::CodeKey;
@@ -38,6 +38,8 @@ pub struct Browser {
     pub sessions: Sessions,
     /// Signs the forms.
     pub tickets: Tickets,
+    /// Encrypts pushed requests.
+    pub pushed: Sealer,
     /// Makes the codes of approvals.
     pub code_key: CodeKey,
 }

@@ -1,16 +1,17 @@
 //! Which paths pages of other origins may call (the CORS protocol of the Fetch standard, section 3.2). Knows:
 //! headers. Must not know: what a path does.
 //!
-//! An app that runs in a browser reads metadata, exchanges its code and revokes its tokens from its own origin.
-//! All these take what they need from the request itself and nothing from cookies, so any origin may, and never
-//! with credentials. Everything else is for pages of this server, or for programs.
+//! An app that runs in a browser reads metadata, pushes its requests, exchanges its code and revokes its tokens from its
+//! own origin. All these take what they need from the request itself and nothing from cookies, so any origin may, and
+//! never with credentials. Everything else is for pages of this server, or for programs.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// The paths, as the route table spells them, and what they take.
+/// The paths, as the route table spells them, and what they take. One in braces is the last part of its path.
 const OPEN: &[(&str, &str)] = &[
     ("/.well-known/oauth-authorization-server", "GET, HEAD, OPTIONS"),
+    ("/oauth/par", "POST, OPTIONS"),
     ("/oauth/token", "POST, OPTIONS"),
     ("/oauth/revoke", "POST, OPTIONS"),
 ];
@@ -27,7 +28,11 @@ const PREFLIGHT: [(HeaderName, &str); 2] = [
 
 /// What a path of the table takes, if pages of other origins may call it.
 pub(super) fn opened(path: &str) -> Option<&'static str> {
-    OPEN.iter().find(|(open, _)| *open == path).map(|&(_, methods)| methods)
+    let is_it = |open: &str| match open.split_once('{') {
+        None => open == path,
+        Some((parent, _)) => path.strip_prefix(parent).is_some_and(|id| !id.is_empty() && !id.contains('/')),
+    };
+    OPEN.iter().find(|(open, _)| is_it(open)).map(|&(_, methods)| methods)
 }
 
 /// The answer to a preflight request.

@@ -59,6 +59,9 @@ endpoints! {
         Anyone GET "/oauth/authorize" oauth::authorize::ask as authorize
             => 200 "The consent page", 303 "To sign-in, or back to the app", 400 "An error page: there is nowhere safe to send an answer to";
         Anyone POST "/oauth/authorize" oauth::authorize::decide;
+        /// Push an authorization request (RFC 9126), and send the browser with what stands for it.
+        /// The client authenticates as at the token endpoint. The request is checked at once, and good for one approval.
+        Client POST "/oauth/par" oauth::par::push as pushAuthorizationRequest => 201 "What stands for the request, for a minute";
         /// Exchange a code for an access token (RFC 6749 section 4.1.3).
         /// The client authenticates by Basic or by client_id and client_secret in the form.
         Client POST "/oauth/token" oauth::token::token as token => 200 "The token, shown this once";
@@ -172,7 +175,7 @@ pub(super) fn has_a_page(path: &str) -> bool {
 
 /// Whether errors at this path are those of RFC 6749, once a request can be answered at all.
 pub(super) fn answers_as_oauth(path: &str) -> bool {
-    ["/oauth/token", "/oauth/revoke", "/oauth/introspect"].contains(&path)
+    ["/oauth/par", "/oauth/token", "/oauth/revoke", "/oauth/introspect"].contains(&path)
 }
 
 /// Whether an answer at this path may take as long as it takes: it is over much of history, or of all that is known.
@@ -226,10 +229,11 @@ mod tests {
     }
 
     /// What apps and resource servers ask; the pages beside `/oauth/authorize` are for people only.
-    const OAUTH: [&str; 5] = [
+    const OAUTH: [&str; 6] = [
         "GET /.well-known/oauth-authorization-server",
         "GET /oauth/authorize",
         "POST /oauth/introspect",
+        "POST /oauth/par",
         "POST /oauth/revoke",
         "POST /oauth/token",
     ];

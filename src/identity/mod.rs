@@ -12,6 +12,7 @@ pub mod handoff;
 mod key;
 mod onward;
 pub mod pending;
+mod sealed;
 pub mod session;
 pub mod tickets;
 
@@ -22,6 +23,7 @@ use handoff::Handoff;
 
 pub use key::{SessionKey, SessionKeyError};
 pub use onward::{Onward, OnwardError};
+pub use sealed::Sealer;
 
 /// How people sign in.
 #[derive(Debug, Clone, Default)]

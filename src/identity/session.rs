@@ -13,29 +13,23 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-use actix_web::cookie::{Cookie, CookieJar, Key};
+use actix_web::cookie::Cookie;
 use actix_web::http::header::HeaderMap;
 use grantbook_events::{AccountId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::SessionKey;
 use super::cookies::{OurCookies, only};
 use super::tickets::{CLOCK_TOLERANCE, SealError};
+use super::{Sealer, SessionKey};
 
 /// The name of the cookie.
 const NAME: &str = "grantbook";
 
 /// Reads and writes session cookies.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Sessions {
     cookies: OurCookies,
-    key: Key,
-}
-
-impl fmt::Debug for Sessions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sessions(…)")
-    }
+    sealer: Sealer,
 }
 
 /// A person, as the sign-in names them.
@@ -115,8 +109,7 @@ impl fmt::Debug for SignedIn {
 impl Sessions {
     /// Sessions under this key.
     pub fn new(key: &SessionKey, https: bool) -> Self {
-        let key = Key::from(key.derive("grantbook session cookie, v2").as_slice());
-        Self { cookies: OurCookies { https }, key }
+        Self { cookies: OurCookies { https }, sealer: Sealer::new(key, "grantbook session cookie, v2") }
     }
 
     /// Who is signed in at the browser that sent these headers, if the sign-in is no older than `lifetime`.
@@ -131,10 +124,8 @@ impl Sessions {
     /// A value that is no session was written by another program or version: then no one is signed in.
     fn read(&self, headers: &HeaderMap) -> Option<SignedIn> {
         let name = self.cookies.name(NAME);
-        let sealed = only(headers, &name)?.to_owned();
-        let mut jar = CookieJar::new();
-        jar.add_original(Cookie::new(name.clone(), sealed));
-        serde_json::from_str(jar.private(&self.key).get(&name)?.value()).ok()
+        let plain = self.sealer.open(&name, only(headers, &name)?)?;
+        serde_json::from_str(&plain).ok()
     }
 
     /// The cookie that signs a person in. It ends with the browser's window.
@@ -143,9 +134,7 @@ impl Sessions {
     /// If the session cannot be written as JSON.
     pub fn cookie(&self, signed_in: &SignedIn) -> Result<Cookie<'static>, SealError> {
         let (name, plain) = (self.cookies.name(NAME), serde_json::to_string(signed_in)?);
-        let mut jar = CookieJar::new();
-        jar.private_mut(&self.key).add(Cookie::new(name.clone(), plain));
-        let sealed = jar.get(&name).map_or_else(String::new, |cookie| cookie.value().to_owned());
+        let sealed = self.sealer.seal(&name, plain);
         Ok(self.cookies.cookie(name, sealed, None))
     }
 

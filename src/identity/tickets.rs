@@ -22,7 +22,7 @@ use super::SessionKey;
 /// The longest that any ticket is good for.
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// How far another node's clock may be ahead of ours.
-pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Makes and checks tickets and CSRF tokens.
 #[derive(Clone)]

@@ -1,10 +1,11 @@
-//! What pages of other origins may call: metadata, token and revoke, without credentials, and nothing else.
+//! What pages of other origins may call: metadata, and what apps post to, without credentials, and nothing else.
 
 use crate::client::{Pairs, Reply, encode};
 use crate::harness::Grantbook;
 
 const OPEN: &[(&str, &str)] = &[
     ("/.well-known/oauth-authorization-server", "GET"),
+    ("/oauth/par", "POST"),
     ("/oauth/token", "POST"),
     ("/oauth/revoke", "POST"),
 ];

@@ -29,6 +29,7 @@ mod introspect;
 mod keys;
 mod metadata;
 mod operator;
+mod par;
 mod people;
 mod platforms;
 mod prefix;

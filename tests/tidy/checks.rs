@@ -8,7 +8,7 @@ use super::source::Source;
 use super::{Complaints, sources, top};
 
 /// The letters that check numbers begin with.
-const GROUPS: &str = "ABCKT";
+const GROUPS: &str = "ABCDKLPRTUX";
 
 /// The checks of the page, each with the tests that prove it, as `path::name`.
 fn defined(page: &str) -> BTreeMap<String, Vec<String>> {

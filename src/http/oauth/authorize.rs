@@ -9,16 +9,17 @@ use grantbook_events::InstallationId;
 use grantbook_projections::App;
 
 use super::consent::{self, ConsentTicket};
+use super::pushed::Pushed;
 use super::redirect::{answer, refused};
-use super::requested::{RawQuery, check};
+use super::requested::{RawQuery, Requested};
 use crate::decisions::authorization_request::AuthorizationRequest;
 use crate::decisions::{GrantAccess, InstallationRefusal};
 use crate::http::{
     Form, PageError, Visit, form::malformed, oauth::rate_limits::TooOften, read_whole, see_other, sign_in,
 };
-use crate::identity::Onward;
 use crate::identity::session::SignedIn;
 use crate::identity::tickets::{self, TicketError};
+use crate::identity::{Onward, Sealer};
 use crate::pages::{Forms, web_page};
 use crate::secrets;
 
@@ -29,10 +30,17 @@ const FORM_LIFETIME: Duration = tickets::LONGEST_LIFETIME;
 const FORM_MAX_BYTES: usize = 96 * 1024;
 /// Names the consent form for its ticket.
 const CONSENT: &str = "consent";
+
 /// `GET /oauth/authorize`
 pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse, PageError> {
-    let service = &visit.service;
-    let checked = check(service, &visit.context, &query).await?;
+    let (service, browser) = (&visit.service, &visit.browser);
+    let requested = Requested::read(&query, &browser.pushed)?.in_time(visit.now);
+    let checked = requested.check(service, &visit.context).await?;
+    // A pushed request goes on under a URI that is good for as long as a sign-in may take, so that it is not lost by
+    // then, and the page can be loaded again.
+    if let Some(pushed) = requested.pushed.as_ref().filter(|pushed| !pushed.arrived) {
+        return arrived(pushed, &browser.pushed);
+    }
     // Nothing redirects to an app before the person is known, or this endpoint would be a way to send
     // strangers anywhere an app likes (A7).
     let Some(person) = &visit.person else {
@@ -45,15 +53,22 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
         Err(refused) => return Ok(refused),
     };
     let ticket = ConsentTicket {
-        grant_id: secrets::new_grant_id(visit.now),
+        grant_id: requested.pushed.map_or_else(|| secrets::new_grant_id(visit.now), |pushed| pushed.grant_id),
         query: query.clone(),
         user: person.user.clone(),
         account: person.account.clone(),
     };
     let until = visit.now.plus(FORM_LIFETIME);
     let ticket =
-        visit.browser.tickets.seal(CONSENT, &person.session_id, &ticket, until).map_err(PageError::broken)?;
+        browser.tickets.seal(CONSENT, &person.session_id, &ticket, until).map_err(PageError::broken)?;
     Ok(visit.page(&consent::page(service, wanted, person, ticket, &query), Forms::LeaveForAnywhere))
+}
+
+/// Sends a browser that has just brought a pushed request on to the same one.
+fn arrived(pushed: &Pushed, sealer: &Sealer) -> Result<HttpResponse, PageError> {
+    let request_uri = Pushed { arrived: true, ..pushed.clone() }.to_uri(sealer).map_err(PageError::broken)?;
+    let onward = Onward::authorize(&format!("client_id={}&request_uri={request_uri}", pushed.client_id));
+    Ok(see_other(&onward.map_err(PageError::broken)?.location()))
 }
 
 /// `POST /oauth/authorize`: the person's decision.
@@ -79,12 +94,14 @@ pub async fn decide(visit: Visit, payload: Payload) -> Result<HttpResponse, Page
     if !person.is(&ticket.user, &ticket.account) {
         return Err(stale("It was made for somebody else, so nothing was decided."));
     }
-    let wanted = match check(service, &visit.context, &ticket.query).await? {
+    // The form has an end of its own, and may be sent after that of a pushed request.
+    let requested = Requested::read(&ticket.query, &browser.pushed)?;
+    let wanted = match requested.check(service, &visit.context).await? {
         Ok(wanted) => wanted,
         Err(refused) => return Ok(refused),
     };
     match form.get("decision") {
-        Some("approve") => approve(&visit, person, wanted, ticket).await,
+        Some("approve") => approve(&visit, person, wanted, ticket, requested.pushed.is_some()).await,
         Some("deny") => Ok(refused(service, &wanted.target, "access_denied", "the user said no")),
         Some(_) | None => Err(PageError::bad_request("The form must say approve or deny.")),
     }
@@ -95,6 +112,7 @@ async fn approve(
     person: &SignedIn,
     wanted: AuthorizationRequest,
     ticket: ConsentTicket,
+    is_pushed: bool,
 ) -> Result<HttpResponse, PageError> {
     let service = &visit.service;
     let approved_at = service.ledger.steady_now();
@@ -125,21 +143,25 @@ async fn approve(
     };
     match visit.settle(person, &command).await? {
         Ok(()) => Ok(answer(service, &wanted.target, &[("code", code.expose())])),
-        Err(InstallationRefusal::FormUsed) => Err(approved_before(&wanted.app, &ticket.query)),
+        Err(InstallationRefusal::FormUsed) => {
+            // A request that was pushed is good for one grant, so nobody starts again with it.
+            let again = (!is_pushed).then(|| Onward::authorize(&ticket.query).ok()).flatten();
+            Err(approved_before(&wanted.app, again))
+        }
         Err(refusal) => Err(PageError::bad_request(refusal.to_string())),
     }
 }
 
 /// The form was sent before and its code is spent, expired or ended. The person may only have come back to an
-/// old tab, so the page leads to the app, and to a new form.
-fn approved_before(app: &App, query: &str) -> PageError {
+/// old tab, so the page leads to the app, and to a new form if there can be one.
+fn approved_before(app: &App, again: Option<Onward>) -> PageError {
     let sentence =
         format!("You approved {} with this form before, and a form is good for one approval.", app.name);
     let mut page = PageError::new(StatusCode::BAD_REQUEST, "You have answered this already", sentence);
     if let Some((href, _)) = web_page(app.homepage.as_deref()) {
         page = page.going_on(format!("Go to {}", app.name), href);
     }
-    if let Ok(again) = Onward::authorize(query) {
+    if let Some(again) = again {
         page = page.going_on("Start again", again.location());
     }
     page.going_on_to_apps()

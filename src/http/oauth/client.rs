@@ -1,4 +1,4 @@
-//! Client authentication at the token, revocation and introspection endpoints (RFC 6749 section 2.3; T3, T4).
+//! Client authentication at the endpoints that apps post to (RFC 6749 section 2.3; T3, T4).
 
 use actix_web::HttpRequest;
 use actix_web::http::header;

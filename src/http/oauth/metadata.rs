@@ -14,6 +14,11 @@ pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
         "issuer": service.issuer(),
         "authorization_endpoint": service.url("/oauth/authorize"),
         "token_endpoint": service.url("/oauth/token"),
+        "pushed_authorization_request_endpoint": service.url("/oauth/par"),
+        "require_pushed_authorization_requests": false,
+        "request_parameter_supported": false,
+        // What the endpoint for pushed requests gives is taken all the same (RFC 9126 section 5).
+        "request_uri_parameter_supported": false,
         "revocation_endpoint": service.url("/oauth/revoke"),
         "introspection_endpoint": service.url("/oauth/introspect"),
         "scopes_supported": service.config.scopes.names().collect::<Vec<_>>(),

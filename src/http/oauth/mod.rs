@@ -1,4 +1,4 @@
-//! The OAuth endpoints: RFC 6749 (code grant), 7009, 7662, 7636, 8414, 9207.
+//! The OAuth endpoints: RFC 6749 (code grant), 7009, 7662, 7636, 8414, 9126, 9207.
 
 pub(crate) mod authorize;
 mod client;
@@ -7,7 +7,9 @@ pub(crate) mod error;
 mod grants;
 pub(crate) mod introspect;
 pub(crate) mod metadata;
+pub(crate) mod par;
 mod posted;
+mod pushed;
 pub mod rate_limits;
 mod redirect;
 mod requested;

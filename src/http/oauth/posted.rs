@@ -15,7 +15,7 @@ use crate::http::{
     read_whole,
 };
 
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// The largest form of the token, revocation and introspection endpoints, in bytes.
 const FORM_MAX_BYTES: usize = 16 * 1024;
 /// The parameters any of these endpoints knows; each may be there once.
@@ -29,6 +29,13 @@ const PARAMETERS: &[&str] = &[
     "token",
     "token_type_hint",
     "scope",
+    "state",
+    "response_type",
+    "response_mode",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
 ];
 
 /// A form. Unless it says so, nothing may be in the URI.
@@ -40,26 +47,39 @@ impl<T: DeserializeOwned + 'static, const ALSO_IN_URI: bool> FromRequest for Pos
     type Future = Pin<Box<dyn Future<Output = Result<Self, OAuthError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_in_uri = !ALSO_IN_URI && !request.query_string().is_empty();
-        let is_form = request.content_type().eq_ignore_ascii_case(FORM);
-        let payload = payload.take();
+        let form = read_form(request, payload, ALSO_IN_URI);
         Box::pin(async move {
-            if is_in_uri {
-                return Err(OAuthError::invalid_request("parameters belong in the body, never in the URI"));
-            }
-            if !is_form {
-                let (status, detail) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("send {FORM}"));
-                return Err(Problem::new(status, "unsupported_media_type", detail).into());
-            }
-            let body = read_whole(payload, FORM_MAX_BYTES, "form").await?;
-            let text = str::from_utf8(&body);
-            let text = text.map_err(|_| OAuthError::invalid_request("the form must be ASCII"))?;
-            let form = Form::parse(text)?;
-            if let Some(name) = form.repeated(PARAMETERS) {
-                return Err(OAuthError::invalid_request(format!("{name} may be there once only")));
-            }
-            form.read().map(Self).map_err(|error| OAuthError::invalid_request(error.to_string()))
+            let read = form.await?.read();
+            read.map(Self).map_err(|error| OAuthError::invalid_request(error.to_string()))
         })
+    }
+}
+
+/// Reads a form.
+pub(super) fn read_form(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    may_be_in_uri: bool,
+) -> impl Future<Output = Result<Form, OAuthError>> + use<> {
+    let is_in_uri = !may_be_in_uri && !request.query_string().is_empty();
+    let is_form = request.content_type().eq_ignore_ascii_case(FORM);
+    let payload = payload.take();
+    async move {
+        if is_in_uri {
+            return Err(OAuthError::invalid_request("parameters belong in the body, never in the URI"));
+        }
+        if !is_form {
+            let (status, detail) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("send {FORM}"));
+            return Err(Problem::new(status, "unsupported_media_type", detail).into());
+        }
+        let body = read_whole(payload, FORM_MAX_BYTES, "form").await?;
+        let text = str::from_utf8(&body);
+        let text = text.map_err(|_| OAuthError::invalid_request("the form must be ASCII"))?;
+        let form = Form::parse(text)?;
+        if let Some(name) = form.repeated(PARAMETERS) {
+            return Err(OAuthError::invalid_request(format!("{name} may be there once only")));
+        }
+        Ok(form)
     }
 }
 

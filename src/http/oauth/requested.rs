@@ -1,26 +1,31 @@
-//! An authorization request as it was sent. Knows: the parameters, and how they are read. Must not know: people, or what
-//! is granted.
+//! An authorization request as it was sent: in the query, or pushed before. Knows: the parameters, and how they are read
+//! and checked. Must not know: people, or what is granted.
 
 use std::future::{Ready, ready};
 
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev};
-use grantbook_events::ClientId;
+use grantbook_events::{ClientId, Timestamp};
 use serde_json::json;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
+use super::pushed::{PREFIX, Pushed};
 use super::redirect::refused;
 use crate::decisions::authorization_request::{
-    AuthorizationRequest, Parameters, RequestError, check_request, redirect_target,
+    AuthorizationRequest, NoTarget, Parameters, RequestError, check_request, redirect_target,
 };
 use crate::http::{
     Caller, Context, Form, PageError, Service,
     openapi::describe::{Input, Operation},
 };
+use crate::identity::Sealer;
 
 /// The parameters of an authorization request, whether they are required, and what they may be. Each may be there once
 /// (A1).
 const PARAMETERS: [(&str, bool, &str); 8] = [
     ("client_id", true, ""),
-    ("scope", true, ""),
+    ("scope", false, "names separated by spaces; if it is absent, the default scopes"),
     ("redirect_uri", false, ""),
     ("state", false, ""),
     ("response_type", false, "code; may be absent"),
@@ -28,6 +33,10 @@ const PARAMETERS: [(&str, bool, &str); 8] = [
     ("code_challenge", false, ""),
     ("code_challenge_method", false, "S256"),
 ];
+/// What a query may have in their place.
+const REQUEST_URI: (&str, &str) = ("request_uri", "what /oauth/par answered; then only client_id beside it");
+/// Not supported (RFC 9101).
+const REQUEST: &str = "request";
 
 /// The query of an authorization request, as it came.
 pub struct RawQuery(pub String);
@@ -43,7 +52,8 @@ impl FromRequest for RawQuery {
 
 impl Input for RawQuery {
     fn describe(operation: &mut Operation) {
-        for (name, required, description) in PARAMETERS {
+        let pushed = (REQUEST_URI.0, false, REQUEST_URI.1);
+        for (name, required, description) in PARAMETERS.into_iter().chain([pushed]) {
             let schema = match name {
                 "client_id" => operation.schema::<ClientId>(),
                 _ => json!({ "type": "string" }),
@@ -58,16 +68,31 @@ impl Input for RawQuery {
     }
 }
 
-/// Checks a raw query. What is refused goes back to the app, or to the person if there is nowhere to send an answer to
-/// (A2).
-pub(super) async fn check(
-    service: &Service,
-    context: &Context,
-    query: &str,
-) -> Result<Result<AuthorizationRequest, HttpResponse>, PageError> {
-    let form = Form::parse(query)?;
+/// The form of a request that is pushed: the parameters, and how the client authenticates.
+pub struct PushForm;
+
+impl PartialSchema for PushForm {
+    fn schema() -> RefOr<Schema> {
+        let secret = ("client_secret", false, "unless it authenticates by Basic, or has none");
+        let form = PARAMETERS.into_iter().chain([secret]).fold(
+            ObjectBuilder::new()
+                .description(Some("An authorization request, pushed (RFC 9126 section 2.1).")),
+            |form, (name, _, description)| {
+                let text = ObjectBuilder::new().schema_type(Type::String);
+                let description = Some(description).filter(|text| !text.is_empty());
+                form.property(name, text.description(description))
+            },
+        );
+        form.build().into()
+    }
+}
+
+impl ToSchema for PushForm {}
+
+/// The parameters of a form or a query.
+fn parameters(form: &Form) -> Parameters {
     let value = |name| form.get(name).map(str::to_owned);
-    let parameters = Parameters {
+    Parameters {
         client_id: value("client_id"),
         response_type: value("response_type"),
         response_mode: value("response_mode"),
@@ -77,25 +102,93 @@ pub(super) async fn check(
         code_challenge: value("code_challenge"),
         code_challenge_method: value("code_challenge_method"),
         repeated: form.repeated(&PARAMETERS.map(|(name, ..)| name)).map(str::to_owned),
-    };
-    let client_id: Option<ClientId> = form.get("client_id").and_then(|id| id.parse().ok());
-    if let Some(id) = client_id {
-        context.is_from(Caller::App(id));
     }
-    let app = match client_id {
-        Some(id) => service.ledger.app(&id).await?,
-        None => None,
-    };
-    let target = redirect_target(app.as_deref(), &parameters)
-        .map_err(|error| PageError::bad_request(format!("{error}.")))?;
-    // A target was found, so there is an app.
-    let app = app.ok_or_else(|| PageError::bad_request("the app that sent you here is not registered."))?;
-    Ok(check_request(app, target.clone(), &parameters, &service.config.scopes).map_err(|error| {
-        let code = match error {
-            RequestError::InvalidRequest(_) => "invalid_request",
-            RequestError::UnsupportedResponseType => "unsupported_response_type",
-            RequestError::InvalidScope(_) => "invalid_scope",
+}
+
+/// What an app pushes. It may not be a `request_uri` again (RFC 9126 section 2.1).
+pub(super) fn pushed_parameters(form: &Form) -> Result<Parameters, RequestError> {
+    if form.get(REQUEST).is_some() {
+        return Err(RequestError::RequestNotSupported);
+    }
+    if form.get(REQUEST_URI.0).is_some() {
+        return Err(RequestError::InvalidRequest("request_uri cannot be pushed".to_owned()));
+    }
+    Ok(parameters(form))
+}
+
+/// An authorization request that was read and not checked.
+pub(super) struct Requested {
+    parameters: Parameters,
+    /// As it was pushed, if it was.
+    pub pushed: Option<Pushed>,
+    /// Why it is refused, whatever else it says.
+    fault: Option<RequestError>,
+}
+
+impl Requested {
+    /// Reads a query. If it names a pushed request, every other parameter is ignored (RFC 9126 section 4).
+    pub(super) fn read(query: &str, sealer: &Sealer) -> Result<Self, PageError> {
+        let form = Form::parse(query)?;
+        let sent = parameters(&form);
+        let refused = |fault| Self { parameters: sent.clone(), pushed: None, fault: Some(fault) };
+        if form.get(REQUEST).is_some() {
+            return Ok(refused(RequestError::RequestNotSupported));
+        }
+        let Some(uri) = form.get(REQUEST_URI.0) else {
+            return Ok(Self { parameters: sent, pushed: None, fault: None });
         };
-        refused(service, &target, code, &error.to_string())
-    }))
+        if !uri.starts_with(PREFIX) {
+            return Ok(refused(RequestError::RequestUriNotSupported));
+        }
+        if let Some(name) = form.repeated(&["client_id", REQUEST_URI.0]) {
+            let repeated = Some(name.to_owned());
+            return Ok(Self { parameters: Parameters { repeated, ..sent }, pushed: None, fault: None });
+        }
+        let found = Pushed::from_uri(uri, sealer);
+        let is_theirs = |pushed: &Pushed| sent.client_id.as_deref() == Some(&*pushed.client_id.to_string());
+        Ok(match found.filter(is_theirs) {
+            Some(pushed) => Self { parameters: pushed.parameters.clone(), pushed: Some(pushed), fault: None },
+            None => refused(RequestError::InvalidRequestUri("the request_uri is not one of this app's")),
+        })
+    }
+
+    /// The same, or refused if it was pushed too long ago.
+    pub(super) fn in_time(self, now: Timestamp) -> Self {
+        if self.pushed.as_ref().is_some_and(|pushed| pushed.is_over(now)) {
+            let fault = Some(RequestError::InvalidRequestUri("the request_uri has expired"));
+            return Self { fault, pushed: None, ..self };
+        }
+        self
+    }
+
+    /// Checks it. What is refused goes back to the app, or to the person if there is nowhere to send an answer to
+    /// (A2).
+    pub(super) async fn check(
+        &self,
+        service: &Service,
+        context: &Context,
+    ) -> Result<Result<AuthorizationRequest, HttpResponse>, PageError> {
+        let client_id: Option<ClientId> = self.parameters.client_id.as_ref().and_then(|id| id.parse().ok());
+        if let Some(id) = client_id {
+            context.is_from(Caller::App(id));
+        }
+        let app = match client_id {
+            Some(id) => service.ledger.app(&id).await?,
+            None => None,
+        };
+        let page = |sentence: String| PageError::bad_request(format!("{sentence}."));
+        let target =
+            redirect_target(app.as_deref(), &self.parameters).map_err(|error| match &self.fault {
+                // The target is in the request that cannot be read.
+                Some(fault) if matches!(error, NoTarget::RedirectUriMissing) => page(fault.to_string()),
+                Some(_) | None => page(error.to_string()),
+            })?;
+        // A target was found, so there is an app.
+        let app = app.ok_or_else(|| page(NoTarget::UnknownClient.to_string()))?;
+        let checked = match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => check_request(app, target.clone(), &self.parameters, &service.config.scopes),
+        };
+        Ok(checked.map_err(|error| refused(service, &target, error.code(), &error.to_string())))
+    }
 }
