@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::identity::SignIn;
 use crate::identity::session::AccountRole;
+use crate::outbound::Rules;
 use crate::store::EventStoreTarget;
 use crate::telemetry::LogFormat;
 use merged::Merged;
@@ -74,6 +75,9 @@ pub struct Config {
     /// How long a caller waits for an answer that needs the ledger.
     #[serde(rename = "store.answer_within")]
     pub answer_within: Duration,
+    /// Where requests may go that leave the server.
+    #[serde(skip)]
+    pub outbound: Rules,
     #[serde(flatten)]
     pub limits: Limits,
     #[serde(flatten)]

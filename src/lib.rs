@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::too_many_lines))]
 
 pub mod audit;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod files;
 pub mod http;
 pub mod identity;
 pub mod ledger;
+pub mod outbound;
 pub mod pages;
 pub mod replay;
 pub mod secrets;

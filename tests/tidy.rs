@@ -10,142 +10,15 @@ use std::sync::LazyLock;
 mod checks;
 #[path = "tidy/planted.rs"]
 mod planted;
+#[path = "tidy/rooms.rs"]
+mod rooms;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/whole.rs"]
 mod whole;
 
+use rooms::{HTTP, ROOMS};
 use source::{Source, is_test};
-
-/// A room of `src/`: which other rooms it may name, and which words of the world outside it may not.
-struct Room {
-    name: &'static str,
-    may_know: &'static [&'static str],
-    must_not_say: &'static [&'static str],
-}
-
-const fn room(
-    name: &'static str,
-    may_know: &'static [&'static str],
-    must_not_say: &'static [&'static str],
-) -> Room {
-    Room { name, may_know, must_not_say }
-}
-
-const HTTP: &str = "actix_web";
-const ROOMS: &[Room] = &[
-    room(
-        "decisions",
-        &[],
-        &[
-            HTTP,
-            "actix_session",
-            "async",
-            "await",
-            "async_trait",
-            "tokio",
-            "rusqlite",
-            "rand",
-            "ureq",
-            "fs",
-            "Instant",
-            "SystemTime",
-            "jiff",
-        ],
-    ),
-    room(
-        "store",
-        &["clock", "files", "secrets", "tasks"],
-        &[HTTP, "grantbook_projections", "codec", "AppEvent", "InstallationEvent", "OperatorKeyEvent"],
-    ),
-    room(
-        "ledger",
-        &["clock", "decisions", "files", "secrets", "store", "tasks", "telemetry"],
-        &[HTTP, "rusqlite"],
-    ),
-    room("audit", &["clock", "files", "ledger", "store", "tasks"], &[HTTP]),
-    room("replay", &["audit", "clock", "ledger", "store"], &[HTTP]),
-    room(
-        "identity",
-        &["clock", "files", "secrets"],
-        &["grantbook_projections", "rusqlite", "ClientId", "GrantId", "InstallationId", "TokenId"],
-    ),
-    room("connections", &[], &["grantbook_events", "grantbook_projections", "rusqlite"]),
-    room("pages", &[], &["grantbook_projections", "rusqlite"]),
-    room(
-        "http",
-        &[
-            "audit",
-            "clock",
-            "config",
-            "connections",
-            "decisions",
-            "identity",
-            "ledger",
-            "pages",
-            "replay",
-            "secrets",
-            "tasks",
-            "telemetry",
-        ],
-        &["rusqlite"],
-    ),
-    room(
-        "dev",
-        &["files", "identity", "pages", "secrets"],
-        &["grantbook_events", "grantbook_projections", "rusqlite"],
-    ),
-    room(
-        "server",
-        &[
-            "audit",
-            "clock",
-            "config",
-            "connections",
-            "decisions",
-            "dev",
-            "http",
-            "identity",
-            "ledger",
-            "pages",
-            "replay",
-            "secrets",
-            "store",
-            "telemetry",
-        ],
-        &["rusqlite"],
-    ),
-    room(
-        "cli",
-        &[
-            "audit",
-            "clock",
-            "config",
-            "connections",
-            "decisions",
-            "dev",
-            "files",
-            "ledger",
-            "replay",
-            "secrets",
-            "server",
-            "store",
-            "telemetry",
-        ],
-        &["rusqlite"],
-    ),
-    // The files that alone touch the environment, plain secrets, the time, and the logs.
-    room("config", &["decisions", "identity", "secrets", "store", "telemetry"], &[HTTP, "rusqlite"]),
-    room("files", &[], &[HTTP, "rusqlite", "grantbook_events"]),
-    room("secrets", &[], &[HTTP, "rusqlite"]),
-    room("clock", &[], &[HTTP, "rusqlite"]),
-    // Which threads and tasks run.
-    room("tasks", &[], &[HTTP, "rusqlite"]),
-    room("telemetry", &["clock"], &["rusqlite"]),
-    // The roots of the two crates: they name the rooms, and hand over to the command line.
-    room("lib", &[], &["rusqlite"]),
-    room("main", &["cli", "config", "server", "telemetry"], &["rusqlite"]),
-];
 
 /// Rooms where the ambient time, the environment, and the database may be named.
 const TIME: &[&str] = &["clock"];
@@ -198,7 +71,7 @@ fn borders(source: &Source) -> Complaints {
         return vec![complaint(
             source,
             1,
-            format!("{here} is no known room: give it a row in tests/tidy.rs"),
+            format!("{here} is no known room: give it a row in tests/tidy/rooms.rs"),
         )];
     };
     let is_elsewhere = |name: &str| name != here && ROOMS.iter().any(|room| room.name == name);

@@ -16,10 +16,12 @@ use super::merged::Merged;
 use super::settings::{self, ALL, Setting};
 use super::sources::{self, Sources};
 use super::urls::Issuer;
+use crate::certificates;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::identity::SignIn;
 use crate::identity::dev::DevSignIn;
 use crate::identity::handoff::{Handoff, HandoffKey};
+use crate::outbound::{Allowed, Rules};
 use crate::store::EventStoreTarget;
 
 /// All sources, and what was found in them so far.
@@ -51,6 +53,7 @@ impl Config {
         reading.derive_issuer(listen);
         let sign_in = reading.sign_in(listen);
         let (scopes, store) = (reading.catalogue(), reading.cluster());
+        let outbound = reading.outbound(matches!(sign_in, Some(SignIn::Dev(_))));
         let Reading { merged, values, mistakes } = reading;
         let config = serde_json::from_value::<Self>(Value::Object(values));
         if let Err(error) = &config
@@ -58,7 +61,7 @@ impl Config {
         {
             mistakes.push(Mistake::new(Origin::Default, error.to_string()));
         }
-        Some(Self { sign_in: sign_in?, scopes, store, merged, ..config.ok()? })
+        Some(Self { sign_in: sign_in?, scopes, store, outbound, merged, ..config.ok()? })
     }
 }
 
@@ -183,6 +186,19 @@ impl Reading<'_> {
                 None
             }
         }
+    }
+
+    fn outbound(&mut self, loopback: bool) -> Rules {
+        let allowed = self.value::<String>(&settings::OUTBOUND_ALLOW);
+        let allowed = allowed.and_then(|text| Allowed::parse(&text).ok()).unwrap_or_default();
+        let setting = &settings::OUTBOUND_CA_FILE;
+        let authorities = self.value::<String>(setting).map(|path| certificates::read(Path::new(&path)));
+        let authorities = authorities.unwrap_or(Ok(Vec::new())).unwrap_or_else(|why| {
+            let (key, takes) = (setting.key, setting.takes);
+            self.note(setting, format!("{key} names a file that cannot be used ({why}); it takes {takes}"));
+            Vec::new()
+        });
+        Rules { allowed, loopback, authorities }
     }
 
     fn catalogue(&mut self) -> ScopeCatalogue {

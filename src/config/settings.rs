@@ -6,6 +6,7 @@
 use super::takes::Takes::{self, Bytes, Count, Duration, Other, Word};
 use super::takes::{address, issuer_claim, log_filter, path};
 use super::urls::{Issuer, web_url};
+use crate::outbound::Allowed;
 
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60;
@@ -86,6 +87,13 @@ pub(super) const SECRETS_ROTATION_OVERLAP: Setting =
 /// Its text is checked where nothing quotes it: it may hold a password.
 pub(super) const STORE_URL: Setting = setting("store.url", Other(CLUSTER_URL, |_| Ok(()))).flag("--store");
 
+pub(super) const OUTBOUND_ALLOW: Setting =
+    setting("outbound.allow", Other(HOSTS, |text| Allowed::parse(text).map(drop)));
+pub(super) const OUTBOUND_CA_FILE: Setting =
+    setting("outbound.ca_file", Other("a file with certificates in PEM, such as \"./authority.pem\"", path));
+
+const HOSTS: &str =
+    "host names, addresses and networks, separated by commas, such as \"idp.internal,10.1.0.0/16\"";
 const ISSUER_URL: &str = "an https URL without query, fragment, user name or trailing slash, such as \"https://auth.example.com\" (http on a loopback host only)";
 const LOGIN_URL: &str = "the https URL of the platform's own sign-in, without fragment or user name, such as \"https://example.com/sign-in\" (http on a loopback host only)";
 const CLUSTER_URL: &str = "the connection string of an EventStoreDB or KurrentDB cluster, such as \"esdb://node1:2113,node2:2113,node3:2113\"";
@@ -93,7 +101,7 @@ const LOG_FILTER: &str =
     "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"";
 
 /// Every setting, in the order they are shown in: the top level first, then section by section.
-pub(super) static ALL: [Setting; 29] = [
+pub(super) static ALL: [Setting; 31] = [
     LISTEN,
     ISSUER,
     setting("data_dir", Other("a directory, such as \"./grantbook-data\"", path))
@@ -116,6 +124,8 @@ pub(super) static ALL: [Setting; 29] = [
     setting("store.max_staleness", Duration(2 * SECOND, HOUR)).default("5s"),
     setting("store.beyond_staleness", Word(&["read", "refuse"])).default("read"),
     setting("store.answer_within", Duration(SECOND, MINUTE)).default("5s"),
+    OUTBOUND_ALLOW,
+    OUTBOUND_CA_FILE,
     setting("limits.body", Bytes(KIB, 16 * MIB)).default("64KiB"),
     setting("limits.head", Bytes(KIB, 128 * KIB)).default("80KiB"),
     setting("limits.request_timeout", Duration(SECOND, 10 * MINUTE)).default("30s"),

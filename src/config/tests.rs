@@ -137,7 +137,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_keys_there_are() {
     assert_eq!(
         mistake("\n[sesion]\nlifetime = '1h'\n"),
         "grantbook.toml:2:2: unknown key \"sesion\": did you mean session? the top level takes listen, issuer, \
-         data_dir, sign_in, session, codes, tokens, secrets, accounts, ledger, store, limits, log, scopes"
+         data_dir, sign_in, session, codes, tokens, secrets, accounts, ledger, store, outbound, limits, log, scopes"
     );
     assert_eq!(
         mistake("[sign_in]\nclient_secret = 'hunter2'\n"),
@@ -403,6 +403,29 @@ fn a_key_that_does_not_fit_is_refused_without_repeating_what_was_written() {
         password.contains("has a user name or a password in it") && !password.contains("hunter2"),
         "{password}"
     );
+}
+
+#[test]
+fn requests_that_leave_the_server_go_where_the_operator_allows() {
+    assert!(!Setup::new("").load().outbound.loopback);
+    assert!(Setup::new("").flags(ConfigFlags { dev: true, ..flags() }).load().outbound.loopback);
+    assert!(mistake("[outbound]\nallow = '*'").contains("which has the entry \"*\", which is no host name"));
+    let pem = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let setup = Setup::new("");
+    let file = |name: &str, text: &str| {
+        let path = setup.directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        format!("[outbound]\nallow = 'idp.internal'\nca_file = '{}'", path.display())
+    };
+    let read = Setup::new(&file("ca.pem", &pem)).load().outbound;
+    assert_eq!(read.allowed, crate::outbound::Allowed::parse("idp.internal").unwrap());
+    assert_eq!(read.authorities.len(), 1);
+    let wrong = mistake(&file("text.pem", "no PEM"));
+    assert!(
+        wrong.contains("grantbook.toml:3:11: outbound.ca_file names a file that cannot be used (holds no"),
+        "{wrong}"
+    );
+    assert_eq!(mistake("[outbound]\nca_file = '/nonexistent/ca.pem'").lines().count(), 1);
 }
 
 #[test]

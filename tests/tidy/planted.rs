@@ -34,7 +34,7 @@ fn a_room_that_knows_too_much() {
     complains("src/ledger/mod.rs", "pub use crate::http::Form as F;", "ledger must not know http");
     complains("src/main.rs", "use grantbook::store::Store;", "main must not know store");
     let unknown = complaints("src/rumours.rs", "");
-    assert_eq!(unknown, ["src/rumours.rs:1: rumours is no known room: give it a row in tests/tidy.rs"]);
+    assert_eq!(unknown, ["src/rumours.rs:1: rumours is no known room: give it a row in tests/tidy/rooms.rs"]);
 
     passes("src/ledger/mod.rs", "use crate::{decisions::Command, store::{self, Store}};");
     passes("src/http/token.rs", "use super::form; use super::super::ledger::Ledger; use self::store::x;");

@@ -16,6 +16,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tempfile::NamedTempFile;
 
 use super::target::TlsChoices;
+use crate::certificates;
 use crate::store::StoreError;
 
 #[derive(Debug)]
@@ -87,27 +88,18 @@ pub(super) fn check_provider() -> Result<(), StoreError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(unusable(path, "holds no certificate")),
-        Err(error) => Err(unusable(path, &error.to_string())),
-    }
+    certificates::read(path).map_err(|why| unusable(path, &why))
 }
 
-/// The good ones among what the system trusts.
 fn system_certificates() -> Result<Vec<CertificateDer<'static>>, StoreError> {
-    let loaded = rustls_native_certs::load_native_certs();
-    for error in &loaded.errors {
-        tracing::warn!(%error, "a certificate of this system cannot be read and is skipped");
-    }
-    if loaded.certs.is_empty() {
+    let trusted = certificates::of_system();
+    if trusted.is_empty() {
         return Err(StoreError::Unavailable(
             "this system has no certificates to trust: name the file with the cluster's in store.url, tlsCaFile=…"
                 .to_owned(),
         ));
     }
-    Ok(loaded.certs)
+    Ok(trusted)
 }
 
 fn unusable(path: &Path, why: &str) -> StoreError {
