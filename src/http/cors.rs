@@ -1,9 +1,9 @@
 //! Which paths pages of other origins may call (the CORS protocol of the Fetch standard, section 3.2). Knows:
 //! headers. Must not know: what a path does.
 //!
-//! An app that runs in a browser reads metadata, pushes its requests, exchanges its code and revokes its tokens from its
-//! own origin. All these take what they need from the request itself and nothing from cookies, so any origin may, and
-//! never with credentials. Everything else is for pages of this server, or for programs.
+//! An app that runs in a browser reads metadata, pushes its requests, exchanges its code, asks about its token and
+//! revokes it from its own origin. All these take what they need from the request itself and nothing from cookies, so
+//! any origin may, and never with credentials. Everything else is for pages of this server, or for programs.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -14,6 +14,7 @@ const OPEN: &[(&str, &str)] = &[
     ("/oauth/par", "POST, OPTIONS"),
     ("/oauth/token", "POST, OPTIONS"),
     ("/oauth/revoke", "POST, OPTIONS"),
+    ("/oauth/userinfo", "GET, HEAD, POST, OPTIONS"),
 ];
 /// With every answer, so that no cache has to tell origins apart. Never with credentials.
 const ANSWER: [(HeaderName, &str); 2] = [

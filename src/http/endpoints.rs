@@ -71,6 +71,11 @@ endpoints! {
         /// Tell whether a token is valid (RFC 7662).
         /// With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.
         ResourceServer POST "/oauth/introspect" oauth::introspect::introspect as introspect => 200 "What is known of the token";
+        /// Read whose an access token is.
+        /// With the token itself as a bearer (RFC 6750). It is not the UserInfo of OpenID Connect: of a person it has the id and nothing else.
+        Bearer GET "/oauth/userinfo" oauth::userinfo::userinfo as userinfo => 200 "Whose it is";
+        /// Read whose an access token is, as GET does.
+        Bearer POST "/oauth/userinfo" oauth::userinfo::userinfo as postUserinfo => 200 "Whose it is";
         /// The server's metadata (RFC 8414).
         Anyone GET "/.well-known/oauth-authorization-server" oauth::metadata::metadata as metadata => 200 "The metadata" as "application/json";
     }
@@ -175,7 +180,9 @@ pub(super) fn has_a_page(path: &str) -> bool {
 
 /// Whether errors at this path are those of RFC 6749, once a request can be answered at all.
 pub(super) fn answers_as_oauth(path: &str) -> bool {
-    ["/oauth/par", "/oauth/token", "/oauth/revoke", "/oauth/introspect"].contains(&path)
+    const PATHS: [&str; 5] =
+        ["/oauth/par", "/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"];
+    PATHS.contains(&path)
 }
 
 /// Whether an answer at this path may take as long as it takes: it is over much of history, or of all that is known.
@@ -229,13 +236,15 @@ mod tests {
     }
 
     /// What apps and resource servers ask; the pages beside `/oauth/authorize` are for people only.
-    const OAUTH: [&str; 6] = [
+    const OAUTH: [&str; 8] = [
         "GET /.well-known/oauth-authorization-server",
         "GET /oauth/authorize",
+        "GET /oauth/userinfo",
         "POST /oauth/introspect",
         "POST /oauth/par",
         "POST /oauth/revoke",
         "POST /oauth/token",
+        "POST /oauth/userinfo",
     ];
 
     #[test]

@@ -25,8 +25,8 @@ use crate::secrets;
 
 /// The paths that answer before the ledger is folded.
 const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
-/// This node need not catch up for it: `Ledger::token` reads from the store what one token needs.
-const INTROSPECTION: &str = "/oauth/introspect";
+/// This node need not catch up for these: `Ledger::token` reads from the store what one token needs.
+const TOKEN_CHECKS: &[&str] = &["/oauth/introspect", "/oauth/userinfo"];
 
 /// Passes a request on, or answers why not. The request is gone if the answer took too long.
 pub(super) async fn guard(
@@ -143,7 +143,7 @@ async fn catch_up(service: &Service, request: &HttpRequest) -> Option<Problem> {
         return None;
     }
     let is_stale = match ledger.must_look() {
-        _ if request.path() == INTROSPECTION => false,
+        _ if TOKEN_CHECKS.contains(&request.path()) => false,
         Ok(must_look) => must_look,
         Err(error) => return Some(Problem::fault(&error)),
     };
@@ -158,11 +158,11 @@ async fn catch_up(service: &Service, request: &HttpRequest) -> Option<Problem> {
     }
 }
 
-/// Whether an operator asks, who may have done something elsewhere a moment ago. For introspection the key alone
+/// Whether an operator asks, who may have done something elsewhere a moment ago. For the check of a token the key alone
 /// matters, if it is not known here yet.
 fn is_of_an_operator(service: &Service, request: &HttpRequest) -> bool {
     operator::bearer(request).is_some_and(|key| {
         secrets::is_operator_key(key)
-            && (request.path() != INTROSPECTION || !operator::is_known(service, key))
+            && (!TOKEN_CHECKS.contains(&request.path()) || !operator::is_known(service, key))
     })
 }

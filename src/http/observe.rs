@@ -24,7 +24,7 @@ use super::service::Service;
 /// What stands for the route of a request that no route matched.
 const UNMATCHED: &str = "unmatched";
 /// Routes that are asked by POST although they change nothing: their parameters must not be in a URI.
-const READING_POSTS: &[&str] = &["/oauth/introspect", "/oauth/par"];
+const READING_POSTS: &[&str] = &["/oauth/introspect", "/oauth/par", "/oauth/userinfo"];
 /// Asked every few seconds, and only the caller needs its refusal.
 const READINESS: &str = "/readyz";
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use self::describe::{Operation, SCHEMAS};
 use super::endpoint::Endpoint;
+use super::oauth::bearer::BearerErrorBody;
 use super::oauth::error::OAuthErrorBody;
 use super::operator::Access;
 use super::problem::Problem;
@@ -41,6 +42,7 @@ const WITH_NAME: Error = (404, "There is no such thing.");
 const WITH_CHANGE: Error = (409, "It cannot be done as things are now; `detail` says why.");
 const WITH_BODY: [Error; 2] =
     [(413, "The body is too large."), (415, "The body is not of the media type that is asked for.")];
+const BEARER_REFUSED: Error = (401, "The access token is not valid, or there is none.");
 const CLIENT_REFUSED: Error = (401, "Client authentication failed, or the operator key is not accepted.");
 
 /// The whole interface.
@@ -48,6 +50,7 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
     let mut errors = Operation::default();
     errors.schema::<Problem>();
     errors.schema::<OAuthErrorBody<'static>>();
+    errors.schema::<BearerErrorBody<'static>>();
     let (mut schemas, mut paths) = (errors.schemas, BTreeMap::<_, Map<_, _>>::new());
     for endpoint in endpoints.iter().filter(|endpoint| !endpoint.answers.is_empty()) {
         let (described, found) = operation(endpoint);
@@ -112,6 +115,7 @@ fn operation(endpoint: &Endpoint) -> (Value, BTreeMap<String, Value>) {
             described["security"] = json!([{ "operator_key": [] }]);
         }
         Access::ResourceServer => described["security"] = json!([{ "operator_key": [] }, { "client": [] }]),
+        Access::Bearer => described["security"] = json!([{ "access_token": [] }]),
         Access::Client | Access::Anyone => {}
     }
     (described, types.schemas)
@@ -139,7 +143,7 @@ fn path_parameter(name: &str, types: &mut Operation) -> Value {
 fn errors(endpoint: &Endpoint, types: &Operation) -> BTreeMap<String, Value> {
     let is_oauth = match endpoint.access {
         Access::Anyone => return BTreeMap::new(),
-        Access::Client | Access::ResourceServer => true,
+        Access::Client | Access::Bearer | Access::ResourceServer => true,
         Access::Admin | Access::Auditor | Access::Audit => false,
     };
     let names_something = types.parameters.iter().any(|parameter| {
@@ -152,26 +156,28 @@ fn errors(endpoint: &Endpoint, types: &Operation) -> BTreeMap<String, Value> {
     if types.request_body.is_some() {
         errors.extend(WITH_BODY);
     }
-    if is_oauth {
+    if endpoint.access == Access::Bearer {
+        errors.extend([BEARER_REFUSED, WITH_INPUT]);
+    } else if is_oauth {
         errors.push(CLIENT_REFUSED);
     } else {
         errors.extend(WITH_KEY);
         errors.extend(names_something.then_some(WITH_NAME));
         errors.extend((endpoint.method != Method::GET).then_some(WITH_CHANGE));
     }
-    // What goes wrong before a form is looked at is a problem as everywhere.
-    let is_problem = |status| !is_oauth || matches!(status, 408 | 431);
+    let body = |status| match status {
+        // What goes wrong before a form is looked at is a problem as everywhere.
+        _ if !is_oauth || matches!(status, 408 | 431) => ("application/problem+json", "Problem"),
+        401 if endpoint.access == Access::Bearer => ("application/json", "BearerErrorBody"),
+        _ => ("application/json", "OAuthErrorBody"),
+    };
     let described = errors
         .into_iter()
-        .map(|(status, description)| (status.to_string(), error(status, description, is_problem(status))));
+        .map(|(status, description)| (status.to_string(), error(status, description, body(status))));
     described.collect()
 }
 
-fn error(status: u16, description: &str, is_problem: bool) -> Value {
-    let (media_type, schema) = match is_problem {
-        true => ("application/problem+json", "Problem"),
-        false => ("application/json", "OAuthErrorBody"),
-    };
+fn error(status: u16, description: &str, (media_type, schema): (&str, &str)) -> Value {
     let content = json!({ media_type: { "schema": { "$ref": format!("{SCHEMAS}{schema}") } } });
     let mut answer = json!({ "description": description, "content": content });
     let header = match status {

@@ -224,6 +224,7 @@ fn a_node_that_lags_answers_right() {
     // An app, a code and a token that it has not heard of.
     let app = ahead.app();
     let token = ahead.token(&app);
+    assert_eq!(behind.userinfo(&token).expect(200).text("sub"), "ana");
     assert!(behind.lets_pass(&token));
     let reads = behind.metric("grantbook_strong_reads_total");
     assert!(reads >= 2.0, "{reads}");
@@ -232,6 +233,7 @@ fn a_node_that_lags_answers_right() {
     garbage.replace_range(garbage.len() - 1.., &last.to_string());
     for _ in 0..3 {
         assert!(!behind.lets_pass(&garbage));
+        behind.userinfo(&garbage).expect(401);
     }
     assert_eq!(behind.metric("grantbook_strong_reads_total"), reads, "garbage is not looked up");
     // Exchanged there: it is durable, so it is handed over, although it cannot be seen there.
@@ -245,6 +247,7 @@ fn a_node_that_lags_answers_right() {
         assert!(reply.json()["active"] == false || staleness <= MAX_STALENESS, "{reply:?}");
         (reply.json()["active"] == false).then_some(())
     });
+    behind.userinfo(&token).expect(401);
     let ready = behind.http.get("/readyz").expect(503).json();
     assert!(ready["staleness"].as_f64().unwrap() > 0.0 && ready["reason"].is_string(), "{ready}");
     drop(gate);
@@ -267,8 +270,10 @@ fn a_node_that_lags_may_refuse_instead() {
         (reply.status == 503).then_some(reply)
     });
     assert_eq!(refused.json()["error"], "temporarily_unavailable");
+    assert_eq!(behind.userinfo(&token).error(), (503, "temporarily_unavailable".to_owned()));
     assert_eq!(behind.ask("GET", "/apps", None).status, 503);
     assert_eq!(behind.introspect("gbt_garbage").expect(200).json()["active"], Value::Bool(false));
+    behind.userinfo("gbt_garbage").expect(401);
     drop(gate);
     eventually("it answers again", || (behind.introspect(&token).status == 200).then_some(()));
     assert!(behind.lets_pass(&token));

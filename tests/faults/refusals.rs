@@ -52,7 +52,7 @@ fn every_refusal_is_one_line_with_its_reason() {
 
     check(http.get("/nowhere"), 404, "unmatched", "no such path");
     check(http.post("/healthz", &[]), 405, "/healthz", "this path takes GET, HEAD");
-    check(http.get("/oauth/token"), 405, "/oauth/token", "use POST");
+    check(http.get("/oauth/token"), 405, "/oauth/token", "this path takes POST");
     let long = "x".repeat(90_000);
     check(http.send("GET", "/healthz", &[("x-long", &long)], None), 431, "/healthz", "may have at most");
     check(http.get("/apps"), 401, "/apps", "send an operator key");

@@ -72,6 +72,12 @@ impl Serving {
     pub fn token(&self, app: &App) -> String {
         self.exchange(app, &self.code(app)).expect(200).text("access_token")
     }
+
+    /// What the app learns of its own token.
+    #[track_caller]
+    pub fn userinfo(&self, token: &str) -> Reply {
+        self.http.send("GET", "/oauth/userinfo", &[("authorization", &format!("Bearer {token}"))], None)
+    }
 }
 
 /// What a test asks that must outlive a server that goes away.

@@ -1,4 +1,4 @@
-//! What pages of other origins may call: metadata, and what apps post to, without credentials, and nothing else.
+//! What pages of other origins may call: metadata, and what apps ask, without credentials, and nothing else.
 
 use crate::client::{Pairs, Reply, encode};
 use crate::harness::Grantbook;
@@ -8,6 +8,7 @@ const OPEN: &[(&str, &str)] = &[
     ("/oauth/par", "POST"),
     ("/oauth/token", "POST"),
     ("/oauth/revoke", "POST"),
+    ("/oauth/userinfo", "GET"),
 ];
 const ORIGIN: (&str, &str) = ("origin", "https://spa.example");
 

@@ -44,5 +44,6 @@ mod terminal;
 mod times;
 mod token;
 mod tokens;
+mod userinfo;
 mod who_and_why;
 mod wire;

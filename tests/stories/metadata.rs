@@ -25,6 +25,7 @@ fn the_metadata_says_what_this_server_can_do() {
             "request_uri_parameter_supported": false,
             "revocation_endpoint": format!("{issuer}/oauth/revoke"),
             "introspection_endpoint": format!("{issuer}/oauth/introspect"),
+            "userinfo_endpoint": format!("{issuer}/oauth/userinfo"),
             "scopes_supported": ["widgets", "faqs", "contacts", "conversations"],
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],

@@ -38,7 +38,7 @@ pub struct OAuthErrorBody<'a> {
 impl OAuthError {
     pub fn new(code: &'static str, description: impl Into<String>) -> Self {
         let status = match code {
-            "invalid_client" => StatusCode::UNAUTHORIZED,
+            "invalid_client" | "invalid_token" => StatusCode::UNAUTHORIZED,
             _ => StatusCode::BAD_REQUEST,
         };
         Self { problem: Problem::new(status, code, description), challenge: BASIC }
@@ -54,9 +54,22 @@ impl OAuthError {
         Self::new("invalid_client", "client authentication failed")
     }
 
-    /// 405 for every method but POST.
-    pub fn post_only() -> Self {
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "use POST").into()
+    /// The access token does not do (RFC 6750 section 3.1).
+    pub fn invalid_token() -> Self {
+        Self::new("invalid_token", "the access token is unknown, expired or ended")
+    }
+
+    /// 405, and the methods that are right.
+    pub fn not_allowed(allowed: &str) -> Self {
+        let detail = format!("this path takes {allowed}");
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", detail).into()
+    }
+
+    /// What a challenge says of an error that is the bearer's (RFC 6750 section 3).
+    pub(super) fn attributes(&self) -> Option<String> {
+        let Problem { code, status, detail, .. } = &self.problem;
+        let is_said = matches!(status, 400 | 401) && !detail.contains(['"', '\\']);
+        is_said.then(|| format!("error=\"{code}\", error_description=\"{detail}\""))
     }
 }
 

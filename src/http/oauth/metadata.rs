@@ -21,6 +21,7 @@ pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
         "request_uri_parameter_supported": false,
         "revocation_endpoint": service.url("/oauth/revoke"),
         "introspection_endpoint": service.url("/oauth/introspect"),
+        "userinfo_endpoint": service.url("/oauth/userinfo"),
         "scopes_supported": service.config.scopes.names().collect::<Vec<_>>(),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

@@ -1,6 +1,7 @@
-//! The OAuth endpoints: RFC 6749 (code grant), 7009, 7662, 7636, 8414, 9126, 9207.
+//! The OAuth endpoints: RFC 6749 (code grant), 6750, 7009, 7662, 7636, 8414, 9126, 9207.
 
 pub(crate) mod authorize;
+pub(crate) mod bearer;
 mod client;
 mod consent;
 pub(crate) mod error;
@@ -15,6 +16,7 @@ mod redirect;
 mod requested;
 pub(crate) mod revoke;
 pub(crate) mod token;
+pub(crate) mod userinfo;
 
 use actix_web::http::header::{HeaderValue, PRAGMA};
 use serde::Serialize;

@@ -17,7 +17,7 @@ use crate::http::{
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// The largest form of the token, revocation and introspection endpoints, in bytes.
-const FORM_MAX_BYTES: usize = 16 * 1024;
+pub(super) const FORM_MAX_BYTES: usize = 16 * 1024;
 /// The parameters any of these endpoints knows; each may be there once.
 const PARAMETERS: &[&str] = &[
     "grant_type",
@@ -37,6 +37,11 @@ const PARAMETERS: &[&str] = &[
     "request",
     "request_uri",
 ];
+
+/// Whether a request says that its body is a form.
+pub(super) fn is_form(request: &HttpRequest) -> bool {
+    request.content_type().eq_ignore_ascii_case(FORM)
+}
 
 /// A form. Unless it says so, nothing may be in the URI.
 #[derive(Debug)]
@@ -62,7 +67,7 @@ pub(super) fn read_form(
     may_be_in_uri: bool,
 ) -> impl Future<Output = Result<Form, OAuthError>> + use<> {
     let is_in_uri = !may_be_in_uri && !request.query_string().is_empty();
-    let is_form = request.content_type().eq_ignore_ascii_case(FORM);
+    let is_form = is_form(request);
     let payload = payload.take();
     async move {
         if is_in_uri {

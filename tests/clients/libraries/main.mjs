@@ -38,6 +38,8 @@ const libraries = {
     });
     const checks = { pkceCodeVerifier: verifier, expectedState: state };
     const tokens = await openid.authorizationCodeGrant(config, await approved(url), checks);
+    const whose = await openid.fetchUserInfo(config, tokens.access_token, openid.skipSubjectCheck);
+    assert.deepEqual([whose.sub, whose.account_id], ["ana", "acme"]);
     return { token: tokens.access_token, revoke: () => openid.tokenRevocation(config, tokens.access_token) };
   },
 
@@ -132,13 +134,12 @@ const libraries = {
           issuer: ISSUER,
           authorization: { url: `${ISSUER}/oauth/authorize`, params: { scope: "widgets" } },
           token: `${ISSUER}/oauth/token`,
-          userinfo: {
-            async request({ tokens }) {
-              token = tokens.access_token;
-              return { id: "ana" };
-            },
+          userinfo: `${ISSUER}/oauth/userinfo`,
+          profile(user, tokens) {
+            token = tokens.access_token;
+            assert.deepEqual([user.sub, user.account_id], ["ana", "acme"]);
+            return { id: user.sub };
           },
-          profile: (profile) => ({ id: profile.id }),
           clientId: CLIENT_ID,
           clientSecret: CLIENT_SECRET,
           checks: ["pkce", "state"],
