@@ -37,6 +37,7 @@ mod probes;
 mod redirect_uris;
 mod replay;
 mod revoke;
+mod scope_upgrade;
 mod secrecy;
 mod sign_in;
 mod tabs;
