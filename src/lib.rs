@@ -21,6 +21,7 @@ pub mod pages;
 pub mod replay;
 pub mod secrets;
 pub mod server;
+pub mod single_use;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;

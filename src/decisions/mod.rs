@@ -12,6 +12,7 @@ mod create_operator_key;
 mod delete_app;
 mod exchange_code;
 mod grant_access;
+pub mod key_set;
 mod readable;
 pub mod redirect_uri;
 mod refusal;

@@ -91,22 +91,22 @@ impl Outbound {
     /// # Errors
     /// Why it cannot be had. It is not tried again for half a minute.
     pub async fn document(&self, url: &str, now: Timestamp) -> Result<Bytes, FetchError> {
-        self.document_asked_since(url, Timestamp::from_micros(i64::MIN), now).await
+        self.document_no_older(url, Duration::MAX, now).await
     }
 
-    /// The same, but fetched again if it was asked for before `since`. If that fails, the document that is known counts for
-    /// as long as it is kept.
+    /// The same, but fetched again if it was last asked for so long ago. If that fails, the document that is known counts for as
+    /// long as it is kept.
     ///
     /// # Errors
     /// As [`Self::document`].
-    pub async fn document_asked_since(
+    pub async fn document_no_older(
         &self,
         url: &str,
-        since: Timestamp,
+        age: Duration,
         now: Timestamp,
     ) -> Result<Bytes, FetchError> {
         let target = Target::parse(url)?;
-        let entry = self.entry(&target, since, now);
+        let entry = self.entry(&target, age, now);
         let answer = entry.answer.get_or_init(|| async {
             let fetched = timeout(self.within, self.fetch(&target)).await.unwrap_or(Err(FetchError::TooSlow));
             match (fetched, &entry.known) {
@@ -119,12 +119,12 @@ impl Outbound {
         answer.await.result.clone()
     }
 
-    fn entry(&self, target: &Target, since: Timestamp, now: Timestamp) -> Arc<Entry> {
+    fn entry(&self, target: &Target, age: Duration, now: Timestamp) -> Arc<Entry> {
         let mut kept = self.kept.lock();
         let known = kept.get(target.url.as_str());
         let answer = known.and_then(|entry| entry.answer.get());
         if let Some(entry) = known
-            && answer.is_none_or(|answer| now < answer.until && entry.asked >= since)
+            && answer.is_none_or(|answer| now < answer.until && now < entry.asked.plus(age))
         {
             return Arc::clone(entry);
         }

@@ -17,8 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 const JSON: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+const MINUTE: Duration = Duration::from_secs(60);
 /// For what is to end by itself, however slow the machine is.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = MINUTE;
 /// For what would never end.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -381,9 +382,9 @@ async fn x1_answers_and_failures_are_kept_for_their_time() {
     assert_eq!(asked(), 1);
 
     // Asked for again in between: a failure costs nothing that is known, and counts as asked.
-    assert_eq!(outbound.document_asked_since(&url, at(1), at(60)).await.unwrap(), "1");
+    assert_eq!(outbound.document_no_older(&url, MINUTE, at(60)).await.unwrap(), "1");
     assert_eq!(asked(), 2);
-    assert_eq!(outbound.document_asked_since(&url, at(60), at(119)).await.unwrap(), "1");
+    assert_eq!(outbound.document_no_older(&url, MINUTE, at(119)).await.unwrap(), "1");
     assert_eq!(asked(), 2);
 
     // At its end the document is gone, and the failure counts for half a minute.
@@ -393,7 +394,7 @@ async fn x1_answers_and_failures_are_kept_for_their_time() {
     server.does(Does::Answers(answer(JSON, "2")));
     assert_eq!(outbound.document(&url, at(3630)).await.unwrap(), "2");
     server.does(Does::Answers(answer(JSON, "3")));
-    assert_eq!(outbound.document_asked_since(&url, at(3631), at(3700)).await.unwrap(), "3");
+    assert_eq!(outbound.document_no_older(&url, MINUTE, at(3690)).await.unwrap(), "3");
     assert_eq!(asked(), 5);
 }
 

@@ -1,5 +1,6 @@
 //! The OAuth endpoints: RFC 6749 (code grant), 6750, 7009, 7662, 7636, 8414, 9126, 9207.
 
+pub mod assertion;
 pub(crate) mod authorize;
 pub(crate) mod bearer;
 mod client;

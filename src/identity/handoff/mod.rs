@@ -10,7 +10,6 @@ mod answer;
 mod key;
 #[cfg(test)]
 mod tests;
-mod used;
 
 use std::time::Duration;
 
@@ -20,12 +19,15 @@ use url::Url;
 pub use answer::{Arrived, HandoffError};
 pub use key::HandoffKey;
 
-use self::used::UsedAnswers;
 use super::Onward;
 use super::pending::PendingSignIns;
+use crate::single_use::{NotAccepted, SingleUse};
 
 /// What `prompt` says when the person wants to sign in as another user.
 pub const SELECT_ACCOUNT: &str = "select_account";
+
+/// How many answers are remembered at once: some 110 sign-ins a second at ten minutes each.
+const MAX_USED: usize = 65_536;
 
 /// The handoff to one host platform.
 #[derive(Debug)]
@@ -37,12 +39,14 @@ pub struct Handoff {
     pub key: HandoffKey,
     /// How long an answer may be good for: `exp` is at most this much after `iat`.
     pub max_age: Duration,
-    used: UsedAnswers,
+    /// The `jti` of each answer that was accepted. A nonce is spent by removing its cookie from the browser, but a browser may keep
+    /// the cookie. A sign-in that began before this process did is not accepted at all ([`crate::identity::pending`]).
+    used: SingleUse,
 }
 
 impl Handoff {
     pub fn new(login_url: Url, issuer: String, key: HandoffKey, max_age: Duration) -> Self {
-        Self { login_url, issuer, key, max_age, used: UsedAnswers::default() }
+        Self { login_url, issuer, key, max_age, used: SingleUse::new(MAX_USED) }
     }
 
     /// Where to send the browser that this nonce was made for. The host is asked to send it on to
@@ -76,7 +80,10 @@ impl Handoff {
         if !pending.has(&answer.arrived.nonce) {
             return Err(HandoffError::NotPending);
         }
-        self.used.take(&answer.jti, answer.exp, now)?;
+        self.used.take(&answer.jti, answer.exp, now).map_err(|error| match error {
+            NotAccepted::Reused => HandoffError::Reused,
+            NotAccepted::TooMany => HandoffError::TooMany,
+        })?;
         Ok(answer.arrived)
     }
 }
