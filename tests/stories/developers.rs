@@ -95,7 +95,8 @@ fn the_api_of_resources_md_lets_in_whom_it_should() {
     let code = printed(RESOURCES, "python", "/oauth/introspect");
     let api = Program::serve("python3", "api.py", code, &environment);
 
-    let (token, other) = (token_for(&grantbook, &app, "widgets"), token_for(&grantbook, &app, "faqs"));
+    // In this order: a request for more is granted with what the app has.
+    let (other, token) = (token_for(&grantbook, &app, "faqs"), token_for(&grantbook, &app, "widgets"));
     let bearer = |token: &str| format!("Bearer {token}");
     assert_eq!(api.ask(&bearer(&token)).expect(200).json(), json!({ "widgets of": "acme" }));
     for (authorization, status, challenge) in [
