@@ -143,6 +143,11 @@ pub fn is_operator_key(presented: &str) -> bool {
     checked(OPERATOR_KEY, presented, RANDOM_BYTES).is_some()
 }
 
+/// Whether this may be a client secret; garbage is not.
+pub fn is_client_secret(presented: &str) -> bool {
+    checked(CLIENT_SECRET, presented, RANDOM_BYTES).is_some()
+}
+
 /// The bytes after a prefix, if the checksum is right.
 fn checked<'a>(prefix: &str, presented: &'a str, bytes: usize) -> Option<&'a str> {
     let (body, checksum) = presented.split_at_checked(presented.len().checked_sub(CHECKSUM_CHARS)?)?;
@@ -240,6 +245,7 @@ mod tests {
         let key = mint_operator_key();
         assert!(is_operator_key(key.expose()));
         assert!(!is_operator_key(&key.expose()[1..]) && !is_operator_key(token.expose()));
+        assert!(is_client_secret(mint_client_secret().expose()) && !is_client_secret(key.expose()));
     }
 
     #[test]

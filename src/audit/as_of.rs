@@ -9,8 +9,8 @@ mod answers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use grantbook_events::{
-    AccountId, AppEvent, ClientId, Event, InstallationEvent, InstallationId, Recorded, Revision, StreamKind,
-    Timestamp, TokenId,
+    AccountId, AppEvent, ClientId, CodeExchanged, Event, InstallationEvent, InstallationId, Recorded,
+    Revision, SecretDigest, StreamKind, Timestamp, TokenId,
 };
 use grantbook_projections::AppStatus;
 use grantbook_projections::history::HistoryRow;
@@ -23,7 +23,7 @@ use super::history::{History, HistoryError};
 use super::sentences::DEAD_CODE;
 use super::timeline::{Moment, ends, moment_of};
 use crate::ledger::{Ledger, LedgerError, NotYet, Until, aside, fold, read};
-use crate::store::StoreError;
+use crate::store::{Record, StoreError};
 
 /// Why a question about the past is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +184,25 @@ impl<'a> Past<'a> {
         }))
     }
 
+    /// The id of the token with this digest, which says that it belongs to this installation; `None` if it was never issued.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub async fn token_with(
+        &self,
+        digest: SecretDigest,
+        within: InstallationId,
+    ) -> Result<Option<TokenId>, AuditError> {
+        let stream = StreamKind::Installation(within).into();
+        let records = self.ledger.records_of(&stream, Revision::FIRST).await?;
+        let issued = move |record: &Record| {
+            let recorded = read(record).ok()?;
+            exchange(&recorded).filter(|issue| issue.token_digest == digest).map(|issue| issue.token_id)
+        };
+        let count = records.len();
+        Ok(aside(count, move || records.iter().find_map(issued)).await?)
+    }
+
     /// The last event that ended something of an installation, if there was one.
     ///
     /// # Errors
@@ -251,11 +270,13 @@ fn sentence(words: &str) -> String {
     format!("{first}{}.", rest.as_str())
 }
 
-fn issues(recorded: &Recorded, token_id: TokenId) -> Option<&grantbook_events::CodeExchanged> {
+fn issues(recorded: &Recorded, token_id: TokenId) -> Option<&CodeExchanged> {
+    exchange(recorded).filter(|event| event.token_id == token_id)
+}
+
+fn exchange(recorded: &Recorded) -> Option<&CodeExchanged> {
     match &recorded.event {
-        Event::Installation(InstallationEvent::CodeExchanged(event)) if event.token_id == token_id => {
-            Some(event)
-        }
+        Event::Installation(InstallationEvent::CodeExchanged(event)) => Some(event),
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => None,
     }
 }

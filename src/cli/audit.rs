@@ -1,6 +1,6 @@
 //! `grantbook audit`: questions about history. Knows: what the audit API answers. Must not know: how.
 
-mod shown;
+pub(super) mod shown;
 
 use clap::{Args, Subcommand, ValueEnum};
 use grantbook_events::{AccountId, ClientId, InstallationId, TokenId, UserId};

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `ledger_place`, `connect`, `api` | how a command finds the ledger or a server, and asks it |
 //! | `running`, `control`, `signals`, `runtime` | a server of this process, how others find it, what ends it |
-//! | `times`, `hints` | times and positions in arguments, and the remark if nothing is found |
+//! | `times`, `pasted`, `hints` | times and positions in arguments, secrets from stdin, and the remark if nothing is found |
 //! | `output`, `progress`, `render`, `table`, `failure` | what is printed, and the exit code |
 
 mod api;
@@ -25,6 +25,7 @@ mod ledger;
 mod ledger_place;
 mod manual;
 mod output;
+mod pasted;
 mod progress;
 mod render;
 mod replay;

@@ -40,7 +40,7 @@ pub enum TokenHolder {
     App(ClientId),
     /// The user who approved.
     User(UserId),
-    /// An operator, who may end any.
+    /// An operator, or anyone who found the token: they may end any.
     Operator,
 }
 

@@ -52,7 +52,9 @@ impl Endpoint {
         };
         let route = route.to(handler);
         let route = match access {
-            Access::Anyone | Access::Client | Access::Bearer | Access::ResourceServer => route,
+            Access::Anyone | Access::Client | Access::Reporter | Access::Bearer | Access::ResourceServer => {
+                route
+            }
             // Before anything of the request is read, so that a caller without the right key does not learn what was wrong with it.
             Access::Auditor | Access::Audit | Access::Admin => {
                 route.wrap(from_fn(move |request, next| operator::admit(access, request, next)))
@@ -111,7 +113,7 @@ pub(super) fn method_name(method: &Method) -> &'static str {
 /// 405, and what is allowed.
 fn not_allowed(request: &HttpRequest, allowed: &str, access: Access) -> HttpResponse {
     let mut response = match access {
-        Access::Client | Access::Bearer | Access::ResourceServer => {
+        Access::Client | Access::Reporter | Access::Bearer | Access::ResourceServer => {
             OAuthError::not_allowed(allowed).error_response()
         }
         Access::Anyone | Access::Auditor | Access::Audit | Access::Admin => {

@@ -71,6 +71,9 @@ endpoints! {
         /// Tell whether a token is valid (RFC 7662).
         /// With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.
         ResourceServer POST "/oauth/introspect" oauth::introspect::introspect as introspect => 200 "What is known of the token";
+        /// Report a token that was found where it should not be: it ends.
+        /// Anyone may. The answer is the same for what is no token, or none any more.
+        Reporter POST "/oauth/leaked" oauth::leaked::leaked as reportLeak => 200 "It is not valid any more, if it was";
         /// Read whose an access token is.
         /// With the token itself as a bearer (RFC 6750). It is not the UserInfo of OpenID Connect: of a person it has the id and nothing else.
         Bearer GET "/oauth/userinfo" oauth::userinfo::userinfo as userinfo => 200 "Whose it is";
@@ -113,6 +116,8 @@ endpoints! {
             => 200 "One page of events with their envelopes";
     }
     tokens {
+        /// Revoke a token that was found where it should not be, by the token itself.
+        Admin POST "/tokens/leaked" tokens::leaked as revokeLeakedToken => 200 "It is not valid any more: what it was, and when and by whom it was ended";
         /// Revoke one token. Once more is not wrong: the answer says when and by whom it was ended.
         Admin DELETE "/tokens/{token_id}" tokens::revoke as revokeToken
             => 204 "The token is refused from now on", 200 "The token had ended before: when, by whom and why";
@@ -180,8 +185,14 @@ pub(super) fn has_a_page(path: &str) -> bool {
 
 /// Whether errors at this path are those of RFC 6749, once a request can be answered at all.
 pub(super) fn answers_as_oauth(path: &str) -> bool {
-    const PATHS: [&str; 5] =
-        ["/oauth/par", "/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/userinfo"];
+    const PATHS: [&str; 6] = [
+        "/oauth/par",
+        "/oauth/token",
+        "/oauth/revoke",
+        "/oauth/introspect",
+        "/oauth/leaked",
+        "/oauth/userinfo",
+    ];
     PATHS.contains(&path)
 }
 
@@ -237,11 +248,12 @@ mod tests {
     }
 
     /// What apps and resource servers ask; the pages beside `/oauth/authorize` are for people only.
-    const OAUTH: [&str; 8] = [
+    const OAUTH: [&str; 9] = [
         "GET /.well-known/oauth-authorization-server",
         "GET /oauth/authorize",
         "GET /oauth/userinfo",
         "POST /oauth/introspect",
+        "POST /oauth/leaked",
         "POST /oauth/par",
         "POST /oauth/revoke",
         "POST /oauth/token",

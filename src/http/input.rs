@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 
 use super::openapi::describe::{Input, Operation};
 use super::problem::Problem;
+use super::reason::concealed;
 
 /// The longest body of a management request, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -89,9 +90,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let detail = error.into_inner();
         // serde_json says the line and the column; the path says the field.
         if field == "." {
-            Problem::bad_request(detail.to_string())
+            Problem::bad_request(concealed(&detail.to_string()))
         } else {
-            Problem::bad_request(format!("{field}: {detail}"))
+            Problem::bad_request(concealed(&format!("{field}: {detail}")))
         }
     })?;
     json.end().map_err(|error| Problem::bad_request(error.to_string()))?;

@@ -42,6 +42,7 @@ const WITH_NAME: Error = (404, "There is no such thing.");
 const WITH_CHANGE: Error = (409, "It cannot be done as things are now; `detail` says why.");
 const WITH_BODY: [Error; 2] =
     [(413, "The body is too large."), (415, "The body is not of the media type that is asked for.")];
+const TOO_OFTEN: Error = (429, "Too often. Try again later.");
 const BEARER_REFUSED: Error = (401, "The access token is not valid, or there is none.");
 const CLIENT_REFUSED: Error = (401, "Client authentication failed, or the operator key is not accepted.");
 
@@ -116,7 +117,7 @@ fn operation(endpoint: &Endpoint) -> (Value, BTreeMap<String, Value>) {
         }
         Access::ResourceServer => described["security"] = json!([{ "operator_key": [] }, { "client": [] }]),
         Access::Bearer => described["security"] = json!([{ "access_token": [] }]),
-        Access::Client | Access::Anyone => {}
+        Access::Client | Access::Reporter | Access::Anyone => {}
     }
     (described, types.schemas)
 }
@@ -143,7 +144,7 @@ fn path_parameter(name: &str, types: &mut Operation) -> Value {
 fn errors(endpoint: &Endpoint, types: &Operation) -> BTreeMap<String, Value> {
     let is_oauth = match endpoint.access {
         Access::Anyone => return BTreeMap::new(),
-        Access::Client | Access::Bearer | Access::ResourceServer => true,
+        Access::Client | Access::Reporter | Access::Bearer | Access::ResourceServer => true,
         Access::Admin | Access::Auditor | Access::Audit => false,
     };
     let names_something = types.parameters.iter().any(|parameter| {
@@ -156,14 +157,16 @@ fn errors(endpoint: &Endpoint, types: &Operation) -> BTreeMap<String, Value> {
     if types.request_body.is_some() {
         errors.extend(WITH_BODY);
     }
-    if endpoint.access == Access::Bearer {
-        errors.extend([BEARER_REFUSED, WITH_INPUT]);
-    } else if is_oauth {
-        errors.push(CLIENT_REFUSED);
-    } else {
-        errors.extend(WITH_KEY);
-        errors.extend(names_something.then_some(WITH_NAME));
-        errors.extend((endpoint.method != Method::GET).then_some(WITH_CHANGE));
+    match endpoint.access {
+        Access::Anyone => {}
+        Access::Bearer => errors.extend([BEARER_REFUSED, WITH_INPUT]),
+        Access::Reporter => errors.push(TOO_OFTEN),
+        Access::Client | Access::ResourceServer => errors.push(CLIENT_REFUSED),
+        Access::Admin | Access::Auditor | Access::Audit => {
+            errors.extend(WITH_KEY);
+            errors.extend(names_something.then_some(WITH_NAME));
+            errors.extend((endpoint.method != Method::GET).then_some(WITH_CHANGE));
+        }
     }
     let body = |status| match status {
         // What goes wrong before a form is looked at is a problem as everywhere.
@@ -182,7 +185,7 @@ fn error(status: u16, description: &str, (media_type, schema): (&str, &str)) -> 
     let mut answer = json!({ "description": description, "content": content });
     let header = match status {
         401 => text_header("WWW-Authenticate", "How to authenticate (RFC 9110 section 11.6.1)."),
-        503 => text_header("Retry-After", "Seconds to wait (RFC 9110 section 10.2.3)."),
+        429 | 503 => text_header("Retry-After", "Seconds to wait (RFC 9110 section 10.2.3)."),
         _ => return answer,
     };
     answer["headers"] = header;

@@ -32,6 +32,8 @@ pub enum Access {
     Anyone,
     /// An app that authenticates in its form. Errors are those of RFC 6749.
     Client,
+    /// Anything that found a secret. Errors are those of RFC 6749.
+    Reporter,
     /// Anything with an access token. Errors are those of RFC 6750.
     Bearer,
     /// A resource server with an operator key of any role, or an app with its secret. Errors are those of RFC 6749.
@@ -89,7 +91,7 @@ fn admitted(access: Access, request: &HttpRequest) -> Result<Operator, Problem> 
     let is_allowed = match access {
         Access::Admin => role == Role::Admin,
         Access::Auditor | Access::Audit => matches!(role, Role::Admin | Role::Auditor),
-        Access::Anyone | Access::Client | Access::Bearer | Access::ResourceServer => true,
+        Access::Anyone | Access::Client | Access::Reporter | Access::Bearer | Access::ResourceServer => true,
     };
     if !is_allowed {
         let detail = "the role of this operator key does not allow this";

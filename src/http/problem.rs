@@ -28,12 +28,15 @@ pub struct Problem {
     /// For the log only.
     #[serde(skip)]
     pub(super) cause: Option<String>,
+    /// How many seconds to wait, if trying again is right.
+    #[serde(skip)]
+    pub(super) retry_after: u8,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { code, title, status: status.as_u16(), detail: detail.into(), cause: None }
+        Self { code, title, status: status.as_u16(), detail: detail.into(), cause: None, retry_after: 1 }
     }
 
     /// The same, with a cause for the log only.
@@ -48,6 +51,12 @@ impl Problem {
 
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+
+    /// It was asked too often, and may be asked again after so many seconds.
+    pub fn too_often(seconds: u8, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail);
+        Self { retry_after: seconds, ..problem }
     }
 
     pub fn not_found(what: &'static str) -> Self {
@@ -103,8 +112,8 @@ impl Problem {
             401 => {
                 response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
             }
-            503 => {
-                response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
+            429 | 503 => {
+                response.insert_header((header::RETRY_AFTER, HeaderValue::from(u16::from(self.retry_after))));
             }
             _ => {}
         }

@@ -53,6 +53,15 @@ impl Reason {
 
 /// At most so many characters, and nothing that looks like a secret.
 fn loggable(text: &str) -> String {
+    let shown = concealed(text);
+    match shown.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown,
+    }
+}
+
+/// A text without what looks like a secret in it.
+pub(super) fn concealed(text: &str) -> String {
     let is_of_a_word =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '~' | '+' | '/' | '%');
     let mut shown = String::new();
@@ -63,10 +72,7 @@ fn loggable(text: &str) -> String {
         shown.push_str(if is_secret { secrets::CONCEALED } else { word });
         shown.push_str(&piece[word.len()..]);
     }
-    match shown.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}…", &shown[..end]),
-        None => shown,
-    }
+    shown
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
 use super::audit::export::Exports;
-use super::oauth::rate_limits::{Approvals, Warnings};
+use super::oauth::rate_limits::{Approvals, UnmatchedReports, Warnings};
 use crate::audit::{History, Past};
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -32,6 +32,8 @@ pub struct Service {
     pub asked_about_others: Warnings,
     /// How often each person approved within the last minute.
     pub approvals: Approvals,
+    /// How many reports of leaks matched no token within the last minute.
+    pub unmatched_reports: UnmatchedReports,
     pub metrics: Arc<Metrics>,
 }
 
@@ -81,6 +83,7 @@ impl Service {
             process_keys,
             asked_about_others: Warnings::default(),
             approvals: Approvals::default(),
+            unmatched_reports: UnmatchedReports::default(),
             metrics,
         }
     }

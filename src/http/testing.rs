@@ -65,6 +65,7 @@ pub(crate) const ROUTES: &[RouteUnderTest] = &[
     route("GET", "/audit/diff", AUDITOR),
     route("DELETE", "/installations/{installation_id}", ADMIN),
     route("DELETE", "/tokens/{token_id}", ADMIN),
+    route("POST", "/tokens/leaked", ADMIN),
     route("GET", "/projections", AUDITOR),
     route("POST", "/projections/live/snapshots", ADMIN),
     route("POST", "/projections/{name}/rebuild", ADMIN),

@@ -125,7 +125,7 @@ fn the_api_of_resources_md_lets_in_whom_it_should() {
 }
 
 #[test]
-fn the_finder_of_resources_md_finds_what_leaked_and_nothing_else() {
+fn l1_the_finder_of_resources_md_finds_what_leaked_and_nothing_else() {
     if !can_run("python3") {
         return;
     }
@@ -154,6 +154,18 @@ fn the_finder_of_resources_md_finds_what_leaked_and_nothing_else() {
         .map(|(at, secret)| format!("line {}: {}…\n", at + 3, &secret[..12]))
         .collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn l1_the_example_of_resources_md_is_a_token_and_its_last_character_counts() {
+    let example = RESOURCES.split('`').find(|code| code.starts_with("gbt_") && code.len() > 12).unwrap();
+    assert!(secrets::locate_token(example).is_some(), "{example}");
+    assert_eq!(secrets::locate_token(&touched(example)), None);
+    let number = crc32fast::hash(&example.as_bytes()[..70]);
+    assert!(
+        RESOURCES.contains(&format!("characters is {number}, which is `{}`", &example[70..])),
+        "{number}"
+    );
 }
 
 #[test]

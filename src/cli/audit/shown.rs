@@ -92,7 +92,7 @@ pub(super) fn installations(answer: &Value) -> String {
     all
 }
 
-pub(super) fn token(answer: &Value) -> String {
+pub(in crate::cli) fn token(answer: &Value) -> String {
     let is = if answer["valid"] == json!(true) { "valid" } else { "not valid" };
     let head = fill("token {token_id}, as of {as_of.time} (position {as_of.position}): ", answer);
     let mut all = format!("{head}{is}\n{}\n", text(&answer["why"]));

@@ -1,5 +1,6 @@
 //! `/audit/installations`, `/audit/token/…`, `/audit/diff`: what was true then, and what happened, in plain sentences.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
 use grantbook_events::{AccountId, InstallationId, TokenId};
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::audit::{self, AccountThen, Changes, Moment, TokenAnswer};
 use crate::http::{Answer, Problem, Reply, Service, Text};
 use crate::ledger::{Ledger, Until, When};
+use crate::secrets::{self, PlainSecret};
 
 /// An account, and when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -64,6 +66,21 @@ pub async fn installations(service: Data<Service>, asked: Query<AccountAsOf>) ->
 pub async fn token(service: Data<Service>, id: Path<TokenId>, asked: Query<AsOf>) -> Answer<TokenAnswer> {
     let answer = service.past().token(*id, until(asked.as_of, &service.ledger)).await?;
     answer.map(Reply::ok).ok_or_else(|| Problem::not_found("token"))
+}
+
+/// The installation and the id of a token, by the token itself, of which only the digest goes on.
+///
+/// # Errors
+/// If it was never issued, or the ledger cannot be read.
+pub async fn token_of_value(service: &Service, value: &str) -> Result<(InstallationId, TokenId), Problem> {
+    let value = PlainSecret::presented(value.trim());
+    if let Some(installation_id) = secrets::locate_token(value.expose())
+        && let Some(token_id) = service.past().token_with(value.digest(), installation_id).await?
+    {
+        return Ok((installation_id, token_id));
+    }
+    let detail = "no such token was ever issued; send the whole of it: gbt_ and 72 letters and digits";
+    Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail))
 }
 
 pub async fn diff(service: Data<Service>, asked: Query<FromTo>) -> Answer<Changes> {

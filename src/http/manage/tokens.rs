@@ -1,4 +1,4 @@
-//! `/tokens/{token_id}`: revoke one token. There is no way to name more than one.
+//! `/tokens`: revoke one token, by its id or by itself. There is no way to name more than one.
 
 use actix_web::web::{Path, Query};
 use grantbook_events::{RevocationReason, TokenId};
@@ -7,7 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::audit::TokenAnswer;
 use crate::decisions::{InstallationRefusal, RevokeToken, TokenHolder, WhichToken};
-use crate::http::{Answer, Operator, Reply};
+use crate::http::audit::past::token_of_value;
+use crate::http::{Answer, Body, Operator, Reply};
 use crate::ledger::Until;
 
 /// Why an operator revokes a token.
@@ -32,6 +33,37 @@ enum OperatorsReason {
     Operator,
     /// It was seen where it should not be.
     Leaked,
+}
+
+/// A token that was found where it should not be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FoundToken {
+    /// The token itself.
+    #[schema(min_length = 1, format = Password)]
+    token: String,
+    /// Where it was found, in the operator's words: 1 to 500 characters.
+    #[schema(min_length = 1, max_length = 500)]
+    note: Option<String>,
+}
+
+/// Of one that had ended before, the answer says so: it is no error.
+pub async fn leaked(operator: Operator, Body(found): Body<FoundToken>) -> Answer<TokenAnswer> {
+    let service = &operator.service;
+    let (installation_id, token_id) = token_of_value(service, &found.token).await?;
+    let command = RevokeToken {
+        installation_id,
+        token: WhichToken::Id(token_id),
+        holder: TokenHolder::Operator,
+        reason: RevocationReason::Leaked,
+        note: found.note,
+    };
+    match operator.context.settle(service, &operator.origin, &command).await? {
+        Ok(_) | Err(InstallationRefusal::TokenUnknown) => {}
+        Err(refusal) => return Err(refusal.into()),
+    }
+    let ended = service.past().token(token_id, Until::Head).await?;
+    Ok(Reply::ok(ended.ok_or(InstallationRefusal::TokenUnknown)?))
 }
 
 pub async fn revoke(

@@ -8,6 +8,7 @@ mod consent;
 pub(crate) mod error;
 mod grants;
 pub(crate) mod introspect;
+pub(crate) mod leaked;
 pub(crate) mod metadata;
 pub(crate) mod par;
 mod posted;

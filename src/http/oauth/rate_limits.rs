@@ -1,7 +1,7 @@
-//! How often something is done. Knows: which forms each person of an account sent within the last minute, and which
-//! clients a warning was about within the last hour, on this node. Must not know: apps, ledgers, or pages.
+//! How often something is done. Knows: which forms each person of an account sent within the last minute, how many
+//! reports of leaks matched no token within it, and which clients a warning was about within the last hour, on this node. Must not know: apps, ledgers, or pages.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use grantbook_events::{AccountId, ClientId, GrantId, Timestamp, UserId};
@@ -42,12 +42,43 @@ impl Approvals {
         if approved.len() >= APPROVALS_PER_MINUTE
             && let Some((_, oldest)) = approved.first()
         {
-            let micros = oldest.plus(MINUTE).as_micros().saturating_sub(now.as_micros());
-            let seconds = micros.unsigned_abs().div_ceil(1_000_000);
-            return Err(TooOften(u8::try_from(seconds).unwrap_or(u8::MAX)));
+            return Err(TooOften::since(*oldest, now));
         }
         approved.push((grant_id, now));
         Ok(())
+    }
+}
+
+impl TooOften {
+    /// Until a minute has passed since the oldest of what is counted.
+    fn since(oldest: Timestamp, now: Timestamp) -> Self {
+        let micros = oldest.plus(MINUTE).as_micros().saturating_sub(now.as_micros());
+        let seconds = micros.unsigned_abs().div_ceil(1_000_000);
+        Self(u8::try_from(seconds).unwrap_or(u8::MAX))
+    }
+}
+
+/// How many reports of leaks within a minute may match no token, from all callers together: callers are not known.
+pub const UNMATCHED_REPORTS_PER_MINUTE: usize = 60;
+
+/// When there were reports of leaks within the last minute that matched no token.
+#[derive(Debug, Default)]
+pub struct UnmatchedReports(Mutex<VecDeque<Timestamp>>);
+
+impl UnmatchedReports {
+    /// Counts a report. What is refused is not counted.
+    pub fn count(&self, now: Timestamp) -> Result<(), TooOften> {
+        let mut reports = self.0.lock();
+        reports.retain(|at| now < at.plus(MINUTE));
+        match reports.front() {
+            Some(oldest) if reports.len() >= UNMATCHED_REPORTS_PER_MINUTE => {
+                Err(TooOften::since(*oldest, now))
+            }
+            Some(_) | None => {
+                reports.push_back(now);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -121,6 +152,20 @@ mod tests {
         let people = approvals.0.lock();
         assert_eq!(people.len(), MAX_PEOPLE);
         assert!(!people.contains_key(&person("acme", "u0")) && people.contains_key(&person("acme", "u1")));
+    }
+
+    #[test]
+    fn l1_so_many_reports_a_minute_may_match_no_token() {
+        let reports = UnmatchedReports::default();
+        for n in 0..UNMATCHED_REPORTS_PER_MINUTE {
+            reports.count(at(n as u64 / 2)).unwrap();
+        }
+        assert_eq!(reports.count(at(30)), Err(TooOften(30)));
+        assert_eq!(reports.count(at(59)), Err(TooOften(1)));
+        reports.count(at(60)).unwrap();
+        reports.count(at(60)).unwrap();
+        assert_eq!(reports.count(at(60)), Err(TooOften(1)));
+        assert_eq!(reports.0.lock().len(), UNMATCHED_REPORTS_PER_MINUTE);
     }
 
     #[test]

@@ -125,7 +125,8 @@ async fn nothing_is_answered_once_the_ledger_ends_before_what_was_seen() {
         assert!(!ready.text.contains("app-"), "{}", ready.text);
         assert_eq!(server.send(TestRequest::get().uri("/healthz")).await.status, 200);
         assert_eq!(server.send(TestRequest::get().uri("/metrics")).await.status, 200);
-        let oauth = ["token", "revoke", "introspect", "userinfo"].map(|name| format!("/oauth/{name}"));
+        let oauth =
+            ["token", "revoke", "introspect", "leaked", "userinfo"].map(|name| format!("/oauth/{name}"));
         let oauth = oauth.iter().map(|path| ("POST", path.as_str()));
         let pages = ["/", "/sign-in", "/account/apps", "/oauth/authorize"].map(|path| ("GET", path));
         let routes = ROUTES.iter().map(|route| (route.method, route.path));
