@@ -27,7 +27,7 @@ pub struct ProfileError {
     pub detail: String,
 }
 
-fn wrong<T>(field: &'static str, detail: impl Into<String>) -> Result<T, ProfileError> {
+pub(super) fn wrong<T>(field: &'static str, detail: impl Into<String>) -> Result<T, ProfileError> {
     Err(ProfileError { field, detail: detail.into() })
 }
 

@@ -13,6 +13,7 @@ mod delete_app;
 mod exchange_code;
 mod grant_access;
 pub mod key_set;
+pub mod metadata_document;
 mod readable;
 pub mod redirect_uri;
 mod refusal;

@@ -106,7 +106,7 @@ fn is_private(scheme: &str) -> bool {
 }
 
 /// Encoded forms of what a parser would take out, or might be talked into taking for something else.
-fn has_disguise(uri: &str) -> bool {
+pub(super) fn has_disguise(uri: &str) -> bool {
     let lower = uri.to_ascii_lowercase();
     let control =
         lower.as_bytes().windows(3).any(|triple| triple.starts_with(b"%0") || triple.starts_with(b"%1"));

@@ -10,6 +10,8 @@ mod freshness;
 mod resolver;
 mod rules;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;

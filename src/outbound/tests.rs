@@ -9,14 +9,12 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
+use super::testing::{Does, JSON, Server, answer};
 use super::*;
 
-const JSON: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
 const MINUTE: Duration = Duration::from_secs(60);
 /// For what is to end by itself, however slow the machine is.
 const LONG: Duration = MINUTE;
@@ -33,101 +31,6 @@ fn loopback() -> Rules {
 
 fn outbound(within: Duration) -> Outbound {
     Outbound::with(loopback(), Arc::new(SystemResolver), within)
-}
-
-/// What a server does after it has read a request.
-#[derive(Debug, Clone)]
-enum Does {
-    Answers(String),
-    /// Answers, and then sends this again and again, as fast as it is read or with a pause.
-    Repeats(String, &'static str, Duration),
-    /// Answers once this many others have come, too.
-    Waits(usize, String),
-}
-
-/// A server on 127.0.0.1 that counts connections and keeps what it was asked.
-#[derive(Debug, Clone, Default)]
-struct Server {
-    port: u16,
-    connections: Arc<AtomicUsize>,
-    asked: Arc<Mutex<Vec<String>>>,
-    does: Arc<Mutex<Option<Does>>>,
-}
-
-impl Server {
-    async fn that(does: Does) -> Self {
-        Self::on("127.0.0.1", does, None).await
-    }
-
-    async fn answering(head: &str, body: &str) -> Self {
-        Self::that(Does::Answers(answer(head, body))).await
-    }
-
-    async fn on(ip: &str, does: Does, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind((ip, 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = Self { port, does: Arc::new(Mutex::new(Some(does))), ..Self::default() };
-        let serving = server.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                serving.connections.fetch_add(1, Ordering::SeqCst);
-                let (serving, tls) = (serving.clone(), tls.clone());
-                tokio::spawn(async move {
-                    match tls {
-                        None => serving.serve(stream).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serving.serve(stream).await,
-                            Err(_) => Ok(()),
-                        },
-                    }
-                });
-            }
-        });
-        server
-    }
-
-    async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            request.push(stream.read_u8().await?);
-        }
-        self.asked.lock().push(String::from_utf8(request).unwrap());
-        let does = self.does.lock().clone();
-        match does.unwrap() {
-            Does::Answers(text) => stream.write_all(text.as_bytes()).await?,
-            Does::Repeats(first, again, pause) => {
-                stream.write_all(first.as_bytes()).await?;
-                loop {
-                    stream.write_all(again.as_bytes()).await?;
-                    stream.flush().await?;
-                    sleep(pause).await;
-                }
-            }
-            Does::Waits(others, text) => {
-                while self.asked.lock().len() < others {
-                    sleep(Duration::from_millis(1)).await;
-                }
-                stream.write_all(text.as_bytes()).await?;
-            }
-        }
-        stream.shutdown().await
-    }
-
-    fn does(&self, does: Does) {
-        *self.does.lock() = Some(does);
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-}
-
-fn answer(head: &str, body: &str) -> String {
-    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Gives each answer once, and then the last one again.

@@ -138,11 +138,10 @@ impl Assertion {
         now: Timestamp,
     ) -> Result<(), AssertionError> {
         let claims = match keys {
-            Keys::Inline(set) => self.verify(&KeySet::parse(set.as_bytes())?)?,
-            Keys::At(url) => match self.verify(&KeySet::parse(&outbound.document(url, now).await?)?) {
-                Err(AssertionError::Signature) => {
-                    let set = outbound.document_no_older(url, KEYS_ASKED_AGAIN_AFTER, now).await?;
-                    self.verify(&KeySet::parse(&set)?)?
+            Keys::Inline(set) => self.verify(set.as_bytes())?,
+            Keys::At(url) => match self.verify(&outbound.document(url, now).await?) {
+                Err(AssertionError::Signature | AssertionError::KeySet(_)) => {
+                    self.verify(&outbound.document_no_older(url, KEYS_ASKED_AGAIN_AFTER, now).await?)?
                 }
                 verified => verified?,
             },
@@ -156,7 +155,8 @@ impl Assertion {
         })
     }
 
-    fn verify(&self, keys: &KeySet) -> Result<Claims, AssertionError> {
+    fn verify(&self, keys: &[u8]) -> Result<Claims, AssertionError> {
+        let keys = KeySet::parse(keys)?;
         let mut validation = Validation::new(self.header.alg);
         // Each claim is checked here, by the time in the call.
         validation.required_spec_claims.clear();

@@ -5,6 +5,7 @@ pub(crate) mod authorize;
 pub(crate) mod bearer;
 mod client;
 mod consent;
+pub mod documents;
 pub(crate) mod error;
 mod grants;
 pub(crate) mod introspect;

@@ -1,16 +1,13 @@
 //! Assertions that are right, and everything that must not pass for one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, encode};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 use super::*;
+use crate::outbound::testing::{Does, JSON, Server, answer};
 use crate::outbound::{Allowed, Rules};
 
 const NOW: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
@@ -253,32 +250,14 @@ async fn an_assertion_is_used_once_and_until_it_cannot_be_used_at_all() {
     );
 }
 
-/// Serves a key set that can be changed; counts how often it is asked.
-async fn serve(set: Arc<Mutex<String>>, asked: Arc<AtomicUsize>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            asked.fetch_add(1, Ordering::SeqCst);
-            let body = set.lock().clone();
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request).await;
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/jwk-set+json\r\nContent-Length:";
-            let _ = stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).await;
-        }
-    });
-    url
-}
-
 #[tokio::test]
 async fn keys_at_a_url_are_kept_and_a_new_one_is_found_once_a_minute() {
     let [first, second] =
         [&signers()[1], &other_signers()[1]].map(|(algorithm, key)| (*algorithm, key.clone()));
     let set_of =
         |(algorithm, key): &(Algorithm, EncodingKey), id| json!({ "keys": [jwk(*algorithm, key, Some(id))] });
-    let set = Arc::new(Mutex::new(set_of(&first, "1").to_string()));
-    let asked = Arc::new(AtomicUsize::new(0));
-    let url = serve(Arc::clone(&set), Arc::clone(&asked)).await;
+    let server = Server::answering(JSON, &set_of(&first, "1").to_string()).await;
+    let (url, becomes) = (server.url("/jwks"), |set: &str| server.does(Does::Answers(answer(JSON, set))));
     let (endpoint, jti) = (Endpoint::new(), AtomicUsize::new(0));
     let check = async |(algorithm, key): &(Algorithm, EncodingKey), id: &str, after: i64| {
         let header = Header { kid: Some(id.to_owned()), ..Header::new(*algorithm) };
@@ -288,11 +267,11 @@ async fn keys_at_a_url_are_kept_and_a_new_one_is_found_once_a_minute() {
         let now = Timestamp::from_micros((NOW_SECS + after) * 1_000_000);
         endpoint.check_at(Keys::At(&url), &encode(&header, &claims, key).unwrap(), now).await
     };
-    let asked = || asked.load(Ordering::SeqCst);
+    let asked = || server.connections();
     assert_eq!(check(&first, "1", 0).await, Ok(()));
     assert_eq!(check(&first, "1", 30).await, Ok(()));
     assert_eq!(asked(), 1);
-    *set.lock() = set_of(&second, "2").to_string();
+    becomes(&set_of(&second, "2").to_string());
     // Anyone can name a key that is not there; that does not make us ask more than once a minute.
     assert_eq!(check(&second, "2", 59).await, Err(AssertionError::Signature));
     assert_eq!(asked(), 1);
@@ -303,6 +282,12 @@ async fn keys_at_a_url_are_kept_and_a_new_one_is_found_once_a_minute() {
     assert_eq!(asked(), 2);
     assert_eq!(check(&second, "3", 120).await, Err(AssertionError::Signature));
     assert_eq!(asked(), 3);
+    // A set that is wrong is asked for again as soon as one that has no key for it.
+    becomes(r#"{"keys": []}"#);
+    assert_eq!(check(&second, "3", 180).await, Err(AssertionError::KeySet(KeySetError::Count)));
+    becomes(&set_of(&second, "2").to_string());
+    assert_eq!(check(&second, "2", 239).await, Err(AssertionError::KeySet(KeySetError::Count)));
+    assert_eq!(check(&second, "2", 240).await, Ok(()));
     let refused = endpoint.check_at(Keys::At("https://127.0.0.2/"), &sign(&claims()), NOW).await;
     assert_eq!(refused, Err(AssertionError::Fetch(FetchError::Refused)));
 }
