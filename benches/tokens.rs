@@ -13,9 +13,9 @@ use std::hint::black_box;
 
 use grantbook::secrets::{self, PlainSecret};
 use grantbook_events::{
-    AccessGranted, Actor, ActorKind, AppEvent, AppRegistered, ClientId, CodeExchanged, Envelope, Event,
-    EventId, GrantId, InstallationEvent, InstallationId, Position, Recorded, Revision, SecretDigest,
-    StreamKind, StreamName, Timestamp, TokenPolicy,
+    AccessGranted, Actor, ActorKind, AppEvent, AppRegistered, AppSource, ClientId, ClientKeys, CodeExchanged,
+    Envelope, Event, EventId, GrantId, InstallationEvent, InstallationId, Position, Recorded, Revision,
+    SecretDigest, StreamKind, StreamName, Timestamp, TokenPolicy,
 };
 use grantbook_projections::live::Live;
 use uuid::Uuid;
@@ -110,6 +110,11 @@ fn build(tokens: &[PlainSecret]) -> Live {
         scopes: vec!["widgets".to_owned()],
         secret: None,
         token_policy: TokenPolicy::default(),
+        default_scopes: Vec::new(),
+        keys: ClientKeys::None,
+        requires_pushed_requests: false,
+        source: AppSource::Operator,
+        registration_digest: None,
     };
     let apply = |position: u64, stream: StreamKind, event: Event| {
         live.apply(&recorded(position, stream.into(), event)).expect("it follows");
@@ -131,6 +136,7 @@ fn build(tokens: &[PlainSecret]) -> Live {
             code_digest: SecretDigest::new([0; 32]),
             code_expires_at: Timestamp::EPOCH,
             code_challenge: None,
+            resources: Vec::new(),
         };
         let exchanged = CodeExchanged {
             grant_id,
@@ -143,6 +149,8 @@ fn build(tokens: &[PlainSecret]) -> Live {
             scopes: vec!["widgets".to_owned()],
             expires_at: None,
             secret_id: None,
+            resources: Vec::new(),
+            refresh: None,
         };
         let position = 2 + 2 * n as u64;
         apply(position, stream, InstallationEvent::AccessGranted(granted).into());

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use grantbook_events::{RefreshPolicy, TokenPolicy};
 use serde::{Deserialize, Deserializer};
 
 use crate::decisions::scopes::ScopeCatalogue;
@@ -52,6 +53,8 @@ pub struct Config {
     pub code_lifetime: Duration,
     #[serde(rename = "tokens.max_live_per_user")]
     pub max_live_tokens_per_user: usize,
+    #[serde(flatten)]
+    pub refresh: Refresh,
     #[serde(rename = "secrets.rotation_overlap")]
     pub rotation_overlap: Duration,
     /// Who may uninstall an app for everybody on an account: all of its users, or its admins alone.
@@ -94,6 +97,37 @@ pub struct Session {
     /// The file with the key of the cookie; if there is none, the server makes its own.
     #[serde(rename = "session.key_file")]
     pub key_file: Option<PathBuf>,
+}
+
+/// How long tokens live of an app that has refresh tokens and does not say.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Refresh {
+    #[serde(rename = "tokens.access_lifetime")]
+    pub access_lifetime: Duration,
+    /// How long a refresh token may go unused.
+    #[serde(rename = "tokens.refresh_idle")]
+    pub idle: Duration,
+    /// How long after the approval refreshing ends; never if there is none.
+    #[serde(rename = "tokens.refresh_lifetime")]
+    pub lifetime: Option<Duration>,
+    /// How long the same refresh token gets the same reply, in case that the first one was lost.
+    #[serde(rename = "tokens.refresh_grace")]
+    pub grace: Duration,
+}
+
+impl Refresh {
+    /// The token policy of an app, with what it does not say.
+    pub fn filled(&self, policy: TokenPolicy) -> TokenPolicy {
+        let Some(refresh) = policy.refresh else { return policy };
+        let seconds = |lifetime: &Duration| lifetime.as_secs();
+        TokenPolicy {
+            lifetime_seconds: policy.lifetime_seconds.or(Some(seconds(&self.access_lifetime))),
+            refresh: Some(RefreshPolicy {
+                idle_seconds: refresh.idle_seconds.or(Some(seconds(&self.idle))),
+                lifetime_seconds: refresh.lifetime_seconds.or(self.lifetime.as_ref().map(seconds)),
+            }),
+        }
+    }
 }
 
 /// What one caller may take of the server; sizes are in bytes.
@@ -151,7 +185,18 @@ impl Config {
 /// # Errors
 /// What is wrong with it, and what would be right.
 pub fn rotation_overlap(text: &str) -> Result<Duration, String> {
-    let takes = settings::SECRETS_ROTATION_OVERLAP.takes;
+    duration(settings::SECRETS_ROTATION_OVERLAP.takes, text)
+}
+
+/// A lifetime of tokens, written as `tokens.refresh_idle` is.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn token_lifetime(text: &str) -> Result<Duration, String> {
+    duration(settings::TOKENS_REFRESH_IDLE.takes, text)
+}
+
+fn duration(takes: takes::Takes, text: &str) -> Result<Duration, String> {
     let value = takes.read(text).map_err(|why| format!("it {why}; it takes {takes}"))?;
     serde_json::from_value(value).map_err(|error| error.to_string())
 }

@@ -5,6 +5,7 @@
 //! | secret | form |
 //! |---|---|
 //! | access token | `gbt_` + base62 (version, installation id, 32 random bytes) + 6 characters of CRC-32 |
+//! | refresh token | `gbr_` + base62 (version, installation id, 16 random bytes of its grant, 32 of its own) + 6 characters of CRC-32 |
 //! | authorization code | `gbc_` + the same |
 //! | client secret | `gbs_` + base62 (32 random bytes) + 6 characters of CRC-32 |
 //! | operator key | `gbk_` + the same |
@@ -14,6 +15,7 @@
 
 mod base62;
 mod code_key;
+mod refresh;
 
 use std::fmt;
 
@@ -26,6 +28,7 @@ use grantbook_events::{
 };
 use grantbook_projections::CodeChallenge;
 use rand::Rng;
+pub use refresh::{MintedRefresh, PresentedRefresh, RefreshKey};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::{Builder, Uuid};
@@ -33,6 +36,7 @@ use zeroize::Zeroizing;
 
 const TOKEN: &str = "gbt_";
 const CODE: &str = "gbc_";
+const REFRESH_TOKEN: &str = "gbr_";
 const CLIENT_SECRET: &str = "gbs_";
 const OPERATOR_KEY: &str = "gbk_";
 
@@ -40,8 +44,6 @@ const OPERATOR_KEY: &str = "gbk_";
 const LAYOUT: u8 = 1;
 /// Bytes of randomness in every secret: 256 bits.
 const RANDOM_BYTES: usize = 32;
-/// Layout, installation id, randomness.
-const LOCATED_BYTES: usize = 1 + 16 + RANDOM_BYTES;
 /// Base62 characters of a CRC-32.
 const CHECKSUM_CHARS: usize = 6;
 
@@ -50,7 +52,7 @@ pub const CONCEALED: &str = "(a secret)";
 
 /// Whether something in a text begins as secrets do.
 pub fn is_like_one(text: &str) -> bool {
-    [TOKEN, CODE, CLIENT_SECRET, OPERATOR_KEY].iter().any(|prefix| text.contains(prefix))
+    [TOKEN, REFRESH_TOKEN, CODE, CLIENT_SECRET, OPERATOR_KEY].iter().any(|prefix| text.contains(prefix))
 }
 
 /// A secret in plain form: it has no Display and no Serialize, its Debug is opaque, and its memory is
@@ -92,7 +94,7 @@ pub fn digests_match(one: &SecretDigest, other: &SecretDigest) -> bool {
 
 /// Mints an access token that belongs to an installation.
 pub fn mint_token(installation: InstallationId) -> PlainSecret {
-    spell(TOKEN, &located(installation, &Zeroizing::new(random_bytes())))
+    spell(TOKEN, &located(installation, &*Zeroizing::new(random_bytes::<RANDOM_BYTES>())))
 }
 
 /// Mints a client secret.
@@ -120,8 +122,8 @@ pub fn s256_challenge(verifier: &str) -> CodeChallenge {
     CodeChallenge(Sha256::digest(verifier).into())
 }
 
-fn located(installation: InstallationId, bits: &[u8; RANDOM_BYTES]) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LOCATED_BYTES));
+fn located(installation: InstallationId, bits: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(1 + 16 + bits.len()));
     bytes.push(LAYOUT);
     bytes.extend_from_slice(installation.as_uuid().as_bytes());
     bytes.extend_from_slice(bits);
@@ -158,11 +160,16 @@ fn checked<'a>(prefix: &str, presented: &'a str, bytes: usize) -> Option<&'a str
 }
 
 fn locate(prefix: &str, presented: &str) -> Option<InstallationId> {
-    let encoded = checked(prefix, presented, LOCATED_BYTES)?;
-    let bytes = base62::decode(encoded, LOCATED_BYTES)?;
+    parts::<RANDOM_BYTES>(prefix, presented).map(|(installation, _)| installation)
+}
+
+/// Where a secret belongs, and its other bytes.
+fn parts<const N: usize>(prefix: &str, presented: &str) -> Option<(InstallationId, Zeroizing<[u8; N]>)> {
+    let bytes = base62::decode(checked(prefix, presented, 1 + 16 + N)?, 1 + 16 + N)?;
     let (&layout, rest) = bytes.split_first()?;
-    let installation: [u8; 16] = rest.get(..16)?.try_into().ok()?;
-    (layout == LAYOUT).then(|| InstallationId::new(Uuid::from_bytes(installation)))
+    let (installation, bits) = rest.split_first_chunk::<16>()?;
+    let bits = Zeroizing::new(<[u8; N]>::try_from(bits).ok()?);
+    (layout == LAYOUT).then(|| (InstallationId::new(Uuid::from_bytes(*installation)), bits))
 }
 
 /// Bytes from the process's cryptographically secure generator, which is seeded by the system.

@@ -23,7 +23,7 @@ use crate::identity::session::Sessions;
 use crate::identity::tickets::Tickets;
 use crate::identity::{Sealer, SessionKey, SessionKeyError};
 use crate::ledger::{Freshness, Ledger, LedgerOptions, SnapshotOptions, WhenStale};
-use crate::secrets::CodeKey;
+use crate::secrets::{CodeKey, RefreshKey};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -115,6 +115,7 @@ impl Server {
             pushed: Sealer::new(&session_key, "grantbook pushed requests, v1"),
             code_key: CodeKey::new(session_key.derive("grantbook authorization codes, v1")),
         });
+        let refresh_key = RefreshKey::new(session_key.derive("grantbook refresh tokens, v1"));
         let metrics = Arc::new(Metrics::new(parts.clock.now()));
         let snapshots = SnapshotOptions { dir: config.data_dir.join(SNAPSHOT_DIR), every: SNAPSHOT_EVERY };
         let options = LedgerOptions {
@@ -128,7 +129,8 @@ impl Server {
         };
         let ledger = Ledger::open_with(parts.store, parts.clock, options);
         let history = History::start(&ledger, config.data_dir.clone());
-        let service = Service::new(config.clone(), &ledger, &history, parts.process_keys, metrics);
+        let service =
+            Service::new(config.clone(), &ledger, &history, parts.process_keys, refresh_key, metrics);
         let service = web::Data::new(service);
         let exports = Arc::clone(&service.exports);
         let limits = config.limits.clone();

@@ -12,9 +12,9 @@ use grantbook::secrets::{self, CodeKey, PlainSecret};
 use grantbook::store::{Append, Expected, NewRecord, Store};
 use grantbook_events::codec::{self, Metadata};
 use grantbook_events::{
-    AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, ClientId, CodeExchanged, Event,
-    InstallationEvent, InstallationId, NewSecret, Revision, RevocationReason, StreamKind, StreamName,
-    Timestamp, TokenId, TokenPolicy, TokenRevoked, UserId,
+    AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, AppSource, ClientId, ClientKeys,
+    CodeExchanged, Event, InstallationEvent, InstallationId, NewSecret, Revision, RevocationReason,
+    StreamKind, StreamName, Timestamp, TokenId, TokenPolicy, TokenRevoked, UserId,
 };
 use tokio::task::JoinSet;
 
@@ -59,6 +59,11 @@ pub async fn app(store: &Arc<dyn Store>) -> Result<App, Failure> {
         scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
         secret: Some(NewSecret { secret_id: secrets::new_secret_id(now), digest: secret.digest() }),
         token_policy: TokenPolicy::default(),
+        default_scopes: Vec::new(),
+        keys: ClientKeys::None,
+        requires_pushed_requests: false,
+        source: AppSource::Operator,
+        registration_digest: None,
     };
     let stream = StreamKind::App(client_id).into();
     append(store, &stream, Expected::NoStream, now, &[AppEvent::Registered(registered).into()]).await?;
@@ -117,6 +122,7 @@ pub async fn grant(
         scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
         redirect_uri: "https://bench.example/callback".to_owned(),
         redirect_uri_sent: false,
+        resources: Vec::new(),
         code_challenge: None,
         code_digest: code.digest(),
         code_lifetime: Duration::from_secs(60),
@@ -231,6 +237,7 @@ fn issue(
         redirect_uri_sent: false,
         code_digest: code.digest(),
         code_expires_at: now.plus(Duration::from_secs(24 * 3600)),
+        resources: Vec::new(),
         code_challenge: None,
     };
     let exchanged = CodeExchanged {
@@ -244,6 +251,8 @@ fn issue(
         scopes: granted.scopes.clone(),
         expires_at: None,
         secret_id: None,
+        resources: Vec::new(),
+        refresh: None,
     };
     let token_id = exchanged.token_id;
     let events = [

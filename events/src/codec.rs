@@ -120,7 +120,10 @@ stored! {
     "access-granted" v 1 => Installation::InstallationEvent::AccessGranted;
     "code-exchanged" v 1 => Installation::InstallationEvent::CodeExchanged;
     "code-replayed" v 1 => Installation::InstallationEvent::CodeReplayed;
+    "token-refreshed" v 1 => Installation::InstallationEvent::TokenRefreshed;
+    "refresh-replayed" v 1 => Installation::InstallationEvent::RefreshReplayed;
     "token-revoked" v 1 => Installation::InstallationEvent::TokenRevoked;
+    "grant-revoked" v 1 => Installation::InstallationEvent::GrantRevoked;
     "app-uninstalled" v 1 => Installation::InstallationEvent::Uninstalled;
     "operator-key-created" v 1 => OperatorKey::OperatorKeyEvent::Created;
     "operator-key-retired" v 1 => OperatorKey::OperatorKeyEvent::Retired;

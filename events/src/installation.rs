@@ -13,8 +13,14 @@ pub enum InstallationEvent {
     CodeExchanged(CodeExchanged),
     /// A spent code was presented again by the right app.
     CodeReplayed(CodeReplayed),
-    /// One token ended.
+    /// A refresh token became a new access token and a new refresh token.
+    TokenRefreshed(TokenRefreshed),
+    /// A spent refresh token was presented again by the right app.
+    RefreshReplayed(RefreshReplayed),
+    /// One access token ended.
     TokenRevoked(TokenRevoked),
+    /// An approval ended, and with it all its tokens.
+    GrantRevoked(GrantRevoked),
     /// The epoch ended, and with it every code and token of the installation.
     Uninstalled(AppUninstalled),
 }
@@ -26,6 +32,9 @@ impl InstallationEvent {
             Self::AccessGranted(event) => (event.client_id, &event.account_id),
             Self::CodeExchanged(event) => (event.client_id, &event.account_id),
             Self::CodeReplayed(event) => (event.client_id, &event.account_id),
+            Self::TokenRefreshed(event) => (event.client_id, &event.account_id),
+            Self::RefreshReplayed(event) => (event.client_id, &event.account_id),
+            Self::GrantRevoked(event) => (event.client_id, &event.account_id),
             Self::TokenRevoked(event) => (event.client_id, &event.account_id),
             Self::Uninstalled(event) => (event.client_id, &event.account_id),
         }
@@ -37,27 +46,65 @@ impl InstallationEvent {
             Self::AccessGranted(event) => Some(&event.user_id),
             Self::CodeExchanged(event) => Some(&event.user_id),
             Self::CodeReplayed(event) => Some(&event.user_id),
+            Self::TokenRefreshed(event) => Some(&event.user_id),
+            Self::RefreshReplayed(event) => Some(&event.user_id),
+            Self::GrantRevoked(event) => Some(&event.user_id),
             Self::TokenRevoked(event) => Some(&event.user_id),
             Self::Uninstalled(_) => None,
+        }
+    }
+
+    /// The one approval it is about; none if it may be about several.
+    pub const fn grant(&self) -> Option<GrantId> {
+        match self {
+            Self::AccessGranted(event) => Some(event.grant_id),
+            Self::CodeExchanged(event) => Some(event.grant_id),
+            Self::CodeReplayed(event) => Some(event.grant_id),
+            Self::TokenRefreshed(event) => Some(event.grant_id),
+            Self::RefreshReplayed(event) => Some(event.grant_id),
+            Self::GrantRevoked(event) => Some(event.grant_id),
+            Self::TokenRevoked(_) | Self::Uninstalled(_) => None,
         }
     }
 
     /// Whether it ends tokens or codes.
     pub const fn is_end(&self) -> bool {
         match self {
-            Self::AccessGranted(_) | Self::CodeExchanged(_) => false,
-            Self::CodeReplayed(_) | Self::TokenRevoked(_) | Self::Uninstalled(_) => true,
+            Self::AccessGranted(_) | Self::CodeExchanged(_) | Self::TokenRefreshed(_) => false,
+            Self::CodeReplayed(_)
+            | Self::RefreshReplayed(_)
+            | Self::TokenRevoked(_)
+            | Self::GrantRevoked(_)
+            | Self::Uninstalled(_) => true,
         }
     }
 
-    /// The tokens that it ends, each with its user.
+    /// The tokens that it issues, an access token first: each with its digest.
+    pub fn issued_tokens(&self) -> Vec<(TokenId, SecretDigest)> {
+        let (access, refresh) = match self {
+            Self::CodeExchanged(event) => ((event.token_id, event.token_digest), event.refresh.as_ref()),
+            Self::TokenRefreshed(event) => ((event.token_id, event.token_digest), Some(&event.refresh)),
+            Self::AccessGranted(_)
+            | Self::CodeReplayed(_)
+            | Self::RefreshReplayed(_)
+            | Self::TokenRevoked(_)
+            | Self::GrantRevoked(_)
+            | Self::Uninstalled(_) => return Vec::new(),
+        };
+        std::iter::once(access).chain(refresh.map(|token| (token.token_id, token.digest))).collect()
+    }
+
+    /// The tokens that it ends, each with its user. A refresh token that is used ends with that.
     pub fn ended_tokens(&self) -> Vec<(TokenId, &UserId)> {
         fn listed(tokens: &[EndedToken]) -> Vec<(TokenId, &UserId)> {
             tokens.iter().map(|token| (token.token_id, &token.user_id)).collect()
         }
         match self {
             Self::AccessGranted(_) | Self::CodeExchanged(_) => Vec::new(),
+            Self::TokenRefreshed(event) => vec![(event.spent_token_id, &event.user_id)],
             Self::CodeReplayed(event) => listed(&event.tokens),
+            Self::RefreshReplayed(event) => listed(&event.tokens),
+            Self::GrantRevoked(event) => listed(&event.tokens),
             Self::TokenRevoked(event) => vec![(event.token_id, &event.user_id)],
             Self::Uninstalled(event) => listed(&event.tokens),
         }
@@ -88,6 +135,9 @@ pub struct AccessGranted {
     pub code_expires_at: Timestamp,
     /// The S256 code challenge (RFC 7636), if one was sent.
     pub code_challenge: Option<String>,
+    /// The resources that its tokens are for (RFC 8707); none for any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
 }
 
 /// `code-exchanged`.
@@ -110,8 +160,73 @@ pub struct CodeExchanged {
     pub scopes: Vec<String>,
     /// From when on it is refused; `None` is a token that does not expire.
     pub expires_at: Option<Timestamp>,
-    /// Which client secret authenticated the app; none for a public client.
+    /// Which client secret authenticated the app; none for a public client, and for one with keys.
     pub secret_id: Option<SecretId>,
+    /// The resources that the token is for (RFC 8707): those of the approval, or some of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// The refresh token that was issued with it, if the app has these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshIssued>,
+}
+
+/// A refresh token that starts being accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshIssued {
+    /// Names the token.
+    pub token_id: TokenId,
+    /// SHA-256 of the token.
+    pub digest: SecretDigest,
+    /// SHA-256 of the part that all refresh tokens of the grant have alike. It tells a spent one from one that never was.
+    pub family_digest: SecretDigest,
+    /// From when on it is refused if it is not used; `None` never.
+    pub expires_at: Option<Timestamp>,
+    /// From when on no refresh token of the grant is accepted; `None` never.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// `token-refreshed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRefreshed {
+    /// The approval that all these tokens are of.
+    pub grant_id: GrantId,
+    pub client_id: ClientId,
+    pub account_id: AccountId,
+    /// Whose tokens they are: the user who approved.
+    pub user_id: UserId,
+    /// The refresh token that was used, and is spent.
+    pub spent_token_id: TokenId,
+    /// Names the new access token.
+    pub token_id: TokenId,
+    /// SHA-256 of the new access token.
+    pub token_digest: SecretDigest,
+    /// Canonical names of the access token's scopes: those of the approval, or some of them.
+    pub scopes: Vec<String>,
+    /// From when on the access token is refused; `None` is one that does not expire.
+    pub expires_at: Option<Timestamp>,
+    /// Which client secret authenticated the app; none for a public client, and for one with keys.
+    pub secret_id: Option<SecretId>,
+    /// The resources that the access token is for (RFC 8707).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// The new refresh token.
+    pub refresh: RefreshIssued,
+}
+
+/// `refresh-replayed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshReplayed {
+    /// The approval whose spent refresh token was presented again.
+    pub grant_id: GrantId,
+    pub client_id: ClientId,
+    pub account_id: AccountId,
+    /// The user who approved.
+    pub user_id: UserId,
+    /// The tokens that this ended.
+    pub tokens: Vec<EndedToken>,
 }
 
 /// `code-replayed`.
@@ -154,6 +269,25 @@ pub struct TokenRevoked {
     pub note: Option<String>,
 }
 
+/// `grant-revoked`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRevoked {
+    /// The approval that ended.
+    pub grant_id: GrantId,
+    pub client_id: ClientId,
+    pub account_id: AccountId,
+    /// The user who had approved.
+    pub user_id: UserId,
+    /// The tokens that this ended: its refresh token and its access tokens.
+    pub tokens: Vec<EndedToken>,
+    /// Why.
+    pub reason: RevocationReason,
+    /// Why, in an operator's words, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
 /// Why a token ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,7 +298,7 @@ pub enum RevocationReason {
     App,
     /// An operator ended it.
     Operator,
-    /// A newer token of the same user took its place.
+    /// A newer one of the same user took its place.
     Superseded,
     /// It was seen where it should not be.
     Leaked,

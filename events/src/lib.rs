@@ -22,8 +22,8 @@ mod time;
 mod upcast;
 
 pub use app::{
-    AppDeleted, AppEvent, AppRegistered, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended,
-    AppUpdated, NewSecret, TokenPolicy,
+    AppDeleted, AppEvent, AppRegistered, AppResumed, AppSecretAdded, AppSecretRetired, AppSource,
+    AppSuspended, AppUpdated, ClientKeys, NewSecret, RefreshPolicy, TokenPolicy,
 };
 pub use digest::{DigestError, SecretDigest};
 pub use envelope::{Actor, ActorKind, Envelope, Event, Recorded};
@@ -32,8 +32,8 @@ pub use ids::{
     SecretId, TokenId, UserId,
 };
 pub use installation::{
-    AccessGranted, AppUninstalled, CodeExchanged, CodeReplayed, EndedToken, InstallationEvent,
-    RevocationReason, TokenRevoked, UninstallReason,
+    AccessGranted, AppUninstalled, CodeExchanged, CodeReplayed, EndedToken, GrantRevoked, InstallationEvent,
+    RefreshIssued, RefreshReplayed, RevocationReason, TokenRefreshed, TokenRevoked, UninstallReason,
 };
 pub use ledger::{LedgerEvent, LossAccepted};
 pub use operator_key::{OperatorKeyCreated, OperatorKeyEvent, OperatorKeyRetired, Role};

@@ -46,4 +46,6 @@ pub enum Role {
     Auditor,
     /// Introspects tokens, nothing else.
     Resource,
+    /// Registers apps at `/oauth/register`, nothing else: its key is an initial access token (RFC 7591 section 3).
+    Registrar,
 }

@@ -6,8 +6,8 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, 
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
-    AccountId, ClientId, EventId, InstallationId, OperatorKeyId, Position, RequestId, Revision, SecretId,
-    StreamName, Timestamp, TokenId, UserId,
+    AccountId, ClientId, EventId, GrantId, InstallationId, OperatorKeyId, Position, RequestId, Revision,
+    SecretId, StreamName, Timestamp, TokenId, UserId,
 };
 
 macro_rules! schemas {
@@ -27,6 +27,7 @@ schemas! {
     ClientId => text().pattern(Some("^[0-9a-f]{32}$")),
     InstallationId => uuid(),
     TokenId => uuid(),
+    GrantId => uuid(),
     SecretId => uuid(),
     OperatorKeyId => uuid(),
     EventId => uuid(),

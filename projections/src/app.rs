@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use grantbook_events::{
-    AppEvent, AppRegistered, AppUpdated, ClientId, Envelope, NewSecret, Position, Revision, SecretDigest,
-    SecretId, Timestamp, TokenPolicy,
+    AppEvent, AppRegistered, AppSource, AppUpdated, ClientId, ClientKeys, Envelope, NewSecret, Position,
+    Revision, SecretDigest, SecretId, Timestamp, TokenPolicy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,12 +26,22 @@ pub struct App {
     pub redirect_uris: Vec<String>,
     /// The scopes it may ask for.
     pub scopes: Vec<String>,
-    /// Whether it was registered with a secret (RFC 6749 section 2.1).
+    /// The scopes it gets if it asks for none; none for those of the configuration.
+    pub default_scopes: Vec<String>,
+    /// Whether it authenticates, by a secret or by keys (RFC 6749 section 2.1).
     pub confidential: bool,
     /// Its client secrets, oldest first.
     pub secrets: Vec<ClientSecret>,
+    /// The public keys it authenticates by instead.
+    pub keys: ClientKeys,
     /// How long its tokens live.
     pub token_policy: TokenPolicy,
+    /// Whether its authorization requests have to be pushed (RFC 9126).
+    pub requires_pushed_requests: bool,
+    /// How it came to be.
+    pub source: AppSource,
+    /// SHA-256 of the token by which its own software manages the registration (RFC 7592).
+    pub registration_digest: Option<SecretDigest>,
     /// Whether its codes and tokens count.
     pub status: AppStatus,
     /// Codes granted up to this time are dead: the time of the last suspension.
@@ -133,9 +143,14 @@ impl App {
             homepage: event.homepage.clone(),
             redirect_uris: event.redirect_uris.clone(),
             scopes: event.scopes.clone(),
-            confidential: secret.is_some(),
+            default_scopes: event.default_scopes.clone(),
+            confidential: secret.is_some() || !event.keys.is_none(),
             secrets: secret.map(|secret| ClientSecret::added(secret, at)).into_iter().collect(),
+            keys: event.keys.clone(),
             token_policy: event.token_policy,
+            requires_pushed_requests: event.requires_pushed_requests,
+            source: event.source.clone(),
+            registration_digest: event.registration_digest,
             status: AppStatus::Active,
             codes_dead_until: None,
             suspensions: Vec::new(),
@@ -154,7 +169,11 @@ impl App {
         set(&mut self.owner, event.owner.as_ref());
         set(&mut self.redirect_uris, event.redirect_uris.as_ref());
         set(&mut self.scopes, event.scopes.as_ref());
+        set(&mut self.default_scopes, event.default_scopes.as_ref());
+        set(&mut self.keys, event.keys.as_ref());
         set(&mut self.token_policy, event.token_policy.as_ref());
+        set(&mut self.requires_pushed_requests, event.requires_pushed_requests.as_ref());
+        self.confidential = !self.secrets.is_empty() || !self.keys.is_none();
         if let Some(homepage) = &event.homepage {
             self.homepage = Some(homepage.clone()).filter(|text| !text.is_empty());
         }

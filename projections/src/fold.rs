@@ -1,6 +1,7 @@
 //! What every fold has in common: why an event cannot follow, and what it changed.
 
 use grantbook_events::{Position, Recorded, Revision, SecretDigest, StreamName, Timestamp, TokenId, codec};
+use serde::{Deserialize, Serialize};
 
 /// An event that cannot follow from the events before it: the ledger is damaged, or was not written by
 /// grantbook.
@@ -29,10 +30,21 @@ impl FoldError {
 /// What an event changed. Indexes, metrics and feeds follow this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// The token that it issued.
-    pub issued: Option<TokenEffect>,
+    /// The tokens that it issued.
+    pub issued: Vec<TokenEffect>,
     /// The tokens that are gone: ended by it, or expired before it and dropped with it.
     pub ended: Vec<TokenEffect>,
+}
+
+/// What a token is for.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// It is a bearer token (RFC 6750).
+    Access,
+    /// It is good for new tokens only (RFC 6749 section 1.5).
+    Refresh,
 }
 
 /// A token that was issued or is gone.
@@ -42,6 +54,7 @@ pub struct TokenEffect {
     pub digest: SecretDigest,
     /// From when on it is refused; the end of time if it does not expire.
     pub expires_at: Timestamp,
+    pub kind: TokenKind,
     /// The slot of its grant.
     pub(crate) slot: u32,
 }

@@ -116,11 +116,17 @@ impl HistoryRow {
         let (client_id, account_id) = event.installation();
         (self.client_id, self.account_id) = (Some(client_id), Some(account_id.clone()));
         self.user_id = event.user().cloned();
-        self.token_ids = event.ended_tokens().into_iter().map(|(token_id, _)| token_id).collect();
+        let ended = event.ended_tokens().into_iter().map(|(token_id, _)| token_id);
+        let issued = event.issued_tokens().into_iter().map(|(token_id, _)| token_id);
+        self.token_ids = ended.chain(issued).collect();
         match event {
-            InstallationEvent::AccessGranted(_) | InstallationEvent::CodeReplayed(_) => {}
-            InstallationEvent::CodeExchanged(event) => self.token_ids = vec![event.token_id],
+            InstallationEvent::AccessGranted(_)
+            | InstallationEvent::CodeExchanged(_)
+            | InstallationEvent::CodeReplayed(_)
+            | InstallationEvent::TokenRefreshed(_)
+            | InstallationEvent::RefreshReplayed(_) => {}
             InstallationEvent::TokenRevoked(event) => self.reason = Some(event.reason.as_str().to_owned()),
+            InstallationEvent::GrantRevoked(event) => self.reason = Some(event.reason.as_str().to_owned()),
             InstallationEvent::Uninstalled(event) => {
                 let users: BTreeSet<_> = event.tokens.iter().map(|token| &token.user_id).collect();
                 self.token_users = users.into_iter().cloned().collect();

@@ -14,9 +14,10 @@ mod operator_key;
 mod text;
 
 pub use app::{App, AppStatus, ClientSecret, Suspension};
-pub use fold::{Effects, FoldError, Head, TokenEffect};
+pub use fold::{Effects, FoldError, Head, TokenEffect, TokenKind};
 pub use installation::{
-    CodeChallenge, CodeState, GRANT_MEMORY, Grant, Installation, LiveToken, MAX_PENDING_PER_USER,
+    CodeChallenge, CodeState, Family, GRANT_MEMORY, Grant, Held, HeldToken, Installation, LiveToken,
+    MAX_PENDING_PER_USER, SpentRefresh,
 };
 pub use operator_key::OperatorKey;
-pub use text::{Scopes, SharedText};
+pub use text::{Names, Resources, Scopes, SharedText};

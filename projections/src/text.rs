@@ -51,17 +51,26 @@ impl<'de> Deserialize<'de> for SharedText {
     }
 }
 
-/// Scopes by their canonical names, in the order they were granted.
+/// Names without spaces, in the order they were granted.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Scopes(SharedText);
+pub struct Names(SharedText);
 
-impl Scopes {
+/// Scopes by their canonical names.
+pub type Scopes = Names;
+/// The URIs of the resources that tokens are for (RFC 8707); none for any.
+pub type Resources = Names;
+
+impl Names {
+    pub fn is_empty(&self) -> bool {
+        self.as_str().is_empty()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.as_str().split(' ').filter(|name| !name.is_empty())
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.iter().any(|scope| scope == name)
+        self.iter().any(|known| known == name)
     }
 
     /// The names with a space between them (RFC 6749 section 3.3).
@@ -74,19 +83,19 @@ impl Scopes {
     }
 }
 
-impl From<&[String]> for Scopes {
+impl From<&[String]> for Names {
     fn from(names: &[String]) -> Self {
         Self(names.join(" ").as_str().into())
     }
 }
 
-impl fmt::Debug for Scopes {
+impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
 }
 
-impl Serialize for Scopes {
+impl Serialize for Names {
     /// A list of names, but in snapshots.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match serializer.is_human_readable() {
@@ -96,7 +105,7 @@ impl Serialize for Scopes {
     }
 }
 
-impl<'de> Deserialize<'de> for Scopes {
+impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.is_human_readable() {
             true => Vec::<String>::deserialize(deserializer).map(|names| Self::from(names.as_slice())),
@@ -123,15 +132,15 @@ impl SharedTexts {
         text
     }
 
-    pub(crate) fn scopes(&self, names: &[String]) -> Scopes {
+    pub(crate) fn names(&self, names: &[String]) -> Names {
         match names {
-            [name] => Scopes(self.text(name)),
-            names => Scopes(self.text(&names.join(" "))),
+            [name] => Names(self.text(name)),
+            names => Names(self.text(&names.join(" "))),
         }
     }
 
-    /// The same scopes, shared.
-    pub(crate) fn share(&self, scopes: &Scopes) -> Scopes {
-        Scopes(self.text(scopes.as_str()))
+    /// The same names, shared.
+    pub(crate) fn share(&self, names: &mut Names) {
+        *names = Names(self.text(names.as_str()));
     }
 }

@@ -196,8 +196,8 @@ impl<'a> Past<'a> {
         let stream = StreamKind::Installation(within).into();
         let records = self.ledger.records_of(&stream, Revision::FIRST).await?;
         let issued = move |record: &Record| {
-            let recorded = read(record).ok()?;
-            exchange(&recorded).filter(|issue| issue.token_digest == digest).map(|issue| issue.token_id)
+            let Event::Installation(event) = read(record).ok()?.event else { return None };
+            event.issued_tokens().into_iter().find(|(_, known)| *known == digest).map(|(id, _)| id)
         };
         let count = records.len();
         Ok(aside(count, move || records.iter().find_map(issued)).await?)
@@ -236,8 +236,8 @@ fn token_then<'a>(
     issue: &HistoryRow,
     time: Timestamp,
 ) -> (&'static str, String, Option<&'a Recorded>) {
-    let issued = events.iter().find_map(|recorded| issues(recorded, token_id).map(|event| (recorded, event)));
-    let Some((issued, exchanged)) = issued else {
+    let issued = events.iter().find_map(|recorded| issues(recorded, token_id).map(|issue| (recorded, issue)));
+    let Some((issued, (expires_at, exchanged))) = issued else {
         return ("not_issued", format!("The token was issued later, at {}.", issue.recorded_at), None);
     };
     if live.token_by_id(&token_id, time).is_some() {
@@ -248,14 +248,17 @@ fn token_then<'a>(
         let why = moment_of(ended).map(|moment| moment.sentence).unwrap_or_default();
         return ("ended", why, Some(ended));
     }
-    if let Some(end) = exchanged.expires_at.filter(|end| *end <= time) {
+    if let Some(end) = expires_at.filter(|end| *end <= time) {
         return ("expired", format!("It had expired at {end}."), None);
     }
     if let Some(poison) = live.quarantine_of(&issued.envelope.stream) {
         return ("quarantined", format!("Nothing was known of its installation: {}.", poison.reason), None);
     }
-    let app = live.app(&exchanged.client_id);
-    if app.as_ref().is_some_and(|app| app.had_ended(exchanged.granted_at, issued.envelope.position)) {
+    let app = issue.client_id.and_then(|client_id| live.app(&client_id));
+    let is_dead = |event: &CodeExchanged| {
+        app.as_ref().is_some_and(|app| app.had_ended(event.granted_at, issued.envelope.position))
+    };
+    if exchanged.is_some_and(is_dead) {
         return ("never_valid", DEAD_CODE.to_owned(), Some(issued));
     }
     let status = app.as_ref().map(|app| &app.status);
@@ -270,15 +273,20 @@ fn sentence(words: &str) -> String {
     format!("{first}{}.", rest.as_str())
 }
 
-fn issues(recorded: &Recorded, token_id: TokenId) -> Option<&CodeExchanged> {
-    exchange(recorded).filter(|event| event.token_id == token_id)
-}
-
-fn exchange(recorded: &Recorded) -> Option<&CodeExchanged> {
-    match &recorded.event {
-        Event::Installation(InstallationEvent::CodeExchanged(event)) => Some(event),
-        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => None,
-    }
+/// When a token expires, if this event issued it, and the exchange of its code, if it was that.
+fn issues(recorded: &Recorded, token_id: TokenId) -> Option<(Option<Timestamp>, Option<&CodeExchanged>)> {
+    let (access, refresh, exchanged) = match &recorded.event {
+        Event::Installation(InstallationEvent::CodeExchanged(event)) => {
+            ((event.token_id, event.expires_at), event.refresh.as_ref(), Some(event))
+        }
+        Event::Installation(InstallationEvent::TokenRefreshed(event)) => {
+            ((event.token_id, event.expires_at), Some(&event.refresh), None)
+        }
+        Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => return None,
+    };
+    let refresh = refresh.map(|refresh| (refresh.token_id, refresh.expires_at));
+    let mut tokens = std::iter::once(access).chain(refresh);
+    tokens.find(|(issued, _)| *issued == token_id).map(|(_, expires_at)| (expires_at, exchanged))
 }
 
 /// Whether an event can be what made an app what it is, if its tokens do not count. An app in quarantine may have

@@ -1,8 +1,9 @@
 //! Events in plain sentences. Knows: events. Must not know: where they are read from.
 
 use grantbook_events::{
-    AccessGranted, Actor, ActorKind, AppEvent, AppUninstalled, CodeExchanged, CodeReplayed, EndedToken,
-    InstallationEvent, RevocationReason, TokenRevoked, UninstallReason,
+    AccessGranted, Actor, ActorKind, AppEvent, AppSource, AppUninstalled, CodeExchanged, CodeReplayed,
+    EndedToken, GrantRevoked, InstallationEvent, RefreshIssued, RefreshReplayed, RevocationReason, Timestamp,
+    TokenRefreshed, TokenRevoked, UninstallReason,
 };
 
 /// Of the exchange of a code that a suspension had ended.
@@ -23,7 +24,15 @@ pub(super) fn of_app(event: &AppEvent, actor: &Actor) -> Option<String> {
     let who = who(actor);
     match event {
         AppEvent::Registered(app) => {
-            Some(format!("The app {} (client id {}) was registered by {who}.", app.name, app.client_id))
+            let how = match &app.source {
+                AppSource::Operator => String::new(),
+                AppSource::Open => ", by its own software, as anyone may".to_owned(),
+                AppSource::InitialAccessToken(key_id) => {
+                    format!(", by its own software, with initial access token {key_id}")
+                }
+                AppSource::Document(url) => format!(", as the metadata document {url} says"),
+            };
+            Some(format!("The app {} (client id {}) was registered by {who}{how}.", app.name, app.client_id))
         }
         AppEvent::Suspended(suspended) => Some(format!(
             "The app was suspended by {who}: none of its codes and tokens counts until it is resumed. Reason: {}.",
@@ -46,17 +55,21 @@ pub(super) fn of_installation(event: &InstallationEvent, actor: &Actor) -> Strin
         InstallationEvent::AccessGranted(event) => granted(event, actor),
         InstallationEvent::CodeExchanged(event) => exchanged(event, actor),
         InstallationEvent::CodeReplayed(event) => replayed(event, actor),
+        InstallationEvent::TokenRefreshed(event) => refreshed(event, actor),
+        InstallationEvent::RefreshReplayed(event) => refresh_replayed(event, actor),
         InstallationEvent::TokenRevoked(event) => revoked(event, actor),
+        InstallationEvent::GrantRevoked(event) => grant_revoked(event, actor),
         InstallationEvent::Uninstalled(event) => uninstalled(event, actor),
     }
 }
 
 fn granted(event: &AccessGranted, actor: &Actor) -> String {
     format!(
-        "Access to account {} with {} was granted by {}; the code of grant {} was sent to {} and could be exchanged \
+        "Access to account {} with {}{} was granted by {}; the code of grant {} was sent to {} and could be exchanged \
          until {}.",
         event.account_id,
         scopes(&event.scopes),
+        resources(&event.resources),
         who(actor),
         event.grant_id,
         event.redirect_uri,
@@ -69,18 +82,43 @@ fn exchanged(event: &CodeExchanged, actor: &Actor) -> String {
         Some(secret_id) => format!("with secret {secret_id}"),
         None => "without a secret".to_owned(),
     };
-    let end = match event.expires_at {
-        Some(end) => format!("good until {end}"),
-        None => "which does not expire".to_owned(),
-    };
     format!(
-        "The code of grant {} was exchanged by {} {with}, for token {} of user {} with {}, {end}.",
+        "The code of grant {} was exchanged by {} {with}, for token {} of user {} with {}{}, {}{}.",
         event.grant_id,
         who(actor),
         event.token_id,
         event.user_id,
-        scopes(&event.scopes)
+        scopes(&event.scopes),
+        resources(&event.resources),
+        end(event.expires_at),
+        event.refresh.as_ref().map_or_else(String::new, with_refresh)
     )
+}
+
+fn refreshed(event: &TokenRefreshed, actor: &Actor) -> String {
+    format!(
+        "Refresh token {} of grant {} was used by {}, for token {} of user {} with {}{}, {}{}.",
+        event.spent_token_id,
+        event.grant_id,
+        who(actor),
+        event.token_id,
+        event.user_id,
+        scopes(&event.scopes),
+        resources(&event.resources),
+        end(event.expires_at),
+        with_refresh(&event.refresh)
+    )
+}
+
+fn end(expires_at: Option<Timestamp>) -> String {
+    match expires_at {
+        Some(end) => format!("good until {end}"),
+        None => "which does not expire".to_owned(),
+    }
+}
+
+fn with_refresh(refresh: &RefreshIssued) -> String {
+    format!("; and for refresh token {}, {}", refresh.token_id, end(refresh.expires_at))
 }
 
 fn replayed(event: &CodeReplayed, actor: &Actor) -> String {
@@ -92,15 +130,39 @@ fn replayed(event: &CodeReplayed, actor: &Actor) -> String {
     )
 }
 
+fn refresh_replayed(event: &RefreshReplayed, actor: &Actor) -> String {
+    format!(
+        "A spent refresh token of grant {} was presented once more by {}, as a stolen one would be: {}.",
+        event.grant_id,
+        who(actor),
+        ended(&event.tokens)
+    )
+}
+
 fn revoked(event: &TokenRevoked, actor: &Actor) -> String {
-    let why = match event.reason {
+    let note = noted(event.note.as_deref());
+    format!("Token {} was revoked by {}, {}.{note}", event.token_id, who(actor), why(event.reason))
+}
+
+fn grant_revoked(event: &GrantRevoked, actor: &Actor) -> String {
+    format!(
+        "Grant {} was revoked by {}, {}: {}.{}",
+        event.grant_id,
+        who(actor),
+        why(event.reason),
+        ended(&event.tokens),
+        noted(event.note.as_deref())
+    )
+}
+
+fn why(reason: RevocationReason) -> &'static str {
+    match reason {
         RevocationReason::User => "as its user wished",
         RevocationReason::App => "as the app gave it back",
         RevocationReason::Operator => "by the operator's decision",
         RevocationReason::Superseded => "because its user got more tokens of the app than one may have",
         RevocationReason::Leaked => "because it had leaked",
-    };
-    format!("Token {} was revoked by {}, {why}.{}", event.token_id, who(actor), noted(event.note.as_deref()))
+    }
 }
 
 fn uninstalled(event: &AppUninstalled, actor: &Actor) -> String {
@@ -129,4 +191,8 @@ fn ended(tokens: &[EndedToken]) -> String {
 fn scopes(scopes: &[String]) -> String {
     let noun = if scopes.len() == 1 { "scope" } else { "scopes" };
     format!("{noun} {}", scopes.join(", "))
+}
+
+fn resources(resources: &[String]) -> String {
+    if resources.is_empty() { String::new() } else { format!(" for {}", resources.join(", ")) }
 }

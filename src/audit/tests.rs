@@ -222,7 +222,7 @@ async fn some_hours() -> (TestLedger, Vec<Record>) {
                 given.clock.set(START.plus(HOUR * hour));
                 let granted = grant(app, &account);
                 given.settle(&granted).await.unwrap().unwrap();
-                let rules = TokenRules { lifetime, max_live_per_user: 10 };
+                let rules = TokenRules { lifetime, refresh: None, max_live_per_user: 10 };
                 let exchanged = crate::decisions::ExchangeCode { rules, ..exchange(&granted) };
                 given.settle(&exchanged).await.unwrap().unwrap();
                 if lifetime.is_none() && app == apps[1] {

@@ -62,9 +62,7 @@ pub async fn token_timeline(
 ) -> Result<Vec<Moment>, LedgerError> {
     let mut steps = steps(ledger, installation_id).await?.unwrap_or_default();
     let grant = steps.iter().find_map(|step| match &step.recorded.as_ref()?.event {
-        Event::Installation(InstallationEvent::CodeExchanged(event)) if event.token_id == token_id => {
-            Some(event.grant_id)
-        }
+        Event::Installation(event) if issues(event, token_id) => event.grant(),
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => None,
     });
     // What cannot be read may have been about the token.
@@ -80,10 +78,14 @@ fn is_about(recorded: &Recorded, token_id: TokenId, grant: Option<GrantId>) -> b
     match &recorded.event {
         Event::Installation(InstallationEvent::AccessGranted(event)) => Some(event.grant_id) == grant,
         Event::Installation(InstallationEvent::CodeReplayed(event)) => Some(event.grant_id) == grant,
-        Event::Installation(InstallationEvent::CodeExchanged(event)) => event.token_id == token_id,
-        Event::Installation(_) => ends(recorded, token_id),
+        Event::Installation(InstallationEvent::RefreshReplayed(event)) => Some(event.grant_id) == grant,
+        Event::Installation(event) => issues(event, token_id) || ends(recorded, token_id),
         Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => true,
     }
+}
+
+fn issues(event: &InstallationEvent, token_id: TokenId) -> bool {
+    event.issued_tokens().iter().any(|(issued, _)| *issued == token_id)
 }
 
 /// One event of a timeline.

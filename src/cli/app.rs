@@ -79,11 +79,42 @@ pub(super) struct Register {
     token_policy: TokenPolicy,
 }
 
-#[derive(Debug, clap::Args, Serialize)]
+/// How long an app's tokens live.
+#[derive(Debug, clap::Args)]
 struct TokenPolicy {
-    /// How long its tokens live [default: for ever]
-    #[arg(long = "token-lifetime-seconds", value_name = "N")]
-    lifetime_seconds: Option<u64>,
+    /// How long its access tokens live, such as 1h [default: for ever; with --refresh, the server's
+    /// tokens.access_lifetime]
+    #[arg(long, value_name = "DURATION", group = "change", value_parser = config::token_lifetime)]
+    access_lifetime: Option<Duration>,
+    /// It gets refresh tokens: its access tokens expire, and it renews them without its users
+    #[arg(long, group = "change")]
+    refresh: bool,
+    /// How long a refresh token may go unused, such as 90d [default: the server's tokens.refresh_idle]
+    #[arg(long, value_name = "DURATION", requires = "refresh", value_parser = config::token_lifetime)]
+    refresh_idle: Option<Duration>,
+    /// How long after the approval refreshing ends, such as 365d [default: the server's tokens.refresh_lifetime]
+    #[arg(long, value_name = "DURATION", requires = "refresh", value_parser = config::token_lifetime)]
+    refresh_lifetime: Option<Duration>,
+}
+
+impl TokenPolicy {
+    fn is_named(&self) -> bool {
+        self.access_lifetime.is_some() || self.refresh
+    }
+}
+
+impl Serialize for TokenPolicy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seconds = |lifetime: &Option<Duration>| lifetime.map(|lifetime| lifetime.as_secs());
+        let mut policy = json!({ "lifetime_seconds": seconds(&self.access_lifetime) });
+        if self.refresh {
+            policy["refresh"] = json!({
+                "idle_seconds": seconds(&self.refresh_idle),
+                "lifetime_seconds": seconds(&self.refresh_lifetime),
+            });
+        }
+        policy.serialize(serializer)
+    }
 }
 
 #[derive(Debug, clap::Args, Serialize)]
@@ -111,12 +142,12 @@ pub(super) struct Update {
     /// All scopes the app may ask for from now on; tokens already issued keep theirs
     #[arg(long = "scope", value_name = "SCOPE", group = "change")]
     scopes: Vec<String>,
-    /// How long tokens issued from now on live
-    #[arg(long, value_name = "N", group = "change")]
+    /// For tokens issued from now on
+    #[command(flatten)]
     #[serde(skip)]
-    token_lifetime_seconds: Option<u64>,
+    token_policy: TokenPolicy,
     /// Tokens issued from now on live for ever
-    #[arg(long, group = "change", conflicts_with = "token_lifetime_seconds")]
+    #[arg(long, group = "change", conflicts_with_all = ["access_lifetime", "refresh"])]
     #[serde(skip)]
     no_token_lifetime: bool,
 }
@@ -157,7 +188,13 @@ const APP: &[Shown<'_>] = &[
     ("redirect URIs", "/redirect_uris"),
     ("scopes", "/scopes"),
     ("confidential", "/confidential"),
-    ("token lifetime", "/token_policy/lifetime_seconds"),
+    ("access lifetime", "/token_policy/lifetime_seconds"),
+    ("refresh idle", "/token_policy/refresh/idle_seconds"),
+    ("refresh lifetime", "/token_policy/refresh/lifetime_seconds"),
+    ("default scopes", "/default_scopes"),
+    ("pushed requests", "/requires_pushed_requests"),
+    ("registered by", "/source/by"),
+    ("document", "/source/url"),
     ("state", "/status/state"),
     ("reason", "/status/reason"),
     ("secrets", "/secrets"),
@@ -227,8 +264,8 @@ impl Update {
         if self.no_homepage {
             changes["homepage"] = Value::Null;
         }
-        if self.token_lifetime_seconds.is_some() || self.no_token_lifetime {
-            changes["token_policy"] = json!({ "lifetime_seconds": self.token_lifetime_seconds });
+        if self.token_policy.is_named() || self.no_token_lifetime {
+            changes["token_policy"] = serde_json::to_value(&self.token_policy)?;
         }
         Ok(changes)
     }

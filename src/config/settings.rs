@@ -84,6 +84,8 @@ pub(super) const SIGN_IN_MAX_AGE: Setting =
     setting("sign_in.max_age", Duration(10 * SECOND, 10 * MINUTE)).default("2m");
 pub(super) const SECRETS_ROTATION_OVERLAP: Setting =
     setting("secrets.rotation_overlap", Duration(0, 30 * DAY)).default("24h");
+pub(super) const TOKENS_REFRESH_IDLE: Setting =
+    setting("tokens.refresh_idle", Duration(SECOND, 3650 * DAY)).default("90d");
 /// Its text is checked where nothing quotes it: it may hold a password.
 pub(super) const STORE_URL: Setting = setting("store.url", Other(CLUSTER_URL, |_| Ok(()))).flag("--store");
 
@@ -101,7 +103,7 @@ const LOG_FILTER: &str =
     "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"";
 
 /// Every setting, in the order they are shown in: the top level first, then section by section.
-pub(super) static ALL: [Setting; 31] = [
+pub(super) static ALL: [Setting; 35] = [
     LISTEN,
     ISSUER,
     setting("data_dir", Other("a directory, such as \"./grantbook-data\"", path))
@@ -117,6 +119,10 @@ pub(super) static ALL: [Setting; 31] = [
     setting("session.key_file", Other("a file with the key of the session cookie", path)),
     setting("codes.lifetime", Duration(SECOND, 10 * MINUTE)).default("60s"),
     setting("tokens.max_live_per_user", Count(1, 1000)).default("10"),
+    setting("tokens.access_lifetime", Duration(SECOND, 365 * DAY)).default("1h"),
+    TOKENS_REFRESH_IDLE,
+    setting("tokens.refresh_lifetime", Duration(SECOND, 3650 * DAY)),
+    setting("tokens.refresh_grace", Duration(0, 5 * MINUTE)).default("10s"),
     SECRETS_ROTATION_OVERLAP,
     setting("accounts.uninstall_by", Word(&["member", "admin"])).default("member"),
     setting("ledger.unreadable", Word(&["quarantine", "refuse"])).default("quarantine").flag("--strict"),

@@ -14,6 +14,8 @@ pub const NAME_MAX: usize = 100;
 pub const REDIRECT_URIS_MAX: usize = 20;
 /// The longest token lifetime an app may opt in to, in seconds: a year.
 pub const TOKEN_LIFETIME_MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
+/// The longest an app's refresh tokens may live, in seconds: ten years.
+pub const REFRESH_LIFETIME_MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
 /// The longest homepage, in bytes.
 const HOMEPAGE_MAX: usize = 500;
 
@@ -99,20 +101,39 @@ pub fn check_scopes(catalogue: &ScopeCatalogue, scopes: &[String]) -> Result<Vec
     })
 }
 
-/// A token policy: tokens that do not expire, or a lifetime of up to a year.
+/// The scopes an app gets if it asks for none: some of those it may ask for, by canonical name or alias.
+pub fn check_default_scopes(
+    catalogue: &ScopeCatalogue,
+    defaults: &[String],
+) -> Result<Vec<String>, ProfileError> {
+    if defaults.is_empty() {
+        return Ok(Vec::new());
+    }
+    check_scopes(catalogue, defaults).map_err(|error| ProfileError { field: "default_scopes", ..error })
+}
+
+/// A token policy: tokens that do not expire, or a lifetime of up to a year; with refresh tokens, if they do.
 pub fn check_token_policy(policy: TokenPolicy) -> Result<TokenPolicy, ProfileError> {
-    match policy.lifetime_seconds {
-        Some(0) => wrong(
-            "token_policy.lifetime_seconds",
-            "must be at least 1; leave it out for tokens that do not expire",
-        ),
-        Some(seconds) if seconds > TOKEN_LIFETIME_MAX_SECONDS => wrong(
-            "token_policy.lifetime_seconds",
-            format!(
-                "must be at most {TOKEN_LIFETIME_MAX_SECONDS} (a year); leave it out for tokens that do not expire"
-            ),
-        ),
-        Some(_) | None => Ok(policy),
+    check_seconds("token_policy.lifetime_seconds", policy.lifetime_seconds, TOKEN_LIFETIME_MAX_SECONDS)?;
+    if let Some(refresh) = policy.refresh {
+        if policy.lifetime_seconds.is_none() {
+            return wrong(
+                "token_policy.refresh",
+                "needs a token_policy.lifetime_seconds: tokens that do not expire need no refresh token",
+            );
+        }
+        let (idle, lifetime) = (refresh.idle_seconds, refresh.lifetime_seconds);
+        check_seconds("token_policy.refresh.idle_seconds", idle, REFRESH_LIFETIME_MAX_SECONDS)?;
+        check_seconds("token_policy.refresh.lifetime_seconds", lifetime, REFRESH_LIFETIME_MAX_SECONDS)?;
+    }
+    Ok(policy)
+}
+
+fn check_seconds(field: &'static str, seconds: Option<u64>, most: u64) -> Result<(), ProfileError> {
+    match seconds {
+        Some(0) => wrong(field, "must be at least 1; leave it out for no such limit"),
+        Some(seconds) if seconds > most => wrong(field, format!("must be at most {most}")),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -22,14 +22,14 @@ pub(super) fn is_over(grant: &Grant, clock: Timestamp, lifetime: Duration, now: 
 
 #[cfg(test)]
 mod tests {
-    use super::super::exchange_code::{ExchangeCode, Exchanged};
+    use super::super::issue::Issued;
     use super::super::testing::{self, TestStreams, exchange, grant};
-    use super::super::{Decision, GrantAccess, InstallationRefusal};
+    use super::super::{Decision, ExchangeCode, GrantAccess, InstallationRefusal};
     use super::*;
 
     const NOW: i64 = testing::NOW.as_micros();
 
-    fn refused(decision: Decision<Exchanged, InstallationRefusal>) -> InstallationRefusal {
+    fn refused(decision: Decision<Issued, InstallationRefusal>) -> InstallationRefusal {
         decision.answer.unwrap_err()
     }
 

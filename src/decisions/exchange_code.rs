@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use grantbook_events::{
-    AccountId, ClientId, CodeExchanged, CodeReplayed, InstallationEvent, InstallationId, RevocationReason,
-    SecretDigest, SecretId, StreamKind, Timestamp, TokenId, TokenRevoked,
+    ClientId, CodeExchanged, CodeReplayed, InstallationEvent, InstallationId, SecretDigest, SecretId,
+    StreamKind, Timestamp, TokenId,
 };
 use grantbook_projections::{CodeChallenge, CodeState, Grant, Installation};
 
 use super::code_time::is_over;
+use super::issue::{Issued, NewRefresh, TokenRules, granted_resources, superseded};
 use super::{Command, Decided, Decision, InstallationRefusal, redirect_uri};
 
 /// Exchange a code. The client is authenticated, and the presented secrets are digested, before this.
@@ -36,34 +37,18 @@ pub struct ExchangeCode {
     pub token_id: TokenId,
     /// SHA-256 of the token, should it be issued.
     pub token_digest: SecretDigest,
-    /// What holds for the token.
+    /// Minted for a refresh token, should one be issued.
+    pub refresh: NewRefresh,
+    /// The resources it is to be for (RFC 8707); none for all that were granted.
+    pub resources: Vec<String>,
+    /// What holds for the tokens.
     pub rules: TokenRules,
-}
-
-/// What holds for a token about to be issued.
-#[derive(Debug, Clone, Copy)]
-pub struct TokenRules {
-    /// How long it lives; `None` for ever.
-    pub lifetime: Option<Duration>,
-    /// The most live tokens one user may hold here; the oldest is superseded (K1).
-    pub max_live_per_user: usize,
-}
-
-/// A code became a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchanged {
-    /// The account that the app is installed on.
-    pub account_id: AccountId,
-    /// Canonical names of the token's scopes.
-    pub scopes: Vec<String>,
-    /// From when on it is refused; `None` if it does not expire.
-    pub expires_at: Option<Timestamp>,
 }
 
 impl Command for ExchangeCode {
     const NAME: &'static str = "exchange_code";
     type State = Installation;
-    type Answer = Exchanged;
+    type Answer = Issued;
     type Refusal = InstallationRefusal;
 
     fn stream(&self) -> StreamKind {
@@ -86,7 +71,7 @@ impl Command for ExchangeCode {
             CodeState::Pending if is_over(grant, self.presented_at, self.code_lifetime, now) => {
                 Err(InstallationRefusal::CodeExpired)
             }
-            CodeState::Pending => Ok(self.exchange(installed, grant, now)),
+            CodeState::Pending => self.exchange(installed, grant, now),
         }
     }
 }
@@ -110,13 +95,20 @@ impl ExchangeCode {
         }
     }
 
-    fn exchange(
-        &self,
-        installed: &Installation,
-        grant: &Grant,
-        now: Timestamp,
-    ) -> Decision<Exchanged, InstallationRefusal> {
-        let expires_at = self.rules.lifetime.map(|lifetime| now.plus(lifetime));
+    fn exchange(&self, installed: &Installation, grant: &Grant, now: Timestamp) -> Decided<Self> {
+        let (rules, resources) = (&self.rules, granted_resources(grant, &self.resources)?);
+        let expires_at = rules.lifetime.map(|lifetime| now.plus(lifetime));
+        let refresh = rules.refresh.map(|refresh| {
+            let ends_at = refresh.lifetime.map(|lifetime| now.plus(lifetime));
+            self.refresh.issued(refresh, ends_at, now)
+        });
+        let answer = Issued {
+            account_id: installed.account_id.clone(),
+            scopes: grant.scopes.to_vec(),
+            expires_at,
+            has_refresh: refresh.is_some(),
+        };
+        let superseded = superseded(installed, grant, refresh.is_some(), rules.max_live_per_user, now);
         let exchanged = InstallationEvent::CodeExchanged(CodeExchanged {
             grant_id: grant.grant_id,
             client_id: installed.client_id,
@@ -128,30 +120,17 @@ impl ExchangeCode {
             scopes: grant.scopes.to_vec(),
             expires_at,
             secret_id: self.secret_id,
+            resources,
+            refresh,
         });
-        let held = installed.held_by(&grant.user_id).into_iter().map(|(_, token)| token);
-        let held: Vec<_> = held.filter(|token| token.is_unexpired(now)).collect();
-        let too_many = (held.len() + 1).saturating_sub(self.rules.max_live_per_user.max(1));
-        let superseded = held.into_iter().take(too_many).map(|token| {
-            InstallationEvent::TokenRevoked(TokenRevoked {
-                token_id: token.token_id,
-                client_id: installed.client_id,
-                account_id: installed.account_id.clone(),
-                user_id: grant.user_id.clone(),
-                reason: RevocationReason::Superseded,
-                note: None,
-            })
-        });
-        let answer =
-            Exchanged { account_id: installed.account_id.clone(), scopes: grant.scopes.to_vec(), expires_at };
-        Decision::granted(answer, std::iter::once(exchanged).chain(superseded))
+        Ok(Decision::granted(answer, std::iter::once(exchanged).chain(superseded)))
     }
 }
 
 /// A spent code in the right hands has leaked, or another party made its first exchange: its tokens
 /// end (RFC 6749 section 4.1.2). When none is left, nothing more can follow, and nothing is recorded.
 fn replayed(installed: &Installation, grant: &Grant) -> Decided<ExchangeCode> {
-    let tokens: Vec<_> = grant.ended_token().into_iter().collect();
+    let tokens = grant.ended_tokens();
     if tokens.is_empty() {
         return Err(InstallationRefusal::CodeSpent);
     }
@@ -180,7 +159,7 @@ mod tests {
         streams
     }
 
-    fn refused(decision: Decision<Exchanged, InstallationRefusal>) -> InstallationRefusal {
+    fn refused(decision: Decision<Issued, InstallationRefusal>) -> InstallationRefusal {
         assert_eq!(decision.events, [], "a wrong request burns nothing");
         decision.answer.unwrap_err()
     }

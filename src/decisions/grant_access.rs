@@ -29,6 +29,8 @@ pub struct GrantAccess {
     pub redirect_uri: String,
     /// Whether the authorization request named it.
     pub redirect_uri_sent: bool,
+    /// The resources that tokens of it are for (RFC 8707); none for any.
+    pub resources: Vec<String>,
     /// The S256 code challenge, if there is one.
     pub code_challenge: Option<String>,
     /// SHA-256 of the code.
@@ -73,6 +75,7 @@ impl Command for GrantAccess {
             code_digest: self.code_digest,
             code_expires_at: self.approved_at.plus(self.code_lifetime),
             code_challenge: self.code_challenge.clone(),
+            resources: self.resources.clone(),
         };
         Ok(Decision::granted((), [InstallationEvent::AccessGranted(event)]))
     }

@@ -70,6 +70,33 @@ pub enum InstallationRefusal {
     VerifierMismatch,
     #[error("code_verifier without a code_challenge in the authorization request")]
     VerifierUnexpected,
+    /// No such refresh token, or it belongs to another app, or its grant ended.
+    #[error("the refresh token is unknown")]
+    RefreshUnknown,
+    #[error("the refresh token has expired")]
+    RefreshExpired,
+    /// It was used a moment ago, and what it was used for is not there any more.
+    #[error("the refresh token was used before: it is good for one use")]
+    RefreshSpent,
+    /// It was used a moment ago, for other scopes or resources.
+    #[error(
+        "the refresh token was used a moment ago for another scope or resource: use the refresh token of that reply"
+    )]
+    RefreshedOtherwise,
+    /// It was used before, and the tokens of its grant ended with this.
+    #[error("the tokens of this grant were revoked because a refresh token was used twice")]
+    RefreshReplayed {
+        grant_id: GrantId,
+        /// How many tokens ended.
+        tokens: usize,
+    },
+    /// More is wanted than the user approved.
+    #[error(
+        "scope is more than was granted, which is {granted:?}: send the user to the authorization endpoint for more"
+    )]
+    ScopeNotGranted { granted: String },
+    #[error("resource is none of those that were granted")]
+    ResourceNotGranted,
     /// No such live token here.
     #[error("no such token")]
     TokenUnknown,

@@ -1,10 +1,14 @@
 //! An operator registers an app.
 
-use grantbook_events::{AppEvent, AppRegistered, ClientId, NewSecret, StreamKind, Timestamp, TokenPolicy};
+use grantbook_events::{
+    AppEvent, AppRegistered, AppSource, ClientId, ClientKeys, NewSecret, SecretDigest, StreamKind, Timestamp,
+    TokenPolicy,
+};
 use grantbook_projections::App;
 
 use super::app_profile::{
-    ProfileError, check_homepage, check_name, check_redirect_uris, check_scopes, check_token_policy,
+    ProfileError, check_default_scopes, check_homepage, check_name, check_redirect_uris, check_scopes,
+    check_token_policy,
 };
 use super::scopes::ScopeCatalogue;
 use super::{AppRefusal, Command, Decided, Decision};
@@ -26,8 +30,18 @@ pub struct Registration {
     pub redirect_uris: Vec<String>,
     /// The scopes it may ask for, by name or alias.
     pub scopes: Vec<String>,
+    /// The scopes it gets if it asks for none, by name or alias; none for those of the configuration.
+    pub default_scopes: Vec<String>,
+    /// The public keys it authenticates by, which were checked.
+    pub keys: ClientKeys,
     /// How long its tokens live.
     pub token_policy: TokenPolicy,
+    /// Whether its authorization requests have to be pushed.
+    pub requires_pushed_requests: bool,
+    /// How it comes to be.
+    pub source: AppSource,
+    /// SHA-256 of the token by which its own software manages the registration.
+    pub registration_digest: Option<SecretDigest>,
 }
 
 impl RegisterApp {
@@ -45,9 +59,14 @@ impl RegisterApp {
             owner: check_name("owner", &registration.owner)?,
             homepage: Some(homepage).filter(|text| !text.is_empty()),
             redirect_uris: check_redirect_uris(&registration.redirect_uris)?,
+            default_scopes: check_default_scopes(catalogue, &registration.default_scopes)?,
             scopes: check_scopes(catalogue, &registration.scopes)?,
             secret,
+            keys: registration.keys.clone(),
             token_policy: check_token_policy(registration.token_policy)?,
+            requires_pushed_requests: registration.requires_pushed_requests,
+            source: registration.source.clone(),
+            registration_digest: registration.registration_digest,
         }))
     }
 }

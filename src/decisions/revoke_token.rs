@@ -1,15 +1,16 @@
-//! One token ends (K3, K4).
+//! One token ends (K3, K4), or one grant with all its tokens (R7).
 
 use grantbook_events::{
-    ClientId, InstallationEvent, InstallationId, RevocationReason, SecretDigest, StreamKind, Timestamp,
-    TokenId, TokenRevoked, UserId,
+    ClientId, InstallationId, RevocationReason, SecretDigest, StreamKind, Timestamp, TokenId, UserId,
 };
-use grantbook_projections::{Grant, Installation};
+use grantbook_projections::{Grant, Installation, TokenKind};
 
+use super::issue::{grant_revoked, token_revoked};
 use super::refusal::check_note;
 use super::{Command, Decided, Decision, InstallationRefusal};
 
-/// Revoke a token: exactly one, named by its id or known by its digest.
+/// Revoke a token: exactly one, named by its id or known by its digest. A refresh token stands for its grant, and so does
+/// each token of a grant for its user, who did not approve the tokens one by one: all of them end.
 #[derive(Debug, Clone)]
 pub struct RevokeToken {
     /// Where the token belongs.
@@ -31,6 +32,9 @@ pub enum WhichToken {
     Id(TokenId),
     /// The one with this digest, because it was presented.
     Digest(SecretDigest),
+    /// The refresh token of the grant whose refresh tokens have the part in common that has this digest: one was
+    /// presented, perhaps not the last one.
+    Family(SecretDigest),
 }
 
 /// Who wants the token to end.
@@ -64,18 +68,28 @@ impl Command for RevokeToken {
         let grant = match &self.token {
             WhichToken::Id(id) => installed.grant_of_token(*id),
             WhichToken::Digest(digest) => installed.grant_of_token_digest(digest),
+            WhichToken::Family(digest) => installed.grant_of_family(digest),
         };
         let grant = grant.filter(|grant| self.may_end(grant)).ok_or(InstallationRefusal::TokenUnknown)?;
-        let token = grant.token().ok_or(InstallationRefusal::TokenUnknown)?;
-        let event = TokenRevoked {
-            token_id: token.token_id,
-            client_id: installed.client_id,
-            account_id: installed.account_id.clone(),
-            user_id: grant.user_id.clone(),
-            reason: self.reason,
-            note: self.note.clone(),
+        let held = grant.tokens().find(|held| match &self.token {
+            WhichToken::Id(id) => held.token.token_id == *id,
+            WhichToken::Digest(digest) => held.token.digest == *digest,
+            WhichToken::Family(_) => true,
+        });
+        let held = held.ok_or(InstallationRefusal::TokenUnknown)?;
+        let ends_grant = match (held.kind, &self.holder) {
+            (TokenKind::Refresh, _) => true,
+            (TokenKind::Access, TokenHolder::User(_)) => grant.family().is_some(),
+            (TokenKind::Access, TokenHolder::App(_) | TokenHolder::Operator) => {
+                matches!(self.token, WhichToken::Family(_))
+            }
         };
-        Ok(Decision::granted(token.token_id, [InstallationEvent::TokenRevoked(event)]))
+        let token_id = held.token.token_id;
+        let event = match ends_grant {
+            true => grant_revoked(installed, grant, self.reason, self.note.clone()),
+            false => token_revoked(installed, grant, token_id, self.reason, self.note.clone()),
+        };
+        Ok(Decision::granted(token_id, [event]))
     }
 }
 
@@ -93,6 +107,7 @@ mod tests {
     use super::super::refusal::{REASON_MAX, UnreadableText};
     use super::super::testing::{self, TestStreams, exchange, grant};
     use super::*;
+    use grantbook_events::{InstallationEvent, TokenRevoked};
 
     fn revoke(holder: TokenHolder) -> RevokeToken {
         RevokeToken {

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use grantbook_events::{
     Actor, ActorKind, ClientId, Envelope, Event, EventId, GrantId, InstallationId, NewSecret, Position,
-    Recorded, Revision, SecretDigest, SecretId, StreamKind, StreamName, Timestamp, TokenId, TokenPolicy,
-    UninstallReason,
+    Recorded, Revision, SecretDigest, SecretId, StreamKind, StreamName, Timestamp, TokenId, UninstallReason,
 };
 use grantbook_projections::live::{Live, State};
 use grantbook_projections::{App, Installation};
 use uuid::Uuid;
 
-use super::exchange_code::TokenRules;
+use super::issue::{NewRefresh, TokenRules};
 use super::register_app::Registration;
 use super::scopes::ScopeCatalogue;
 use super::{Command, Decision, ExchangeCode, GrantAccess, RegisterApp, UninstallApp};
@@ -69,7 +68,7 @@ impl TestStreams<Installation> {
 
     /// The tokens, oldest first.
     pub fn token_ids(&self) -> Vec<TokenId> {
-        self.installed().held().iter().map(|(_, token)| token.token_id).collect()
+        self.installed().held().iter().map(|(_, held)| held.token.token_id).collect()
     }
 }
 
@@ -132,6 +131,7 @@ pub(super) fn grant(n: u8) -> GrantAccess {
         scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
         redirect_uri: "https://app.example/callback".to_owned(),
         redirect_uri_sent: false,
+        resources: Vec::new(),
         code_challenge: None,
         code_digest: digest(n),
         code_lifetime: Duration::from_secs(60),
@@ -154,8 +154,16 @@ pub(super) fn exchange(n: u8) -> ExchangeCode {
         code_lifetime: Duration::from_secs(60),
         token_id: token_id(n),
         token_digest: digest(n.wrapping_add(128)),
-        rules: TokenRules { lifetime: None, max_live_per_user: 10 },
+        refresh: new_refresh(n),
+        resources: Vec::new(),
+        rules: TokenRules { lifetime: None, refresh: None, max_live_per_user: 10 },
     }
+}
+
+/// The refresh token that comes with token `n`, of a family of its own.
+pub(super) fn new_refresh(n: u8) -> NewRefresh {
+    let token_id = token_id(n.wrapping_add(64));
+    NewRefresh { token_id, digest: digest(n.wrapping_add(64)), family_digest: digest(n.wrapping_add(192)) }
 }
 
 pub(super) fn uninstall() -> UninstallApp {
@@ -169,7 +177,7 @@ pub(super) fn registration() -> Registration {
         homepage: None,
         redirect_uris: vec!["https://app.example/callback".to_owned()],
         scopes: vec!["faqs".to_owned(), "brands".to_owned()],
-        token_policy: TokenPolicy::default(),
+        ..Registration::default()
     }
 }
 

@@ -42,7 +42,7 @@ impl Command for UninstallApp {
         check_note(self.note.as_ref())?;
         let installed = state.ok_or(InstallationRefusal::Unknown)?;
         let held = installed.held();
-        let token_ids: Vec<_> = held.iter().map(|(_, token)| token.token_id).collect();
+        let token_ids: Vec<_> = held.iter().map(|(_, held)| held.token.token_id).collect();
         let is_pending = |grant: &Grant| grant.code == CodeState::Pending && now < grant.code_expires_at;
         let pending = installed.grants().any(is_pending);
         if token_ids.is_empty() && !pending {
@@ -52,7 +52,7 @@ impl Command for UninstallApp {
             client_id: installed.client_id,
             account_id: installed.account_id.clone(),
             reason: self.reason,
-            tokens: held.iter().filter_map(|(grant, _)| grant.ended_token()).collect(),
+            tokens: held.iter().map(|(grant, held)| grant.ended(held.token)).collect(),
             epoch: installed.epoch,
             note: self.note.clone(),
         };

@@ -1,10 +1,11 @@
 //! An operator changes what an app says of itself.
 
-use grantbook_events::{AppEvent, AppUpdated, ClientId, StreamKind, Timestamp, TokenPolicy};
+use grantbook_events::{AppEvent, AppUpdated, ClientId, ClientKeys, StreamKind, Timestamp, TokenPolicy};
 use grantbook_projections::App;
 
 use super::app_profile::{
-    ProfileError, check_homepage, check_name, check_redirect_uris, check_scopes, check_token_policy,
+    ProfileError, check_default_scopes, check_homepage, check_name, check_redirect_uris, check_scopes,
+    check_token_policy,
 };
 use super::scopes::ScopeCatalogue;
 use super::{AppRefusal, Command, Decided, Decision};
@@ -29,8 +30,14 @@ pub struct Changes {
     pub redirect_uris: Option<Vec<String>>,
     /// All scopes it may ask for.
     pub scopes: Option<Vec<String>>,
+    /// The scopes it gets if it asks for none; none for those of the configuration.
+    pub default_scopes: Option<Vec<String>>,
+    /// The public keys it authenticates by, which were checked.
+    pub keys: Option<ClientKeys>,
     /// The policy for tokens issued from now on.
     pub token_policy: Option<TokenPolicy>,
+    /// Whether its authorization requests have to be pushed.
+    pub requires_pushed_requests: Option<bool>,
 }
 
 impl UpdateApp {
@@ -46,7 +53,14 @@ impl UpdateApp {
             homepage: changes.homepage.as_deref().map(check_homepage).transpose()?,
             redirect_uris: changes.redirect_uris.as_deref().map(check_redirect_uris).transpose()?,
             scopes: changes.scopes.as_deref().map(|scopes| check_scopes(catalogue, scopes)).transpose()?,
+            default_scopes: changes
+                .default_scopes
+                .as_deref()
+                .map(|scopes| check_default_scopes(catalogue, scopes))
+                .transpose()?,
+            keys: changes.keys.clone(),
             token_policy: changes.token_policy.map(check_token_policy).transpose()?,
+            requires_pushed_requests: changes.requires_pushed_requests,
         };
         Ok(Self { client_id, changes })
     }
@@ -82,7 +96,13 @@ fn really_changed(changes: &AppUpdated, app: &App) -> AppUpdated {
         homepage: differing(changes.homepage.as_ref(), &app.homepage.clone().unwrap_or_default()),
         redirect_uris: differing(changes.redirect_uris.as_ref(), &app.redirect_uris),
         scopes: differing(changes.scopes.as_ref(), &app.scopes),
+        default_scopes: differing(changes.default_scopes.as_ref(), &app.default_scopes),
+        keys: differing(changes.keys.as_ref(), &app.keys),
         token_policy: differing(changes.token_policy.as_ref(), &app.token_policy),
+        requires_pushed_requests: differing(
+            changes.requires_pushed_requests.as_ref(),
+            &app.requires_pushed_requests,
+        ),
     }
 }
 

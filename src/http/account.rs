@@ -11,8 +11,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use grantbook_events::{ClientId, InstallationId, RevocationReason, TokenId, UninstallReason};
-use grantbook_projections::AppStatus;
 use grantbook_projections::live::{InstallationFacts, TokenFacts};
+use grantbook_projections::{AppStatus, TokenKind};
 
 use super::browser::{PageError, Visit, see_other};
 use super::endpoint::{no_such_path, wants_a_page};
@@ -23,7 +23,7 @@ use crate::decisions::{RevokeToken, TokenHolder, UninstallApp, WhichToken};
 use crate::identity::Onward;
 use crate::identity::session::{AccountRole, SignedIn};
 use crate::ledger::Until;
-use crate::pages::{AccountApp, AccountAppsPage, Forms, HomePage, TokenLine};
+use crate::pages::{AccountApp, AccountAppsPage, ApprovalLine, Forms, HomePage};
 
 /// The most apps shown on the page.
 const SHOWN_MAX: usize = 500;
@@ -81,18 +81,24 @@ fn account_app(service: &Service, person: &SignedIn, facts: &InstallationFacts) 
             // To users, one that is not understood is one that is out of service.
             AppStatus::Deleted { .. } | AppStatus::Quarantined { .. } => Some("out of service"),
         },
-        tokens: tokens.iter().map(|token| token_line(person, token)).collect(),
+        approvals: approvals(person, tokens),
     })
 }
 
-fn token_line(person: &SignedIn, token: &TokenFacts) -> TokenLine {
-    TokenLine {
+/// The approvals that these tokens came of, oldest token first. One that can be renewed is one line, whatever tokens it has.
+fn approvals(person: &SignedIn, tokens: &[TokenFacts]) -> Vec<ApprovalLine> {
+    let refresh = |grant| tokens.iter().find(|it| it.kind == TokenKind::Refresh && it.grant_id == grant);
+    let shown = tokens.iter().filter(|token| refresh(token.grant_id).is_none_or(|it| it == *token));
+    let line = |token: &TokenFacts| ApprovalLine {
         token_id: token.token_id.to_string(),
         user: token.user_id.to_string(),
-        issued_at: token.issued_at,
+        approved_at: token.granted_at,
         scopes: token.scopes.to_vec(),
+        renewable: token.kind == TokenKind::Refresh,
+        until: token.expires_at,
         mine: token.user_id == person.user,
-    }
+    };
+    shown.map(line).collect()
 }
 
 /// Who sent one of this page's forms.

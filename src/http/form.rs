@@ -1,7 +1,7 @@
 //! `application/x-www-form-urlencoded`, read strictly: what is not UTF-8 is an error, not a guess.
 
 use percent_encoding::percent_decode_str;
-use serde::de::value::{Error, MapDeserializer};
+use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -34,10 +34,16 @@ impl Form {
         Some(value.1.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The parameters as a type of their own; empty ones count as absent.
+    /// The parameters as a type of their own; empty ones count as absent. One that may be there more than once is a list.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let present = self.0.into_iter().filter(|(_, value)| !value.is_empty());
-        T::deserialize(MapDeserializer::new(present.map(|(name, value)| (name, Value(value)))))
+        let mut present: Vec<(String, Values)> = Vec::new();
+        for (name, value) in self.0.into_iter().filter(|(_, value)| !value.is_empty()) {
+            match present.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, values)) => values.0.push(value),
+                None => present.push((name, Values(vec![value]))),
+            }
+        }
+        T::deserialize(MapDeserializer::new(present.into_iter()))
     }
 
     /// The first of these names that is there more than once.
@@ -47,27 +53,31 @@ impl Form {
     }
 }
 
-/// The value of a parameter that is there, for a field that may be absent too.
-struct Value(String);
+/// The values of a parameter that is there, for a field that may be absent too. A field that is no list takes the first.
+struct Values(Vec<String>);
 
-impl<'de> Deserializer<'de> for Value {
+impl<'de> Deserializer<'de> for Values {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_string(self.0)
+        visitor.visit_string(self.0.into_iter().next().unwrap_or_default())
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_some(self)
     }
 
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_seq(SeqDeserializer::new(self.0.into_iter()))
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct seq
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct
         tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
-impl IntoDeserializer<'_, Error> for Value {
+impl IntoDeserializer<'_, Error> for Values {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -111,9 +121,16 @@ mod tests {
             state: Option<String>,
             scope: Option<String>,
             code: String,
+            #[serde(default)]
+            resource: Vec<String>,
         }
-        let form = Form::parse("code=c&state=&scope=a+b&other=x").unwrap();
-        let fields = Fields { state: None, scope: Some("a b".to_owned()), code: "c".to_owned() };
+        let form = Form::parse("code=c&resource=r&state=&scope=a+b&other=x&resource=&resource=s").unwrap();
+        let fields = Fields {
+            state: None,
+            scope: Some("a b".to_owned()),
+            code: "c".to_owned(),
+            resource: vec!["r".to_owned(), "s".to_owned()],
+        };
         assert_eq!(form.read::<Fields>(), Ok(fields));
         assert!(Form::parse("state=s").unwrap().read::<Fields>().is_err());
     }

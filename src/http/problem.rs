@@ -208,7 +208,14 @@ impl From<InstallationRefusal> for Problem {
             | InstallationRefusal::RedirectUriMismatch
             | InstallationRefusal::VerifierMissing
             | InstallationRefusal::VerifierMismatch
-            | InstallationRefusal::VerifierUnexpected => Self::conflict(detail),
+            | InstallationRefusal::VerifierUnexpected
+            | InstallationRefusal::RefreshUnknown
+            | InstallationRefusal::RefreshExpired
+            | InstallationRefusal::RefreshSpent
+            | InstallationRefusal::RefreshedOtherwise
+            | InstallationRefusal::RefreshReplayed { .. }
+            | InstallationRefusal::ScopeNotGranted { .. }
+            | InstallationRefusal::ResourceNotGranted => Self::conflict(detail),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::pages::{Prefix, ScopeLine};
 use crate::replay::Rebuilds;
+use crate::secrets::RefreshKey;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -28,6 +29,8 @@ pub struct Service {
     pub prefix: Prefix,
     /// Keys that live only as long as this process, for its own command line and sample app.
     pub process_keys: Vec<ProcessKey>,
+    /// Makes the tokens that a refresh token is exchanged for.
+    pub refresh_key: RefreshKey,
     /// Apps that were warned about because they asked about tokens of others.
     pub asked_about_others: Warnings,
     /// How often each person approved within the last minute.
@@ -71,6 +74,7 @@ impl Service {
         ledger: &Arc<Ledger>,
         history: &Arc<History>,
         process_keys: Vec<ProcessKey>,
+        refresh_key: RefreshKey,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -81,6 +85,7 @@ impl Service {
             prefix: Prefix::new(config.issuer.path()),
             config,
             process_keys,
+            refresh_key,
             asked_about_others: Warnings::default(),
             approvals: Approvals::default(),
             unmatched_reports: UnmatchedReports::default(),

@@ -21,11 +21,11 @@ use super::input::path_config;
 use crate::audit::History;
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, Sources};
-use crate::decisions::{ExchangeCode, GrantAccess, TokenRules};
+use crate::decisions::{ExchangeCode, GrantAccess, NewRefresh, TokenRules};
 use crate::http::observe::observe;
 use crate::http::service::{ProcessKey, Service};
 use crate::ledger::{Ledger, Origin};
-use crate::secrets::{self, CodeKey, PlainSecret};
+use crate::secrets::{self, CodeKey, MintedRefresh, PlainSecret, RefreshKey};
 use crate::store::{MemoryStore, Store};
 use crate::telemetry::Metrics;
 
@@ -150,7 +150,14 @@ impl TestServer {
             [("GRANTBOOK_ISSUER", "https://grantbook.example"), ("GRANTBOOK_SECRETS_ROTATION_OVERLAP", "1h")];
         let environment = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let config = Config::load(Sources { environment, ..Sources::none() }).unwrap();
-        let service = web::Data::new(Service::new(config, &ledger, &history, process_keys, metrics));
+        let service = web::Data::new(Service::new(
+            config,
+            &ledger,
+            &history,
+            process_keys,
+            RefreshKey::random(),
+            metrics,
+        ));
         Self { service, clock, store, keys, answers: RefCell::default(), _dir: dir }
     }
 
@@ -168,7 +175,8 @@ impl TestServer {
 
     fn replace(&mut self, config: Config, ledger: &Arc<Ledger>, history: &Arc<History>) {
         let (keys, metrics) = (self.service.process_keys.clone(), Arc::clone(&self.service.metrics));
-        self.service = web::Data::new(Service::new(config, ledger, history, keys, metrics));
+        self.service =
+            web::Data::new(Service::new(config, ledger, history, keys, RefreshKey::random(), metrics));
     }
 
     pub fn key(&self, role: Role) -> &str {
@@ -225,6 +233,7 @@ impl TestServer {
         let grant_id = secrets::new_grant_id(now);
         let code = CodeKey::random().code(installation_id, grant_id, "session");
         let token = secrets::mint_token(installation_id);
+        let refresh = MintedRefresh::first(installation_id);
         let grant = GrantAccess {
             grant_id,
             client_id,
@@ -233,6 +242,7 @@ impl TestServer {
             scopes: vec!["faqs".to_owned()],
             redirect_uri: "https://app.example/callback".to_owned(),
             redirect_uri_sent: false,
+            resources: Vec::new(),
             code_challenge: None,
             code_digest: code.digest(),
             code_lifetime: Duration::from_secs(60),
@@ -252,7 +262,13 @@ impl TestServer {
             code_lifetime: Duration::from_secs(60),
             token_id: secrets::new_token_id(now),
             token_digest: token.digest(),
-            rules: TokenRules { lifetime: None, max_live_per_user: 10 },
+            refresh: NewRefresh {
+                token_id: secrets::new_token_id(now),
+                digest: refresh.plain.digest(),
+                family_digest: refresh.family_digest,
+            },
+            resources: Vec::new(),
+            rules: TokenRules { lifetime: None, refresh: None, max_live_per_user: 10 },
         };
         let actor = Actor { kind: ActorKind::User, id: "ada".to_owned() };
         let origin = Origin { actor, request_id: "r-1".parse().unwrap() };

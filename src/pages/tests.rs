@@ -58,11 +58,13 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         csrf: or("c3JmdG9rZW4"),
     };
     let time = Timestamp::from_micros(1_767_323_045_000_006);
-    let token = |user: &str, mine| TokenLine {
+    let approval = |user: &str, mine| ApprovalLine {
         token_id: or("019a0000-0000-7000-8000-000000000000"),
         user: or(user),
-        issued_at: time,
+        approved_at: time,
         scopes: vec![or("widgets"), or("contacts")],
+        renewable: mine,
+        until: Some(time).filter(|_| mine),
         mine,
     };
     let app = |name: &str| AccountApp {
@@ -72,7 +74,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         scopes: scopes(text),
         installed_since: Some(time),
         stopped: None,
-        tokens: vec![token("ana", true), token("ben", false)],
+        approvals: vec![approval("ana", true), approval("ben", false)],
     };
     let account = AccountAppsPage {
         user: or("ana"),

@@ -80,19 +80,23 @@ pub struct AccountApp {
     pub installed_since: Option<Timestamp>,
     /// Why it can do nothing for now, such as "suspended by the operator of this server"; none if it can.
     pub stopped: Option<&'static str>,
-    /// By which tokens.
-    pub tokens: Vec<TokenLine>,
+    /// By which approvals.
+    pub approvals: Vec<ApprovalLine>,
 }
 
-/// One valid token, or one that is valid again once its app is no longer stopped; never the token itself.
+/// One approval with a valid token, or one that is valid again once its app is no longer stopped; never the token itself.
 #[derive(Debug, Clone)]
-pub struct TokenLine {
-    /// Names it in the form's path.
+pub struct ApprovalLine {
+    /// Names one of its tokens in the form's path.
     pub token_id: String,
     /// Who approved it.
     pub user: String,
-    pub issued_at: Timestamp,
+    pub approved_at: Timestamp,
     pub scopes: Vec<String>,
+    /// Whether the app can renew it, by a refresh token.
+    pub renewable: bool,
+    /// Until when, or until when it is good if it cannot be renewed; none for no end.
+    pub until: Option<Timestamp>,
     /// Whether the person who reads this approved it, and so may revoke it.
     pub mine: bool,
 }

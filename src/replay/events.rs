@@ -84,7 +84,24 @@ impl Events {
                     "a code is presented again that was never exchanged, or whose tokens had all ended";
                 return Ok(span(id).is_none().then(|| format!("grant {id}: {what}")));
             }
-            InstallationEvent::TokenRevoked(_) | InstallationEvent::Uninstalled(_) => {}
+            InstallationEvent::TokenRefreshed(event) => {
+                // A decision refuses one that has expired, and the fold takes it.
+                let now = |state: &Installation| {
+                    let refreshed = state.grant(event.grant_id)?.family()?;
+                    refreshed.spent.filter(|spent| spent.at >= spent.expires_at).map(|spent| spent.expires_at)
+                };
+                let late = Installation::look(live, &stream, |state| state.and_then(now));
+                return Ok(late.map(|end| {
+                    format!("grant {}: its refresh token is used after its end at {end}", event.grant_id)
+                }));
+            }
+            InstallationEvent::RefreshReplayed(event) => {
+                let what = "a refresh token is presented again of a grant that has no token any more";
+                return Ok(event.tokens.is_empty().then(|| format!("grant {}: {what}", event.grant_id)));
+            }
+            InstallationEvent::TokenRevoked(_)
+            | InstallationEvent::GrantRevoked(_)
+            | InstallationEvent::Uninstalled(_) => {}
         }
         Ok(None)
     }

@@ -54,7 +54,7 @@ impl CodeKey {
         mac.update(grant_id.as_uuid().as_bytes());
         mac.update(session_id.as_bytes());
         let bits = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
-        spell(CODE, &located(installation, &bits))
+        spell(CODE, &located(installation, &*bits))
     }
 }
 

@@ -37,6 +37,7 @@ mod platforms;
 mod prefix;
 mod probes;
 mod redirect_uris;
+mod refresh;
 mod replay;
 mod revoke;
 mod scope_upgrade;

@@ -10,7 +10,8 @@ use grantbook_events::{GrantId, SecretDigest, Timestamp, TokenId, UserId};
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Grant, LiveToken};
+use super::{Family, Grant, LiveToken};
+use crate::fold::TokenEffect;
 
 /// Up to so many slots are looked at each.
 const FEW: usize = 16;
@@ -40,6 +41,7 @@ enum Key<'a> {
     User(&'a UserId),
     Token(&'a TokenId),
     TokenDigest(&'a SecretDigest),
+    Family(&'a SecretDigest),
 }
 
 impl Index {
@@ -52,13 +54,12 @@ impl Index {
         [Key::Grant(&grant.grant_id), Key::Code(&grant.code_digest), Key::User(&grant.user_id)]
     }
 
-    /// What it has while its token is there.
+    /// What it has while its tokens are there.
     fn token_keys(grant: &Grant) -> impl Iterator<Item = Key<'_>> {
-        let token = grant.token();
-        token
-            .map(|token| [Key::Token(&token.token_id), Key::TokenDigest(&token.digest)])
-            .into_iter()
-            .flatten()
+        let tokens = grant.tokens();
+        tokens
+            .flat_map(|held| [Key::Token(&held.token.token_id), Key::TokenDigest(&held.token.digest)])
+            .chain(grant.family().map(|family| Key::Family(&family.digest)))
     }
 
     fn add<'a>(&mut self, slot: u32, keys: impl IntoIterator<Item = Key<'a>>) {
@@ -96,12 +97,18 @@ impl Grants {
     }
 
     pub(super) fn by_token(&self, id: TokenId) -> Option<(u32, &Grant)> {
-        self.find(&Key::Token(&id), |grant| grant.token().is_some_and(|token| token.token_id == id)).next()
+        let has = |grant: &Grant| grant.tokens().any(|held| held.token.token_id == id);
+        self.find(&Key::Token(&id), has).next()
     }
 
     pub(super) fn by_token_digest(&self, digest: &SecretDigest) -> Option<(u32, &Grant)> {
-        let has = |grant: &Grant| grant.token().is_some_and(|token| token.digest == *digest);
+        let has = |grant: &Grant| grant.tokens().any(|held| held.token.digest == *digest);
         self.find(&Key::TokenDigest(digest), has).next()
+    }
+
+    pub(super) fn by_family(&self, digest: &SecretDigest) -> Option<(u32, &Grant)> {
+        let is_it = |grant: &Grant| grant.family().is_some_and(|family| family.digest == *digest);
+        self.find(&Key::Family(digest), is_it).next()
     }
 
     pub(super) fn of_user(&self, user: &UserId) -> impl Iterator<Item = (u32, &Grant)> {
@@ -190,13 +197,11 @@ impl Grants {
     }
 
     /// Drops expired tokens and grants that no decision can depend on any more; gives the tokens.
-    pub(super) fn drop_unneeded(&mut self, at: Timestamp) -> Vec<(u32, LiveToken)> {
-        let expired = |grant: &Grant| grant.token().is_some_and(|token| !token.is_unexpired(at));
-        let slots: Vec<u32> = self.all().filter(|(_, grant)| expired(grant)).map(|(slot, _)| slot).collect();
-        let gone = slots
-            .into_iter()
-            .filter_map(|slot| Some((slot, self.change(slot, Grant::take_token)?)))
-            .collect();
+    pub(super) fn drop_unneeded(&mut self, at: Timestamp) -> Vec<TokenEffect> {
+        let has_expired = |grant: &Grant| grant.tokens().any(|held| !held.token.is_unexpired(at));
+        let slots: Vec<u32> =
+            self.all().filter(|(_, grant)| has_expired(grant)).map(|(slot, _)| slot).collect();
+        let gone = slots.into_iter().flat_map(|slot| self.drop_expired(slot, at)).collect();
         let unneeded: Vec<u32> =
             self.all().filter(|(_, grant)| !grant.matters(at)).map(|(slot, _)| slot).collect();
         for slot in unneeded {
@@ -210,6 +215,26 @@ impl Grants {
         // Twice as many are looked at before the next time, so that each is looked at about once.
         self.due = u32::try_from(self.len() * 2).unwrap_or(u32::MAX);
         gone
+    }
+
+    /// Drops what has expired of one grant. Its refresh token stays while an access token is there: whoever presents it
+    /// must not seem to present a spent one.
+    fn drop_expired(&mut self, slot: u32, at: Timestamp) -> Vec<TokenEffect> {
+        let Some(grant) = self.get(slot) else { return Vec::new() };
+        let is_over = grant.tokens().all(|held| !held.token.is_unexpired(at));
+        let refresh = grant.family().and_then(Family::refresh).map(|token| token.token_id);
+        let kept = refresh.filter(|_| !is_over);
+        self.drop_tokens(slot, |token| !token.is_unexpired(at) && Some(token.token_id) != kept)
+    }
+
+    /// Drops the tokens of one grant that this says of; gives them.
+    pub(super) fn drop_tokens(
+        &mut self,
+        slot: u32,
+        is_gone: impl Fn(&LiveToken) -> bool,
+    ) -> Vec<TokenEffect> {
+        let gone = self.change(slot, |grant| grant.drop_tokens(is_gone));
+        gone.into_iter().map(|(token, kind)| token.effect(kind, slot)).collect()
     }
 
     /// In the order of what was recorded of them last, whatever their slots are.

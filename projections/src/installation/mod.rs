@@ -1,37 +1,31 @@
 //! The state of one app on one account: the fold of stream `installation-{installation_id}`.
 //!
 //! Its size does not depend on the length of the stream: it has the grants of the last minutes, and older ones while
-//! their token lives, because a second exchange of their code must end it. What can no longer matter to a decision is
+//! a token of theirs lives, because a second exchange of their code must end it. What can no longer matter to a decision is
 //! dropped by recorded time, so that every replay drops the same.
 
 mod challenge;
 mod grant;
 mod grants;
 
-use std::time::Duration;
-
 use grantbook_events::{
     AccessGranted, AccountId, ClientId, CodeExchanged, Envelope, GrantId, InstallationEvent, InstallationId,
-    Revision, SecretDigest, Timestamp, TokenId, UserId,
+    RefreshIssued, Revision, SecretDigest, Timestamp, TokenId, TokenRefreshed, UserId,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::fold::{Effects, Head, TokenEffect};
+use crate::fold::{Effects, Head, TokenEffect, TokenKind};
 use crate::text::SharedTexts;
 pub use challenge::CodeChallenge;
-pub use grant::{CodeState, Grant, LiveToken};
+use grant::AccessToken;
+pub(crate) use grant::NEVER;
+pub use grant::{CodeState, Family, GRANT_MEMORY, Grant, Held, HeldToken, LiveToken, SpentRefresh};
 use grants::Grants;
-
-/// How long a grant is kept although nothing can come of it any more: twice as long as any code or consent form lives,
-/// so that the same form cannot be sent twice, also where clocks differ by as much.
-pub const GRANT_MEMORY: Duration = Duration::from_secs(20 * 60);
 
 /// How many codes of one user can wait for their exchange. One more ends the oldest.
 pub const MAX_PENDING_PER_USER: usize = 10;
 
-/// The expiry of a token that does not expire.
-pub(crate) const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
 const BEFORE_ALL: Timestamp = Timestamp::from_micros(i64::MIN);
 
 /// One app on one account, once a user of the account has approved it. Its serialised form is for snapshots only.
@@ -73,29 +67,35 @@ impl Installation {
         self.grants.of_user(user).map(|(_, grant)| grant)
     }
 
-    /// The grant whose token has this id.
+    /// The grant that has an access or refresh token with this id.
     pub fn grant_of_token(&self, token_id: TokenId) -> Option<&Grant> {
         self.grants.by_token(token_id).map(|(_, grant)| grant)
     }
 
-    /// The grant whose token has this digest.
+    /// The grant that has an access or refresh token with this digest.
     pub fn grant_of_token_digest(&self, digest: &SecretDigest) -> Option<&Grant> {
         self.grants.by_token_digest(digest).map(|(_, grant)| grant)
     }
 
-    /// The grants with a token, oldest token first.
-    pub fn held(&self) -> Vec<(&Grant, &LiveToken)> {
+    /// The grant whose refresh tokens have the part in common that has this digest.
+    pub fn grant_of_family(&self, digest: &SecretDigest) -> Option<&Grant> {
+        self.grants.by_family(digest).map(|(_, grant)| grant)
+    }
+
+    /// Every access and refresh token with its grant, oldest first.
+    pub fn held(&self) -> Vec<(&Grant, HeldToken<'_>)> {
         Self::oldest_first(self.grants())
     }
 
     /// Those of one user.
-    pub fn held_by(&self, user: &UserId) -> Vec<(&Grant, &LiveToken)> {
+    pub fn held_by(&self, user: &UserId) -> Vec<(&Grant, HeldToken<'_>)> {
         Self::oldest_first(self.grants_of_user(user))
     }
 
-    fn oldest_first<'a>(grants: impl Iterator<Item = &'a Grant>) -> Vec<(&'a Grant, &'a LiveToken)> {
-        let mut held: Vec<_> = grants.filter_map(|grant| Some((grant, grant.token()?))).collect();
-        held.sort_by_key(|(grant, _)| grant.revision);
+    fn oldest_first<'a>(grants: impl Iterator<Item = &'a Grant>) -> Vec<(&'a Grant, HeldToken<'a>)> {
+        let mut held: Vec<_> =
+            grants.flat_map(|grant| grant.tokens().map(move |held| (grant, held))).collect();
+        held.sort_by_key(|(grant, held)| (held.token.issued_at, grant.revision));
         held
     }
 
@@ -130,7 +130,10 @@ impl Installation {
             InstallationEvent::AccessGranted(first) => first,
             InstallationEvent::CodeExchanged(_)
             | InstallationEvent::CodeReplayed(_)
+            | InstallationEvent::TokenRefreshed(_)
+            | InstallationEvent::RefreshReplayed(_)
             | InstallationEvent::TokenRevoked(_)
+            | InstallationEvent::GrantRevoked(_)
             | InstallationEvent::Uninstalled(_) => return Err("access was not granted before"),
         };
         let at = envelope.recorded_at;
@@ -167,8 +170,9 @@ impl Installation {
             InstallationEvent::AccessGranted(event) => self.add_grant(event, (at, revision), texts)?,
             InstallationEvent::CodeExchanged(event) => {
                 let is_dead = app.had_ended(event.granted_at, envelope.position);
-                self.exchange(event, (at, revision), is_dead)?
+                self.exchange(event, (at, revision), is_dead, texts)?
             }
+            InstallationEvent::TokenRefreshed(event) => self.refresh(event, (at, revision), texts)?,
             InstallationEvent::CodeReplayed(event) => {
                 let grant = self.grant(event.grant_id);
                 if grant.is_some_and(|grant| !matches!(grant.code, CodeState::Spent(_))) {
@@ -176,7 +180,13 @@ impl Installation {
                 }
                 self.end_tokens(event.tokens.iter().map(|token| token.token_id), at)
             }
+            InstallationEvent::RefreshReplayed(event) => {
+                self.end_tokens(event.tokens.iter().map(|token| token.token_id), at)
+            }
             InstallationEvent::TokenRevoked(event) => self.end_tokens([event.token_id], at),
+            InstallationEvent::GrantRevoked(event) => {
+                self.end_tokens(event.tokens.iter().map(|token| token.token_id), at)
+            }
             InstallationEvent::Uninstalled(event) => {
                 if event.epoch != self.epoch {
                     return Err("it ends another epoch than the current one");
@@ -201,14 +211,13 @@ impl Installation {
         let code_challenge = event.code_challenge.as_deref().map(CodeChallenge::parse).transpose()?;
         let mut effects = Effects::default();
         if self.grants.is_due() {
-            for (slot, token) in self.grants.drop_unneeded(at) {
-                effects.ended.push(token.effect(slot));
-            }
+            effects.ended = self.grants.drop_unneeded(at);
         }
         self.grants.insert(Grant {
             grant_id: event.grant_id,
             user_id: event.user_id.clone(),
-            scopes: texts.scopes(&event.scopes),
+            scopes: texts.names(&event.scopes),
+            resources: texts.names(&event.resources),
             redirect_uri: texts.text(&event.redirect_uri),
             redirect_uri_sent: event.redirect_uri_sent,
             code_digest: event.code_digest,
@@ -237,6 +246,7 @@ impl Installation {
         event: &CodeExchanged,
         (at, revision): (Timestamp, u32),
         is_dead: bool,
+        texts: &SharedTexts,
     ) -> Result<Effects, &'static str> {
         let (slot, grant) = self.grants.by_id(event.grant_id).ok_or("the grant does not exist")?;
         if grant.code != CodeState::Pending {
@@ -246,21 +256,83 @@ impl Installation {
         if !is_same || !grant.scopes.iter().eq(event.scopes.iter()) {
             return Err("it issues a token for another user, scopes or time than was granted");
         }
-        // A code that had died with a suspension gives a token that never counts.
-        let token = (!is_dead).then(|| LiveToken {
+        if !grant.is_for(&event.resources) {
+            return Err("it issues a token for another resource than was granted");
+        }
+        let token = LiveToken {
             token_id: event.token_id,
             digest: event.token_digest,
             issued_at: at,
             expires_at: event.expires_at.unwrap_or(NEVER),
+        };
+        let resources = texts.names(&event.resources);
+        self.grants.change(slot, |grant| {
+            grant.revision = revision;
+            grant.code = CodeState::Spent(match &event.refresh {
+                // A code that had died with a suspension gives tokens that never count.
+                _ if is_dead => Held::Nothing,
+                None => {
+                    grant.resources = resources;
+                    Held::Token(token)
+                }
+                Some(refresh) => {
+                    let access = AccessToken { token, scopes: grant.scopes.clone(), resources };
+                    Held::Family(Box::new(Family::begin(refresh, access)))
+                }
+            });
         });
-        self.grants.change(slot, |grant| (grant.code, grant.revision) = (CodeState::Spent(token), revision));
-        if let Some(token) = &token {
-            if self.held_until <= at {
-                (self.held_since, self.held_until) = (at, at);
-            }
-            self.held_until = self.held_until.max(token.expires_at);
+        Ok(Effects {
+            issued: self.held_from(slot, at, is_issued_with(event.token_id, event.refresh.as_ref())),
+            ended: Vec::new(),
+        })
+    }
+
+    fn refresh(
+        &mut self,
+        event: &TokenRefreshed,
+        (at, revision): (Timestamp, u32),
+        texts: &SharedTexts,
+    ) -> Result<Effects, &'static str> {
+        let (slot, grant) = self.grants.by_id(event.grant_id).ok_or("the grant does not exist")?;
+        let family = grant.family().filter(|family| family.digest == event.refresh.family_digest);
+        let current = family.and_then(Family::refresh);
+        if current.is_none_or(|token| token.token_id != event.spent_token_id) {
+            return Err("the refresh token was spent or ended before");
         }
-        Ok(Effects { issued: token.map(|token| token.effect(slot)), ended: Vec::new() })
+        let may = event.scopes.iter().all(|scope| grant.scopes.contains(scope));
+        if grant.user_id != event.user_id || !may || !grant.is_for(&event.resources) {
+            return Err("it issues a token for another user, scope or resource than was granted");
+        }
+        let token = LiveToken {
+            token_id: event.token_id,
+            digest: event.token_digest,
+            issued_at: at,
+            expires_at: event.expires_at.unwrap_or(NEVER),
+        };
+        let (scopes, resources) = (texts.names(&event.scopes), texts.names(&event.resources));
+        // A refresh token that expired while its use was being recorded was used all the same.
+        let is_over = |token: &LiveToken| token.token_id != event.spent_token_id && !token.is_unexpired(at);
+        let mut ended = self.grants.drop_tokens(slot, is_over);
+        let spent = self.grants.change(slot, |grant| {
+            grant.revision = revision;
+            grant.family_mut()?.renew(&event.refresh, AccessToken { token, scopes, resources })
+        });
+        ended.extend(spent.map(|token| token.effect(TokenKind::Refresh, slot)));
+        let issued = self.held_from(slot, at, is_issued_with(event.token_id, Some(&event.refresh)));
+        self.shorten(&ended, at);
+        Ok(Effects { issued, ended })
+    }
+
+    /// The tokens of a grant that were just issued; the span in which a token is there reaches to their end.
+    fn held_from(&mut self, slot: u32, at: Timestamp, is_new: impl Fn(TokenId) -> bool) -> Vec<TokenEffect> {
+        let tokens = self.grants.get(slot).into_iter().flat_map(Grant::tokens);
+        let issued = tokens.filter(|held| is_new(held.token.token_id));
+        let issued: Vec<_> = issued.map(|held| held.token.effect(held.kind, slot)).collect();
+        if self.held_until <= at && !issued.is_empty() {
+            (self.held_since, self.held_until) = (at, at);
+        }
+        self.held_until = issued.iter().fold(self.held_until, |end, token| end.max(token.expires_at));
+        issued
     }
 
     /// A token that expired may have been dropped before it is ended.
@@ -268,9 +340,7 @@ impl Installation {
         let mut effects = Effects::default();
         for token_id in ended {
             let Some((slot, _)) = self.grants.by_token(token_id) else { continue };
-            if let Some(token) = self.grants.change(slot, Grant::take_token) {
-                effects.ended.push(token.effect(slot));
-            }
+            effects.ended.extend(self.grants.drop_tokens(slot, |token| token.token_id == token_id));
         }
         self.shorten(&effects.ended, at);
         effects
@@ -281,13 +351,12 @@ impl Installation {
         let mut effects = Effects::default();
         let slots: Vec<u32> = self.grants.all().map(|(slot, _)| slot).collect();
         for slot in slots {
-            let token = self.grants.change(slot, |grant| {
+            self.grants.change(slot, |grant| {
                 if grant.code == CodeState::Pending {
                     grant.code = CodeState::Ended;
                 }
-                grant.take_token()
             });
-            effects.ended.extend(token.map(|token| token.effect(slot)));
+            effects.ended.extend(self.grants.drop_tokens(slot, |_| true));
         }
         self.shorten(&effects.ended, at);
         effects
@@ -299,8 +368,8 @@ impl Installation {
             return;
         }
         let mut latest = at;
-        for token in self.grants().filter_map(Grant::token) {
-            latest = latest.max(token.expires_at);
+        for held in self.grants().flat_map(Grant::tokens) {
+            latest = latest.max(held.token.expires_at);
             // None can be later.
             if latest == NEVER {
                 break;
@@ -310,14 +379,17 @@ impl Installation {
     }
 
     pub(crate) fn token_effects(&self) -> impl Iterator<Item = TokenEffect> {
-        self.grants.all().filter_map(|(slot, grant)| Some(grant.token()?.effect(slot)))
+        let all = self.grants.all();
+        all.flat_map(|(slot, grant)| grant.tokens().map(move |held| held.token.effect(held.kind, slot)))
     }
 
     /// Lets its texts be those that other rows have.
     pub(crate) fn share(&mut self, texts: &SharedTexts) {
-        self.grants.each_mut(|grant| {
-            grant.scopes = texts.share(&grant.scopes);
-            grant.redirect_uri = texts.text(grant.redirect_uri.as_str());
-        });
+        self.grants.each_mut(|grant| grant.share(texts));
     }
+}
+
+fn is_issued_with(token_id: TokenId, refresh: Option<&RefreshIssued>) -> impl Fn(TokenId) -> bool {
+    let refresh = refresh.map(|refresh| refresh.token_id);
+    move |id| id == token_id || Some(id) == refresh
 }

@@ -2,17 +2,25 @@
 
 use std::sync::Arc;
 
-use grantbook_events::{AccountId, ClientId, EventId, InstallationId, Position, Timestamp, TokenId, UserId};
+use grantbook_events::{
+    AccountId, ClientId, EventId, GrantId, InstallationId, Position, Timestamp, TokenId, UserId,
+};
 use serde::{Deserialize, Serialize};
 
 use super::quarantine::Poison;
-use crate::text::Scopes;
+use crate::fold::TokenKind;
+use crate::text::{Resources, Scopes};
 
 /// What is true of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFacts {
     /// Names the token.
     pub token_id: TokenId,
+    pub kind: TokenKind,
+    /// The approval that it came of.
+    pub grant_id: GrantId,
+    /// When that was recorded.
+    pub granted_at: Timestamp,
     /// The app it was issued to.
     pub client_id: ClientId,
     /// The installation it belongs to.
@@ -23,6 +31,8 @@ pub struct TokenFacts {
     pub user_id: UserId,
     /// Canonical names of its scopes.
     pub scopes: Scopes,
+    /// The resources it is for (RFC 8707); none for any.
+    pub resources: Resources,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// From when on it is refused; `None` never.
@@ -46,7 +56,7 @@ pub struct InstallationFacts {
     pub ended_at: Option<Timestamp>,
     /// Counts uninstalls.
     pub epoch: u32,
-    /// Its valid tokens, oldest first.
+    /// Its valid access and refresh tokens, oldest first.
     pub tokens: Vec<TokenFacts>,
     /// Its tokens that have neither ended nor expired and do not count while their app is suspended: they are valid
     /// again once it is resumed. Oldest first.
@@ -56,7 +66,7 @@ pub struct InstallationFacts {
 }
 
 impl InstallationFacts {
-    /// An app is installed while at least one of its tokens is valid.
+    /// An app is installed while at least one of its tokens is valid, be it an access or a refresh token (R6).
     pub fn is_installed(&self) -> bool {
         !self.tokens.is_empty()
     }
@@ -69,7 +79,7 @@ pub struct Counts {
     pub apps: usize,
     /// Installations, ended ones too.
     pub installations: usize,
-    /// Tokens neither revoked nor ended.
+    /// Access tokens neither revoked nor ended.
     pub tokens: usize,
     /// Operator keys, retired ones too.
     pub operator_keys: usize,

@@ -41,7 +41,7 @@ pub use quarantine::Poison;
 use quarantine::Quarantine;
 use shards::Place;
 pub use snapshot::{Image, SnapshotBodyError};
-use tokens::{Entry, Tokens};
+use tokens::Tokens;
 
 /// The state of every stream, as of one position.
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ impl State for OperatorKey {
 
 impl Live {
     /// The version of the fold and of its snapshots: another one for every release that folds differently.
-    pub const VERSION: u32 = 4;
+    pub const VERSION: u32 = 5;
 
     /// An empty projection, before the first event.
     pub fn new() -> Self {
@@ -203,19 +203,19 @@ impl Live {
         for token in &effects.ended {
             self.tokens.remove(token, place);
         }
-        if let Some(token) = &effects.issued {
-            self.tokens.insert(&token.token_id, Entry::new(token, &handle, place));
+        for token in &effects.issued {
+            self.tokens.insert(token, &handle, place);
         }
         Ok(effects)
     }
 
     /// A token is issued once in the whole ledger, and ended in its own installation.
     fn check_tokens(&self, event: &InstallationEvent, place: Option<Place>) -> Result<(), &'static str> {
-        if let InstallationEvent::CodeExchanged(event) = event {
-            if self.place_of(&event.token_id).is_some() {
+        for (token_id, digest) in event.issued_tokens() {
+            if self.place_of(&token_id).is_some() {
                 return Err("a token with the same id exists");
             }
-            if self.has_token(&event.token_digest) {
+            if self.has_token(&digest) {
                 return Err("a token with the same digest exists");
             }
         }
@@ -326,7 +326,7 @@ impl Live {
         let Ok(place) = self.installations.add(row) else { return };
         handle.add_installation(place);
         for token in tokens {
-            self.tokens.insert(&token.token_id, Entry::new(&token, &handle, place));
+            self.tokens.insert(&token, &handle, place);
         }
     }
 }

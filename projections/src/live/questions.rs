@@ -12,7 +12,7 @@ use super::digest::StateDigest;
 use super::facts::{Counts, InstallationFacts, TokenFacts};
 use super::shards::Place;
 use crate::app::App;
-use crate::installation::{Grant, Installation, LiveToken};
+use crate::installation::{Grant, HeldToken, Installation};
 use crate::operator_key::OperatorKey;
 
 impl Live {
@@ -33,17 +33,19 @@ impl Live {
         self.installations.look(place, |row| {
             let grant = row.at_slot(slot)?;
             // The slot may be another grant's by now.
-            let token = grant.token().filter(|token| token.digest == *digest)?;
-            Some(facts(row, grant, token))
+            let held = grant.access_tokens().find(|held| held.token.digest == *digest)?;
+            Some(facts(row, grant, held))
         })?
     }
 
-    /// What is true of the token with this id, if it is valid.
+    /// What is true of the access or refresh token with this id, if it is valid.
     pub fn token_by_id(&self, token_id: &TokenId, now: Timestamp) -> Option<TokenFacts> {
-        let digest = self.installations.look(self.place_of(token_id)?, |row| {
-            row.grant_of_token(*token_id)?.token().map(|token| token.digest)
-        });
-        self.token(&digest??, now).filter(|facts| facts.token_id == *token_id)
+        let found = self.installations.look(self.place_of(token_id)?, |row| {
+            let grant = row.grant_of_token(*token_id)?;
+            let held = grant.tokens().find(|held| held.token.token_id == *token_id)?;
+            held.token.is_unexpired(now).then(|| facts(row, grant, held))
+        })??;
+        self.apps.handle(&found.client_id)?.is_active().then_some(found)
     }
 
     pub(super) fn place_of(&self, token_id: &TokenId) -> Option<Place> {
@@ -117,7 +119,7 @@ impl Live {
 
     fn installation_at(&self, place: Place, now: Timestamp) -> Option<InstallationFacts> {
         let mut found = self.installations.look(place, |row| {
-            let held = row.held().into_iter().filter(|(_, token)| token.is_unexpired(now));
+            let held = row.held().into_iter().filter(|(_, held)| held.token.is_unexpired(now));
             let (installed_since, ended_at) = row.span(now);
             InstallationFacts {
                 installation_id: row.installation_id,
@@ -127,7 +129,7 @@ impl Live {
                 installed_since,
                 ended_at,
                 epoch: row.epoch,
-                tokens: held.map(|(grant, token)| facts(row, grant, token)).collect(),
+                tokens: held.map(|(grant, held)| facts(row, grant, held)).collect(),
                 dormant: Vec::new(),
                 quarantined: None,
             }
@@ -186,15 +188,19 @@ impl Live {
     }
 }
 
-fn facts(row: &Installation, grant: &Grant, token: &LiveToken) -> TokenFacts {
+fn facts(row: &Installation, grant: &Grant, held: HeldToken<'_>) -> TokenFacts {
     TokenFacts {
-        token_id: token.token_id,
+        token_id: held.token.token_id,
+        kind: held.kind,
+        grant_id: grant.grant_id,
+        granted_at: grant.granted_at,
         client_id: row.client_id,
         installation_id: row.installation_id,
         account_id: row.account_id.clone(),
         user_id: grant.user_id.clone(),
-        scopes: grant.scopes.clone(),
-        issued_at: token.issued_at,
-        expires_at: token.expires_at(),
+        scopes: held.scopes.clone(),
+        resources: held.resources.clone(),
+        issued_at: held.token.issued_at,
+        expires_at: held.token.expires_at(),
     }
 }

@@ -19,6 +19,7 @@ use super::quarantine::Poison;
 use super::shards::{Frozen, Place, SHARDS};
 use super::tokens::{Entry, id_hash};
 use crate::app::App;
+use crate::fold::TokenKind;
 use crate::installation::Installation;
 use crate::operator_key::OperatorKey;
 
@@ -153,8 +154,10 @@ impl Live {
                 for token in row.token_effects() {
                     let (ids, hash) = id_hash(&token.token_id);
                     found.ids.add(ids, (hash, place));
-                    let entry = Entry::new(&token, &handle, place);
-                    found.tokens.add(entry.shard(), entry);
+                    if token.kind == TokenKind::Access {
+                        let entry = Entry::new(&token, &handle, place);
+                        found.tokens.add(entry.shard(), entry);
+                    }
                 }
                 shard.push(row);
             }

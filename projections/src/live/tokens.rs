@@ -1,4 +1,5 @@
-//! The index of tokens: digest → token and token id → installation.
+//! The index of tokens: digest → access token and token id → installation. A refresh token is found by its id only: it
+//! is never what a request to a resource brings.
 //!
 //! The entry that a token check reads holds all the check needs (digest, expiry, app), so that a check is one
 //! look-up. Everything else about a token is in its installation.
@@ -10,7 +11,7 @@ use hashbrown::HashTable;
 
 use super::apps::AppHandle;
 use super::shards::{Place, Sharded, random_bits, spread};
-use crate::fold::TokenEffect;
+use crate::fold::{TokenEffect, TokenKind};
 
 /// What a token check reads.
 #[derive(Debug, Clone)]
@@ -60,12 +61,13 @@ pub(super) fn id_hash(id: &TokenId) -> (usize, u32) {
 }
 
 impl Tokens {
-    pub(super) fn insert(&self, token_id: &TokenId, entry: Entry) {
-        let place = entry.place;
-        let mut entries = self.by_digest.write(entry.shard());
-        entries.insert_unique(hash_of(&entry.digest), entry, |entry| hash_of(&entry.digest));
-        drop(entries);
-        let (shard, hash) = id_hash(token_id);
+    pub(super) fn insert(&self, token: &TokenEffect, app: &Arc<AppHandle>, place: Place) {
+        if token.kind == TokenKind::Access {
+            let entry = Entry::new(token, app, place);
+            let mut entries = self.by_digest.write(entry.shard());
+            entries.insert_unique(hash_of(&entry.digest), entry, |entry| hash_of(&entry.digest));
+        }
+        let (shard, hash) = id_hash(&token.token_id);
         self.by_id.write(shard).insert_unique(spread(hash), (hash, place), |&(hash, _)| spread(hash));
     }
 

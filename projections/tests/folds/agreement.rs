@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grantbook_events::{
-    Event, InstallationEvent, InstallationId, Recorded, StreamKind, Timestamp, TokenId, codec,
+    Event, InstallationEvent, InstallationId, Recorded, SecretDigest, StreamKind, Timestamp, TokenId, codec,
 };
 use grantbook_projections::live::{InstallationFacts, Live, State as _};
-use grantbook_projections::{CodeState, Effects, Grant, Installation, OperatorKey};
+use grantbook_projections::{CodeState, Effects, Grant, HeldToken, Installation, OperatorKey, TokenKind};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -37,6 +37,8 @@ proptest! {
 struct Follower {
     expected: Expected,
     seen: usize,
+    /// How many tokens were issued by what it has seen.
+    issued: usize,
     /// Tokens that were issued and are not gone, by the effects.
     held: BTreeSet<TokenId>,
     /// How many grants of an installation ever mattered at once.
@@ -50,11 +52,13 @@ impl Follower {
             self.effects_agree(recorded, &history.effects[self.seen]);
             self.seen += 1;
         }
-        assert_eq!(history.live.counts().tokens, self.held.len());
+        let mut access = 0;
         for token in &self.expected.tokens {
-            let is_held = self.held.contains(&token.facts.token_id);
+            let is_held = self.held.contains(&token.facts.token_id) && token.is_access();
             assert_eq!(history.live.has_token(&token.digest), is_held, "{token:?}");
+            access += usize::from(is_held);
         }
+        assert_eq!(history.live.counts().tokens, access);
         let last = history.log.last().unwrap();
         if let Ok(StreamKind::Installation(id)) = last.envelope.stream.kind() {
             self.stays_small(history, id, last.envelope.recorded_at);
@@ -65,37 +69,42 @@ impl Follower {
     fn effects_agree(&mut self, recorded: &Recorded, effects: &Effects) {
         let at = recorded.envelope.recorded_at;
         let expected = &self.expected;
-        let issued = match &recorded.event {
-            Event::Installation(InstallationEvent::CodeExchanged(event)) => expected
-                .tokens
-                .last()
-                .filter(|token| token.facts.token_id == event.token_id)
-                .map(|token| (event.token_id, token.digest, end_of(token))),
-            _ => None,
-        };
-        let said = effects.issued.map(|token| (token.token_id, token.digest, token.expires_at));
-        assert_eq!(said, issued, "{recorded:?}");
+        let issued: Vec<_> = expected.tokens[self.issued..]
+            .iter()
+            .map(|token| (token.is_access(), effect_of(token)))
+            .collect();
+        let said = effects
+            .issued
+            .iter()
+            .map(|token| (token.kind == TokenKind::Access, (token.token_id, token.digest, token.expires_at)));
+        assert_eq!(said.collect::<Vec<_>>(), issued, "{recorded:?}");
 
         let in_stream = |token: &&Issued| {
             recorded.envelope.stream == StreamKind::Installation(token.facts.installation_id).into()
         };
         let held = expected.tokens.iter().filter(in_stream);
         let held = held.filter(|token| self.held.contains(&token.facts.token_id));
-        let is_grant = matches!(recorded.event, Event::Installation(InstallationEvent::AccessGranted(_)));
-        let gone = held.filter(|token| if is_grant { !token.is_there(at) } else { token.ended_at.is_some() });
-        let mut gone: Vec<_> =
-            gone.map(|token| (token.facts.token_id, token.digest, end_of(token))).collect();
+        let (is_grant, refreshed) = match &recorded.event {
+            Event::Installation(InstallationEvent::AccessGranted(_)) => (true, None),
+            Event::Installation(InstallationEvent::TokenRefreshed(event)) => (false, Some(event.grant_id)),
+            _ => (false, None),
+        };
+        let drops = |token: &Issued| is_grant || refreshed == Some(token.facts.grant_id);
+        let gone =
+            held.filter(|token| token.ended_at.is_some() || (drops(token) && !expected.is_known(token, at)));
+        let mut gone: Vec<_> = gone.map(effect_of).collect();
         let mut said: Vec<_> =
             effects.ended.iter().map(|token| (token.token_id, token.digest, token.expires_at)).collect();
         gone.sort_unstable();
         said.sort_unstable();
-        // Expired tokens are dropped all together, once there are many grants.
+        // At a grant, expired tokens are dropped all together, once there are many grants.
         assert!(said == gone || (is_grant && said.is_empty()), "{said:?} {gone:?} {recorded:?}");
 
         for (token_id, ..) in said {
             assert!(self.held.remove(&token_id));
         }
-        self.held.extend(issued.map(|(token_id, ..)| token_id));
+        self.held.extend(issued.iter().map(|(_, (token_id, ..))| token_id));
+        self.issued = expected.tokens.len();
     }
 
     /// At most twice as many grants as ever mattered, once there are more than a few.
@@ -108,8 +117,9 @@ impl Follower {
     }
 }
 
-fn end_of(token: &Issued) -> Timestamp {
-    token.facts.expires_at.unwrap_or(Timestamp::from_micros(i64::MAX))
+fn effect_of(token: &Issued) -> (TokenId, SecretDigest, Timestamp) {
+    let end = token.facts.expires_at.unwrap_or(Timestamp::from_micros(i64::MAX));
+    (token.facts.token_id, token.digest, end)
 }
 
 fn look<T>(live: &Live, id: InstallationId, look: impl FnOnce(&Installation) -> T) -> T {
@@ -155,13 +165,14 @@ fn keys_agree(expected: &Expected, live: &Live) {
     assert_eq!(live.counts().operator_keys, expected.keys_retired.len());
 }
 
-/// A token counts exactly while its app is active, and it has neither ended nor expired.
+/// A token counts exactly while its app is active, and it has neither ended nor expired. A refresh token is no bearer
+/// token: what it is presented as is never looked for.
 fn token_agrees(expected: &Expected, live: &Live, token: &Issued, now: Timestamp) {
     let is_valid = expected.is_valid(token, now);
-    assert_eq!(live.is_valid(&token.digest, now), is_valid, "{token:?} at {now}");
+    assert_eq!(live.is_valid(&token.digest, now), is_valid && token.is_access(), "{token:?} at {now}");
     let facts = is_valid.then(|| token.facts.clone());
-    assert_eq!(live.token(&token.digest, now), facts);
     assert_eq!(live.token_by_id(&token.facts.token_id, now), facts);
+    assert_eq!(live.token(&token.digest, now), facts.filter(|_| token.is_access()));
     // A token that expired may be known a little longer; one that ended is not.
     let belongs: Option<InstallationId> = live.installation_of_token(&token.facts.token_id);
     assert!(belongs.is_none_or(|id| id == token.facts.installation_id));
@@ -201,22 +212,10 @@ fn grants_agree(expected: &Expected, id: InstallationId, installed: &Installatio
         };
         found += 1;
         assert!(is_as_granted(grant, granted), "{grant:?} {granted:?}");
-        match (grant.code, granted.code) {
+        match (&grant.code, granted.code) {
             (CodeState::Pending, Code::Pending) | (CodeState::Ended, Code::Ended) => {}
-            (CodeState::Spent(token), Code::Spent(_)) => {
-                let issued = expected.token_of(granted);
-                let there = issued.filter(|issued| issued.is_there(installed.changed_at));
-                match (token, issued, there) {
-                    (Some(token), Some(issued), _) => {
-                        assert_eq!(token.token_id, issued.facts.token_id);
-                        assert_eq!(token.digest, issued.digest);
-                        assert_eq!(token.issued_at, issued.facts.issued_at);
-                        assert_eq!(token.expires_at(), issued.facts.expires_at);
-                    }
-                    // It ended, was born dead, or expired and was dropped.
-                    (None, _, None) => {}
-                    _ => panic!("{token:?} is held where {issued:?} was expected"),
-                }
+            (CodeState::Spent(_), Code::Spent) => {
+                tokens_agree(expected, granted, grant, installed.changed_at);
             }
             (is, must_be) => panic!("the code is {is:?} and must be {must_be:?}"),
         }
@@ -229,6 +228,33 @@ fn grants_agree(expected: &Expected, id: InstallationId, installed: &Installatio
     }
 }
 
+/// Every token of a grant that is known must be there, and what is there has not ended.
+fn tokens_agree(expected: &Expected, granted: &Granted, grant: &Grant, at: Timestamp) {
+    let issued: Vec<_> = expected.tokens_of_grant(grant.grant_id).collect();
+    let mut held: Vec<HeldToken<'_>> = grant.tokens().collect();
+    for token in &issued {
+        let found = held.iter().position(|held| held.token.token_id == token.facts.token_id);
+        let Some(found) = found.map(|found| held.remove(found)) else {
+            assert!(!expected.is_known(token, at), "missing: {token:?}");
+            continue;
+        };
+        assert_eq!((found.token.digest, found.kind), (token.digest, token.facts.kind));
+        assert_eq!(found.token.issued_at, token.facts.issued_at);
+        assert_eq!(found.token.expires_at(), token.facts.expires_at);
+        assert_eq!((found.scopes, found.resources), (&token.facts.scopes, &token.facts.resources));
+    }
+    assert!(held.is_empty(), "{held:?} is held and has ended");
+    let Some(family) = grant.family() else {
+        assert!(granted.family.is_none() || grant.tokens().next().is_none());
+        return;
+    };
+    let begun = granted.family.as_ref().unwrap();
+    assert_eq!((family.digest, family.ends_at()), (begun.family_digest, begun.ends_at));
+    let spent = family.spent.map(|spent| (spent.digest, spent.at, spent.expires_at));
+    let never = Timestamp::from_micros(i64::MAX);
+    assert_eq!(spent, granted.spent.map(|(digest, at, end)| (digest, at, end.unwrap_or(never))));
+}
+
 fn is_as_granted(grant: &Grant, granted: &Granted) -> bool {
     let event = &granted.event;
     grant.user_id == event.user_id
@@ -239,6 +265,8 @@ fn is_as_granted(grant: &Grant, granted: &Granted) -> bool {
         && grant.code_expires_at == event.code_expires_at
         && grant.code_challenge.map(|challenge| challenge.to_string()) == event.code_challenge
         && grant.granted_at == granted.granted_at
+        // What can be refreshed may be asked for all that was granted.
+        && (grant.family().is_none() || grant.resources.to_vec() == event.resources)
 }
 
 fn select(all: &[InstallationFacts], which: impl Fn(&InstallationFacts) -> bool) -> Vec<InstallationFacts> {
@@ -271,9 +299,28 @@ fn the_histories_are_worth_looking_at() {
             let is_grant = matches!(recorded.event, Event::Installation(InstallationEvent::AccessGranted(_)));
             *seen.entry("an expired token is dropped").or_default() +=
                 usize::from(is_grant && !effects.ended.is_empty());
+            if let Event::Installation(InstallationEvent::TokenRefreshed(event)) = &recorded.event {
+                let granted = follower.expected.grants.iter().find(|it| it.event.grant_id == event.grant_id);
+                let granted = &granted.unwrap().event;
+                *seen.entry("a refresh drops an expired token").or_default() +=
+                    usize::from(effects.ended.len() > 1);
+                *seen.entry("a token may do less").or_default() +=
+                    usize::from(event.scopes.len() < granted.scopes.len());
+                *seen.entry("a token is for less").or_default() +=
+                    usize::from(event.resources.len() != granted.resources.len());
+            }
         }
         let expected = &follower.expected;
         *seen.entry("a token is born dead").or_default() += expected.born_dead.len();
+        for now in expected.moments(history.latest()).into_iter().step_by(2) {
+            let only_refresh = expected.installations(now).into_iter().filter(|facts| {
+                facts.is_installed() && facts.tokens.iter().all(|token| token.kind == TokenKind::Refresh)
+            });
+            *seen.entry("an app is installed by a refresh token").or_default() += only_refresh.count();
+            let expired = expected.tokens.iter().filter(|token| !token.is_there(now));
+            *seen.entry("a refresh token expires before an access token").or_default() +=
+                expired.filter(|token| expected.is_known(token, now)).count();
+        }
         let gone = expected.grants.iter().filter(|grant| {
             look(&history.live, grant.installation_id, |state| state.grant(grant.event.grant_id).is_none())
         });

@@ -1,13 +1,17 @@
 //! States stay bounded however long their streams grow, and an uninstall is an end.
 
-use grantbook_events::{AppEvent, AppSecretAdded, AppSecretRetired};
-use grantbook_events::{InstallationId, RevocationReason, StreamKind};
+use grantbook_events::{
+    AppEvent, AppSecretAdded, AppSecretRetired, InstallationEvent, InstallationId, RefreshIssued,
+    RevocationReason, StreamKind,
+};
 use grantbook_projections::live::State as _;
 use grantbook_projections::{CodeState, GRANT_MEMORY, Installation, MAX_PENDING_PER_USER};
 
 use super::history::{
-    History, account, client, digest, grant_id, place, revoked, seconds, secret_id, token_id, user,
+    History, account, client, digest, exchanged, family_digest, grant_id, place, refresh_digest,
+    refresh_issued, revoked, seconds, secret_id, token_id, user,
 };
+use super::images::bytes_of;
 
 /// Grants that matter no more are dropped together, once there are twice as many grants as mattered the last time.
 const SLACK: usize = 2;
@@ -96,7 +100,8 @@ fn a_spent_code_is_remembered_while_its_token_lives() {
     (2..=3_000).for_each(|n| history.grant(n, client, &account, &user, seconds(n as i64 * 2)));
     look(&history, |state| {
         let first = state.grant_of_code(&digest(1)).unwrap();
-        assert_eq!(first.token().map(|token| token.token_id), Some(token_id(1)));
+        let held: Vec<_> = first.tokens().map(|held| held.token.token_id).collect();
+        assert_eq!(held, [token_id(1)]);
         assert!((601..=SLACK * 601).contains(&state.grants().count()));
     });
 }
@@ -188,4 +193,57 @@ fn an_uninstall_ends_codes_and_tokens_and_a_new_approval_starts_an_epoch() {
             assert!(state.grants().all(|grant| grant.code != CodeState::Pending));
         });
     }
+}
+
+/// What is known of a grant does not depend on how often its tokens were refreshed.
+#[test]
+fn r2_ten_thousand_refreshes_leave_a_small_state() {
+    const EVERY_SECONDS: i64 = 10;
+    const LIFETIME: i64 = 25;
+    let (client, account, user) = (client(0), account(0), user(0));
+    let mut history = History::default();
+    history.register(client);
+    history.grant(1, client, &account, &user, seconds(0));
+    history.exchange_with_refresh(1, client, &account, &user, (0, LIFETIME));
+    let size = |history: &History| bytes_of(&history.live).len();
+    let mut largest = 0;
+    for n in 2..=10_000 {
+        history.refresh((1, n), client, &account, (n as i64 * EVERY_SECONDS, LIFETIME));
+        let tokens = look(&history, |state| state.held().len());
+        assert!(tokens <= 4, "{tokens} tokens after {n}");
+        assert_eq!(history.live.counts().tokens, tokens - 1);
+        if n < 10 {
+            largest = largest.max(size(&history));
+        }
+    }
+    // Later times and revisions are larger numbers.
+    assert!(size(&history) <= largest + 64, "{} bytes, and {largest} at first", size(&history));
+    let id = InstallationId::of(&client, &account);
+    let facts = history.live.installation(id, history.latest()).unwrap();
+    assert_eq!(facts.tokens.len(), 4, "those of the last 25 seconds, and the last refresh token");
+    assert_eq!(facts.installed_since, Some(seconds(0)));
+    look(&history, |state| {
+        let spent = state.grant(grant_id(1)).unwrap().family().unwrap().spent.unwrap();
+        assert_eq!((spent.digest, spent.at), (refresh_digest(9_999), history.latest()));
+    });
+    assert_eq!(history.replayed().digest(), history.live.digest());
+}
+
+/// Grants whose refresh tokens were never used go once these expired, together with them.
+#[test]
+fn r2_expired_families_go() {
+    let (client, account, user) = (client(0), account(0), user(0));
+    let mut history = History::default();
+    history.register(client);
+    let kind = place(client, &account);
+    for n in 1..=1_000 {
+        let at = n as i64 * 100;
+        history.grant(n, client, &account, &user, seconds(at));
+        let mut event = exchanged(n, client, &account, &user, seconds(at), Some(seconds(at + 50)));
+        event.refresh = Some(RefreshIssued { expires_at: Some(seconds(at + 300)), ..refresh_issued(n, n) });
+        history.record(kind, seconds(at), InstallationEvent::CodeExchanged(event));
+        let (grants, tokens) = look(&history, |state| (state.grants().count(), state.held().len()));
+        assert!(grants <= SLACK * 12 && tokens <= 2 * grants, "{grants} grants, {tokens} tokens after {n}");
+    }
+    look(&history, |state| assert!(state.grant_of_family(&family_digest(1)).is_none()));
 }

@@ -14,7 +14,8 @@ use super::steps::{config, grow, steps};
 /// Everything that is asked about one stream.
 fn answers(live: &Live, kind: &StreamKind, now: Timestamp) -> impl PartialEq + std::fmt::Debug {
     let installed = Installation::look(live, kind, |state| state.cloned());
-    let held = installed.as_ref().map(|state| state.held().into_iter().map(|(_, token)| *token).collect());
+    let held =
+        installed.as_ref().map(|state| state.held().into_iter().map(|(_, held)| *held.token).collect());
     let held: Vec<_> = held.unwrap_or_default();
     let tokens: Vec<_> = held
         .iter()

@@ -108,8 +108,17 @@ pub fn alter(recorded: &mut Recorded, how: usize) {
             4 => event.code_expires_at = seconds(7),
             _ => flip(&mut event.code_digest),
         },
-        Event::Installation(InstallationEvent::CodeExchanged(event)) => match how % 2 {
+        Event::Installation(InstallationEvent::CodeExchanged(event)) => match (how % 4, &mut event.refresh) {
+            (0, _) => event.expires_at = Some(seconds(100_000_001)),
+            (1, Some(refresh)) => flip(&mut refresh.digest),
+            (2, Some(refresh)) => refresh.expires_at = Some(seconds(100_000_001)),
+            (_, _) => flip(&mut event.token_digest),
+        },
+        Event::Installation(InstallationEvent::TokenRefreshed(event)) => match how % 5 {
             0 => event.expires_at = Some(seconds(100_000_001)),
+            1 => flip(&mut event.refresh.digest),
+            2 => event.scopes.truncate(1),
+            3 => event.resources.truncate(1),
             _ => flip(&mut event.token_digest),
         },
         _ => {
@@ -120,10 +129,11 @@ pub fn alter(recorded: &mut Recorded, how: usize) {
 }
 
 pub fn token_digests(log: &[Recorded]) -> impl Iterator<Item = SecretDigest> {
-    log.iter().filter_map(|recorded| match &recorded.event {
-        Event::Installation(InstallationEvent::CodeExchanged(event)) => Some(event.token_digest),
-        _ => None,
-    })
+    let issued = log.iter().flat_map(|recorded| match &recorded.event {
+        Event::Installation(event) => event.issued_tokens(),
+        Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => Vec::new(),
+    });
+    issued.map(|(_, digest)| digest)
 }
 
 /// The answers of a live projection.

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grantbook_events::{
-    AccessGranted, AccountId, AppEvent, ClientId, Event, InstallationEvent, InstallationId, OperatorKeyEvent,
-    OperatorKeyId, Recorded, SecretDigest, StreamKind, Timestamp, TokenId,
+    AccessGranted, AccountId, AppEvent, ClientId, Event, GrantId, InstallationEvent, InstallationId,
+    OperatorKeyEvent, OperatorKeyId, Recorded, RefreshIssued, SecretDigest, StreamKind, Timestamp, TokenId,
 };
-use grantbook_projections::Scopes;
 use grantbook_projections::live::{InstallationFacts, TokenFacts};
+use grantbook_projections::{Names, TokenKind};
 
 /// How many codes of one user can wait for their exchange.
 pub const MAX_PENDING: usize = 10;
@@ -22,14 +22,20 @@ pub struct Granted {
     pub event: AccessGranted,
     pub granted_at: Timestamp,
     pub code: Code,
+    /// How its refresh tokens began, if it has any.
+    pub family: Option<RefreshIssued>,
+    /// The refresh token that was used last: its digest, when that was, and when it would have expired.
+    pub spent: Option<(SecretDigest, Timestamp, Option<Timestamp>)>,
+    /// How many tokens there were before its last ones.
+    last_issue: usize,
 }
 
 /// What became of its code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     Pending,
-    /// Exchanged for this token, which never counted if the app was suspended in between.
-    Spent(TokenId),
+    /// Exchanged for tokens, which never counted if the app was suspended in between.
+    Spent,
     Ended,
 }
 
@@ -38,12 +44,16 @@ pub enum Code {
 pub struct Issued {
     pub digest: SecretDigest,
     pub facts: TokenFacts,
-    /// When it was revoked or ended by an uninstall.
+    /// When it was revoked, ended by an uninstall, or used for new ones.
     pub ended_at: Option<Timestamp>,
 }
 
 impl Issued {
-    /// Neither revoked nor ended nor expired.
+    pub fn is_access(&self) -> bool {
+        self.facts.kind == TokenKind::Access
+    }
+
+    /// Neither revoked nor used up nor ended nor expired.
     pub fn is_there(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && self.facts.expires_at.is_none_or(|end| now < end)
     }
@@ -127,6 +137,9 @@ impl Expected {
                     event: event.clone(),
                     granted_at: at,
                     code: Code::Pending,
+                    family: None,
+                    spent: None,
+                    last_issue: 0,
                 });
                 let is_of_user = |grant: &&mut Granted| {
                     grant.installation_id == id && grant.event.user_id == event.user_id
@@ -138,30 +151,35 @@ impl Expected {
                 }
             }
             InstallationEvent::CodeExchanged(event) => {
-                let grant = self.grants.iter_mut().find(|grant| grant.event.grant_id == event.grant_id);
-                grant.expect("it was granted").code = Code::Spent(event.token_id);
+                let refresh = event.refresh.as_ref();
                 let app = self.places[&id].client_id;
+                let grant = self.grant_mut(event.grant_id);
+                grant.code = Code::Spent;
+                grant.family = refresh.cloned();
                 let suspensions = self.suspended.get(&app).into_iter().flatten();
                 if suspensions.copied().any(|suspended| event.granted_at <= suspended) {
                     self.born_dead.push((event.token_id, event.token_digest));
+                    self.born_dead.extend(refresh.map(|refresh| (refresh.token_id, refresh.digest)));
                     return;
                 }
-                let is_first = !self.tokens_of(id).any(|token| token.is_there(at));
-                let place = self.places.get_mut(&id).unwrap();
-                if is_first {
-                    place.since = at;
-                }
-                let facts = TokenFacts {
-                    token_id: event.token_id,
-                    client_id: place.client_id,
-                    installation_id: id,
-                    account_id: place.account_id.clone(),
-                    user_id: event.user_id.clone(),
-                    scopes: Scopes::from(event.scopes.as_slice()),
-                    issued_at: at,
-                    expires_at: event.expires_at,
-                };
-                self.tokens.push(Issued { digest: event.token_digest, facts, ended_at: None });
+                let said = (event.scopes.as_slice(), event.resources.as_slice(), event.expires_at);
+                self.issue(event.grant_id, at, (event.token_id, event.token_digest), said, refresh);
+            }
+            InstallationEvent::TokenRefreshed(event) => {
+                let is_spent = |token: &&Issued| token.facts.token_id == event.spent_token_id;
+                let spent = self.tokens.iter().find(is_spent).expect("it was issued");
+                let spent = (spent.digest, at, spent.facts.expires_at);
+                self.grant_mut(event.grant_id).spent = Some(spent);
+                let said = (event.scopes.as_slice(), event.resources.as_slice(), event.expires_at);
+                let access = (event.token_id, event.token_digest);
+                self.issue(event.grant_id, at, access, said, Some(&event.refresh));
+                self.end(id, at, |token| event.spent_token_id == *token);
+            }
+            InstallationEvent::RefreshReplayed(event) => {
+                self.end(id, at, |token| event.tokens.iter().any(|ended| ended.token_id == *token));
+            }
+            InstallationEvent::GrantRevoked(event) => {
+                self.end(id, at, |token| event.tokens.iter().any(|ended| ended.token_id == *token));
             }
             InstallationEvent::CodeReplayed(event) => {
                 self.end(id, at, |token| event.tokens.iter().any(|ended| ended.token_id == *token));
@@ -174,6 +192,56 @@ impl Expected {
                 self.end(id, at, |_| true);
             }
         }
+    }
+
+    /// An access token is issued, and a refresh token with it.
+    fn issue(
+        &mut self,
+        grant_id: GrantId,
+        at: Timestamp,
+        (token_id, digest): (TokenId, SecretDigest),
+        (scopes, resources, expires_at): (&[String], &[String], Option<Timestamp>),
+        refresh: Option<&RefreshIssued>,
+    ) {
+        let count = self.tokens.len();
+        let grant = self.grant_mut(grant_id);
+        grant.last_issue = count;
+        let (id, granted_at, event) = (grant.installation_id, grant.granted_at, grant.event.clone());
+        if !self.tokens_of(id).any(|token| token.is_there(at)) {
+            self.places.get_mut(&id).unwrap().since = at;
+        }
+        let access = TokenFacts {
+            token_id,
+            kind: TokenKind::Access,
+            grant_id,
+            granted_at,
+            client_id: event.client_id,
+            installation_id: id,
+            account_id: event.account_id,
+            user_id: event.user_id,
+            scopes: Names::from(scopes),
+            resources: Names::from(resources),
+            issued_at: at,
+            expires_at,
+        };
+        if let Some(refresh) = refresh {
+            let facts = TokenFacts {
+                token_id: refresh.token_id,
+                kind: TokenKind::Refresh,
+                scopes: Names::from(event.scopes.as_slice()),
+                resources: Names::from(event.resources.as_slice()),
+                expires_at: refresh.expires_at,
+                ..access.clone()
+            };
+            self.tokens.push(Issued { digest, facts: access, ended_at: None });
+            self.tokens.push(Issued { digest: refresh.digest, facts, ended_at: None });
+        } else {
+            self.tokens.push(Issued { digest, facts: access, ended_at: None });
+        }
+    }
+
+    fn grant_mut(&mut self, id: GrantId) -> &mut Granted {
+        self.grants.iter_mut().find(|grant| grant.event.grant_id == id).expect("it was granted")
     }
 
     fn end(&mut self, id: InstallationId, at: Timestamp, which: impl Fn(&TokenId) -> bool) {
@@ -192,16 +260,21 @@ impl Expected {
         self.grants.iter().filter(move |grant| grant.installation_id == id)
     }
 
-    /// The token that came of a grant, if it is neither revoked nor ended. It may have expired.
-    pub fn token_of(&self, grant: &Granted) -> Option<&Issued> {
-        let Code::Spent(token_id) = grant.code else { return None };
-        let token = self.tokens.iter().find(|token| token.facts.token_id == token_id);
-        token.filter(|token| token.ended_at.is_none())
+    /// The tokens that came of a grant and have not ended. They may have expired.
+    pub fn tokens_of_grant(&self, id: GrantId) -> impl Iterator<Item = &Issued> {
+        self.tokens.iter().filter(move |token| token.facts.grant_id == id && token.ended_at.is_none())
+    }
+
+    /// Whether a token is known: a refresh token that expired too, while an access token of its grant is there.
+    pub fn is_known(&self, token: &Issued, at: Timestamp) -> bool {
+        let mut of_grant = self.tokens_of_grant(token.facts.grant_id);
+        token.is_there(at)
+            || (token.ended_at.is_none() && !token.is_access() && of_grant.any(|token| token.is_there(at)))
     }
 
     /// Whether a decision may still depend on a grant.
     pub fn matters(&self, grant: &Granted, at: Timestamp) -> bool {
-        self.token_of(grant).is_some_and(|token| token.is_there(at))
+        self.tokens_of_grant(grant.event.grant_id).any(|token| token.is_there(at))
             || grant.granted_at.as_micros() + MEMORY_MICROS > at.as_micros()
     }
 
@@ -215,18 +288,9 @@ impl Expected {
 
     pub fn installation(&self, id: InstallationId, now: Timestamp) -> InstallationFacts {
         let place = &self.places[&id];
-        let mut tokens: Vec<_> = self
-            .tokens_of(id)
-            .filter(|token| self.is_valid(token, now))
-            .map(|token| token.facts.clone())
-            .collect();
-        tokens.sort_by_key(|token| (token.issued_at, token.token_id));
-        let mut dormant: Vec<_> = self
-            .tokens_of(id)
-            .filter(|token| token.is_there(now) && self.active.get(&place.client_id) == Some(&false))
-            .map(|token| token.facts.clone())
-            .collect();
-        dormant.sort_by_key(|token| (token.issued_at, token.token_id));
+        let tokens = self.sorted(self.tokens_of(id).filter(|token| self.is_valid(token, now)));
+        let is_suspended = self.active.get(&place.client_id) == Some(&false);
+        let dormant = self.sorted(self.tokens_of(id).filter(|token| is_suspended && token.is_there(now)));
         let is_over = !self.tokens_of(id).any(|token| token.is_there(now));
         InstallationFacts {
             installation_id: id,
@@ -240,6 +304,17 @@ impl Expected {
             dormant,
             quarantined: None,
         }
+    }
+
+    /// The oldest first; of those issued in one moment, those of the grant that was used last are the last.
+    fn sorted<'a>(&'a self, tokens: impl Iterator<Item = &'a Issued>) -> Vec<TokenFacts> {
+        let used = |token: &TokenFacts| {
+            let grant = self.grants.iter().find(|grant| grant.event.grant_id == token.grant_id);
+            grant.expect("it was granted").last_issue
+        };
+        let mut tokens: Vec<_> = tokens.map(|token| token.facts.clone()).collect();
+        tokens.sort_by_key(|token| (token.issued_at, used(token)));
+        tokens
     }
 
     /// Installations in order of first approval.

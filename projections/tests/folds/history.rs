@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use grantbook_events::{
-    AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, AppUninstalled, ClientId,
-    CodeExchanged, Envelope, Event, EventId, GrantId, InstallationEvent, InstallationId, LedgerEvent,
-    LedgerId, LossAccepted, NewSecret, OperatorKeyCreated, OperatorKeyEvent, OperatorKeyId, Position,
-    Recorded, Revision, RevocationReason, Role, SecretDigest, SecretId, StreamKind, StreamName, Timestamp,
-    TokenId, TokenPolicy, TokenRevoked, UninstallReason, UserId,
+    AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, AppSource, AppUninstalled, ClientId,
+    ClientKeys, CodeExchanged, Envelope, Event, EventId, GrantId, GrantRevoked, InstallationEvent,
+    InstallationId, LedgerEvent, LedgerId, LossAccepted, NewSecret, OperatorKeyCreated, OperatorKeyEvent,
+    OperatorKeyId, Position, Recorded, RefreshIssued, RefreshReplayed, Revision, RevocationReason, Role,
+    SecretDigest, SecretId, StreamKind, StreamName, Timestamp, TokenId, TokenPolicy, TokenRefreshed,
+    TokenRevoked, UninstallReason, UserId,
 };
 use grantbook_projections::live::{Live, State as _};
 use grantbook_projections::{Effects, Grant, Installation};
@@ -93,12 +94,52 @@ impl History {
         at: Timestamp,
         expires_at: Option<Timestamp>,
     ) {
-        let kind = place(client, account);
-        let granted_at = Installation::look(&self.live, &kind, |state| {
-            state.and_then(|state| state.grant(grant_id(n))).expect("it was granted").granted_at
-        });
+        let granted_at = self.look_at(n, client, account, |grant| grant.granted_at);
         let exchanged = exchanged(n, client, account, user, granted_at, expires_at);
-        self.record(kind, at, InstallationEvent::CodeExchanged(exchanged));
+        self.record(place(client, account), at, InstallationEvent::CodeExchanged(exchanged));
+    }
+
+    /// The code becomes an access token that lives for so many seconds and a refresh token that never expires.
+    pub fn exchange_with_refresh(
+        &mut self,
+        n: u64,
+        client: ClientId,
+        account: &AccountId,
+        user: &UserId,
+        (at, lifetime): (i64, i64),
+    ) {
+        let granted_at = self.look_at(n, client, account, |grant| grant.granted_at);
+        let mut event = exchanged(n, client, account, user, granted_at, Some(seconds(at + lifetime)));
+        event.refresh = Some(refresh_issued(n, n));
+        self.record(place(client, account), seconds(at), InstallationEvent::CodeExchanged(event));
+    }
+
+    /// The refresh token of a grant becomes tokens with the name `n`, the access token for so many seconds.
+    pub fn refresh(
+        &mut self,
+        (grant, n): (u64, u64),
+        client: ClientId,
+        account: &AccountId,
+        (at, lifetime): (i64, i64),
+    ) {
+        let event = self.look_at(grant, client, account, |grant| {
+            let expires_at = Some(seconds(at + lifetime));
+            refreshed(n, client, account, grant, expires_at)
+        });
+        let event = event.expect("there is a refresh token");
+        self.record(place(client, account), seconds(at), InstallationEvent::TokenRefreshed(event));
+    }
+
+    pub fn look_at<T>(
+        &self,
+        n: u64,
+        client: ClientId,
+        account: &AccountId,
+        look: impl FnOnce(&Grant) -> T,
+    ) -> T {
+        Installation::look(&self.live, &place(client, account), |state| {
+            look(state.and_then(|state| state.grant(grant_id(n))).expect("it was granted"))
+        })
     }
 
     /// The current epoch of an installation ends.
@@ -109,7 +150,7 @@ impl History {
             reason: UninstallReason::User,
             client_id: client,
             account_id: account.clone(),
-            tokens: installed.grants().filter_map(Grant::ended_token).collect(),
+            tokens: installed.grants().flat_map(Grant::ended_tokens).collect(),
             epoch: installed.epoch,
             note: None,
         };
@@ -163,6 +204,11 @@ pub fn token_id(n: u64) -> TokenId {
     TokenId::new(uuid(2, n))
 }
 
+/// That of a refresh token.
+pub fn refresh_id(n: u64) -> TokenId {
+    TokenId::new(uuid(7, n))
+}
+
 pub fn grant_id(n: u64) -> GrantId {
     GrantId::new(uuid(3, n))
 }
@@ -184,17 +230,36 @@ pub fn digest(n: u64) -> SecretDigest {
     SecretDigest::new(bytes)
 }
 
+/// That of a refresh token.
+pub fn refresh_digest(n: u64) -> SecretDigest {
+    digest(n | 1 << 40)
+}
+
+/// That of what the refresh tokens of a grant have alike.
+pub fn family_digest(n: u64) -> SecretDigest {
+    digest(n | 1 << 41)
+}
+
 pub fn registered(client_id: ClientId) -> AppEvent {
-    AppEvent::Registered(AppRegistered {
+    AppEvent::Registered(registration(client_id))
+}
+
+pub fn registration(client_id: ClientId) -> AppRegistered {
+    AppRegistered {
         client_id,
         name: "Widgets".to_owned(),
         owner: "Widgets Inc.".to_owned(),
         homepage: None,
         redirect_uris: vec!["https://app.example/callback".to_owned()],
         scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
+        default_scopes: Vec::new(),
         secret: Some(NewSecret { secret_id: secret_id(0), digest: digest(0) }),
+        keys: ClientKeys::None,
         token_policy: TokenPolicy::default(),
-    })
+        requires_pushed_requests: false,
+        source: AppSource::Operator,
+        registration_digest: None,
+    }
 }
 
 pub fn granted(
@@ -215,6 +280,7 @@ pub fn granted(
         code_digest: digest(n),
         code_expires_at: Timestamp::from_micros(at.as_micros() + 60_000_000),
         code_challenge: n.is_multiple_of(4).then(|| CHALLENGE.to_owned()),
+        resources: resources(n),
     }
 }
 
@@ -237,7 +303,78 @@ pub fn exchanged(
         scopes: scopes(n),
         expires_at,
         secret_id: Some(secret_id(0)),
+        resources: resources(n),
+        refresh: None,
     }
+}
+
+/// A refresh token without an end.
+pub fn refresh_issued(n: u64, family: u64) -> RefreshIssued {
+    RefreshIssued {
+        token_id: refresh_id(n),
+        digest: refresh_digest(n),
+        family_digest: family_digest(family),
+        expires_at: None,
+        ends_at: None,
+    }
+}
+
+/// The refresh token of a grant becomes tokens with the name `n`, which may do all that was granted.
+pub fn refreshed(
+    n: u64,
+    client_id: ClientId,
+    account_id: &AccountId,
+    grant: &Grant,
+    expires_at: Option<Timestamp>,
+) -> Option<TokenRefreshed> {
+    let family = grant.family()?;
+    Some(TokenRefreshed {
+        grant_id: grant.grant_id,
+        client_id,
+        account_id: account_id.clone(),
+        user_id: grant.user_id.clone(),
+        spent_token_id: family.refresh()?.token_id,
+        token_id: token_id(n),
+        token_digest: digest(n),
+        scopes: grant.scopes.to_vec(),
+        expires_at,
+        secret_id: None,
+        resources: grant.resources.to_vec(),
+        refresh: RefreshIssued {
+            family_digest: family.digest,
+            ends_at: family.ends_at(),
+            ..refresh_issued(n, 0)
+        },
+    })
+}
+
+/// A spent refresh token of a grant comes back.
+pub fn refresh_replayed(client_id: ClientId, account_id: &AccountId, grant: &Grant) -> InstallationEvent {
+    InstallationEvent::RefreshReplayed(RefreshReplayed {
+        grant_id: grant.grant_id,
+        client_id,
+        account_id: account_id.clone(),
+        user_id: grant.user_id.clone(),
+        tokens: grant.ended_tokens(),
+    })
+}
+
+/// A grant ends.
+pub fn grant_revoked(
+    client_id: ClientId,
+    account_id: &AccountId,
+    grant: &Grant,
+    reason: RevocationReason,
+) -> InstallationEvent {
+    InstallationEvent::GrantRevoked(GrantRevoked {
+        grant_id: grant.grant_id,
+        client_id,
+        account_id: account_id.clone(),
+        user_id: grant.user_id.clone(),
+        tokens: grant.ended_tokens(),
+        reason,
+        note: None,
+    })
 }
 
 /// A key for administrators.
@@ -280,6 +417,13 @@ pub fn revoked(
         reason,
         note: None,
     })
+}
+
+/// None for most grants.
+pub fn resources(n: u64) -> Vec<String> {
+    let all = ["https://api.example/", "https://files.example/"];
+    let few = (n % 5).saturating_sub(2) as usize;
+    all[..few].iter().map(|&resource| resource.to_owned()).collect()
 }
 
 pub fn scopes(n: u64) -> Vec<String> {

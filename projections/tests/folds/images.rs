@@ -196,7 +196,7 @@ fn a_difference_inside_a_grant_is_a_path_and_digests_are_not_shown() {
     let code = with_a_token(|event| event.code_digest = digest(2), digest(1));
     assert_eq!(said(code), texts("grants.1.0.code_digest", "one", "another"));
     let token = with_a_token(|_| {}, digest(2));
-    assert_eq!(said(token), texts("grants.1.0.code.Spent.digest", "one", "another"));
+    assert_eq!(said(token), texts("grants.1.0.code.Spent.Token.digest", "one", "another"));
     // A whole token is shown without its digest.
     let mut ended = History::default();
     ended.register(client(0));

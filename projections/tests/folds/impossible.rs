@@ -3,20 +3,22 @@
 
 use grantbook_events::{
     AccessGranted, AppDeleted, AppEvent, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended,
-    AppUninstalled, AppUpdated, CodeExchanged, CodeReplayed, EndedToken, Event, InstallationEvent,
-    InstallationId, OperatorKeyEvent, OperatorKeyRetired, Recorded, RevocationReason, StreamKind, Timestamp,
-    UninstallReason,
+    AppUninstalled, AppUpdated, CodeExchanged, CodeReplayed, EndedToken, Event, GrantRevoked,
+    InstallationEvent, InstallationId, OperatorKeyEvent, OperatorKeyRetired, Recorded, RefreshReplayed,
+    RevocationReason, StreamKind, Timestamp, TokenId, TokenRefreshed, UninstallReason,
 };
 use grantbook_projections::live::{Live, State as _};
 use grantbook_projections::{FoldError, Installation};
 
 use super::history::{
-    History, account, client, created, digest, exchanged, grant_id, granted, key_id, ledger, loss_accepted,
-    place, registered, revoked, scopes, seconds, secret_id, token_id, user,
+    History, account, client, created, digest, exchanged, family_digest, grant_id, grant_revoked, granted,
+    key_id, ledger, loss_accepted, place, refresh_id, refresh_issued, registered, resources, revoked, scopes,
+    seconds, secret_id, token_id, user,
 };
 
 /// App 0 is registered, app 1 deleted; app 0 is installed on accounts 0 and 1, with tokens 1 and 2; grant
-/// 3 is pending on account 0, and account 3 was uninstalled with grant 4 pending. Key 0 is accepted, key 1 retired.
+/// 3 is pending on account 0, and account 3 was uninstalled with grant 4 pending. The tokens of grants 8 and 9 on
+/// account 0, for one resource and two, can be refreshed; those of grant 8 were. Key 0 is accepted, key 1 retired.
 fn given() -> History {
     let mut history = History::default();
     history.register(client(0));
@@ -29,6 +31,11 @@ fn given() -> History {
     history.grant(3, client(0), &account(0), &user(0), seconds(4));
     history.grant(4, client(0), &account(3), &user(0), seconds(4));
     history.uninstall(client(0), &account(3), seconds(4));
+    for n in [8, 9] {
+        history.grant(n, client(0), &account(0), &user(0), seconds(4));
+        history.exchange_with_refresh(n, client(0), &account(0), &user(0), (5, 100));
+    }
+    history.refresh((8, 18), client(0), &account(0), (6, 100));
     history.record(StreamKind::OperatorKey(key_id(0)), seconds(1), created(0));
     history.record(StreamKind::OperatorKey(key_id(1)), seconds(1), created(1));
     history.record(StreamKind::OperatorKey(key_id(1)), seconds(2), retired());
@@ -63,7 +70,53 @@ fn replay_on(n: u64, account_n: u64) -> InstallationEvent {
         client_id: client(0),
         account_id: account(account_n),
         user_id: user(0),
-        tokens: vec![EndedToken { token_id: token_id(n), user_id: user(0) }],
+        tokens: ended(token_id(n)),
+    })
+}
+
+/// Refresh token 18, of grant 8, becomes tokens 19.
+fn refresh(change: impl FnOnce(&mut TokenRefreshed)) -> InstallationEvent {
+    let mut event = TokenRefreshed {
+        grant_id: grant_id(8),
+        client_id: client(0),
+        account_id: account(0),
+        user_id: user(0),
+        spent_token_id: refresh_id(18),
+        token_id: token_id(19),
+        token_digest: digest(19),
+        scopes: scopes(8),
+        expires_at: Some(seconds(20)),
+        secret_id: None,
+        resources: resources(8),
+        refresh: refresh_issued(19, 8),
+    };
+    change(&mut event);
+    InstallationEvent::TokenRefreshed(event)
+}
+
+fn ended(token_id: TokenId) -> Vec<EndedToken> {
+    vec![EndedToken { token_id, user_id: user(0) }]
+}
+
+fn replay_refresh_on(n: u64, account_n: u64) -> InstallationEvent {
+    InstallationEvent::RefreshReplayed(RefreshReplayed {
+        grant_id: grant_id(n),
+        client_id: client(0),
+        account_id: account(account_n),
+        user_id: user(0),
+        tokens: ended(token_id(n)),
+    })
+}
+
+fn revoke_grant_on(n: u64, account_n: u64) -> InstallationEvent {
+    InstallationEvent::GrantRevoked(GrantRevoked {
+        grant_id: grant_id(n),
+        client_id: client(0),
+        account_id: account(account_n),
+        user_id: user(0),
+        tokens: ended(token_id(n)),
+        reason: RevocationReason::User,
+        note: None,
     })
 }
 
@@ -146,14 +199,18 @@ fn of_an_app() {
 
 #[test]
 fn of_an_installation() {
-    for event in [exchange_on(9, 2, seconds(9)), replay_on(9, 2), revoke_on(9, 2), uninstall_on(0, 2)] {
+    let refresh = refresh(|event| {
+        (event.account_id, event.spent_token_id) = (account(2), refresh_id(7));
+    });
+    let followers = [exchange_on(7, 2, seconds(9)), replay_on(7, 2), revoke_on(7, 2), uninstall_on(0, 2)];
+    for event in followers.into_iter().chain([refresh, replay_refresh_on(7, 2), revoke_grant_on(7, 2)]) {
         refuses(on(0, 2), event, "access was not granted before");
     }
     refuses(on(2, 0), grant(9, 2, 0), "its app was never registered");
     refuses(on(0, 0), grant(3, 0, 0), "the grant was recorded before");
     refuses(on(0, 0), uninstall_on(1, 0), "it ends another epoch than the current one");
     refuses(on(0, 3), uninstall_on(0, 3), "it ends another epoch than the current one");
-    let mut challenged = granted(9, client(0), &account(0), &user(0), seconds(9));
+    let mut challenged = granted(7, client(0), &account(0), &user(0), seconds(9));
     for challenge in ["", "short", "=9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"] {
         challenged.code_challenge = Some(challenge.to_owned());
         let event = InstallationEvent::AccessGranted(challenged.clone());
@@ -166,7 +223,16 @@ fn of_an_installation() {
 fn of_another_app_or_account() {
     const DETAIL: &str = "it names another app or account than its stream";
     let strangers = || {
-        [grant(9, 0, 1), exchange_on(3, 1, seconds(4)), replay_on(9, 1), revoke_on(9, 1), uninstall_on(0, 1)]
+        [
+            grant(7, 0, 1),
+            exchange_on(3, 1, seconds(4)),
+            replay_on(7, 1),
+            revoke_on(7, 1),
+            uninstall_on(0, 1),
+            refresh(|event| event.account_id = account(1)),
+            replay_refresh_on(7, 1),
+            revoke_grant_on(7, 1),
+        ]
     };
     for event in strangers() {
         // In a stream that has events, and as the first.
@@ -194,12 +260,76 @@ fn of_a_grant() {
     refuses(on(0, 0), exchange(|event| event.scopes = Vec::new()), other);
     refuses(on(0, 0), exchange(|event| event.scopes = scopes(1)), other);
     refuses(on(0, 0), exchange(|event| event.scopes.push("brands".to_owned())), other);
-    refuses(on(0, 0), exchange_on(9, 0, seconds(4)), "the grant does not exist");
+    refuses(on(0, 0), exchange_on(7, 0, seconds(4)), "the grant does not exist");
     refuses(on(0, 0), exchange(|event| event.grant_id = grant_id(2)), "the grant does not exist");
     let spent = "the code was spent or ended before";
     let again = exchange(|event| (event.grant_id, event.granted_at) = (grant_id(1), seconds(2)));
     refuses(on(0, 0), again, spent);
     refuses(on(0, 3), exchange_on(4, 3, seconds(4)), spent);
+}
+
+/// Grant 3 is for one resource.
+#[test]
+fn of_a_resource() {
+    let exchange = |resources: &[&str]| {
+        let mut event = exchanged(3, client(0), &account(0), &user(0), seconds(4), None);
+        event.resources = resources.iter().map(|&resource| resource.to_owned()).collect();
+        InstallationEvent::CodeExchanged(event)
+    };
+    let wider = "it issues a token for another resource than was granted";
+    refuses(on(0, 0), exchange(&["https://files.example/"]), wider);
+    refuses(on(0, 0), exchange(&["https://api.example/", "https://files.example/"]), wider);
+    // A token that names no resource is for all.
+    refuses(on(0, 0), exchange(&[]), wider);
+}
+
+#[test]
+fn r2_of_a_refresh() {
+    // As it is, it follows; so it does if it asks for less.
+    for change in [|_: &mut TokenRefreshed| {}, |event: &mut TokenRefreshed| event.scopes.truncate(1)] {
+        let history = given();
+        assert!(history.live.apply(&history.next(on(0, 0), seconds(10), refresh(change))).is_ok());
+    }
+    refuses(on(0, 0), refresh(|event| event.grant_id = grant_id(7)), "the grant does not exist");
+    refuses(on(0, 0), refresh(|event| event.grant_id = grant_id(2)), "the grant does not exist");
+    let spent = "the refresh token was spent or ended before";
+    refuses(on(0, 0), refresh(|event| event.spent_token_id = refresh_id(8)), spent);
+    refuses(on(0, 0), refresh(|event| event.spent_token_id = refresh_id(7)), spent);
+    // An access token is not one, nor is that of another grant.
+    refuses(on(0, 0), refresh(|event| event.spent_token_id = token_id(18)), spent);
+    refuses(on(0, 0), refresh(|event| event.spent_token_id = refresh_id(9)), spent);
+    refuses(on(0, 0), refresh(|event| event.refresh.family_digest = family_digest(9)), spent);
+    // Grants whose code is pending, and whose token cannot be refreshed.
+    refuses(on(0, 0), refresh(|event| event.grant_id = grant_id(3)), spent);
+    refuses(on(0, 0), refresh(|event| event.grant_id = grant_id(1)), spent);
+}
+
+/// Nobody can do more by a refresh than was granted (R4).
+#[test]
+fn r4_of_a_wider_refresh() {
+    let wider = "it issues a token for another user, scope or resource than was granted";
+    refuses(on(0, 0), refresh(|event| event.user_id = user(1)), wider);
+    refuses(on(0, 0), refresh(|event| event.scopes.push("secrets".to_owned())), wider);
+    refuses(on(0, 0), refresh(|event| event.resources = vec!["https://files.example/".to_owned()]), wider);
+    refuses(on(0, 0), refresh(|event| event.resources.push("https://files.example/".to_owned())), wider);
+    refuses(on(0, 0), refresh(|event| event.resources = Vec::new()), wider);
+}
+
+/// After its tokens ended nothing can be refreshed.
+#[test]
+fn r7_of_a_refresh_after_the_end() {
+    for end in [RevocationReason::User, RevocationReason::Leaked] {
+        let mut history = given();
+        let event = history
+            .look_at(8, client(0), &account(0), |grant| grant_revoked(client(0), &account(0), grant, end));
+        history.record(on(0, 0), seconds(9), event);
+        let refreshed = history.next(on(0, 0), seconds(10), refresh(|_| {}));
+        let error = history.live.apply(&refreshed).unwrap_err();
+        check(&refreshed, &error, "the refresh token was spent or ended before");
+        assert_eq!(history.live.token_by_id(&token_id(18), seconds(10)), None);
+        assert_eq!(history.live.token_by_id(&refresh_id(18), seconds(10)), None);
+        assert!(history.live.token_by_id(&refresh_id(9), seconds(10)).is_some(), "another grant goes on");
+    }
 }
 
 /// A code is replayed after it was spent, whether its token is still there or not.
@@ -213,7 +343,7 @@ fn of_a_replay() {
     assert!(history.live.token_by_id(&token_id(1), seconds(10)).is_none());
     history.record(on(0, 0), seconds(11), replay_on(1, 0));
     // A grant that was dropped cannot be asked.
-    history.record(on(0, 0), seconds(12), replay_on(9, 0));
+    history.record(on(0, 0), seconds(12), replay_on(7, 0));
 }
 
 #[test]
@@ -223,10 +353,21 @@ fn of_a_token() {
         (event.token_id, event.token_digest) = (token_id(token_n), digest(digest_n));
         InstallationEvent::CodeExchanged(event)
     };
-    refuses(on(0, 0), with(9, 1), "a token with the same digest exists");
-    refuses(on(0, 0), with(9, 2), "a token with the same digest exists");
-    refuses(on(0, 0), with(1, 9), "a token with the same id exists");
-    refuses(on(0, 0), with(2, 9), "a token with the same id exists");
+    refuses(on(0, 0), with(7, 1), "a token with the same digest exists");
+    refuses(on(0, 0), with(7, 2), "a token with the same digest exists");
+    refuses(on(0, 0), with(1, 7), "a token with the same id exists");
+    refuses(on(0, 0), with(2, 7), "a token with the same id exists");
+    let same_id = "a token with the same id exists";
+    refuses(on(0, 0), refresh(|event| event.token_id = token_id(18)), same_id);
+    refuses(on(0, 0), refresh(|event| event.token_id = refresh_id(9)), same_id);
+    refuses(on(0, 0), refresh(|event| event.refresh.token_id = refresh_id(18)), same_id);
+    refuses(on(0, 0), refresh(|event| event.refresh.token_id = token_id(2)), same_id);
+    let same_digest = "a token with the same digest exists";
+    refuses(on(0, 0), refresh(|event| event.token_digest = digest(18)), same_digest);
+    refuses(on(0, 0), refresh(|event| event.refresh.digest = digest(2)), same_digest);
+    let elsewhere = "it ends a token of another installation";
+    refuses(on(0, 0), replay_refresh_on(2, 0), elsewhere);
+    refuses(on(0, 0), revoke_grant_on(2, 0), elsewhere);
     refuses(on(0, 0), revoke_on(2, 0), "it ends a token of another installation");
     refuses(on(0, 0), replay_on(2, 0), "it ends a token of another installation");
     refuses(on(0, 2), revoke_on(2, 2), "it ends a token of another installation");

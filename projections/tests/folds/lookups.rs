@@ -64,12 +64,20 @@ impl Names {
                     names.users.insert(event.user_id.clone());
                 }
                 InstallationEvent::CodeExchanged(event) => {
-                    names.tokens.insert(event.token_id);
-                    names.digests.insert(event.token_digest);
+                    names.digests.extend(event.refresh.as_ref().map(|refresh| refresh.family_digest));
+                }
+                InstallationEvent::TokenRefreshed(event) => {
+                    names.digests.insert(event.refresh.family_digest);
                 }
                 InstallationEvent::CodeReplayed(_)
+                | InstallationEvent::RefreshReplayed(_)
                 | InstallationEvent::TokenRevoked(_)
+                | InstallationEvent::GrantRevoked(_)
                 | InstallationEvent::Uninstalled(_) => {}
+            }
+            for (token_id, digest) in event.issued_tokens() {
+                names.tokens.insert(token_id);
+                names.digests.insert(digest);
             }
         }
         names
@@ -97,7 +105,8 @@ fn found(state: &Installation, names: &Names) {
         assert!(found.next().is_none(), "two grants have the same name");
         first
     };
-    let has = |grant: &Grant, is_it: &dyn Fn(&LiveToken) -> bool| grant.token().is_some_and(is_it);
+    let has =
+        |grant: &Grant, is_it: &dyn Fn(&LiveToken) -> bool| grant.tokens().any(|held| is_it(held.token));
     for &id in &names.grants {
         assert_eq!(state.grant(id), walk(&|grant| grant.grant_id == id), "grant {id}");
     }
@@ -109,6 +118,8 @@ fn found(state: &Installation, names: &Names) {
         assert_eq!(state.grant_of_code(digest), walk(&|grant| grant.code_digest == *digest));
         let walked = walk(&|grant| has(grant, &|token| token.digest == *digest));
         assert_eq!(state.grant_of_token_digest(digest), walked);
+        let walked = walk(&|grant| grant.family().is_some_and(|family| family.digest == *digest));
+        assert_eq!(state.grant_of_family(digest), walked);
     }
     for user in &names.users {
         let sorted = |mut grants: Vec<&Grant>| {

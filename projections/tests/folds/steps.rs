@@ -2,16 +2,18 @@
 //! follow from what happened is passed over.
 
 use grantbook_events::{
-    AppDeleted, AppEvent, AppResumed, AppSecretAdded, AppSecretRetired, AppSuspended, AppUpdated,
-    CodeReplayed, InstallationEvent, OperatorKeyCreated, OperatorKeyEvent, OperatorKeyRetired, Position,
-    RevocationReason, Role, StreamKind, Timestamp, TokenPolicy,
+    AppDeleted, AppEvent, AppRegistered, AppResumed, AppSecretAdded, AppSecretRetired, AppSource,
+    AppSuspended, AppUpdated, ClientKeys, CodeReplayed, InstallationEvent, OperatorKeyCreated,
+    OperatorKeyEvent, OperatorKeyRetired, Position, RefreshPolicy, RevocationReason, Role, StreamKind,
+    Timestamp, TokenPolicy,
 };
-use grantbook_projections::{AppStatus, CodeState, Grant, Installation};
+use grantbook_projections::{AppStatus, CodeState, Grant, Installation, LiveToken};
 use proptest::prelude::*;
 
 use super::history::{
-    History, account, client, digest, exchanged, granted, key_id, ledger, loss_accepted, place, registered,
-    revoked, secret_id, user,
+    History, account, client, digest, exchanged, grant_revoked, granted, key_id, ledger, loss_accepted,
+    place, refresh_issued, refresh_replayed, refreshed, registered, registration, resources, revoked, scopes,
+    secret_id, user,
 };
 
 /// What somebody does.
@@ -26,12 +28,27 @@ enum Act {
     Grant,
     /// With the token's lifetime in seconds.
     Exchange(Option<i64>),
+    /// With the access token's lifetime, and what holds for refresh tokens.
+    ExchangeForRefresh(i64, Ends),
+    /// The same.
+    Refresh(i64, Ends),
     Replay,
+    ReplayRefresh,
     Revoke,
+    RevokeGrant,
     Uninstall,
     CreateKey,
     RetireKey,
     AcceptLoss,
+}
+
+/// When a refresh token ends, in seconds.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    /// If it is not used.
+    idle: Option<i64>,
+    /// However often it is used.
+    whole: Option<i64>,
 }
 
 /// One choice: what, where, and how much later than the choice before.
@@ -48,6 +65,19 @@ pub struct Step {
     behind_seconds: i64,
 }
 
+fn ends() -> impl Strategy<Value = Ends> {
+    let seconds = || prop_oneof![1 => Just(None), 2 => (1_i64..4000).prop_map(Some)];
+    (seconds(), seconds()).prop_map(|(idle, whole)| Ends { idle, whole })
+}
+
+fn with_refresh(lifetime: i64) -> impl Strategy<Value = Act> {
+    let lifetime = || prop_oneof![1..60_i64, 1..lifetime];
+    prop_oneof![
+        2 => (lifetime(), ends()).prop_map(|(lifetime, ends)| Act::ExchangeForRefresh(lifetime, ends)),
+        4 => (lifetime(), ends()).prop_map(|(lifetime, ends)| Act::Refresh(lifetime, ends)),
+    ]
+}
+
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => Just(Act::Register),
@@ -57,9 +87,12 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Resume),
         1 => (0..3).prop_map(|one_in| if one_in == 0 { Act::Delete } else { Act::Update }),
         14 => Just(Act::Grant),
-        20 => prop_oneof![Just(None), (1_i64..7200).prop_map(Some)].prop_map(Act::Exchange),
+        12 => prop_oneof![Just(None), (1_i64..7200).prop_map(Some)].prop_map(Act::Exchange),
+        24 => with_refresh(3600),
         3 => Just(Act::Replay),
+        2 => Just(Act::ReplayRefresh),
         5 => Just(Act::Revoke),
+        3 => Just(Act::RevokeGrant),
         3 => Just(Act::Uninstall),
         2 => Just(Act::CreateKey),
         1 => Just(Act::RetireKey),
@@ -71,9 +104,12 @@ fn act() -> impl Strategy<Value = Act> {
 fn crowded_act() -> impl Strategy<Value = Act> {
     prop_oneof![
         60 => Just(Act::Grant),
-        30 => prop_oneof![Just(None), (1_i64..1800).prop_map(Some)].prop_map(Act::Exchange),
+        20 => prop_oneof![Just(None), (1_i64..1800).prop_map(Some)].prop_map(Act::Exchange),
+        30 => with_refresh(900),
         4 => Just(Act::Replay),
+        1 => Just(Act::ReplayRefresh),
         4 => Just(Act::Revoke),
+        1 => Just(Act::RevokeGrant),
         2 => prop_oneof![Just(Act::Uninstall), Just(Act::Suspend), Just(Act::Resume)],
     ]
 }
@@ -138,6 +174,17 @@ pub fn grow(steps: &[Step], mut seen: impl FnMut(&History)) -> History {
     history
 }
 
+fn later(at: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp::from_micros(at.as_micros() + seconds * 1_000_000)
+}
+
+impl Ends {
+    /// When a refresh token ends that is issued now.
+    fn next(self, at: Timestamp, ends_at: Option<Timestamp>) -> Option<Timestamp> {
+        self.idle.map(|seconds| later(at, seconds)).into_iter().chain(ends_at).min()
+    }
+}
+
 fn picked<T>(of: impl Iterator<Item = T>, pick: usize) -> Option<T> {
     let mut of: Vec<T> = of.collect();
     if of.is_empty() { None } else { Some(of.swap_remove(pick % of.len())) }
@@ -150,9 +197,15 @@ impl Step {
             Act::Register | Act::Update | Act::RotateSecret | Act::Suspend | Act::Resume | Act::Delete => {
                 self.on_app(history, n, at);
             }
-            Act::Grant | Act::Exchange(_) | Act::Replay | Act::Revoke | Act::Uninstall => {
-                self.on_installation(history, n, at);
-            }
+            Act::Grant
+            | Act::Exchange(_)
+            | Act::ExchangeForRefresh(..)
+            | Act::Refresh(..)
+            | Act::Replay
+            | Act::ReplayRefresh
+            | Act::Revoke
+            | Act::RevokeGrant
+            | Act::Uninstall => self.on_installation(history, n, at),
             Act::CreateKey | Act::RetireKey => self.on_key(history, n, at),
             Act::AcceptLoss => {
                 history.record(ledger(0), at, loss_accepted(n));
@@ -165,7 +218,7 @@ impl Step {
         let kind = StreamKind::App(client);
         let Some(app) = history.live.app(&client) else {
             // Without an app nothing else can follow, so every choice of one starts with this.
-            history.record(kind, at, registered(client));
+            history.record(kind, at, AppEvent::Registered(self.registration(n)));
             return;
         };
         let reason = format!("reason {n}");
@@ -183,13 +236,54 @@ impl Step {
 
     fn changes(&self, n: u64) -> AppUpdated {
         let mut changes = AppUpdated::default();
-        match self.pick % 4 {
+        match self.pick % 7 {
             0 => changes.name = Some(format!("Widgets {n}")),
             1 => changes.homepage = Some(if n.is_multiple_of(2) { String::new() } else { format!("h{n}") }),
-            2 => changes.scopes = Some(super::history::scopes(n)),
-            _ => changes.token_policy = Some(TokenPolicy { lifetime_seconds: Some(n) }),
+            2 => changes.scopes = Some(scopes(n)),
+            3 => changes.default_scopes = Some(self.default_scopes()),
+            4 => changes.keys = Some(self.keys(n)),
+            5 => changes.requires_pushed_requests = Some(n.is_multiple_of(2)),
+            _ => changes.token_policy = Some(self.policy(n)),
         }
         changes
+    }
+
+    fn registration(&self, n: u64) -> AppRegistered {
+        let source = match self.pick % 4 {
+            0 => AppSource::Operator,
+            1 => AppSource::Open,
+            2 => AppSource::InitialAccessToken(key_id(n)),
+            _ => AppSource::Document(format!("https://app{n}.example/app.json")),
+        };
+        AppRegistered {
+            default_scopes: self.default_scopes(),
+            keys: self.keys(n),
+            token_policy: self.policy(n),
+            requires_pushed_requests: n.is_multiple_of(2),
+            registration_digest: (!source.is_operator()).then(|| digest(n)),
+            source,
+            ..registration(client(self.app))
+        }
+    }
+
+    fn default_scopes(&self) -> Vec<String> {
+        if self.pick.is_multiple_of(2) { Vec::new() } else { scopes(0) }
+    }
+
+    fn keys(&self, n: u64) -> ClientKeys {
+        match self.pick / 7 % 3 {
+            0 => ClientKeys::None,
+            1 => ClientKeys::Jwks(format!(r#"{{"keys":[{{"kid":"{n}"}}]}}"#)),
+            _ => ClientKeys::JwksUri(format!("https://app{n}.example/keys")),
+        }
+    }
+
+    fn policy(&self, n: u64) -> TokenPolicy {
+        let refresh = RefreshPolicy { idle_seconds: Some(n + 1), lifetime_seconds: None };
+        TokenPolicy {
+            lifetime_seconds: Some(n),
+            refresh: Some(refresh).filter(|_| self.pick.is_multiple_of(2)),
+        }
     }
 
     fn rotate(&self, history: &mut History, n: u64, at: Timestamp) {
@@ -223,9 +317,17 @@ impl Step {
                 Some(InstallationEvent::AccessGranted(granted))
             }
             (Act::Uninstall, Some(_)) => return history.uninstall(client, &account, at),
-            (Act::Exchange(lifetime), Some(installed)) => self.exchange(installed, n, lifetime, at),
+            (Act::Exchange(lifetime), Some(installed)) => self.exchange(installed, n, (lifetime, None), at),
+            (Act::ExchangeForRefresh(lifetime, ends), Some(installed)) => {
+                self.exchange(installed, n, (Some(lifetime), Some(ends)), at)
+            }
+            (Act::Refresh(lifetime, ends), Some(installed)) => {
+                self.refresh(installed, n, (lifetime, ends), at)
+            }
             (Act::Replay, Some(installed)) => self.replay(installed),
+            (Act::ReplayRefresh, Some(installed)) => self.replay_refresh(installed),
             (Act::Revoke, Some(installed)) => self.revoke(installed),
+            (Act::RevokeGrant, Some(installed)) => self.revoke_grant(installed),
             _ => None,
         };
         if let Some(event) = event {
@@ -237,17 +339,57 @@ impl Step {
         &self,
         installed: &Installation,
         n: u64,
-        lifetime: Option<i64>,
+        (lifetime, ends): (Option<i64>, Option<Ends>),
         at: Timestamp,
     ) -> Option<InstallationEvent> {
         let pending = installed.grants().filter(|grant| grant.code == CodeState::Pending);
         let grant = picked(pending, self.pick)?;
-        let at = at.max(installed.changed_at).as_micros();
-        let expires_at = lifetime.map(|seconds| Timestamp::from_micros(at + seconds * 1_000_000));
+        let at = at.max(installed.changed_at);
+        let expires_at = lifetime.map(|seconds| later(at, seconds));
         let (client, account, user) = (installed.client_id, &installed.account_id, &grant.user_id);
         let mut event = exchanged(n, client, account, user, grant.granted_at, expires_at);
         (event.grant_id, event.scopes) = (grant.grant_id, grant.scopes.to_vec());
+        event.resources = self.resources(grant);
+        event.refresh = ends.map(|ends| {
+            let ends_at = ends.whole.map(|seconds| later(at, seconds));
+            let mut refresh = refresh_issued(n, n);
+            (refresh.ends_at, refresh.expires_at) = (ends_at, ends.next(at, ends_at));
+            refresh
+        });
         Some(InstallationEvent::CodeExchanged(event))
+    }
+
+    fn refresh(
+        &self,
+        installed: &Installation,
+        n: u64,
+        (lifetime, ends): (i64, Ends),
+        at: Timestamp,
+    ) -> Option<InstallationEvent> {
+        let at = at.max(installed.changed_at);
+        let can = |token: &&LiveToken| token.is_unexpired(at);
+        let can = |grant: &&Grant| grant.family().and_then(|family| family.refresh()).filter(can).is_some();
+        let grant = picked(installed.grants().filter(can), self.pick)?;
+        let (client, account, expires_at) = (installed.client_id, &installed.account_id, later(at, lifetime));
+        let mut event = refreshed(n, client, account, grant, Some(expires_at))?;
+        event.refresh.expires_at = ends.next(at, event.refresh.ends_at);
+        event.resources = self.resources(grant);
+        if self.pick.is_multiple_of(3) {
+            event.scopes.truncate(1);
+        }
+        Some(InstallationEvent::TokenRefreshed(event))
+    }
+
+    /// What was granted, or less.
+    fn resources(&self, grant: &Grant) -> Vec<String> {
+        let mut wanted = grant.resources.to_vec();
+        if wanted.is_empty() {
+            return if self.pick.is_multiple_of(4) { resources(3) } else { wanted };
+        }
+        let first = self.pick % wanted.len();
+        wanted.rotate_left(first);
+        wanted.truncate(1 + self.pick % 2);
+        wanted
     }
 
     fn replay(&self, installed: &Installation) -> Option<InstallationEvent> {
@@ -258,12 +400,25 @@ impl Step {
             client_id: installed.client_id,
             account_id: installed.account_id.clone(),
             user_id: grant.user_id.clone(),
-            tokens: grant.ended_token().into_iter().collect(),
+            tokens: grant.ended_tokens(),
         }))
     }
 
+    fn replay_refresh(&self, installed: &Installation) -> Option<InstallationEvent> {
+        let spent = |grant: &&Grant| grant.family().is_some_and(|family| family.spent.is_some());
+        let grant = picked(installed.grants().filter(spent), self.pick)?;
+        Some(refresh_replayed(installed.client_id, &installed.account_id, grant))
+    }
+
+    fn revoke_grant(&self, installed: &Installation) -> Option<InstallationEvent> {
+        let grant = picked(installed.grants().filter(|grant| grant.family().is_some()), self.pick)?;
+        let reason = RevocationReason::ALL[self.pick % RevocationReason::ALL.len()];
+        Some(grant_revoked(installed.client_id, &installed.account_id, grant, reason))
+    }
+
     fn revoke(&self, installed: &Installation) -> Option<InstallationEvent> {
-        let token = picked(installed.grants().filter_map(Grant::ended_token), self.pick)?;
+        let access = |grant| Grant::access_tokens(grant).map(|held| grant.ended(held.token));
+        let token = picked(installed.grants().flat_map(access), self.pick)?;
         let (client, account) = (installed.client_id, &installed.account_id);
         Some(revoked(token.token_id, client, account, &token.user_id, RevocationReason::Operator))
     }

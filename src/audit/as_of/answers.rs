@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use grantbook_events::{AccountId, ClientId, InstallationId, Position, Timestamp, TokenId, UserId};
-use grantbook_projections::AppStatus;
+use grantbook_events::{AccountId, ClientId, GrantId, InstallationId, Position, Timestamp, TokenId, UserId};
 use grantbook_projections::live::{InstallationFacts, Live, TokenFacts};
+use grantbook_projections::{AppStatus, TokenKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -71,10 +71,15 @@ pub struct InstallationThen {
 pub struct TokenThen {
     /// Names the token.
     pub token_id: TokenId,
+    pub kind: TokenKind,
+    /// The approval that it came of: tokens of one approval that can be refreshed have the same.
+    pub grant_id: GrantId,
     /// Who had approved.
     pub user_id: UserId,
     /// What it could do.
     pub scopes: Vec<String>,
+    /// The resources it was for (RFC 8707); none for any.
+    pub resources: Vec<String>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// From when on it is refused; null if it does not expire.
@@ -85,8 +90,11 @@ impl From<&TokenFacts> for TokenThen {
     fn from(facts: &TokenFacts) -> Self {
         Self {
             token_id: facts.token_id,
+            kind: facts.kind,
+            grant_id: facts.grant_id,
             user_id: facts.user_id.clone(),
             scopes: facts.scopes.to_vec(),
+            resources: facts.resources.to_vec(),
             issued_at: facts.issued_at,
             expires_at: facts.expires_at,
         }

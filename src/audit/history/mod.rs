@@ -197,8 +197,8 @@ impl History {
     /// # Errors
     /// If the file cannot be read.
     pub async fn issue_of(&self, token: TokenId) -> Result<Option<HistoryRow>, HistoryError> {
-        let filter =
-            Filter { token: Some(token), event_type: Some("code-exchanged".to_owned()), ..Filter::default() };
+        // Nothing names a token before the event that issues it.
+        let filter = Filter { token: Some(token), ..Filter::default() };
         Ok(self.rows(filter, Order::OldestFirst, 1).await?.pop())
     }
 

@@ -1,16 +1,16 @@
-//! `/apps`: register, list, read and change apps, rotate their secrets, suspend, resume and delete them. Of an app operators see
-//! everything but the digests of its secrets.
+//! `/apps`: register, list, read and change apps, rotate their secrets, suspend, resume and delete them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path, Query};
-use grantbook_events::{AppEvent, ClientId, Event, NewSecret, SecretId, StreamKind, Timestamp, TokenPolicy};
-use grantbook_projections::{App, AppStatus, ClientSecret};
-use serde::{Deserialize, Deserializer, Serialize};
+use grantbook_events::{AppEvent, ClientId, Event, NewSecret, SecretId, StreamKind};
+use grantbook_projections::App;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::app_json::{AppJson, PolicyJson, SecretJson, present};
 use super::paging::{Page, Paging};
 use super::{DoneBefore, Note, Why, done_before};
 use crate::decisions::{
@@ -22,63 +22,6 @@ use crate::secrets;
 
 /// The longest an old secret may go on after a rotation, in seconds: 30 days.
 const MAX_OVERLAP_SECONDS: u64 = 30 * 24 * 60 * 60;
-
-/// An app.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AppJson {
-    #[schema(example = "5f0c61a1b1f24a2c8d0c7a3e5f6b7c8d")]
-    client_id: ClientId,
-    /// Shown on the consent page.
-    name: String,
-    /// Who answers for the app; shown on the consent page.
-    owner: String,
-    /// Where people can read about the app.
-    homepage: Option<String>,
-    /// The redirect URIs it may name, compared as exact strings.
-    redirect_uris: Vec<String>,
-    /// Canonical names of the scopes it may ask for.
-    scopes: Vec<String>,
-    /// Whether it has a client secret (RFC 6749 section 2.1).
-    confidential: bool,
-    token_policy: TokenPolicy,
-    status: StatusJson,
-    /// The client secrets that are accepted, oldest first; never the secrets themselves.
-    secrets: Vec<SecretJson>,
-    registered_at: Timestamp,
-    changed_at: Timestamp,
-}
-
-/// Whether the app's codes and tokens count.
-#[derive(Debug, Serialize, ToSchema)]
-struct StatusJson {
-    state: StateJson,
-    /// Why it is not active; absent if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    reason: Option<String>,
-}
-
-/// Whether the app's codes and tokens count. `quarantined`: an event of the app cannot be read or folded, so
-/// nothing of it counts.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum StateJson {
-    Active,
-    Suspended,
-    Deleted,
-    Quarantined,
-}
-
-/// A client secret, by its name.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SecretJson {
-    secret_id: SecretId,
-    added_at: Timestamp,
-    /// From when on it is refused; absent while no end is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    retires_at: Option<Timestamp>,
-}
 
 /// A new app.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -103,9 +46,17 @@ pub struct NewApp {
     #[serde(default = "yes")]
     #[schema(default = true)]
     confidential: bool,
-    /// How long its tokens live: for ever unless this says otherwise.
+    /// How long its tokens live: for ever unless this says otherwise. With `refresh`, what it does not say is that of the
+    /// server's configuration.
     #[serde(default)]
-    token_policy: TokenPolicy,
+    token_policy: PolicyJson,
+    /// The scopes it gets if it asks for none, of those it may ask for; none for those of the server's configuration.
+    #[serde(default)]
+    #[schema(example = json!(["widgets"]))]
+    default_scopes: Vec<String>,
+    /// Whether its authorization requests have to be pushed (RFC 9126).
+    #[serde(default)]
+    requires_pushed_requests: bool,
 }
 
 const fn yes() -> bool {
@@ -145,15 +96,19 @@ pub struct AppChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false, min_items = 1, example = json!(["widgets"]))]
     scopes: Option<Vec<String>>,
-    /// For tokens issued from now on.
+    /// For tokens issued from now on. Without `refresh` no new refresh tokens are issued with codes; those that are there go
+    /// on.
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
-    token_policy: Option<TokenPolicy>,
-}
-
-/// Reads a field that is there, so that null is a value of the field and not its absence.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
+    token_policy: Option<PolicyJson>,
+    /// The scopes it gets if it asks for none; an empty list for those of the server's configuration.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, example = json!(["widgets"]))]
+    default_scopes: Option<Vec<String>>,
+    /// Whether its authorization requests have to be pushed (RFC 9126).
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
+    requires_pushed_requests: Option<bool>,
 }
 
 /// How to rotate.
@@ -192,11 +147,20 @@ pub struct Reason {
 }
 
 pub async fn register(operator: Operator, Body(body): Body<NewApp>) -> Answer<NewAppJson> {
-    let NewApp { name, owner, homepage, redirect_uris, scopes, confidential, token_policy } = body;
-    let registration = Registration { name, owner, homepage, redirect_uris, scopes, token_policy };
     let service = &operator.service;
+    let registration = Registration {
+        name: body.name,
+        owner: body.owner,
+        homepage: body.homepage,
+        redirect_uris: body.redirect_uris,
+        scopes: body.scopes,
+        default_scopes: body.default_scopes,
+        token_policy: service.config.refresh.filled(body.token_policy.into()),
+        requires_pushed_requests: body.requires_pushed_requests,
+        ..Registration::default()
+    };
     let client_id = secrets::new_client_id();
-    let (secret, client_secret) = confidential.then(|| mint_secret(service)).unzip();
+    let (secret, client_secret) = body.confidential.then(|| mint_secret(service)).unzip();
     let command = RegisterApp::new(client_id, secret, &registration, &service.config.scopes);
     operator.settle(&command.map_err(AppRefusal::from)?).await?;
     let reply = Reply::created(NewAppJson { app: app_json(service, client_id)?, client_secret });
@@ -218,9 +182,18 @@ pub async fn update(
     client_id: Path<ClientId>,
     Body(body): Body<AppChanges>,
 ) -> Answer<AppJson> {
-    let AppChanges { name, owner, homepage, redirect_uris, scopes, token_policy } = body;
-    let homepage = homepage.map(Option::unwrap_or_default);
-    let changes = Changes { name, owner, homepage, redirect_uris, scopes, token_policy };
+    let refresh = &operator.service.config.refresh;
+    let changes = Changes {
+        name: body.name,
+        owner: body.owner,
+        homepage: body.homepage.map(Option::unwrap_or_default),
+        redirect_uris: body.redirect_uris,
+        scopes: body.scopes,
+        default_scopes: body.default_scopes,
+        keys: None,
+        token_policy: body.token_policy.map(|policy| refresh.filled(policy.into())),
+        requires_pushed_requests: body.requires_pushed_requests,
+    };
     let command = UpdateApp::new(*client_id, &changes, &operator.service.config.scopes);
     operator.settle(&command.map_err(AppRefusal::from)?).await?;
     app_json(&operator.service, *client_id).map(Reply::ok)
@@ -301,41 +274,4 @@ fn known_app(service: &Service, client_id: ClientId) -> Result<Arc<App>, Problem
 
 fn app_json(service: &Service, client_id: ClientId) -> Result<AppJson, Problem> {
     Ok(AppJson::new(&*known_app(service, client_id)?, service.ledger.recorded_now()))
-}
-
-impl AppJson {
-    fn new(app: &App, now: Timestamp) -> Self {
-        Self {
-            client_id: app.client_id,
-            name: app.name.clone(),
-            owner: app.owner.clone(),
-            homepage: app.homepage.clone(),
-            redirect_uris: app.redirect_uris.clone(),
-            scopes: app.scopes.clone(),
-            confidential: app.confidential,
-            token_policy: app.token_policy,
-            status: (&app.status).into(),
-            secrets: app.live_secrets(now).map(SecretJson::from).collect(),
-            registered_at: app.registered_at,
-            changed_at: app.changed_at,
-        }
-    }
-}
-
-impl From<&AppStatus> for StatusJson {
-    fn from(status: &AppStatus) -> Self {
-        let (state, reason) = match status {
-            AppStatus::Active => (StateJson::Active, None),
-            AppStatus::Suspended { reason } => (StateJson::Suspended, Some(reason)),
-            AppStatus::Deleted { reason } => (StateJson::Deleted, Some(reason)),
-            AppStatus::Quarantined { reason } => (StateJson::Quarantined, Some(reason)),
-        };
-        Self { state, reason: reason.cloned() }
-    }
-}
-
-impl From<&ClientSecret> for SecretJson {
-    fn from(secret: &ClientSecret) -> Self {
-        Self { secret_id: secret.secret_id, added_at: secret.added_at, retires_at: secret.retires_at }
-    }
 }

@@ -1,6 +1,7 @@
 //! The management API for operators: apps, installations, tokens and operator keys, as JSON. Knows: its
 //! wire forms, and which command each request is. Must not know: the rules, or stores.
 
+mod app_json;
 pub mod apps;
 pub mod installations;
 pub mod keys;

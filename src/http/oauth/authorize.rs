@@ -149,6 +149,7 @@ async fn approve(
         scopes: ticket.scopes,
         redirect_uri: wanted.target.redirect_uri.clone(),
         redirect_uri_sent: wanted.target.sent,
+        resources: Vec::new(),
         code_challenge: wanted.code_challenge,
         code_digest: code.digest(),
         code_lifetime: service.config.code_lifetime,

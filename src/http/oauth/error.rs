@@ -19,6 +19,8 @@ const BEARER: &str = "Bearer";
 /// Which of these it was would tell a thief what to try next; the log has it.
 pub(super) const CODE_NOT_VALID: &str = "the code is unknown, expired, used or ended";
 
+pub(super) const REFRESH_NOT_VALID: &str = "the refresh token is unknown, expired, used or ended";
+
 /// An error of an OAuth endpoint: a problem with a registered code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuthError {
@@ -119,9 +121,19 @@ impl From<InstallationRefusal> for OAuthError {
                 let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_grant", CODE_NOT_VALID);
                 problem.because(refusal).into()
             }
+            InstallationRefusal::RefreshUnknown
+            | InstallationRefusal::RefreshExpired
+            | InstallationRefusal::RefreshSpent => {
+                let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_grant", REFRESH_NOT_VALID);
+                problem.because(refusal).into()
+            }
+            InstallationRefusal::ScopeNotGranted { .. } => Self::new("invalid_scope", refusal.to_string()),
+            InstallationRefusal::ResourceNotGranted => Self::new("invalid_target", refusal.to_string()),
             // The caller has the code, the secret and the verifier, and has to look for who else has.
             InstallationRefusal::CodeSpent
             | InstallationRefusal::CodeReplayed { .. }
+            | InstallationRefusal::RefreshedOtherwise
+            | InstallationRefusal::RefreshReplayed { .. }
             | InstallationRefusal::RedirectUriMissing
             | InstallationRefusal::RedirectUriMismatch
             | InstallationRefusal::VerifierMissing

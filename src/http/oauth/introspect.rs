@@ -42,6 +42,10 @@ pub struct Introspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     exp: Option<i64>,
+    /// The resources it is for (RFC 8707); absent for one that is for any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    aud: Option<Vec<String>>,
     /// The user who approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -139,6 +143,7 @@ impl Introspection {
             token_type: Some("Bearer"),
             iat: Some(facts.issued_at.as_secs()),
             exp: facts.expires_at.map(Timestamp::as_secs),
+            aud: Some(facts.resources).filter(|names| !names.is_empty()).map(|names| names.to_vec()),
             sub: Some(facts.user_id),
             iss: Some(issuer.to_owned()),
             jti: Some(facts.token_id),

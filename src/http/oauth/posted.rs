@@ -26,6 +26,7 @@ const PARAMETERS: &[&str] = &[
     "code",
     "redirect_uri",
     "code_verifier",
+    "refresh_token",
     "token",
     "token_type_hint",
     "scope",

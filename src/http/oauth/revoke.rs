@@ -11,7 +11,7 @@ use super::posted::Posted;
 use super::{OAuthAnswer, answer, client};
 use crate::decisions::{InstallationRefusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::{Context, Service};
-use crate::secrets;
+use crate::secrets::{self, PresentedRefresh};
 
 /// A token, to be ended (RFC 7009).
 #[derive(Deserialize, ToSchema)]
@@ -35,7 +35,7 @@ pub struct RevocationForm {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Revoked {}
 
-/// Ends a token of the authenticated client. 200 also for a token that is unknown, ended or another client's, of which
+/// Ends a token of the authenticated client, and with a refresh token its whole grant (R7). 200 also for a token that is unknown, ended or another client's, of which
 /// nothing is said and nothing ends (K3).
 pub async fn revoke(
     request: HttpRequest,
@@ -46,10 +46,13 @@ pub async fn revoke(
 ) -> OAuthAnswer<Revoked> {
     let client = client::authenticate(&request, &service, form.client_id, form.client_secret).await?;
     let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;
-    if let Some(installation_id) = secrets::locate_token(&token) {
+    let refresh =
+        PresentedRefresh::read(&token).map(|it| (it.installation_id, WhichToken::Family(it.family_digest)));
+    let access = || secrets::locate_token(&token).map(|at| (at, WhichToken::Digest(secrets::digest(&token))));
+    if let Some((installation_id, which)) = refresh.or_else(access) {
         let command = RevokeToken {
             installation_id,
-            token: WhichToken::Digest(secrets::digest(&token)),
+            token: which,
             holder: TokenHolder::App(client.app.client_id),
             reason: RevocationReason::App,
             note: None,

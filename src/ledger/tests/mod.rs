@@ -22,10 +22,10 @@ use super::{Ledger, LedgerError, LedgerOptions, Origin};
 use crate::clock::{Clock as _, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{
-    Command, ExchangeCode, GrantAccess, RegisterApp, Registration, RevokeToken, TokenHolder, TokenRules,
-    WhichToken,
+    Command, ExchangeCode, GrantAccess, NewRefresh, RegisterApp, Registration, RevokeToken, TokenHolder,
+    TokenRules, WhichToken,
 };
-use crate::secrets::{self, CodeKey};
+use crate::secrets::{self, CodeKey, MintedRefresh};
 use crate::store::Store;
 
 pub(crate) const START: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
@@ -101,6 +101,7 @@ pub(crate) fn grant(client_id: ClientId, account: &AccountId) -> GrantAccess {
         scopes: vec!["faqs".to_owned()],
         redirect_uri: CALLBACK.to_owned(),
         redirect_uri_sent: false,
+        resources: Vec::new(),
         code_challenge: None,
         code_digest: code.digest(),
         code_lifetime: Duration::from_secs(60),
@@ -125,7 +126,18 @@ pub(crate) fn exchange(grant: &GrantAccess) -> ExchangeCode {
         code_lifetime: Duration::from_secs(60),
         token_id: secrets::new_token_id(START),
         token_digest: secrets::mint_token(installation_id).digest(),
-        rules: TokenRules { lifetime: None, max_live_per_user: 10 },
+        refresh: new_refresh(&MintedRefresh::first(installation_id)),
+        resources: Vec::new(),
+        rules: TokenRules { lifetime: None, refresh: None, max_live_per_user: 10 },
+    }
+}
+
+/// A refresh token that was minted, as the ledger may know it.
+pub(crate) fn new_refresh(minted: &MintedRefresh) -> NewRefresh {
+    NewRefresh {
+        token_id: secrets::new_token_id(START),
+        digest: minted.plain.digest(),
+        family_digest: minted.family_digest,
     }
 }
 

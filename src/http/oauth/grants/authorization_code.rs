@@ -1,22 +1,18 @@
 //! A code becomes a token (RFC 6749 section 4.1.3, RFC 7636).
 
-use std::time::Duration;
-
-use super::{Exchange, TokenForm, TokenReply};
-use crate::decisions::{ExchangeCode, InstallationRefusal, TokenRules};
+use super::{Exchange, TokenForm, TokenReply, new_refresh};
+use crate::decisions::{ExchangeCode, InstallationRefusal};
 use crate::http::oauth::client;
 use crate::http::oauth::error::{CODE_NOT_VALID, OAuthError};
-use crate::secrets;
+use crate::secrets::{self, MintedRefresh};
 
-pub async fn exchange(
-    Exchange { service, context, client }: Exchange<'_>,
-    form: TokenForm,
-) -> Result<TokenReply, OAuthError> {
+pub async fn exchange(exchange: Exchange<'_>, form: TokenForm) -> Result<TokenReply, OAuthError> {
+    let Exchange { service, context, client } = exchange;
     let code = form.code.ok_or_else(|| OAuthError::invalid_request("code is required"))?;
     let installation_id =
         secrets::locate_code(&code).ok_or_else(|| OAuthError::new("invalid_grant", CODE_NOT_VALID))?;
     let now = service.ledger.recorded_now();
-    let token = secrets::mint_token(installation_id);
+    let (token, refresh) = (secrets::mint_token(installation_id), MintedRefresh::first(installation_id));
     let command = ExchangeCode {
         installation_id,
         client_id: client.app.client_id,
@@ -29,10 +25,9 @@ pub async fn exchange(
         code_lifetime: service.config.code_lifetime,
         token_id: secrets::new_token_id(now),
         token_digest: token.digest(),
-        rules: TokenRules {
-            lifetime: client.app.token_policy.lifetime_seconds.map(Duration::from_secs),
-            max_live_per_user: service.config.max_live_tokens_per_user,
-        },
+        refresh: new_refresh(&refresh, now),
+        resources: form.resource,
+        rules: exchange.rules(),
     };
     let exchanged = context.settle(service, &client::origin(client, context), &command).await?;
     if let Err(InstallationRefusal::CodeReplayed { grant_id, tokens }) = &exchanged {
@@ -42,5 +37,5 @@ pub async fn exchange(
         );
     }
     let exchanged = exchanged?;
-    Ok(TokenReply::new(token, installation_id, exchanged, now))
+    Ok(TokenReply::new((token, refresh.plain), installation_id, exchanged, now))
 }

@@ -2,25 +2,37 @@
 //! every grant is exchanged with, and for. Must not know: how a client authenticates, or what a grant type asks for.
 
 pub mod authorization_code;
+pub mod refresh_token;
+
+use std::time::Duration;
 
 use grantbook_events::{AccountId, InstallationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::client::Client;
-use crate::decisions::Exchanged;
+use crate::decisions::{Issued, NewRefresh, RefreshRules, TokenRules};
 use crate::http::{Context, Service, ShownOnce};
-use crate::secrets::PlainSecret;
+use crate::secrets::{self, MintedRefresh, PlainSecret};
 
-/// A code, to be exchanged (RFC 6749 section 4.1.3).
+/// A code or a refresh token, to be exchanged (RFC 6749 sections 4.1.3 and 6).
 #[derive(Deserialize, ToSchema)]
 pub struct TokenForm {
-    /// May be absent.
-    #[schema(nullable = false, pattern = "^authorization_code$")]
+    /// `authorization_code` if it is absent.
+    #[schema(nullable = false, pattern = "^(authorization_code|refresh_token)$")]
     pub grant_type: Option<String>,
-    /// The code that came with the user's browser.
-    #[schema(required = true, nullable = false, min_length = 1)]
+    /// Of `authorization_code`: the code that came with the user's browser.
+    #[schema(nullable = false, min_length = 1)]
     pub code: Option<String>,
+    /// Of `refresh_token`: the refresh token that came with the last reply.
+    #[schema(nullable = false, min_length = 1, format = Password)]
+    pub refresh_token: Option<String>,
+    /// Of `refresh_token`: some of the scopes that were granted; absent for all of them.
+    #[schema(nullable = false)]
+    pub scope: Option<String>,
+    /// The resources that the access token is to be for, of those that were granted; may be repeated (RFC 8707).
+    #[serde(default)]
+    pub resource: Vec<String>,
     /// As it was in the authorization request; required if it was there, and refused if it is another.
     #[schema(nullable = false)]
     pub redirect_uri: Option<String>,
@@ -47,6 +59,10 @@ pub struct TokenReply {
     /// Seconds until it expires; absent, the default, for a token that does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<i64>,
+    /// Good for one exchange for new tokens; there only for an app that has refresh tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    refresh_token: Option<ShownOnce>,
     /// The account that the app is installed on.
     account_id: AccountId,
     /// The installation: this app on that account.
@@ -54,19 +70,21 @@ pub struct TokenReply {
 }
 
 impl TokenReply {
+    /// The tokens that were minted, as they were issued.
     pub fn new(
-        token: PlainSecret,
+        (access, refresh): (PlainSecret, PlainSecret),
         installation_id: InstallationId,
-        exchanged: Exchanged,
+        issued: Issued,
         now: Timestamp,
     ) -> Self {
         let seconds_left = |end: Timestamp| end.as_secs().saturating_sub(now.as_secs()).max(0);
         Self {
-            access_token: ShownOnce(token),
+            access_token: ShownOnce(access),
             token_type: "Bearer",
-            scope: exchanged.scopes.join(" "),
-            expires_in: exchanged.expires_at.map(seconds_left),
-            account_id: exchanged.account_id,
+            scope: issued.scopes.join(" "),
+            expires_in: issued.expires_at.map(seconds_left),
+            refresh_token: issued.has_refresh.then_some(ShownOnce(refresh)),
+            account_id: issued.account_id,
             installation_id,
         }
     }
@@ -77,4 +95,25 @@ pub struct Exchange<'a> {
     pub service: &'a Service,
     pub context: &'a Context,
     pub client: &'a Client,
+}
+
+impl Exchange<'_> {
+    /// What holds for the tokens of the app.
+    fn rules(&self) -> TokenRules {
+        let policy = self.client.app.token_policy;
+        TokenRules {
+            lifetime: policy.lifetime_seconds.map(Duration::from_secs),
+            refresh: policy.refresh.map(RefreshRules::from),
+            max_live_per_user: self.service.config.max_live_tokens_per_user,
+        }
+    }
+}
+
+/// A refresh token that was minted, as the ledger may know it.
+fn new_refresh(minted: &MintedRefresh, now: Timestamp) -> NewRefresh {
+    NewRefresh {
+        token_id: secrets::new_token_id(now),
+        digest: minted.plain.digest(),
+        family_digest: minted.family_digest,
+    }
 }
