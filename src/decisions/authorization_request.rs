@@ -202,8 +202,7 @@ fn requested_scopes(
     }
 }
 
-/// Whether an app was registered for a scope.
-pub(super) fn may_ask(app: &App, scope: &str) -> bool {
+fn may_ask(app: &App, scope: &str) -> bool {
     app.scopes.iter().any(|name| name == scope)
 }
 

@@ -4,7 +4,6 @@
 //! One command, one file: the command, its rule, and its tests beside it.
 
 pub mod app_profile;
-pub mod approval;
 pub mod authorization_request;
 pub mod client_authentication;
 mod code_time;

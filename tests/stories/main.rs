@@ -40,7 +40,6 @@ mod redirect_uris;
 mod refresh;
 mod replay;
 mod revoke;
-mod scope_upgrade;
 mod secrecy;
 mod sign_in;
 mod tabs;
