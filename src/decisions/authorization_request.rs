@@ -202,7 +202,8 @@ fn requested_scopes(
     }
 }
 
-fn may_ask(app: &App, scope: &str) -> bool {
+/// Whether an app was registered for a scope.
+pub(super) fn may_ask(app: &App, scope: &str) -> bool {
     app.scopes.iter().any(|name| name == scope)
 }
 

@@ -4,6 +4,7 @@
 //! One command, one file: the command, its rule, and its tests beside it.
 
 pub mod app_profile;
+pub mod approval;
 pub mod authorization_request;
 pub mod client_authentication;
 mod code_time;

@@ -24,9 +24,9 @@ pub struct ConsentPage {
     pub account: String,
     /// Since when the app is installed there, if it is.
     pub installed_since: Option<Timestamp>,
-    /// What the app asks for and may not do there yet.
+    /// What the app asks for and does not have from this person.
     pub scopes: Vec<ScopeLine>,
-    /// What it asks for and may do there already.
+    /// What it has from this person already, and is granted with that.
     pub held: Vec<ScopeLine>,
     /// The ticket that carries the request through the form.
     pub ticket: String,

@@ -40,6 +40,7 @@ mod redirect_uris;
 mod refresh;
 mod replay;
 mod revoke;
+mod scope_upgrade;
 mod secrecy;
 mod sign_in;
 mod tabs;

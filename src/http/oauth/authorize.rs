@@ -12,6 +12,7 @@ use super::consent::{self, ConsentTicket};
 use super::pushed::Pushed;
 use super::redirect::{answer, refused};
 use super::requested::{RawQuery, Requested};
+use crate::decisions::approval::{Approval, can_still_be_granted};
 use crate::decisions::authorization_request::AuthorizationRequest;
 use crate::decisions::{GrantAccess, InstallationRefusal};
 use crate::http::{
@@ -52,16 +53,21 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
         Ok(wanted) => wanted,
         Err(refused) => return Ok(refused),
     };
+    let known = consent::known(service, &wanted, &person.account);
+    let has = consent::has_from(&person.user, known.as_ref());
+    let approval = Approval::of(&wanted, &has, &service.config.scopes);
     let ticket = ConsentTicket {
         grant_id: requested.pushed.map_or_else(|| secrets::new_grant_id(visit.now), |pushed| pushed.grant_id),
         query: query.clone(),
+        scopes: approval.scopes.clone(),
         user: person.user.clone(),
         account: person.account.clone(),
     };
     let until = visit.now.plus(FORM_LIFETIME);
     let ticket =
         browser.tickets.seal(CONSENT, &person.session_id, &ticket, until).map_err(PageError::broken)?;
-    Ok(visit.page(&consent::page(service, wanted, person, ticket, &query), Forms::LeaveForAnywhere))
+    let page = consent::page(service, &wanted, &approval, known.as_ref(), person, ticket, &query);
+    Ok(visit.page(&page, Forms::LeaveForAnywhere))
 }
 
 /// Sends a browser that has just brought a pushed request on to the same one.
@@ -101,7 +107,16 @@ pub async fn decide(visit: Visit, payload: Payload) -> Result<HttpResponse, Page
         Err(refused) => return Ok(refused),
     };
     match form.get("decision") {
-        Some("approve") => approve(&visit, person, wanted, ticket, requested.pushed.is_some()).await,
+        Some("approve") => {
+            let known = || consent::known(service, &wanted, &ticket.account);
+            let has = || consent::has_from(&ticket.user, known().as_ref());
+            if !can_still_be_granted(&ticket.scopes, &wanted, has, &service.config.scopes) {
+                return Err(stale(
+                    "What the app may do has changed since it was shown, so nothing was decided.",
+                ));
+            }
+            approve(&visit, person, wanted, ticket, requested.pushed.is_some()).await
+        }
         Some("deny") => Ok(refused(service, &wanted.target, "access_denied", "the user said no")),
         Some(_) | None => Err(PageError::bad_request("The form must say approve or deny.")),
     }
@@ -131,7 +146,7 @@ async fn approve(
         client_id: wanted.app.client_id,
         account_id: ticket.account,
         user_id: ticket.user,
-        scopes: wanted.scopes,
+        scopes: ticket.scopes,
         redirect_uri: wanted.target.redirect_uri.clone(),
         redirect_uri_sent: wanted.target.sent,
         resources: Vec::new(),

@@ -1,10 +1,14 @@
 //! The consent page and its form. Knows: what the page says, and what the form carries. Must not know: what a decision
 //! does.
 
+use std::collections::BTreeSet;
+
 use grantbook_events::{AccountId, GrantId, InstallationId, UserId};
+use grantbook_projections::live::InstallationFacts;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::decisions::approval::Approval;
 use crate::decisions::authorization_request::AuthorizationRequest;
 use crate::http::{Service, sign_in};
 use crate::identity::Onward;
@@ -17,24 +21,40 @@ use crate::pages::ConsentPage;
 pub(super) struct ConsentTicket {
     pub grant_id: GrantId,
     pub query: String,
+    /// What the page showed, which is all that is granted.
+    pub scopes: Vec<String>,
     pub user: UserId,
     pub account: AccountId,
+}
+
+/// What is known of the app on the account of a person.
+pub(super) fn known(
+    service: &Service,
+    wanted: &AuthorizationRequest,
+    account: &AccountId,
+) -> Option<InstallationFacts> {
+    let installation_id = InstallationId::of(&wanted.app.client_id, account);
+    service.ledger.live().installation(installation_id, service.ledger.recorded_now())
+}
+
+/// What the app has from one of the users there: the scopes of their valid tokens.
+pub(super) fn has_from(user: &UserId, known: Option<&InstallationFacts>) -> BTreeSet<String> {
+    let tokens = known.into_iter().flat_map(|facts| &facts.tokens).filter(|token| token.user_id == *user);
+    tokens.flat_map(|token| token.scopes.to_vec()).collect()
 }
 
 /// The page that asks the person.
 pub(super) fn page(
     service: &Service,
-    wanted: AuthorizationRequest,
+    wanted: &AuthorizationRequest,
+    approval: &Approval,
+    known: Option<&InstallationFacts>,
     person: &SignedIn,
     ticket: String,
     query: &str,
 ) -> ConsentPage {
-    let installation_id = InstallationId::of(&wanted.app.client_id, &person.account);
-    let known = service.ledger.live().installation(installation_id, service.ledger.recorded_now());
-    let may =
-        |name: &str| known.iter().flat_map(|facts| &facts.tokens).any(|token| token.scopes.contains(name));
-    let scopes = wanted.scopes.iter().map(|name| service.scope_line(name));
-    let (held, scopes) = scopes.partition(|scope| may(&scope.name));
+    let (scopes, held): (Vec<_>, _) = approval.scopes.iter().partition(|scope| approval.new.contains(scope));
+    let lines = |scopes: Vec<&String>| scopes.into_iter().map(|name| service.scope_line(name)).collect();
     ConsentPage {
         app_name: wanted.app.name.clone(),
         owner: wanted.app.owner.clone(),
@@ -42,9 +62,9 @@ pub(super) fn page(
         redirect_host: destination(&wanted.target.redirect_uri),
         user: person.user_in_words(),
         account: person.account_in_words(),
-        installed_since: known.as_ref().and_then(|facts| facts.installed_since),
-        scopes,
-        held,
+        installed_since: known.and_then(|facts| facts.installed_since),
+        scopes: lines(scopes),
+        held: lines(held),
         ticket,
         switch_user_href: Onward::authorize(query).ok().map(|onward| sign_in::as_another(&onward)),
     }
