@@ -9,7 +9,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// The paths, as the route table spells them, and what they take. One in braces is the last part of its path.
-const OPEN: &[(&str, &str)] = &[
+pub(super) const OPEN: &[(&str, &str)] = &[
     ("/.well-known/oauth-authorization-server", "GET, HEAD, OPTIONS"),
     ("/oauth/par", "POST, OPTIONS"),
     ("/oauth/token", "POST, OPTIONS"),
@@ -29,11 +29,15 @@ const PREFLIGHT: [(HeaderName, &str); 2] = [
 
 /// What a path of the table takes, if pages of other origins may call it.
 pub(super) fn opened(path: &str) -> Option<&'static str> {
-    let is_it = |open: &str| match open.split_once('{') {
+    OPEN.iter().find(|(open, _)| is_at(open, path)).map(|&(_, methods)| methods)
+}
+
+/// Whether a path is one of the list.
+fn is_at(open: &str, path: &str) -> bool {
+    match open.split_once('{') {
         None => open == path,
         Some((parent, _)) => path.strip_prefix(parent).is_some_and(|id| !id.is_empty() && !id.contains('/')),
-    };
-    OPEN.iter().find(|(open, _)| is_it(open)).map(|&(_, methods)| methods)
+    }
 }
 
 /// The answer to a preflight request.
@@ -51,5 +55,22 @@ pub(super) fn preflight(methods: &'static str) -> HttpResponse {
 pub(super) fn open(headers: &mut HeaderMap) {
     for (name, value) in ANSWER {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b1_a_path_is_open_with_any_last_part_where_the_list_has_braces_and_nowhere_below() {
+        assert!(is_at("/oauth/token", "/oauth/token"));
+        assert!(is_at("/apps/{client_id}", "/apps/5f0c") && is_at("/apps/{client_id}", "/apps/{client_id}"));
+        for below in ["/apps", "/apps/", "/apps/5f0c/secrets", "/apps/5f0c/", "/x/apps/5f0c"] {
+            assert!(!is_at("/apps/{client_id}", below), "{below}");
+        }
+        for other in ["/oauth/token/", "/oauth/tokens", "/oauth", ""] {
+            assert!(!is_at("/oauth/token", other), "{other}");
+        }
     }
 }

@@ -240,6 +240,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::http::cors;
     use crate::http::testing::ROUTES;
 
     fn api() -> Value {
@@ -294,6 +295,21 @@ mod tests {
                 let problem = &operation["responses"][status.to_string()]["content"];
                 assert!(problem["application/problem+json"].is_object(), "{route:?} {status}");
             }
+        }
+    }
+
+    #[test]
+    fn b1_what_is_open_to_pages_of_other_origins_is_there_with_its_methods() {
+        for (path, methods) in cors::OPEN {
+            let of_path = endpoints().into_iter().filter(|endpoint| endpoint.path == *path);
+            let mut takes: Vec<&str> =
+                of_path.map(|endpoint| endpoint::method_name(&endpoint.method)).collect();
+            takes.extend(takes.contains(&"GET").then_some("HEAD"));
+            takes.push("OPTIONS");
+            let mut open: Vec<&str> = methods.split(", ").collect();
+            takes.sort_unstable();
+            open.sort_unstable();
+            assert_eq!(open, takes, "{path}");
         }
     }
 
