@@ -69,12 +69,18 @@ pub(super) struct Register {
     /// A scope the app may ask for; may be repeated
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     scopes: Vec<String>,
+    /// A scope it gets if it asks for none; may be repeated [default: those of the server's configuration]
+    #[arg(long = "default-scope", value_name = "SCOPE")]
+    default_scopes: Vec<String>,
     /// Where people can read about the app
     #[arg(long, value_name = "URL")]
     homepage: Option<String>,
     /// The app runs on people's own devices and can keep no secret
     #[arg(long = "public", action = ArgAction::SetFalse)]
     confidential: bool,
+    /// It has to push its authorization requests (RFC 9126)
+    #[arg(long = "require-par")]
+    requires_pushed_requests: bool,
     #[command(flatten)]
     token_policy: TokenPolicy,
 }
@@ -142,6 +148,21 @@ pub(super) struct Update {
     /// All scopes the app may ask for from now on; tokens already issued keep theirs
     #[arg(long = "scope", value_name = "SCOPE", group = "change")]
     scopes: Vec<String>,
+    /// All scopes it gets from now on if it asks for none
+    #[arg(long = "default-scope", value_name = "SCOPE", group = "change")]
+    default_scopes: Vec<String>,
+    /// If it asks for no scope, it gets those of the server's configuration
+    #[arg(long, group = "change", conflicts_with = "default_scopes")]
+    #[serde(skip)]
+    no_default_scopes: bool,
+    /// It has to push its authorization requests from now on (RFC 9126)
+    #[arg(long, group = "change")]
+    #[serde(skip)]
+    require_par: bool,
+    /// It need not push its authorization requests any more
+    #[arg(long, group = "change", conflicts_with = "require_par")]
+    #[serde(skip)]
+    no_require_par: bool,
     /// For tokens issued from now on
     #[command(flatten)]
     #[serde(skip)]
@@ -263,6 +284,12 @@ impl Update {
         }
         if self.no_homepage {
             changes["homepage"] = Value::Null;
+        }
+        if self.no_default_scopes {
+            changes["default_scopes"] = json!([]);
+        }
+        if self.require_par || self.no_require_par {
+            changes["requires_pushed_requests"] = self.require_par.into();
         }
         if self.token_policy.is_named() || self.no_token_lifetime {
             changes["token_policy"] = serde_json::to_value(&self.token_policy)?;

@@ -189,17 +189,26 @@ fn requested_scopes(
 ) -> Result<Vec<String>, RequestError> {
     let invalid = |detail: String| RequestError::InvalidScope(detail);
     // One that was left out is one without a name.
-    let scopes = match catalogue.resolve(scope.unwrap_or_default()) {
-        Ok(scopes) => scopes,
-        Err(ScopeError::Empty) if catalogue.defaults().any(|name| may_ask(app, name)) => {
-            catalogue.defaults().filter(|name| may_ask(app, name)).map(str::to_owned).collect()
-        }
-        Err(error) => return Err(invalid(error.to_string())),
+    let scopes = match (catalogue.resolve(scope.unwrap_or_default()), default_scopes(app, catalogue)) {
+        (Ok(scopes), _) => scopes,
+        (Err(ScopeError::Empty), defaults) if !defaults.is_empty() => defaults,
+        (Err(error), _) => return Err(invalid(error.to_string())),
     };
     match scopes.iter().find(|scope| !may_ask(app, scope)) {
         Some(above) => Err(invalid(format!("the app was not registered for {above}"))),
         None => Ok(scopes),
     }
+}
+
+/// What an app asks for that names no scope: its own default scopes, or else those of the catalogue; of these, what it may
+/// ask for.
+fn default_scopes(app: &App, catalogue: &ScopeCatalogue) -> Vec<String> {
+    let is_default = |name: &&str| match app.default_scopes.as_slice() {
+        [] => catalogue.defaults().any(|default| default == *name),
+        own => own.iter().any(|default| default == name),
+    };
+    let defaults = catalogue.names().filter(is_default).filter(|name| may_ask(app, name));
+    defaults.map(str::to_owned).collect()
 }
 
 /// Whether an app was registered for a scope.
@@ -290,16 +299,26 @@ mod tests {
         let definitions = [("contacts", true), ("widgets", true), ("faqs", false)];
         let definitions = definitions.map(|(name, default)| scope(name, default)).to_vec();
         let catalogue = ScopeCatalogue::new(definitions).unwrap();
-        let app = Arc::new(testing::registered_app());
-        let asked = |scope: Option<&str>| {
+        let app = testing::registered_app();
+        let asked = |app: &App, scope: Option<&str>| {
             let parameters = Parameters { scope: scope.map(str::to_owned), ..asking("") };
-            let target = redirect_target(Some(&app), &parameters).unwrap();
-            check_request(Arc::clone(&app), target, &parameters, &catalogue).unwrap().scopes
+            let target = redirect_target(Some(app), &parameters).unwrap();
+            check_request(Arc::new(app.clone()), target, &parameters, &catalogue)
+                .map(|request| request.scopes)
         };
         for left_out in [None, Some(""), Some("  ")] {
-            assert_eq!(asked(left_out), ["widgets"], "{left_out:?}");
+            assert_eq!(asked(&app, left_out).unwrap(), ["widgets"], "{left_out:?}");
         }
-        assert_eq!(asked(Some("faqs")), ["faqs"]);
+        assert_eq!(asked(&app, Some("faqs")).unwrap(), ["faqs"]);
+        // Those of an app replace those of the catalogue.
+        let own = |names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            App { default_scopes: names, ..app.clone() }
+        };
+        assert_eq!(asked(&own(&["faqs"]), None).unwrap(), ["faqs"]);
+        assert_eq!(asked(&own(&["faqs", "widgets", "contacts"]), Some(" ")).unwrap(), ["widgets", "faqs"]);
+        let nothing_left = asked(&own(&["contacts"]), None);
+        assert!(matches!(nothing_left, Err(RequestError::InvalidScope(_))), "{nothing_left:?}");
     }
 
     #[test]

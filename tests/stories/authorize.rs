@@ -1,5 +1,7 @@
 //! `GET /oauth/authorize`: what is asked of the request itself.
 
+use serde_json::json;
+
 use crate::client::{Reply, encode};
 use crate::harness::{App, CALLBACK, Grantbook};
 use crate::html;
@@ -320,6 +322,22 @@ fn a12_scopes_are_checked_and_named_canonically() {
         assert_eq!(token.text("scope"), canonical, "{scope}");
         assert_eq!(grantbook.introspect(&token.text("access_token"))["scope"], canonical);
     }
+}
+
+#[test]
+fn a12_an_app_that_names_no_scope_gets_its_default_ones() {
+    let grantbook = Grantbook::start();
+    let app = grantbook.app_with(|app| app.default_scopes = vec!["contacts".into(), "brands".into()]);
+    let scope = |query: &str| {
+        let reply = grantbook.person("ana", "acme").approve(query).expect(303);
+        grantbook.exchange(&app, &reply.param("code").unwrap()).expect(200).text("scope")
+    };
+    let id = ("client_id", app.client_id.as_str());
+    assert_eq!(scope(&encode(&[id])), "widgets contacts");
+    assert_eq!(scope(&encode(&[id, ("scope", "widgets")])), "widgets");
+    let path = format!("/apps/{}", app.client_id);
+    grantbook.admin().patch(&path, &json!({ "default_scopes": [] })).expect(200);
+    assert_eq!(error(&grantbook, &encode(&[id])), "invalid_scope");
 }
 
 #[test]

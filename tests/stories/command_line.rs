@@ -53,6 +53,21 @@ fn an_app_is_managed_with_a_server_and_without() {
     assert_eq!(place.json(&["app", "show", id, "--json"])["status"]["state"], "deleted");
 }
 
+#[test]
+fn an_app_may_have_default_scopes_and_may_have_to_push_its_requests() {
+    let place = Place::empty();
+    let app = place.json(
+        &[&["app", "register", "--json", "--default-scope", "brands", "--require-par"][..], &APP].concat(),
+    );
+    let id = app["client_id"].as_str().unwrap();
+    let facts = |app: &Value| (app["default_scopes"].clone(), app["requires_pushed_requests"].clone());
+    assert_eq!(facts(&app), (json!(["widgets"]), json!(true)));
+    let update = |change: &[&str]| place.json(&[&["app", "update", id, "--json"], change].concat());
+    assert_eq!(facts(&update(&["--no-require-par"])), (json!(["widgets"]), json!(false)));
+    assert_eq!(facts(&update(&["--no-default-scopes", "--require-par"])), (json!([]), json!(true)));
+    assert_eq!(facts(&update(&["--default-scope", "faqs"])), (json!(["faqs"]), json!(true)));
+}
+
 /// Whoever copies the directory of a server that runs works on the copy.
 #[test]
 fn a_copy_of_a_served_directory_is_not_the_served_one() {

@@ -8,6 +8,7 @@ use grantbook::decisions::SuspendApp;
 use grantbook::secrets;
 use grantbook::store::MemoryStore;
 use grantbook_events::{Event, InstallationEvent, Position};
+use serde_json::json;
 
 use crate::client::{Browser, Pairs, Reply, encode};
 use crate::harness::{App, CALLBACK, Given, Grantbook, touched};
@@ -158,6 +159,25 @@ fn p1_an_app_authenticates_to_push() {
     grantbook.settle(&SuspendApp { client_id, reason: "review".to_owned() });
     assert_eq!(push(&grantbook, &app, &[scope]).error(), (400, "unauthorized_client".to_owned()));
     browser.get(&format!("/oauth/authorize?{query}")).expect(400);
+}
+
+#[test]
+fn p1_an_app_can_have_to_push_its_requests() {
+    let grantbook = Grantbook::start();
+    let (app, admin) = (grantbook.app_with(|app| app.requires_pushed_requests = true), grantbook.admin());
+    let browser = grantbook.person("ana", "acme");
+    let refused = browser.get(&format!("/oauth/authorize?{}", app.query(&[]))).expect(303);
+    assert_eq!(refused.param("error").as_deref(), Some("invalid_request"));
+    assert!(refused.param("error_description").unwrap().contains("/oauth/par"), "{refused:?}");
+    let query = pushed(&grantbook, &app, &[("scope", "widgets")]);
+    assert!(browser.submit(&consent(&browser, &query), APPROVE).expect(303).param("code").is_some());
+    // Once it must, a form that is open does not help.
+    let path = format!("/apps/{}", app.client_id);
+    admin.patch(&path, &json!({ "requires_pushed_requests": false })).expect(200);
+    let form = browser.consent(&app.query(&[]));
+    admin.patch(&path, &json!({ "requires_pushed_requests": true })).expect(200);
+    assert_eq!(browser.submit(&form, APPROVE).param("error").as_deref(), Some("invalid_request"));
+    assert_eq!(grants(&grantbook), 1);
 }
 
 #[test]

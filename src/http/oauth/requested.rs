@@ -38,6 +38,9 @@ const REQUEST_URI: (&str, &str) = ("request_uri", "what /oauth/par answered; the
 /// Not supported (RFC 9101).
 const REQUEST: &str = "request";
 
+/// What an app hears that has to push its requests, and sent one through the browser.
+const NOT_PUSHED: &str = "this app has to push its requests: post them to /oauth/par first (RFC 9126)";
+
 /// The query of an authorization request, as it came.
 pub struct RawQuery(pub String);
 
@@ -187,6 +190,9 @@ impl Requested {
         let app = app.ok_or_else(|| page(NoTarget::UnknownClient.to_string()))?;
         let checked = match &self.fault {
             Some(fault) => Err(fault.clone()),
+            None if app.requires_pushed_requests && self.pushed.is_none() => {
+                Err(RequestError::InvalidRequest(NOT_PUSHED.to_owned()))
+            }
             None => check_request(app, target.clone(), &self.parameters, &service.config.scopes),
         };
         Ok(checked.map_err(|error| refused(service, &target, error.code(), &error.to_string())))
