@@ -65,7 +65,8 @@ mod tests {
         let mut app = testing::registered_app();
         app.scopes = owned(&["contacts", "faqs", "widgets"]);
         let target = RedirectTarget { redirect_uri: app.redirect_uris[0].clone(), sent: false, state: None };
-        AuthorizationRequest { app: Arc::new(app), target, scopes: owned(scopes), code_challenge: None }
+        let (app, scopes) = (Arc::new(app), owned(scopes));
+        AuthorizationRequest { app, target, scopes, resources: Vec::new(), code_challenge: None }
     }
 
     fn owned(scopes: &[&str]) -> Vec<String> {

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use grantbook_projections::{App, AppStatus, CodeChallenge};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::redirect_uri;
 use super::scopes::{ScopeCatalogue, ScopeError};
 
 /// The longest `state`, in bytes.
 pub const STATE_MAX: usize = 16 * 1024;
+/// How many resources one request may name, and how long each may be, in bytes: they are recorded with every token.
+pub const MAX_RESOURCES: usize = 10;
+pub const RESOURCE_MAX: usize = 512;
 
 /// The parameters as the app sent them; an empty value counts as absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub struct Parameters {
     pub code_challenge: Option<String>,
     /// `code_challenge_method`; only `S256`.
     pub code_challenge_method: Option<String>,
+    /// Every `resource`, in the order they were sent (RFC 8707).
+    pub resources: Vec<String>,
     /// A protocol parameter that was there more than once (RFC 6749 section 3.1).
     #[serde(skip)]
     pub repeated: Option<String>,
@@ -44,6 +50,8 @@ pub struct AuthorizationRequest {
     pub target: RedirectTarget,
     /// Canonical names of the scopes it asks for.
     pub scopes: Vec<String>,
+    /// The resources that its tokens are to be for, each once; none for any.
+    pub resources: Vec<String>,
     /// The S256 code challenge, if there is one.
     pub code_challenge: Option<String>,
 }
@@ -95,6 +103,9 @@ pub enum RequestError {
     /// `invalid_scope`.
     #[error("{0}")]
     InvalidScope(String),
+    /// `invalid_target` (RFC 8707 section 2).
+    #[error("{0}")]
+    InvalidTarget(String),
     /// `request_not_supported` (RFC 9101).
     #[error("request objects are not supported: push the request, or send its parameters")]
     RequestNotSupported,
@@ -113,6 +124,7 @@ impl RequestError {
             Self::InvalidRequest(_) => "invalid_request",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope(_) => "invalid_scope",
+            Self::InvalidTarget(_) => "invalid_target",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::InvalidRequestUri(_) => "invalid_request_uri",
@@ -179,7 +191,31 @@ pub fn check_request(
         (None, None) => {}
     }
     let scopes = requested_scopes(&app, parameters.scope.as_deref(), catalogue)?;
-    Ok(AuthorizationRequest { app, target, scopes, code_challenge: parameters.code_challenge.clone() })
+    let resources = checked_resources(&parameters.resources)?;
+    let code_challenge = parameters.code_challenge.clone();
+    Ok(AuthorizationRequest { app, target, scopes, resources, code_challenge })
+}
+
+/// The resources that a request names, each once: absolute URIs without a fragment (RFC 8707 section 2).
+fn checked_resources(sent: &[String]) -> Result<Vec<String>, RequestError> {
+    let invalid = |detail: String| Err(RequestError::InvalidTarget(detail));
+    let mut resources: Vec<String> = Vec::new();
+    for resource in sent {
+        // Parsing is forgiving; what is recorded and compared is the text itself.
+        let is_uri = Url::parse(resource).is_ok() && resource.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_uri || resource.contains('#') || resource.len() > RESOURCE_MAX {
+            return invalid(format!(
+                "resource must be an absolute URI without a fragment, of at most {RESOURCE_MAX} bytes"
+            ));
+        }
+        if !resources.contains(resource) {
+            resources.push(resource.clone());
+        }
+    }
+    if resources.len() > MAX_RESOURCES {
+        return invalid(format!("at most {MAX_RESOURCES} resources may be named"));
+    }
+    Ok(resources)
 }
 
 fn requested_scopes(
@@ -319,6 +355,28 @@ mod tests {
         assert_eq!(asked(&own(&["faqs", "widgets", "contacts"]), Some(" ")).unwrap(), ["widgets", "faqs"]);
         let nothing_left = asked(&own(&["contacts"]), None);
         assert!(matches!(nothing_left, Err(RequestError::InvalidScope(_))), "{nothing_left:?}");
+    }
+
+    #[test]
+    fn u1_a_resource_is_an_absolute_uri_without_a_fragment() {
+        let asked = |resources: &[&str]| {
+            let resources = resources.iter().map(|&resource| resource.to_owned()).collect();
+            let parameters = Parameters { resources, ..asking("faqs") };
+            check(testing::registered_app(), &parameters).map(|request| request.resources)
+        };
+        let api = "https://api.example/mcp?tenant=1";
+        assert_eq!(asked(&[]).unwrap(), [""; 0]);
+        assert_eq!(asked(&[api, "urn:example:faqs", api]).unwrap(), [api, "urn:example:faqs"]);
+        let long = format!("https://api.example/{}", "x".repeat(RESOURCE_MAX));
+        for wrong in ["api", "/mcp", "https://api.example/#x", "https://api.example/#", "https://a b/", &long]
+        {
+            let refused = asked(&[api, wrong]);
+            assert!(matches!(refused, Err(RequestError::InvalidTarget(_))), "{wrong}: {refused:?}");
+        }
+        let many: Vec<String> = (0..=MAX_RESOURCES).map(|n| format!("https://{n}.example/")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(matches!(asked(&many), Err(RequestError::InvalidTarget(_))));
+        assert_eq!(asked(&many[1..]).unwrap().len(), MAX_RESOURCES);
     }
 
     #[test]

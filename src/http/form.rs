@@ -34,6 +34,12 @@ impl Form {
         Some(value.1.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// Every value of a parameter, in the order they were sent; empty ones count as absent.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str());
+        values.filter(|value| !value.is_empty())
+    }
+
     /// The parameters as a type of their own; empty ones count as absent. One that may be there more than once is a list.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, Error> {
         let mut present: Vec<(String, Values)> = Vec::new();

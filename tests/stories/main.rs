@@ -39,6 +39,7 @@ mod probes;
 mod redirect_uris;
 mod refresh;
 mod replay;
+mod resources;
 mod revoke;
 mod scope_upgrade;
 mod secrecy;

@@ -39,6 +39,14 @@ pub struct TokenFacts {
     pub expires_at: Option<Timestamp>,
 }
 
+impl TokenFacts {
+    /// Whether it is for all of these resources, or for any if these are none.
+    pub fn is_for(&self, resources: &[String]) -> bool {
+        let is_for_all = || resources.iter().all(|resource| self.resources.contains(resource));
+        self.resources.is_empty() || (!resources.is_empty() && is_for_all())
+    }
+}
+
 /// What is true of one app on one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallationFacts {

@@ -54,7 +54,7 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
         Err(refused) => return Ok(refused),
     };
     let known = consent::known(service, &wanted, &person.account);
-    let has = consent::has_from(&person.user, known.as_ref());
+    let has = consent::has_from(&person.user, known.as_ref(), &wanted.resources);
     let approval = Approval::of(&wanted, &has, &service.config.scopes);
     let ticket = ConsentTicket {
         grant_id: requested.pushed.map_or_else(|| secrets::new_grant_id(visit.now), |pushed| pushed.grant_id),
@@ -109,7 +109,7 @@ pub async fn decide(visit: Visit, payload: Payload) -> Result<HttpResponse, Page
     match form.get("decision") {
         Some("approve") => {
             let known = || consent::known(service, &wanted, &ticket.account);
-            let has = || consent::has_from(&ticket.user, known().as_ref());
+            let has = || consent::has_from(&ticket.user, known().as_ref(), &wanted.resources);
             if !can_still_be_granted(&ticket.scopes, &wanted, has, &service.config.scopes) {
                 return Err(stale(
                     "What the app may do has changed since it was shown, so nothing was decided.",
@@ -149,7 +149,7 @@ async fn approve(
         scopes: ticket.scopes,
         redirect_uri: wanted.target.redirect_uri.clone(),
         redirect_uri_sent: wanted.target.sent,
-        resources: Vec::new(),
+        resources: wanted.resources,
         code_challenge: wanted.code_challenge,
         code_digest: code.digest(),
         code_lifetime: service.config.code_lifetime,

@@ -37,9 +37,15 @@ pub(super) fn known(
     service.ledger.live().installation(installation_id, service.ledger.recorded_now())
 }
 
-/// What the app has from one of the users there: the scopes of their valid tokens.
-pub(super) fn has_from(user: &UserId, known: Option<&InstallationFacts>) -> BTreeSet<String> {
+/// What the app has from one of the users there: the scopes of their valid tokens, as far as these are for all the
+/// resources that a request names.
+pub(super) fn has_from(
+    user: &UserId,
+    known: Option<&InstallationFacts>,
+    resources: &[String],
+) -> BTreeSet<String> {
     let tokens = known.into_iter().flat_map(|facts| &facts.tokens).filter(|token| token.user_id == *user);
+    let tokens = tokens.filter(|token| token.is_for(resources));
     tokens.flat_map(|token| token.scopes.to_vec()).collect()
 }
 

@@ -7,7 +7,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, dev};
 use grantbook_events::{ClientId, Timestamp};
 use serde_json::json;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::pushed::{PREFIX, Pushed};
@@ -21,8 +21,8 @@ use crate::http::{
 };
 use crate::identity::Sealer;
 
-/// The parameters of an authorization request, whether they are required, and what they may be. Each may be there once
-/// (A1).
+/// The parameters of an authorization request that may be there once (A1), whether they are required, and what they may
+/// be.
 const PARAMETERS: [(&str, bool, &str); 8] = [
     ("client_id", true, ""),
     ("scope", false, "names separated by spaces; if it is absent, the default scopes"),
@@ -33,6 +33,8 @@ const PARAMETERS: [(&str, bool, &str); 8] = [
     ("code_challenge", false, ""),
     ("code_challenge_method", false, "S256"),
 ];
+/// The only one that may be there more than once (RFC 8707).
+const RESOURCE: (&str, &str) = ("resource", "an API that tokens are to be for, as a URI; none for any");
 /// What a query may have in their place.
 const REQUEST_URI: (&str, &str) = ("request_uri", "what /oauth/par answered; then only client_id beside it");
 /// Not supported (RFC 9101).
@@ -68,6 +70,10 @@ impl Input for RawQuery {
             }
             operation.parameters.push(parameter);
         }
+        let schema = json!({ "type": "array", "items": { "type": "string" } });
+        let resource = json!({ "name": RESOURCE.0, "in": "query", "required": false, "schema": schema,
+            "description": RESOURCE.1 });
+        operation.parameters.push(resource);
     }
 }
 
@@ -86,7 +92,8 @@ impl PartialSchema for PushForm {
                 form.property(name, text.description(description))
             },
         );
-        form.build().into()
+        let resources = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String));
+        form.property(RESOURCE.0, resources.description(Some(RESOURCE.1))).build().into()
     }
 }
 
@@ -104,6 +111,7 @@ fn parameters(form: &Form) -> Parameters {
         state: value("state"),
         code_challenge: value("code_challenge"),
         code_challenge_method: value("code_challenge_method"),
+        resources: form.all(RESOURCE.0).map(str::to_owned).collect(),
         repeated: form.repeated(&PARAMETERS.map(|(name, ..)| name)).map(str::to_owned),
     }
 }
