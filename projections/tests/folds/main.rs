@@ -26,4 +26,6 @@ mod quarantine;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod refresh;
+#[cfg(test)]
 mod steps;
