@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
 
-use grantbook_events::{GrantId, SecretDigest, Timestamp, TokenId, UserId};
+use grantbook_events::{EndedToken, GrantId, SecretDigest, Timestamp, TokenId, UserId};
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -109,6 +109,20 @@ impl Grants {
     pub(super) fn by_family(&self, digest: &SecretDigest) -> Option<(u32, &Grant)> {
         let is_it = |grant: &Grant| grant.family().is_some_and(|family| family.digest == *digest);
         self.find(&Key::Family(digest), is_it).next()
+    }
+
+    /// Whether these are all tokens of one grant, and perhaps some that are gone.
+    pub(super) fn check_tokens(&self, id: GrantId, tokens: &[EndedToken]) -> Result<(), &'static str> {
+        let is_of_another = |(_, grant): (u32, &Grant)| grant.grant_id != id;
+        if tokens.iter().any(|token| self.by_token(token.token_id).is_some_and(is_of_another)) {
+            return Err("it ends a token of another grant");
+        }
+        let is_listed = |id| tokens.iter().any(|token| token.token_id == id);
+        let mut held = self.by_id(id).into_iter().flat_map(|(_, grant)| grant.tokens());
+        if held.any(|held| !is_listed(held.token.token_id)) {
+            return Err("it does not end every token of its grant");
+        }
+        Ok(())
     }
 
     pub(super) fn of_user(&self, user: &UserId) -> impl Iterator<Item = (u32, &Grant)> {

@@ -9,8 +9,8 @@ mod grant;
 mod grants;
 
 use grantbook_events::{
-    AccessGranted, AccountId, ClientId, CodeExchanged, Envelope, GrantId, InstallationEvent, InstallationId,
-    RefreshIssued, Revision, SecretDigest, Timestamp, TokenId, TokenRefreshed, UserId,
+    AccessGranted, AccountId, ClientId, CodeExchanged, EndedToken, Envelope, GrantId, InstallationEvent,
+    InstallationId, RefreshIssued, Revision, SecretDigest, Timestamp, TokenId, TokenRefreshed, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,15 +126,8 @@ impl Installation {
         app: &App,
         texts: &SharedTexts,
     ) -> Result<Self, &'static str> {
-        let first = match event {
-            InstallationEvent::AccessGranted(first) => first,
-            InstallationEvent::CodeExchanged(_)
-            | InstallationEvent::CodeReplayed(_)
-            | InstallationEvent::TokenRefreshed(_)
-            | InstallationEvent::RefreshReplayed(_)
-            | InstallationEvent::TokenRevoked(_)
-            | InstallationEvent::GrantRevoked(_)
-            | InstallationEvent::Uninstalled(_) => return Err("access was not granted before"),
+        let InstallationEvent::AccessGranted(first) = event else {
+            return Err("access was not granted before");
         };
         let at = envelope.recorded_at;
         let mut installed = Self {
@@ -178,15 +171,11 @@ impl Installation {
                 if grant.is_some_and(|grant| !matches!(grant.code, CodeState::Spent(_))) {
                     return Err("the code was not spent before");
                 }
-                self.end_tokens(event.tokens.iter().map(|token| token.token_id), at)
+                self.end_grant(event.grant_id, &event.tokens, at)?
             }
-            InstallationEvent::RefreshReplayed(event) => {
-                self.end_tokens(event.tokens.iter().map(|token| token.token_id), at)
-            }
+            InstallationEvent::RefreshReplayed(event) => self.end_grant(event.grant_id, &event.tokens, at)?,
             InstallationEvent::TokenRevoked(event) => self.end_tokens([event.token_id], at),
-            InstallationEvent::GrantRevoked(event) => {
-                self.end_tokens(event.tokens.iter().map(|token| token.token_id), at)
-            }
+            InstallationEvent::GrantRevoked(event) => self.end_grant(event.grant_id, &event.tokens, at)?,
             InstallationEvent::Uninstalled(event) => {
                 if event.epoch != self.epoch {
                     return Err("it ends another epoch than the current one");
@@ -281,10 +270,8 @@ impl Installation {
                 }
             });
         });
-        Ok(Effects {
-            issued: self.held_from(slot, at, is_issued_with(event.token_id, event.refresh.as_ref())),
-            ended: Vec::new(),
-        })
+        let issued = self.held_from(slot, at, is_issued_with(event.token_id, event.refresh.as_ref()));
+        Ok(Effects { issued, ended: Vec::new() })
     }
 
     fn refresh(
@@ -333,6 +320,16 @@ impl Installation {
         }
         self.held_until = issued.iter().fold(self.held_until, |end, token| end.max(token.expires_at));
         issued
+    }
+
+    fn end_grant(
+        &mut self,
+        id: GrantId,
+        tokens: &[EndedToken],
+        at: Timestamp,
+    ) -> Result<Effects, &'static str> {
+        self.grants.check_tokens(id, tokens)?;
+        Ok(self.end_tokens(tokens.iter().map(|token| token.token_id), at))
     }
 
     /// A token that expired may have been dropped before it is ended.

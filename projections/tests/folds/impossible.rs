@@ -332,6 +332,38 @@ fn r7_of_a_refresh_after_the_end() {
     }
 }
 
+/// A grant ends as a whole and alone.
+#[test]
+fn r3_r7_of_the_end_of_a_grant() {
+    let ended = |n: u64, tokens: &[TokenId]| {
+        let (grant_id, client_id, account_id, user_id) = (grant_id(n), client(0), account(0), user(0));
+        let tokens: Vec<_> = tokens.iter().flat_map(|&token_id| ended(token_id)).collect();
+        let replayed = RefreshReplayed { grant_id, client_id, account_id, user_id, tokens };
+        let RefreshReplayed { account_id, user_id, tokens, .. } = replayed.clone();
+        let reason = RevocationReason::App;
+        let revoked = GrantRevoked { grant_id, client_id, account_id, user_id, tokens, reason, note: None };
+        let RefreshReplayed { account_id, user_id, tokens, .. } = replayed.clone();
+        let code_replayed = CodeReplayed { grant_id, client_id, account_id, user_id, tokens };
+        [
+            InstallationEvent::RefreshReplayed(replayed),
+            InstallationEvent::GrantRevoked(revoked),
+            InstallationEvent::CodeReplayed(code_replayed),
+        ]
+    };
+    // As they are, they follow; a token that was dropped may be among them.
+    let all = [token_id(8), token_id(18), refresh_id(18)];
+    for event in ended(8, &all).into_iter().chain(ended(8, &[&all[..], &[token_id(7)]].concat())) {
+        let history = given();
+        assert!(history.live.apply(&history.next(on(0, 0), seconds(10), event)).is_ok());
+    }
+    for event in ended(8, &all[..2]).into_iter().chain(ended(8, &[])) {
+        refuses(on(0, 0), event, "it does not end every token of its grant");
+    }
+    for event in ended(8, &[&all[..], &[refresh_id(9)]].concat()).into_iter().chain(ended(9, &all)) {
+        refuses(on(0, 0), event, "it ends a token of another grant");
+    }
+}
+
 /// A code is replayed after it was spent, whether its token is still there or not.
 #[test]
 fn of_a_replay() {
