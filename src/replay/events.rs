@@ -2,11 +2,11 @@
 //! state that is compared with others is the same. Knows: the fold. Must not know: digests and links of records.
 //!
 //! The fold forgets a grant once no decision can depend on it any more, and does not know the grants of other
-//! installations. So the ids of all grants are kept here.
+//! installations; nor does it know tokens that are gone. So the ids of all grants and tokens are kept here.
 
-use grantbook_events::{Event, GrantId, InstallationEvent, Position, Recorded};
-use grantbook_projections::Installation;
+use grantbook_events::{Event, InstallationEvent, Position, Recorded, TokenRefreshed};
 use grantbook_projections::live::{Live, State as _};
+use grantbook_projections::{Family, Installation};
 
 use super::ReplayError;
 use super::compare::Comparisons;
@@ -17,14 +17,15 @@ use crate::store::Record;
 
 #[derive(Debug)]
 pub(super) struct Events {
-    granted: Ids,
+    /// Of grants and tokens.
+    named: Ids,
     comparisons: Comparisons,
 }
 
 impl Events {
     pub(super) fn new(mut comparisons: Comparisons, verified: &mut Verified) -> rusqlite::Result<Self> {
         comparisons.reached(Position::START, verified);
-        Ok(Self { granted: Ids::new()?, comparisons })
+        Ok(Self { named: Ids::new()?, comparisons })
     }
 
     /// What is wrong with the events of the next records.
@@ -66,9 +67,11 @@ impl Events {
                 |state: &Installation| Some((state.grant(id)?.granted_at, state.grant(id)?.code_expires_at));
             Installation::look(live, &stream, |state| state.and_then(span))
         };
+        let tokens = event.issued_tokens();
+        self.named.add(tokens.iter().map(|(token_id, _)| (token_id.as_uuid(), position)))?;
         match event {
             InstallationEvent::AccessGranted(event) => {
-                self.granted.add([(event.grant_id.as_uuid(), position)])?;
+                self.named.add([(event.grant_id.as_uuid(), position)])?;
             }
             InstallationEvent::CodeExchanged(event) => {
                 // Where recorded time waits for a clock that was ahead, a code may end before its approval.
@@ -85,15 +88,9 @@ impl Events {
                 return Ok(span(id).is_none().then(|| format!("grant {id}: {what}")));
             }
             InstallationEvent::TokenRefreshed(event) => {
-                // A decision refuses one that has expired, and the fold takes it.
-                let now = |state: &Installation| {
-                    let refreshed = state.grant(event.grant_id)?.family()?;
-                    refreshed.spent.filter(|spent| spent.at >= spent.expires_at).map(|spent| spent.expires_at)
-                };
-                let late = Installation::look(live, &stream, |state| state.and_then(now));
-                return Ok(late.map(|end| {
-                    format!("grant {}: its refresh token is used after its end at {end}", event.grant_id)
-                }));
+                let wrong =
+                    |state: &Installation| wrong_refresh(event, state.grant(event.grant_id)?.family()?);
+                return Ok(Installation::look(live, &stream, |state| state.and_then(wrong)));
             }
             InstallationEvent::RefreshReplayed(event) => {
                 let what = "a refresh token is presented again of a grant that has no token any more";
@@ -106,14 +103,29 @@ impl Events {
         Ok(None)
     }
 
-    /// Grants that were granted twice, and then what differs from what is compared; that last, because it may differ only
+    /// Grants that were granted and tokens that were issued twice, and then what differs from what is compared; that last, because it may differ only
     /// where the ledger itself is damaged.
     ///
     /// # Errors
     /// If the temporary file cannot be read.
     pub(super) fn end(self, is_whole: bool) -> rusqlite::Result<(Vec<Finding>, Vec<Finding>)> {
-        let twice =
-            |id, first| format!("grant {}: it was granted at position {first} already", GrantId::new(id));
-        Ok((self.granted.repeated(twice)?, self.comparisons.end(is_whole)))
+        let twice = |id, first| format!("a grant or token {id} was recorded at position {first} already");
+        Ok((self.named.repeated(twice)?, self.comparisons.end(is_whole)))
     }
+}
+
+/// What is wrong with a refresh after the fold took it: no decision uses a refresh token that has expired, nor issues one
+/// that outlives the time for which the grant can be refreshed.
+fn wrong_refresh(event: &TokenRefreshed, family: &Family) -> Option<String> {
+    let grant_id = event.grant_id;
+    if let Some(late) = family.spent.filter(|spent| spent.at >= spent.expires_at) {
+        return Some(format!(
+            "grant {grant_id}: its refresh token is used after its end at {}",
+            late.expires_at
+        ));
+    }
+    let end = family.ends_at()?;
+    let outlives = event.refresh.expires_at.is_none_or(|expires_at| expires_at > end);
+    let what = "it gets a refresh token that outlives the end of refreshing at";
+    outlives.then(|| format!("grant {grant_id}: {what} {end}"))
 }

@@ -175,9 +175,9 @@ impl Verifier {
             (as_records.join(), as_events)
         });
         let (compared, twice) = as_records.map_err(|_| ReplayError::Panicked)??;
-        let (granted_twice, differences) = as_events?;
+        let (named_twice, differences) = as_events?;
         verified.compared.extend(compared);
-        twice.into_iter().chain(granted_twice).for_each(|finding| verified.find(finding));
+        twice.into_iter().chain(named_twice).for_each(|finding| verified.find(finding));
         if let Some(rows) = rows {
             rows.end(&mut verified);
         }

@@ -22,13 +22,19 @@ use super::{Ledger, LedgerError, LedgerOptions, Origin};
 use crate::clock::{Clock as _, ManualClock};
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::decisions::{
-    Command, ExchangeCode, GrantAccess, NewRefresh, RegisterApp, Registration, RevokeToken, TokenHolder,
-    TokenRules, WhichToken,
+    Command, ExchangeCode, GrantAccess, NewRefresh, RefreshRules, RefreshToken, RegisterApp, Registration,
+    RevokeToken, TokenHolder, TokenRules, WhichToken,
 };
 use crate::secrets::{self, CodeKey, MintedRefresh};
 use crate::store::Store;
 
 pub(crate) const START: Timestamp = Timestamp::from_micros(1_767_323_045_000_000);
+const HOUR: Duration = Duration::from_secs(3600);
+/// A day if it is not used, and a month in all.
+const REFRESH: RefreshRules = RefreshRules {
+    idle: Some(Duration::from_secs(24 * 3600)),
+    lifetime: Some(Duration::from_secs(30 * 24 * 3600)),
+};
 const CALLBACK: &str = "https://app.example/callback";
 
 fn origin(request_id: &RequestId) -> Origin {
@@ -129,6 +135,33 @@ pub(crate) fn exchange(grant: &GrantAccess) -> ExchangeCode {
         refresh: new_refresh(&MintedRefresh::first(installation_id)),
         resources: Vec::new(),
         rules: TokenRules { lifetime: None, refresh: None, max_live_per_user: 10 },
+    }
+}
+
+/// The same, for an access token that lives for an hour, and a refresh token.
+pub(crate) fn exchange_for_refresh(grant: &GrantAccess) -> ExchangeCode {
+    let rules = TokenRules { lifetime: Some(HOUR), refresh: Some(REFRESH), max_live_per_user: 10 };
+    ExchangeCode { rules, ..exchange(grant) }
+}
+
+/// The use of the refresh token of an exchange, or of a later one in its place, for tokens that nobody has seen.
+pub(crate) fn refresh(exchange: &ExchangeCode, spent: NewRefresh) -> RefreshToken {
+    let installation_id = exchange.installation_id;
+    let next = new_refresh(&MintedRefresh::first(installation_id));
+    RefreshToken {
+        installation_id,
+        client_id: exchange.client_id,
+        secret_id: None,
+        digest: spent.digest,
+        scopes: None,
+        resources: Vec::new(),
+        token_id: secrets::new_token_id(START),
+        token_digest: secrets::mint_token(installation_id).digest(),
+        refresh: NewRefresh { family_digest: spent.family_digest, ..next },
+        rules: exchange.rules,
+        default_lifetime: HOUR,
+        default_refresh: REFRESH,
+        grace: Duration::ZERO,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grantbook_events::{Event, InstallationEvent, UninstallReason};
+use grantbook_events::{Event, UninstallReason};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
@@ -52,6 +52,8 @@ struct Caller {
     asked: Vec<Asked>,
     grants: Vec<GrantAccess>,
     exchanges: Vec<ExchangeCode>,
+    /// Refresh tokens that may be good, and some that are spent.
+    refreshes: Vec<(ExchangeCode, NewRefresh)>,
 }
 
 fn told(error: &LedgerError) -> Answered {
@@ -80,7 +82,7 @@ impl Caller {
         let app = self.apps[self.random.random_range(0..self.apps.len())];
         let account: AccountId = ACCOUNTS[self.random.random_range(0..ACCOUNTS.len())].parse().unwrap();
         let reason = "simulated".to_owned();
-        match self.random.random_range(0..20) {
+        match self.random.random_range(0..24) {
             0..=5 => {
                 let not_before = self.given.ledger.live().app(&app).map(|app| app.first_grant_at());
                 let grant = GrantAccess { not_before: not_before.unwrap_or(START), ..grant(app, &account) };
@@ -89,8 +91,12 @@ impl Caller {
             }
             6..=12 => {
                 let Some(grant) = self.grants.last() else { return };
-                let exchange = exchange(grant);
+                let has_refresh = self.random.random_bool(0.5);
+                let exchange = if has_refresh { exchange_for_refresh(grant) } else { exchange(grant) };
                 self.ask("code-exchanged", &exchange).await;
+                if has_refresh {
+                    self.refreshes.push((exchange.clone(), exchange.refresh));
+                }
                 self.exchanges.push(exchange);
             }
             13..=15 => {
@@ -110,6 +116,20 @@ impl Caller {
             }
             18 => {
                 self.ask("app-resumed", &ResumeApp { client_id: app, reason }).await;
+            }
+            19..=21 => {
+                let Some((exchange, spent)) = self.refreshes.pop() else { return };
+                let command = refresh(&exchange, spent);
+                self.ask("token-refreshed", &command).await;
+                self.refreshes.push((exchange.clone(), command.refresh));
+                if self.random.random_bool(0.2) {
+                    // The spent one comes back next.
+                    self.refreshes.push((exchange, spent));
+                }
+            }
+            22 => {
+                let Some((exchange, token)) = self.refreshes.pop() else { return };
+                self.ask("grant-revoked", &revoke(exchange.installation_id, token.token_id)).await;
             }
             _ => {
                 let digest = secrets::mint_client_secret().digest();
@@ -133,6 +153,7 @@ async fn run(store: Arc<dyn Store>, apps: &[ClientId], seed: u64) -> (Arc<TestLe
             asked: Vec::new(),
             grants: Vec::new(),
             exchanges: Vec::new(),
+            refreshes: Vec::new(),
         };
         callers.spawn(async move {
             for _ in 0..STEPS {
@@ -176,12 +197,10 @@ async fn hold(store: &dyn Store, asked: &[Asked], before: usize) {
             // What a refusal records may be late as well.
             Answered::Late => assert!(!events.is_empty(), "{asked:?}"),
             Answered::Granted => assert_eq!(count, 1, "{asked:?}: {events:?}"),
-            // The one refusal that is recorded is that of a code that was spent.
+            // The only refusals that are recorded are those of a code and of a refresh token that were spent.
             Answered::Refused => {
-                assert!(
-                    events.iter().all(|event| type_of(event) == "code-replayed"),
-                    "{asked:?}: {events:?}"
-                );
+                let is_replay = |event| matches!(type_of(event), "code-replayed" | "refresh-replayed");
+                assert!(events.iter().all(|event| is_replay(event)), "{asked:?}: {events:?}");
             }
             Answered::Unknown => assert!(count <= 1, "{asked:?}: {events:?}"),
             Answered::Failed => assert!(events.is_empty(), "{asked:?}: {events:?}"),
@@ -220,8 +239,8 @@ async fn simulate(inner: Arc<dyn Store>, script: Script, seed: u64) {
     assert_eq!(replayed.ledger.progress().position, given.ledger.progress().position);
     assert_eq!(replayed.ledger.live().digest(), given.ledger.live().digest(), "seed {seed}");
     for event in all(&*inner).await {
-        if let Event::Installation(InstallationEvent::CodeExchanged(exchanged)) = event.event {
-            let digest = exchanged.token_digest;
+        let Event::Installation(event) = event.event else { continue };
+        for (_, digest) in event.issued_tokens() {
             assert_eq!(given.is_valid(digest), replayed.is_valid(digest));
         }
     }

@@ -189,10 +189,21 @@ async fn an_event_that_cannot_follow_is_found() {
     assert_found(&found, position.as_u64(), "cannot be folded");
 }
 
+/// A history with an event of a type.
+async fn history_of(type_name: &str) -> Vec<Record> {
+    for seed in 23..40 {
+        let (_, store) = history(seed).await;
+        let records = everything(&*store).await;
+        if records.iter().any(|record| record.type_name == type_name) {
+            return records;
+        }
+    }
+    panic!("no history has an event {type_name}");
+}
+
 /// The ledger with one more record, well chained: one of these changed as said, at the end of its stream.
 async fn with_another(type_name: &str, change: impl FnOnce(&mut Record)) -> (Position, Position, Verified) {
-    let (_, store) = history(23).await;
-    let mut records = everything(&*store).await;
+    let mut records = history_of(type_name).await;
     let first = records.iter().find(|record| record.type_name == type_name).unwrap();
     let (mut again, position) = (first.clone(), Position::new(records.len() as u64 + 1));
     let end = records.iter().rfind(|record| record.stream == again.stream).unwrap();
@@ -289,6 +300,109 @@ async fn a_code_that_was_exchanged_for_something_else_or_too_late_is_found() {
     refused(found, "the code was spent or ended before");
 }
 
+/// The ledger up to the first event of a type in these, which is changed.
+async fn first_changed(type_name: &str, change: impl FnOnce(&mut Value, &mut Record)) -> Vec<String> {
+    let mut records = history_of(type_name).await;
+    let at = records.iter().position(|record| record.type_name == type_name).unwrap();
+    records.truncate(at + 1);
+    let record = records.last_mut().unwrap();
+    let mut payload: Value = serde_json::from_str(&record.payload).unwrap();
+    change(&mut payload, record);
+    record.payload = payload.to_string();
+    record.digest = record.computed_digest();
+    let end = record.position;
+    let found = verified(records, end).await;
+    assert!(found.findings.iter().all(|found| found.position == Some(end)), "{:?}", found.findings);
+    found.findings.into_iter().map(|found| found.what).collect()
+}
+
+#[track_caller]
+fn assert_one(found: &[String], words: &str) {
+    assert!(matches!(found, [one] if one.contains(words)), "{words}: {found:?}");
+}
+
+#[tokio::test]
+async fn r2_a_refresh_of_a_token_that_was_spent_or_never_issued_is_found() {
+    let never = "019a0000-0000-7000-8000-000000000000";
+    let again = |record: &mut Record| {
+        set(record, "token_id", never);
+        set(record, "token_digest", &"a".repeat(64));
+        let mut payload: Value = serde_json::from_str(&record.payload).unwrap();
+        payload["refresh"]["token_id"] = "019a0000-0000-7000-8000-000000000001".into();
+        record.payload = payload.to_string();
+    };
+    let (_, position, found) = with_another("token-refreshed", again).await;
+    assert_eq!(found.found, 1, "{:?}", found.findings);
+    assert_found(&found, position.as_u64(), "the refresh token was spent or ended before");
+    let found = first_changed("token-refreshed", |event, _| event["spent_token_id"] = never.into()).await;
+    assert_one(&found, "the refresh token was spent or ended before");
+    let found = first_changed("token-refreshed", |event, _| event["grant_id"] = never.into()).await;
+    assert_one(&found, "the grant does not exist");
+    // A family of its own is another grant's.
+    let found = first_changed("token-refreshed", |event, _| {
+        event["refresh"]["family_digest"] = "a".repeat(64).into()
+    });
+    assert_one(&found.await, "the refresh token was spent or ended before");
+}
+
+#[tokio::test]
+async fn r2_a_refresh_too_late_or_for_longer_than_refreshing_goes_on_is_found() {
+    assert_eq!(first_changed("token-refreshed", |_, _| {}).await, [""; 0]);
+    let late = |_: &mut Value, record: &mut Record| record.recorded_at = record.recorded_at.plus(24 * HOUR);
+    assert_one(&first_changed("token-refreshed", late).await, "its refresh token is used after its end at");
+    for end in [Value::Null, "2036-01-01T00:00:00.000000Z".into()] {
+        let found = first_changed("token-refreshed", |event, _| event["refresh"]["expires_at"] = end).await;
+        assert_one(&found, "it gets a refresh token that outlives the end of refreshing at");
+    }
+}
+
+#[tokio::test]
+async fn r4_a_refresh_for_more_than_was_granted_is_found() {
+    let wider = "it issues a token for another user, scope or resource than was granted";
+    let more = |event: &mut Value, _: &mut Record| event["scopes"] = vec!["faqs", "secrets"].into();
+    assert_one(&first_changed("token-refreshed", more).await, wider);
+    let other = |event: &mut Value, _: &mut Record| event["user_id"] = "eve".into();
+    assert_one(&first_changed("token-refreshed", other).await, wider);
+}
+
+#[tokio::test]
+async fn r3_r7_the_end_of_a_grant_that_leaves_a_token_or_ends_nothing_is_found() {
+    for type_name in ["refresh-replayed", "grant-revoked"] {
+        let none = |event: &mut Value, _: &mut Record| event["tokens"] = Value::Array(vec![]);
+        assert_one(&first_changed(type_name, none).await, "it does not end every token of its grant");
+    }
+    let none = |record: &mut Record| {
+        let mut payload: Value = serde_json::from_str(&record.payload).unwrap();
+        payload["tokens"] = Value::Array(vec![]);
+        record.payload = payload.to_string();
+    };
+    let (_, position, found) = with_another("refresh-replayed", none).await;
+    assert_eq!(found.found, 1, "{:?}", found.findings);
+    assert_found(&found, position.as_u64(), "presented again of a grant that has no token any more");
+}
+
+/// The fold knows a token only while it is there.
+#[tokio::test]
+async fn a_token_id_that_is_issued_again_after_its_end_is_found() {
+    let (_, store) = history(23).await;
+    let records = everything(&*store).await;
+    for (issues, place) in [("code-exchanged", "/token_id"), ("token-refreshed", "/refresh/token_id")] {
+        let spends = records.iter().position(|record| record.type_name == "token-refreshed").unwrap();
+        let spent: Value = serde_json::from_str(&records[spends].payload).unwrap();
+        let at = (spends + 1..records.len()).find(|&at| records[at].type_name == issues).unwrap();
+        let mut cut = records[..=at].to_vec();
+        let last = cut.last_mut().unwrap();
+        let mut payload: Value = serde_json::from_str(&last.payload).unwrap();
+        *payload.pointer_mut(place).unwrap() = spent["spent_token_id"].clone();
+        last.payload = payload.to_string();
+        last.digest = last.computed_digest();
+        let position = last.position;
+        let found = verified(cut, position).await;
+        assert_eq!(found.found, 1, "{:?}", found.findings);
+        assert_found(&found, position.as_u64(), "a grant or token ");
+    }
+}
+
 /// The fold knows a grant only in its installation, and while something can depend on it.
 #[tokio::test]
 async fn a_grant_that_another_installation_has_is_found() {
@@ -305,11 +419,7 @@ async fn a_grant_that_another_installation_has_is_found() {
     let position = last.position;
     let found = verified(records, position).await;
     assert_eq!(found.found, 1, "{:?}", found.findings);
-    assert_found(
-        &found,
-        position.as_u64(),
-        &format!("it was granted at position {} already", first.position),
-    );
+    assert_found(&found, position.as_u64(), &format!("was recorded at position {} already", first.position));
 }
 
 /// However wide a hole is, what is after it is read, and the hole is found.
