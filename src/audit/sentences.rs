@@ -2,8 +2,8 @@
 
 use grantbook_events::{
     AccessGranted, Actor, ActorKind, AppEvent, AppSource, AppUninstalled, CodeExchanged, CodeReplayed,
-    EndedToken, GrantRevoked, InstallationEvent, RefreshIssued, RefreshReplayed, RevocationReason, Timestamp,
-    TokenRefreshed, TokenRevoked, UninstallReason,
+    EndedToken, GrantRevoked, InstallationEvent, RefreshIssued, RefreshReplayed, RevocationReason, SecretId,
+    Timestamp, TokenRefreshed, TokenRevoked, UninstallReason,
 };
 
 /// Of the exchange of a code that a suspension had ended.
@@ -78,14 +78,11 @@ fn granted(event: &AccessGranted, actor: &Actor) -> String {
 }
 
 fn exchanged(event: &CodeExchanged, actor: &Actor) -> String {
-    let with = match &event.secret_id {
-        Some(secret_id) => format!("with secret {secret_id}"),
-        None => "without a secret".to_owned(),
-    };
     format!(
-        "The code of grant {} was exchanged by {} {with}, for token {} of user {} with {}{}, {}{}.",
+        "The code of grant {} was exchanged by {} {}, for token {} of user {} with {}{}, {}{}.",
         event.grant_id,
         who(actor),
+        by_secret(event.secret_id),
         event.token_id,
         event.user_id,
         scopes(&event.scopes),
@@ -97,10 +94,11 @@ fn exchanged(event: &CodeExchanged, actor: &Actor) -> String {
 
 fn refreshed(event: &TokenRefreshed, actor: &Actor) -> String {
     format!(
-        "Refresh token {} of grant {} was used by {}, for token {} of user {} with {}{}, {}{}.",
+        "Refresh token {} of grant {} was used by {} {}, for token {} of user {} with {}{}, {}{}.",
         event.spent_token_id,
         event.grant_id,
         who(actor),
+        by_secret(event.secret_id),
         event.token_id,
         event.user_id,
         scopes(&event.scopes),
@@ -108,6 +106,10 @@ fn refreshed(event: &TokenRefreshed, actor: &Actor) -> String {
         end(event.expires_at),
         with_refresh(&event.refresh)
     )
+}
+
+fn by_secret(secret_id: Option<SecretId>) -> String {
+    secret_id.map_or_else(|| "without a secret".to_owned(), |secret_id| format!("with secret {secret_id}"))
 }
 
 fn end(expires_at: Option<Timestamp>) -> String {

@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantbook_events::{
-    AccountId, Event, InstallationEvent, Position, StreamKind, Timestamp, TokenId, UninstallReason,
-};
+use grantbook_events::{AccountId, Event, Position, StreamKind, Timestamp, TokenId, UninstallReason};
 use grantbook_projections::live::Live;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::decisions::{DeleteApp, ResumeApp, SuspendApp, TokenRules, UninstallApp};
+use crate::decisions::{
+    DeleteApp, ExchangeCode, GrantAccess, RefreshRules, ResumeApp, SuspendApp, TokenRules, UninstallApp,
+};
 use crate::ledger::tests::poison::foreign;
 use crate::ledger::tests::simulation::history as random_history;
-use crate::ledger::tests::{START, TestLedger, exchange, grant, installation, revoke};
+use crate::ledger::tests::{
+    START, TestLedger, exchange, exchange_for_refresh, grant, installation, refresh, revoke,
+};
 use crate::ledger::{Ledger, Until, fold, read};
 use crate::store::{Expected, MemoryStore, NewRecord, Record, Store};
 
@@ -36,11 +38,11 @@ fn folded(records: &[Record]) -> Live {
 
 fn tokens_of(records: &[Record]) -> BTreeSet<TokenId> {
     let events = records.iter().filter_map(|record| read(record).ok());
-    let token = |recorded: grantbook_events::Recorded| match recorded.event {
-        Event::Installation(InstallationEvent::CodeExchanged(event)) => Some(event.token_id),
-        _ => None,
-    };
-    events.filter_map(token).collect()
+    let issued = events.flat_map(|recorded| match recorded.event {
+        Event::Installation(event) => event.issued_tokens(),
+        Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => Vec::new(),
+    });
+    issued.map(|(token_id, _)| token_id).collect()
 }
 
 /// What is asked of the past, held against a ledger that ends there.
@@ -208,7 +210,7 @@ async fn the_history_knows_which_installations_there_were() {
     }
 }
 
-/// A ledger over some hours, with tokens that expire, an uninstall, a suspension and a replay.
+/// A ledger over some hours, with tokens that expire, an uninstall, a suspension, replays, and tokens that are refreshed.
 async fn some_hours() -> (TestLedger, Vec<Record>) {
     let store = MemoryStore::new(Uuid::from_u128(9));
     let given = TestLedger::over(Arc::clone(&store) as _).await;
@@ -237,7 +239,22 @@ async fn some_hours() -> (TestLedger, Vec<Record>) {
                 }
             }
         }
-        hour += 1;
+        hour += 2;
+        given.clock.set(START.plus(HOUR * (hour - 1)));
+        let [refreshed, left] = apps.map(|app| grant(app, &account));
+        let (refreshed, left) = (family(&given, &refreshed).await, family(&given, &left).await);
+        given.clock.set(START.plus(HOUR * (hour - 1) + HOUR / 3));
+        let next = refresh(&refreshed, refreshed.refresh);
+        given.settle(&next).await.unwrap().unwrap();
+        given.settle(&refresh(&left, left.refresh)).await.unwrap().unwrap();
+        given.clock.set(START.plus(HOUR * (hour - 1) + HOUR / 2));
+        if account.as_str() == "acme" {
+            // A stolen refresh token.
+            given.settle(&refresh(&refreshed, refreshed.refresh)).await.unwrap().unwrap_err();
+        } else {
+            let revoke = revoke(refreshed.installation_id, next.refresh.token_id);
+            given.settle(&revoke).await.unwrap().unwrap();
+        }
         given.clock.set(START.plus(HOUR * hour));
         let installation_id = installation(apps[0], &account);
         let uninstall = UninstallApp { installation_id, reason: UninstallReason::User, note: None };
@@ -249,6 +266,15 @@ async fn some_hours() -> (TestLedger, Vec<Record>) {
     }
     let records = store.read_all(Position::START, usize::MAX).await.unwrap();
     (given, records)
+}
+
+/// An approval with an access token for an hour, and with a refresh token that ends unused after an hour and a half.
+async fn family(given: &TestLedger, granted: &GrantAccess) -> ExchangeCode {
+    given.settle(granted).await.unwrap().unwrap();
+    let mut exchanged = exchange_for_refresh(granted);
+    exchanged.rules.refresh = Some(RefreshRules { idle: Some(HOUR + HOUR / 2), lifetime: None });
+    given.settle(&exchanged).await.unwrap().unwrap();
+    exchanged
 }
 
 #[tokio::test]
@@ -278,7 +304,15 @@ async fn a_token_that_was_not_valid_says_why() {
     let mut said = BTreeSet::new();
     for token in tokens_of(&records) {
         let answer = past.token(token, Until::Head).await.unwrap().unwrap();
-        for words in ["presented once more", "was revoked by", "was uninstalled by", "had expired at"] {
+        for words in [
+            "The spent code of grant",
+            "A spent refresh token of grant",
+            "Refresh token ",
+            "Token ",
+            "Grant ",
+            "was uninstalled by",
+            "had expired at",
+        ] {
             if answer.why.contains(words) {
                 said.insert(words);
                 assert_eq!(answer.event.is_some(), answer.state == "ended", "{answer:?}");
@@ -288,18 +322,113 @@ async fn a_token_that_was_not_valid_says_why() {
         let told = token_timeline(&given.ledger, answer.installation_id, token).await.unwrap();
         let sentences: Vec<_> = told.iter().map(|moment| moment.sentence.as_str()).collect();
         assert!(sentences[0].contains("was registered by"), "{sentences:?}");
-        assert_eq!(
-            sentences.iter().filter(|said| said.contains("was exchanged by")).count(),
-            1,
-            "{sentences:?}"
-        );
+        let issues =
+            [format!("for token {token} of user ana"), format!("; and for refresh token {token}, good")];
+        let issued = sentences.iter().filter(|said| issues.iter().any(|words| said.contains(words)));
+        assert_eq!(issued.count(), 1, "{sentences:?}");
         assert_eq!(sentences.iter().filter(|said| said.starts_with("Access to")).count(), 1, "{sentences:?}");
         if let Some(event) = answer.event {
             assert!(told.iter().any(|moment| moment.event_id == event.event_id), "{sentences:?}");
         }
     }
-    assert_eq!(said.len(), 4, "{said:?}");
+    assert_eq!(said.len(), 7, "{said:?}");
     assert!(past.token(crate::secrets::new_token_id(START), Until::Head).await.unwrap().is_none());
+}
+
+/// Each sentence of a grant that is refreshed, as people read it.
+#[tokio::test]
+async fn r2_r3_the_story_of_a_refresh_token_is_told_in_words() {
+    let given = TestLedger::over(MemoryStore::new(Uuid::from_u128(12)) as _).await;
+    let (app, acme) = (given.app().await, "acme".parse().unwrap());
+    let granted = grant(app, &acme);
+    let exchanged = family(&given, &granted).await;
+    given.clock.set(START.plus(HOUR));
+    let next = refresh(&exchanged, exchanged.refresh);
+    given.settle(&next).await.unwrap().unwrap();
+    given.settle(&refresh(&exchanged, exchanged.refresh)).await.unwrap().unwrap_err();
+    let (grant_id, [first, second]) =
+        (granted.grant_id, [&exchanged.refresh, &next.refresh].map(|it| it.token_id));
+    let [access, renewed] = [exchanged.token_id, next.token_id];
+    let after = |hours: u32| START.plus(HOUR * hours / 2);
+    let by = "by grantbook (test)";
+    let told = timeline(&given.ledger, exchanged.installation_id).await.unwrap().unwrap();
+    let sentences: Vec<_> = told.iter().map(|moment| moment.sentence.as_str()).collect();
+    assert_eq!(
+        sentences[2..],
+        [
+            format!(
+                "The code of grant {grant_id} was exchanged {by} without a secret, for token {access} of user ana with \
+                 scope faqs, good until {}; and for refresh token {first}, good until {}. The app is installed.",
+                after(2),
+                after(3)
+            ),
+            format!(
+                "Refresh token {first} of grant {grant_id} was used {by} without a secret, for token {renewed} of user \
+                 ana with scope faqs, good until {}; and for refresh token {second}, good until {}.",
+                after(4),
+                after(5)
+            ),
+            format!(
+                "A spent refresh token of grant {grant_id} was presented once more {by}, as a stolen one would be: \
+                 tokens {renewed}, {second} ended. No token is left: the app is not installed any more."
+            ),
+        ]
+    );
+
+    let (history, _dir) = kept(&given.ledger).await;
+    let past = Past::new(&given.ledger, &history);
+    let asked = async |token, at: u64| {
+        let answer = past.token(token, Until::Position(Position::new(at))).await.unwrap().unwrap();
+        (answer.state, answer.why, answer.event.map(|event| event.position.as_u64()))
+    };
+    assert_eq!(asked(first, 2).await.0, "not_issued");
+    assert_eq!((asked(first, 3).await.0, asked(first, 3).await.2), ("valid", Some(3)));
+    let (state, why, event) = asked(first, 4).await;
+    assert_eq!((state, event), ("ended", Some(4)));
+    assert_eq!(why, sentences[3]);
+    for token in [second, renewed] {
+        assert_eq!(asked(token, 3).await.0, "not_issued");
+        assert_eq!((asked(token, 4).await.0, asked(token, 4).await.2), ("valid", Some(4)));
+        assert_eq!((asked(token, 5).await.0, asked(token, 5).await.2), ("ended", Some(5)));
+    }
+    let (state, why, _) = asked(access, 4).await;
+    assert_eq!((state, why), ("expired", format!("It had expired at {}.", after(2))));
+
+    let of = async |token| {
+        let told = token_timeline(&given.ledger, exchanged.installation_id, token).await.unwrap();
+        told.iter().map(|moment| moment.position.as_u64()).collect::<Vec<_>>()
+    };
+    // The registration, the approval, the issue and the end; and that one of the grant's came back.
+    assert_eq!(of(first).await, [1, 2, 3, 4, 5]);
+    assert_eq!(of(access).await, [1, 2, 3, 5]);
+    assert_eq!((of(second).await, of(renewed).await), (vec![1, 2, 4, 5], vec![1, 2, 4, 5]));
+}
+
+/// An app whose access token expired is installed by its refresh token, then as now (R6); and a difference says so.
+#[tokio::test]
+async fn r6_as_of_a_time_an_app_is_installed_by_its_refresh_token() {
+    let given = TestLedger::over(MemoryStore::new(Uuid::from_u128(13)) as _).await;
+    let (app, acme): (_, AccountId) = (given.app().await, "acme".parse().unwrap());
+    let exchanged = family(&given, &grant(app, &acme)).await;
+    given.clock.set(START.plus(HOUR * 2));
+    let (history, _dir) = kept(&given.ledger).await;
+    let past = Past::new(&given.ledger, &history);
+    for (minutes, installed, tokens) in [(59, true, 2), (60, true, 1), (89, true, 1), (90, false, 0)] {
+        let time = START.plus(HOUR * minutes / 60);
+        let then = past.account(&acme, Until::Time(time)).await.unwrap().items.remove(0);
+        assert_eq!((then.installed, then.tokens.len()), (installed, tokens), "after {minutes} minutes");
+        assert_eq!(then.installed_since, Some(START).filter(|_| installed));
+        assert_eq!(then.ended_at, Some(time).filter(|_| !installed));
+        assert_eq!(then.scopes.is_empty(), !installed);
+    }
+    let at = |minutes: u32| Until::Time(START.plus(HOUR * minutes / 60));
+    let changes = past.changes(&acme, at(59), at(60)).await.unwrap().items;
+    assert_eq!(
+        (changes[0].change, changes[0].tokens_ended.as_slice()),
+        ("changed", &[exchanged.token_id][..])
+    );
+    assert!(changes[0].scopes_removed.is_empty());
+    assert_eq!(past.changes(&acme, at(60), at(90)).await.unwrap().items[0].change, "ended");
 }
 
 #[tokio::test]

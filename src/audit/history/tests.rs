@@ -149,11 +149,8 @@ async fn a_user_is_led_to_what_ended_one_of_their_tokens() {
     let rows = every_row(&history).await;
     let mut seen = BTreeSet::new();
     for ended in rows.iter().filter(|row| !row.token_ids.is_empty() && row.event_type != "code-exchanged") {
-        let token = Filter {
-            token: ended.token_ids.first().copied(),
-            event_type: Some("code-exchanged".to_owned()),
-            ..Filter::default()
-        };
+        // What issued it, before which nothing names it.
+        let token = Filter { token: ended.token_ids.first().copied(), ..Filter::default() };
         let issued = history.rows(token, Order::OldestFirst, 1).await.unwrap().remove(0);
         let of_user = Filter {
             user: issued.user_id.clone(),
@@ -162,12 +159,13 @@ async fn a_user_is_led_to_what_ended_one_of_their_tokens() {
         };
         let found = history.rows(of_user, Order::NewestFirst, 10_000).await.unwrap();
         assert!(found.contains(ended), "{ended:?}");
-        if ended.event_type == "code-replayed" {
+        assert_ne!(issued.position, ended.position);
+        if ended.event_type != "app-uninstalled" {
             assert_eq!(ended.user_id, issued.user_id);
         }
         seen.insert(ended.event_type.clone());
     }
-    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert!(seen.len() >= 5, "{seen:?}");
 }
 
 /// What a filter lets through, row by row.

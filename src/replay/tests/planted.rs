@@ -338,9 +338,8 @@ async fn r2_a_refresh_of_a_token_that_was_spent_or_never_issued_is_found() {
     assert_one(&found, "the refresh token was spent or ended before");
     let found = first_changed("token-refreshed", |event, _| event["grant_id"] = never.into()).await;
     assert_one(&found, "the grant does not exist");
-    // A family of its own is another grant's.
     let found = first_changed("token-refreshed", |event, _| {
-        event["refresh"]["family_digest"] = "a".repeat(64).into()
+        event["refresh"]["family_digest"] = "a".repeat(64).into();
     });
     assert_one(&found.await, "the refresh token was spent or ended before");
 }
