@@ -5,10 +5,12 @@ pub(super) mod shown;
 use clap::{Args, Subcommand, ValueEnum};
 use grantbook_events::{AccountId, ClientId, InstallationId, TokenId, UserId};
 use serde::Serialize;
+use serde_json::json;
 
 use super::api::Request;
 use super::connect::ServerFlags;
 use super::failure::Failure;
+use super::pasted;
 use super::table::Wide;
 use super::times;
 use shown::{changes, installations, lines, timeline, token};
@@ -17,9 +19,12 @@ use shown::{changes, installations, lines, timeline, token};
 pub(super) enum Command {
     /// Tell in plain sentences what happened to one installation, or to one token.
     Explain {
-        /// The id of an installation or of a token
-        #[arg(value_name = "INSTALLATION|TOKEN")]
-        id: String,
+        /// The id of an installation or of a token; never a token itself
+        #[arg(value_name = "INSTALLATION|TOKEN", required_unless_present = "stdin")]
+        id: Option<String>,
+        /// Read a token itself from standard input, which no other user of the machine can read
+        #[arg(long, conflicts_with = "id")]
+        stdin: bool,
     },
     /// List events: the newest 50 for people, or everything for programs.
     #[command(after_help = times::HELP)]
@@ -37,8 +42,12 @@ pub(super) enum Command {
     /// Say whether a token was valid, and why or why not.
     #[command(after_help = times::HELP)]
     Token {
-        /// The token's id
-        token_id: TokenId,
+        /// The token's id; never the token itself
+        #[arg(required_unless_present = "stdin")]
+        token_id: Option<TokenId>,
+        /// Read the token itself from standard input, which no other user of the machine can read
+        #[arg(long, conflicts_with = "token_id")]
+        stdin: bool,
         /// As of this position or time; now without
         #[arg(long, value_name = "WHEN", value_parser = times::when)]
         as_of: Option<String>,
@@ -126,14 +135,27 @@ enum Format {
 impl Command {
     pub(super) fn run(self, server: &ServerFlags) -> Result<(), Failure> {
         match self {
-            Command::Explain { id } => server.ask(&Request::get(explained(&id)?), timeline),
+            Command::Explain { id, stdin: _ } => {
+                let request = match id {
+                    Some(id) => Request::get(explained(&id)?),
+                    None => Request::post("/audit/token/timeline", json!({ "token": pasted::token()? })),
+                };
+                server.ask(&request, timeline)
+            }
             Command::Events(events) => events.run(server),
             Command::Installations { account, as_of } => {
                 let request = Request::get("/audit/installations").query("account", Some(account));
                 server.ask(&request.query("as_of", as_of), installations)
             }
-            Command::Token { token_id, as_of } => {
-                server.ask(&Request::get(format!("/audit/token/{token_id}")).query("as_of", as_of), token)
+            Command::Token { token_id, stdin: _, as_of } => {
+                let request = match token_id {
+                    Some(id) => Request::get(format!("/audit/token/{id}")).query("as_of", as_of),
+                    None => {
+                        let asked = json!({ "token": pasted::token()?, "as_of": as_of });
+                        Request::post("/audit/token", asked)
+                    }
+                };
+                server.ask(&request, token)
             }
             Command::Diff { account, from, to } => {
                 let request = Request::get("/audit/diff").query("account", Some(account));

@@ -135,6 +135,11 @@ endpoints! {
             => 200 "Whether it was valid, why or why not, and the event that says so";
         /// Read in plain sentences what happened to one token: its approval, its issue, its end, and its app.
         Audit GET "/audit/token/{token_id}/timeline" audit::past::timeline_of_token as explainToken => 200 "The timeline";
+        /// Read whether a token was valid, by the token itself. It is looked up by its digest, and logged nowhere.
+        Audit POST "/audit/token" audit::past::token_by_value as readTokenByValue
+            => 200 "Whether it was valid, why or why not, and the event that says so";
+        /// Read in plain sentences what happened to one token, by the token itself.
+        Audit POST "/audit/token/timeline" audit::past::timeline_of_value as explainTokenByValue => 200 "The timeline";
         /// Read what changed on an account from one time to another.
         Audit GET "/audit/diff" audit::past::diff as readChanges => 200 "What is different, and the positions and times compared";
     }

@@ -24,7 +24,8 @@ use super::service::Service;
 /// What stands for the route of a request that no route matched.
 const UNMATCHED: &str = "unmatched";
 /// Routes that are asked by POST although they change nothing: their parameters must not be in a URI.
-const READING_POSTS: &[&str] = &["/oauth/introspect", "/oauth/par", "/oauth/userinfo"];
+const READING_POSTS: &[&str] =
+    &["/oauth/introspect", "/oauth/par", "/oauth/userinfo", "/audit/token", "/audit/token/timeline"];
 /// Asked every few seconds, and only the caller needs its refusal.
 const READINESS: &str = "/readyz";
 

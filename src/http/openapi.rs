@@ -150,6 +150,8 @@ fn errors(endpoint: &Endpoint, types: &Operation) -> BTreeMap<String, Value> {
     let names_something = types.parameters.iter().any(|parameter| {
         parameter["in"] == "path" || matches!(parameter["name"].as_str(), Some("account" | "app"))
     });
+    // A token by itself.
+    let names_something = names_something || endpoint.path.contains("/token");
     let mut errors: Vec<Error> = ALWAYS.to_vec();
     if !types.parameters.is_empty() || types.request_body.is_some() {
         errors.push(WITH_INPUT);
@@ -165,7 +167,8 @@ fn errors(endpoint: &Endpoint, types: &Operation) -> BTreeMap<String, Value> {
         Access::Admin | Access::Auditor | Access::Audit => {
             errors.extend(WITH_KEY);
             errors.extend(names_something.then_some(WITH_NAME));
-            errors.extend((endpoint.method != Method::GET).then_some(WITH_CHANGE));
+            let changes = endpoint.method != Method::GET && endpoint.access != Access::Audit;
+            errors.extend(changes.then_some(WITH_CHANGE));
         }
     }
     let body = |status| match status {

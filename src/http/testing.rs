@@ -62,6 +62,8 @@ pub(crate) const ROUTES: &[RouteUnderTest] = &[
     route("GET", "/audit/installations/{installation_id}/timeline", AUDITOR),
     route("GET", "/audit/token/{token_id}", AUDITOR),
     route("GET", "/audit/token/{token_id}/timeline", AUDITOR),
+    route("POST", "/audit/token", AUDITOR),
+    route("POST", "/audit/token/timeline", AUDITOR),
     route("GET", "/audit/diff", AUDITOR),
     route("DELETE", "/installations/{installation_id}", ADMIN),
     route("DELETE", "/tokens/{token_id}", ADMIN),

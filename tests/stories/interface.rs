@@ -124,7 +124,7 @@ fn every_management_path_asks_for_a_key_first() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 29);
+    assert_eq!(asked, 31);
     assert_eq!(grantbook.events().len(), before);
 }
 

@@ -16,6 +16,7 @@ mod approved_again;
 mod apps;
 mod arrivals;
 mod authorize;
+mod by_value;
 mod codes;
 mod command_line;
 mod consent;

@@ -81,3 +81,29 @@ fn l1_a_found_token_is_ended_with_a_server_and_without() {
     let (code, why) = refused(&place, &["token", "leaked"], &one);
     assert!(code == 2 && why.contains("--stdin"), "{why}");
 }
+
+#[test]
+fn a_pasted_token_is_asked_about_with_a_server_and_without() {
+    let place = Place::empty();
+    let serving = place.serve();
+    let [token, _] = tokens(&place, &serving);
+    let id = serving.introspect(&token)["jti"].as_str().unwrap().to_owned();
+    let ask = || {
+        let answer = told(&place, &["audit", "token", "--stdin", "--json"], &token);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((&answer["token_id"], &answer["valid"]), (&Value::from(id.as_str()), &Value::from(true)));
+        let before = told(&place, &["audit", "token", "--stdin", "--as-of", "1"], &token);
+        assert!(before.contains("not valid") && before.contains("was issued later"), "{before}");
+        let story = told(&place, &["audit", "explain", "--stdin"], &token);
+        assert_eq!(story, place.ok(&["audit", "explain", &id]));
+        let (code, why) = refused(&place, &["audit", "token", "--stdin"], &touched(&token));
+        assert!(code == 1 && why.contains("no such token was ever issued"), "{why}");
+    };
+    ask();
+    let log = serving.stop();
+    assert!(log.contains("the question is about this token") && !log.contains(&token), "{log}");
+    ask();
+    for args in [&["audit", "token"][..], &["audit", "explain"], &["audit", "token", &id, "--stdin"]] {
+        assert_eq!(refused(&place, args, "").0, 2, "{args:?}");
+    }
+}

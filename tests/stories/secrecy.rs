@@ -47,6 +47,12 @@ fn go_wrong(grantbook: &Grantbook, app: &App, secrets: &[&str]) {
         admin.get(&format!("/installations?account={secret}"));
         admin.post("/keys", &json!({ "name": "x", "role": secret, "key": secret }));
         admin.delete(&format!("/tokens/{secret}?reason={secret}"));
+        for path in ["/audit/token", "/audit/token/timeline"] {
+            admin.post(path, &json!({ "token": secret }));
+            admin.post(path, &json!({ "token": [secret] }));
+        }
+        grantbook.send("POST", &format!("/oauth/userinfo?access_token={secret}"), headers, None);
+        grantbook.send("GET", "/oauth/userinfo", headers, None);
     }
 }
 
@@ -96,6 +102,10 @@ fn t8_no_secret_is_logged_counted_recorded_or_kept() {
     go_wrong(&grantbook, &app, &all);
     grantbook.exchange_with(&app, &code, &verified).expect(400);
     assert!(!grantbook.is_active(&token), "the replay is an event, too");
+    for secret in &all {
+        grantbook.post(&format!("/oauth/leaked?token={secret}"), &[("token", secret)]);
+        grantbook.admin().post("/tokens/leaked", &json!({ "token": secret, "note": "found" }));
+    }
 
     let metrics = grantbook.get("/metrics").expect(200).body;
     let pages =

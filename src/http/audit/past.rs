@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::audit::{self, AccountThen, Changes, Moment, TokenAnswer};
-use crate::http::{Answer, Problem, Reply, Service, Text};
+use crate::http::{Answer, Body, Context, Problem, Reply, Service, Text};
 use crate::ledger::{Ledger, Until, When};
 use crate::secrets::{self, PlainSecret};
 
@@ -33,6 +33,32 @@ pub struct AsOf {
     #[param(value_type = Option<String>)]
     as_of: Option<Text<When>>,
 }
+
+/// A token by itself, and when. In a body, because every log on the way keeps a URI.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValueAsOf {
+    /// The token itself.
+    #[schema(min_length = 1, format = Password)]
+    token: String,
+    /// As of this position or time, written as in the query of `/audit/token/{token_id}`; now without.
+    #[schema(value_type = Option<String>)]
+    as_of: Option<Text<When>>,
+}
+
+/// A token by itself.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenValue {
+    /// The token itself.
+    #[schema(min_length = 1, format = Password)]
+    token: String,
+}
+
+/// What is asked is in the body.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct NoQuery {}
 
 /// An account, and from when to when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -64,8 +90,34 @@ pub async fn installations(service: Data<Service>, asked: Query<AccountAsOf>) ->
 }
 
 pub async fn token(service: Data<Service>, id: Path<TokenId>, asked: Query<AsOf>) -> Answer<TokenAnswer> {
-    let answer = service.past().token(*id, until(asked.as_of, &service.ledger)).await?;
+    token_then(&service, *id, asked.into_inner().as_of).await
+}
+
+pub async fn token_by_value(
+    context: Context,
+    service: Data<Service>,
+    _: Query<NoQuery>,
+    Body(asked): Body<ValueAsOf>,
+) -> Answer<TokenAnswer> {
+    let (_, token_id) = asked_about(&context, &service, &asked.token).await?;
+    token_then(&service, token_id, asked.as_of).await
+}
+
+async fn token_then(service: &Service, id: TokenId, as_of: Option<Text<When>>) -> Answer<TokenAnswer> {
+    let answer = service.past().token(id, until(as_of, &service.ledger)).await?;
     answer.map(Reply::ok).ok_or_else(|| Problem::not_found("token"))
+}
+
+/// Finds a token by itself. The question was logged without it, so its id is logged here.
+async fn asked_about(
+    context: &Context,
+    service: &Service,
+    value: &str,
+) -> Result<(InstallationId, TokenId), Problem> {
+    let found = token_of_value(service, value).await?;
+    let (token_id, request_id) = (found.1, context.request_id.as_str());
+    tracing::info!(target: "grantbook::audit", %token_id, request_id, "the question is about this token");
+    Ok(found)
 }
 
 /// The installation and the id of a token, by the token itself, of which only the digest goes on.
@@ -111,5 +163,16 @@ pub async fn timeline_of_token(service: Data<Service>, id: Path<TokenId>) -> Ans
     let installation = service.past().installation_of(*id).await?;
     let installation = installation.ok_or_else(|| Problem::not_found("token"))?;
     let items = audit::token_timeline(&service.ledger, installation, *id).await?;
+    Ok(Reply::ok(TimelineJson { items }))
+}
+
+pub async fn timeline_of_value(
+    context: Context,
+    service: Data<Service>,
+    _: Query<NoQuery>,
+    Body(asked): Body<TokenValue>,
+) -> Answer<TimelineJson> {
+    let (installation, token_id) = asked_about(&context, &service, &asked.token).await?;
+    let items = audit::token_timeline(&service.ledger, installation, token_id).await?;
     Ok(Reply::ok(TimelineJson { items }))
 }

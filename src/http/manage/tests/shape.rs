@@ -40,7 +40,7 @@ async fn every_route_asks_for_a_key_of_the_right_role_before_anything_else() {
         }
         asked += 1;
     }
-    assert_eq!(asked, 29);
+    assert_eq!(asked, 31);
 }
 
 #[tokio::test]
