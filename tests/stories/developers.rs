@@ -136,6 +136,10 @@ fn l1_the_finder_of_resources_md_finds_what_leaked_and_nothing_else() {
         grantbook.code(&app),
         app.secret.clone().unwrap(),
         grantbook.operator("auditor").key,
+        secrets::MintedRefresh::first(secrets::locate_code(&grantbook.code(&app)).unwrap())
+            .plain
+            .expose()
+            .to_owned(),
         grantbook.token(&app),
     ];
     let mut text = format!("nothing here\n{}\n", touched(&secrets[0]));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grantbook::http::oauth::rate_limits::UNMATCHED_REPORTS_PER_MINUTE;
 use grantbook::secrets;
-use grantbook_events::{ActorKind, Event, InstallationEvent, RevocationReason};
+use grantbook_events::{ActorKind, Event, InstallationEvent, RefreshPolicy, RevocationReason, TokenPolicy};
 use serde_json::{Value, json};
 
 use crate::client::{Reply, encode};
@@ -53,6 +53,64 @@ fn l1_anyone_ends_a_token_by_reporting_it() {
     reported(&grantbook, &format!("{other}\n")).expect(200);
     grantbook.admin().post(&format!("/apps/{}/resume", app.client_id), &reason).expect(200);
     assert!(!grantbook.is_active(&other));
+}
+
+/// An app with refresh tokens, an access and a refresh token of one grant, and the refresh token that follows it.
+fn refreshed(grantbook: &Grantbook) -> (String, [String; 3]) {
+    let refresh = RefreshPolicy { idle_seconds: None, lifetime_seconds: None };
+    let app = grantbook.app_with(|app| {
+        app.token_policy = TokenPolicy { lifetime_seconds: Some(3600), refresh: Some(refresh) };
+    });
+    let first = grantbook.exchange(&app, &grantbook.code(&app)).expect(200);
+    let spent = first.text("refresh_token");
+    let form = [("grant_type", "refresh_token"), ("refresh_token", spent.as_str())];
+    let next = grantbook.post("/oauth/token", &[&app.credentials()[..], &form].concat()).expect(200);
+    (app.client_id, [next.text("access_token"), spent, next.text("refresh_token")])
+}
+
+#[test]
+fn l1_a_reported_refresh_token_ends_its_grant() {
+    let grantbook = Grantbook::start();
+    for leaked in [1, 2] {
+        let (client_id, tokens) = refreshed(&grantbook);
+        assert!(grantbook.is_active(&tokens[0]));
+        // Its access token ends alone.
+        if leaked == 2 {
+            reported(&grantbook, &tokens[0]).expect(200);
+            let installed = grantbook.admin().get(&format!("/installations?app={client_id}")).json();
+            assert_eq!(installed["items"][0]["installed"], true);
+        }
+        reported(&grantbook, &tokens[leaked]).expect(200);
+        assert!(!grantbook.is_active(&tokens[0]));
+        let installed = grantbook.admin().get(&format!("/installations?app={client_id}")).json();
+        assert_eq!(installed["items"][0]["installed"], false, "{installed}");
+        let events = grantbook.events();
+        let last = &events.last().unwrap().event;
+        let Event::Installation(InstallationEvent::GrantRevoked(ended)) = last else { panic!("{last:?}") };
+        assert_eq!(ended.reason, RevocationReason::Leaked);
+    }
+    // However many reports match nothing.
+    let (_, tokens) = refreshed(&grantbook);
+    for _ in 0..=UNMATCHED_REPORTS_PER_MINUTE {
+        reported(&grantbook, "x");
+    }
+    assert_eq!(reported(&grantbook, "x").status, 429);
+    reported(&grantbook, &tokens[2]).expect(200);
+    assert_eq!(reported(&grantbook, &tokens[2]).status, 429, "it matches nothing any more");
+    assert!(!grantbook.is_active(&tokens[0]));
+}
+
+#[test]
+fn an_operator_ends_the_grant_of_a_leaked_refresh_token() {
+    let grantbook = Grantbook::start();
+    for leaked in [1, 2] {
+        let (_, tokens) = refreshed(&grantbook);
+        let ended = grantbook.admin().post("/tokens/leaked", &json!({ "token": tokens[leaked] })).expect(200);
+        assert_eq!((ended.text("state"), ended.text("user_id")), ("ended".to_owned(), "ana".to_owned()));
+        assert!(!grantbook.is_active(&tokens[0]));
+        let asked = grantbook.admin().post("/audit/token", &json!({ "token": tokens[leaked] })).expect(200);
+        assert_eq!((asked.text("why"), asked.text("state")), (ended.text("why"), "ended".to_owned()));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grantbook::secrets;
 use serde_json::json;
 
 use crate::client::{Pairs, Reply};
@@ -74,8 +75,19 @@ fn u2_a_token_that_is_not_valid_is_an_invalid_token() {
     grantbook.admin().post(&format!("/apps/{}/suspend", other.client_id), &reason).expect(200);
     grantbook.clock.advance(Duration::from_secs(60));
     let (code, changed, secret) = (grantbook.code(&app), touched(&token), app.secret.unwrap());
-    for wrong in [&expired, &suspended, &revoked, &code, &changed, &secret, &grantbook.admin_key, "x", "a b"]
-    {
+    let refresh = secrets::MintedRefresh::first(secrets::locate_token(&token).unwrap()).plain;
+    for wrong in [
+        &expired,
+        &suspended,
+        &revoked,
+        &code,
+        &changed,
+        &secret,
+        &grantbook.admin_key,
+        refresh.expose(),
+        "x",
+        "a b",
+    ] {
         for method in ["GET", "POST"] {
             let reply = asked(&grantbook, method, wrong);
             assert_eq!(reply.error(), (401, "invalid_token".to_owned()), "{wrong}");

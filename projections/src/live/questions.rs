@@ -26,6 +26,13 @@ impl Live {
         self.tokens.look(digest, |_| ()).is_some()
     }
 
+    /// Whether an installation has a grant with tokens, whose refresh tokens have the part in common that has this digest.
+    pub fn has_family(&self, id: &InstallationId, digest: &SecretDigest) -> bool {
+        let has_tokens = |row: &Installation| Some(row.grant_of_family(digest)?.tokens().next().is_some());
+        let place = self.installations.place(id);
+        place.and_then(|place| self.installations.look(place, has_tokens)?).unwrap_or(false)
+    }
+
     /// What is true of the token with this digest, if it is valid.
     pub fn token(&self, digest: &SecretDigest, now: Timestamp) -> Option<TokenFacts> {
         let at = |entry: &super::tokens::Entry| entry.is_valid(now).then_some((entry.place, entry.slot));

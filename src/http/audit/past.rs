@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::audit::{self, AccountThen, Changes, Moment, TokenAnswer};
 use crate::http::{Answer, Body, Context, Problem, Reply, Service, Text};
 use crate::ledger::{Ledger, Until, When};
-use crate::secrets::{self, PlainSecret};
+use crate::secrets::{self, PlainSecret, PresentedRefresh};
 
 /// An account, and when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -126,12 +126,13 @@ async fn asked_about(
 /// If it was never issued, or the ledger cannot be read.
 pub async fn token_of_value(service: &Service, value: &str) -> Result<(InstallationId, TokenId), Problem> {
     let value = PlainSecret::presented(value.trim());
-    if let Some(installation_id) = secrets::locate_token(value.expose())
+    let of_refresh = || PresentedRefresh::read(value.expose()).map(|refresh| refresh.installation_id);
+    if let Some(installation_id) = secrets::locate_token(value.expose()).or_else(of_refresh)
         && let Some(token_id) = service.past().token_with(value.digest(), installation_id).await?
     {
         return Ok((installation_id, token_id));
     }
-    let detail = "no such token was ever issued; send the whole of it: gbt_ and 72 letters and digits";
+    let detail = "no such token was ever issued; send the whole of it, from gbt_ or gbr_ on";
     Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail))
 }
 

@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::audit::TokenAnswer;
 use crate::decisions::{InstallationRefusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::audit::past::token_of_value;
+use crate::http::oauth::revoke::which_token;
 use crate::http::{Answer, Body, Operator, Reply};
 use crate::ledger::Until;
 
@@ -51,9 +52,11 @@ pub struct FoundToken {
 pub async fn leaked(operator: Operator, Body(found): Body<FoundToken>) -> Answer<TokenAnswer> {
     let service = &operator.service;
     let (installation_id, token_id) = token_of_value(service, &found.token).await?;
+    // A refresh token that is spent leads to its grant all the same.
+    let token = which_token(found.token.trim()).map_or(WhichToken::Id(token_id), |(_, token)| token);
     let command = RevokeToken {
         installation_id,
-        token: WhichToken::Id(token_id),
+        token,
         holder: TokenHolder::Operator,
         reason: RevocationReason::Leaked,
         note: found.note,

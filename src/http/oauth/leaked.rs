@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::error::OAuthError;
 use super::posted::Posted;
 use super::rate_limits::TooOften;
+use super::revoke::which_token;
 use super::{OAuthAnswer, answer};
 use crate::decisions::{InstallationRefusal, RevokeToken, TokenHolder, WhichToken};
 use crate::http::{Context, Problem, Service};
@@ -41,9 +42,16 @@ pub async fn leaked(
     let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;
     // What was read from a file ends with a line break.
     let token = PlainSecret::presented(token.trim());
-    let digest = token.digest();
+    let which = which_token(token.expose());
+    let is_known = match &which {
+        Some((installation_id, WhichToken::Family(digest))) => {
+            service.ledger.live().has_family(installation_id, digest)
+        }
+        Some((_, WhichToken::Digest(digest))) => service.ledger.live().has_token(digest),
+        Some((_, WhichToken::Id(_))) | None => false,
+    };
     // A token ends once only. So reports that end one need no limit, and a flood of others does not hold them up.
-    if !service.ledger.live().has_token(&digest) {
+    if !is_known {
         let counted = service.unmatched_reports.count(service.ledger.steady_now());
         counted.map_err(|TooOften(seconds)| {
             Problem::too_often(
@@ -52,13 +60,13 @@ pub async fn leaked(
             )
         })?;
     }
-    let Some(installation_id) = secrets::locate_token(token.expose()) else {
+    let Some((installation_id, which)) = which else {
         warn_of(&token, &service, &context);
         return Ok(answer(Reported {}));
     };
     let command = RevokeToken {
         installation_id,
-        token: WhichToken::Digest(digest),
+        token: which,
         holder: TokenHolder::Operator,
         reason: RevocationReason::Leaked,
         note: None,

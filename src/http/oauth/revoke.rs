@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
-use grantbook_events::RevocationReason;
+use grantbook_events::{InstallationId, RevocationReason};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -35,6 +35,16 @@ pub struct RevocationForm {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Revoked {}
 
+/// Where a token belongs that was presented, and which one it is there. A refresh token stands for its grant, also if it is
+/// spent.
+pub fn which_token(presented: &str) -> Option<(InstallationId, WhichToken)> {
+    if let Some(refresh) = PresentedRefresh::read(presented) {
+        return Some((refresh.installation_id, WhichToken::Family(refresh.family_digest)));
+    }
+    let installation_id = secrets::locate_token(presented)?;
+    Some((installation_id, WhichToken::Digest(secrets::digest(presented))))
+}
+
 /// Ends a token of the authenticated client, and with a refresh token its whole grant (R7). 200 also for a token that is unknown, ended or another client's, of which
 /// nothing is said and nothing ends (K3).
 pub async fn revoke(
@@ -46,13 +56,10 @@ pub async fn revoke(
 ) -> OAuthAnswer<Revoked> {
     let client = client::authenticate(&request, &service, form.client_id, form.client_secret).await?;
     let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;
-    let refresh =
-        PresentedRefresh::read(&token).map(|it| (it.installation_id, WhichToken::Family(it.family_digest)));
-    let access = || secrets::locate_token(&token).map(|at| (at, WhichToken::Digest(secrets::digest(&token))));
-    if let Some((installation_id, which)) = refresh.or_else(access) {
+    if let Some((installation_id, token)) = which_token(&token) {
         let command = RevokeToken {
             installation_id,
-            token: which,
+            token,
             holder: TokenHolder::App(client.app.client_id),
             reason: RevocationReason::App,
             note: None,
