@@ -12,6 +12,7 @@ use std::time::Duration;
 use grantbook_events::{RefreshPolicy, TokenPolicy};
 use serde::{Deserialize, Deserializer};
 
+use crate::decisions::resources::ResourceList;
 use crate::decisions::scopes::ScopeCatalogue;
 use crate::identity::SignIn;
 use crate::identity::session::AccountRole;
@@ -53,6 +54,9 @@ pub struct Config {
     pub code_lifetime: Duration,
     #[serde(rename = "tokens.max_live_per_user")]
     pub max_live_tokens_per_user: usize,
+    /// The APIs that tokens may be for.
+    #[serde(rename = "tokens.resources", default)]
+    pub resources: ResourceList,
     #[serde(flatten)]
     pub refresh: Refresh,
     #[serde(rename = "secrets.rotation_overlap")]

@@ -4,7 +4,7 @@
 //! `docs/configuration.md` repeats this table for readers; a test compares the two.
 
 use super::takes::Takes::{self, Bytes, Count, Duration, Other, Word};
-use super::takes::{address, issuer_claim, log_filter, path};
+use super::takes::{address, issuer_claim, log_filter, path, resources};
 use super::urls::{Issuer, web_url};
 use crate::outbound::Allowed;
 
@@ -99,11 +99,12 @@ const HOSTS: &str =
 const ISSUER_URL: &str = "an https URL without query, fragment, user name or trailing slash, such as \"https://auth.example.com\" (http on a loopback host only)";
 const LOGIN_URL: &str = "the https URL of the platform's own sign-in, without fragment or user name, such as \"https://example.com/sign-in\" (http on a loopback host only)";
 const CLUSTER_URL: &str = "the connection string of an EventStoreDB or KurrentDB cluster, such as \"esdb://node1:2113,node2:2113,node3:2113\"";
+const RESOURCES: &str = "the URIs of APIs, with spaces between them, such as \"https://api.example.com/mcp https://api.example.com/v1\"";
 const LOG_FILTER: &str =
     "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"";
 
 /// Every setting, in the order they are shown in: the top level first, then section by section.
-pub(super) static ALL: [Setting; 35] = [
+pub(super) static ALL: [Setting; 36] = [
     LISTEN,
     ISSUER,
     setting("data_dir", Other("a directory, such as \"./grantbook-data\"", path))
@@ -123,6 +124,7 @@ pub(super) static ALL: [Setting; 35] = [
     TOKENS_REFRESH_IDLE,
     setting("tokens.refresh_lifetime", Duration(SECOND, 3650 * DAY)),
     setting("tokens.refresh_grace", Duration(0, 5 * MINUTE)).default("10s"),
+    setting("tokens.resources", Other(RESOURCES, resources)),
     SECRETS_ROTATION_OVERLAP,
     setting("accounts.uninstall_by", Word(&["member", "admin"])).default("member"),
     setting("ledger.unreadable", Word(&["quarantine", "refuse"])).default("quarantine").flag("--strict"),

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
+use crate::decisions::resources::ResourceList;
+
 /// Why a text is refused, as a clause that continues "…, which ".
 pub(super) type Why = String;
 
@@ -89,6 +91,12 @@ pub(super) fn issuer_claim(text: &str) -> Result<(), Why> {
     const MAX_CHARS: usize = 255;
     let is_one = text.len() <= MAX_CHARS && text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_one { Ok(()) } else { Err("is too long or holds other characters".to_owned()) }
+}
+
+/// The APIs that tokens may be for.
+pub(super) fn resources(text: &str) -> Result<(), Why> {
+    let read = ResourceList::parse(text).map(drop);
+    read.map_err(|_| "has something else than absolute URIs without a fragment".to_owned())
 }
 
 /// Directives of a log filter.

@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use grantbook_projections::{App, AppStatus, CodeChallenge};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::redirect_uri;
+use super::resources::{ResourceError, ResourceList};
 use super::scopes::{ScopeCatalogue, ScopeError};
 
 /// The longest `state`, in bytes.
 pub const STATE_MAX: usize = 16 * 1024;
-/// How many resources one request may name, and how long each may be, in bytes: they are recorded with every token.
-pub const MAX_RESOURCES: usize = 10;
-pub const RESOURCE_MAX: usize = 512;
 
 /// The parameters as the app sent them; an empty value counts as absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,8 +101,8 @@ pub enum RequestError {
     #[error("{0}")]
     InvalidScope(String),
     /// `invalid_target` (RFC 8707 section 2).
-    #[error("{0}")]
-    InvalidTarget(String),
+    #[error(transparent)]
+    InvalidTarget(#[from] ResourceError),
     /// `request_not_supported` (RFC 9101).
     #[error("request objects are not supported: push the request, or send its parameters")]
     RequestNotSupported,
@@ -164,6 +161,7 @@ pub fn check_request(
     target: RedirectTarget,
     parameters: &Parameters,
     catalogue: &ScopeCatalogue,
+    known: &ResourceList,
 ) -> Result<AuthorizationRequest, RequestError> {
     let invalid = |detail: &str| Err(RequestError::InvalidRequest(detail.to_owned()));
     if let Some(name) = &parameters.repeated {
@@ -191,31 +189,9 @@ pub fn check_request(
         (None, None) => {}
     }
     let scopes = requested_scopes(&app, parameters.scope.as_deref(), catalogue)?;
-    let resources = checked_resources(&parameters.resources)?;
+    let resources = known.check(&parameters.resources)?;
     let code_challenge = parameters.code_challenge.clone();
     Ok(AuthorizationRequest { app, target, scopes, resources, code_challenge })
-}
-
-/// The resources that a request names, each once: absolute URIs without a fragment (RFC 8707 section 2).
-fn checked_resources(sent: &[String]) -> Result<Vec<String>, RequestError> {
-    let invalid = |detail: String| Err(RequestError::InvalidTarget(detail));
-    let mut resources: Vec<String> = Vec::new();
-    for resource in sent {
-        // Parsing is forgiving; what is recorded and compared is the text itself.
-        let is_uri = Url::parse(resource).is_ok() && resource.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_uri || resource.contains('#') || resource.len() > RESOURCE_MAX {
-            return invalid(format!(
-                "resource must be an absolute URI without a fragment, of at most {RESOURCE_MAX} bytes"
-            ));
-        }
-        if !resources.contains(resource) {
-            resources.push(resource.clone());
-        }
-    }
-    if resources.len() > MAX_RESOURCES {
-        return invalid(format!("at most {MAX_RESOURCES} resources may be named"));
-    }
-    Ok(resources)
 }
 
 fn requested_scopes(
@@ -267,7 +243,7 @@ mod tests {
 
     fn check(app: App, parameters: &Parameters) -> Result<AuthorizationRequest, RequestError> {
         let target = redirect_target(Some(&app), parameters).unwrap();
-        check_request(Arc::new(app), target, parameters, &ScopeCatalogue::default())
+        check_request(Arc::new(app), target, parameters, &ScopeCatalogue::default(), &ResourceList::default())
     }
 
     #[test]
@@ -339,7 +315,7 @@ mod tests {
         let asked = |app: &App, scope: Option<&str>| {
             let parameters = Parameters { scope: scope.map(str::to_owned), ..asking("") };
             let target = redirect_target(Some(app), &parameters).unwrap();
-            check_request(Arc::new(app.clone()), target, &parameters, &catalogue)
+            check_request(Arc::new(app.clone()), target, &parameters, &catalogue, &ResourceList::default())
                 .map(|request| request.scopes)
         };
         for left_out in [None, Some(""), Some("  ")] {
@@ -355,28 +331,6 @@ mod tests {
         assert_eq!(asked(&own(&["faqs", "widgets", "contacts"]), Some(" ")).unwrap(), ["widgets", "faqs"]);
         let nothing_left = asked(&own(&["contacts"]), None);
         assert!(matches!(nothing_left, Err(RequestError::InvalidScope(_))), "{nothing_left:?}");
-    }
-
-    #[test]
-    fn u1_a_resource_is_an_absolute_uri_without_a_fragment() {
-        let asked = |resources: &[&str]| {
-            let resources = resources.iter().map(|&resource| resource.to_owned()).collect();
-            let parameters = Parameters { resources, ..asking("faqs") };
-            check(testing::registered_app(), &parameters).map(|request| request.resources)
-        };
-        let api = "https://api.example/mcp?tenant=1";
-        assert_eq!(asked(&[]).unwrap(), [""; 0]);
-        assert_eq!(asked(&[api, "urn:example:faqs", api]).unwrap(), [api, "urn:example:faqs"]);
-        let long = format!("https://api.example/{}", "x".repeat(RESOURCE_MAX));
-        for wrong in ["api", "/mcp", "https://api.example/#x", "https://api.example/#", "https://a b/", &long]
-        {
-            let refused = asked(&[api, wrong]);
-            assert!(matches!(refused, Err(RequestError::InvalidTarget(_))), "{wrong}: {refused:?}");
-        }
-        let many: Vec<String> = (0..=MAX_RESOURCES).map(|n| format!("https://{n}.example/")).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert!(matches!(asked(&many), Err(RequestError::InvalidTarget(_))));
-        assert_eq!(asked(&many[1..]).unwrap().len(), MAX_RESOURCES);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod redirect_uri;
 mod refresh_token;
 mod refusal;
 mod register_app;
+pub mod resources;
 mod resume_app;
 mod retire_operator_key;
 mod retire_secret;

@@ -48,11 +48,12 @@ fn u1_a_token_is_for_the_resources_that_were_asked_for() {
 }
 
 #[test]
-fn u1_a_resource_that_is_none_is_an_invalid_target() {
-    let grantbook = Grantbook::start();
+fn u1_a_resource_that_is_none_or_not_of_the_list_is_an_invalid_target() {
+    let list = format!("{MCP} {FAQS}");
+    let grantbook = Grantbook::with(&[("TOKENS_RESOURCES", &list)]);
     let app = grantbook.app();
     let browser: Browser = grantbook.person("ana", "acme");
-    for wrong in ["faqs", "/mcp", "https://faqs.example/#part"] {
+    for wrong in ["faqs", "/mcp", "https://faqs.example/#part", "https://faqs.example/"] {
         let query = asking(&app, "widgets", &[FAQS, wrong]);
         let reply = browser.get(&format!("/oauth/authorize?{query}")).expect(303);
         assert!(reply.location().starts_with(CALLBACK), "{reply:?}");
@@ -60,7 +61,9 @@ fn u1_a_resource_that_is_none_is_an_invalid_target() {
         let form = [&app.credentials()[..], &[("scope", "widgets"), ("resource", wrong)]].concat();
         assert_eq!(grantbook.post("/oauth/par", &form).error(), (400, "invalid_target".to_owned()));
     }
-    browser.consent(&asking(&app, "widgets", &[""]));
+    for right in [&[][..], &[""], &[FAQS, MCP]] {
+        browser.consent(&asking(&app, "widgets", right));
+    }
 }
 
 #[test]

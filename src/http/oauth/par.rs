@@ -68,7 +68,8 @@ pub async fn push(
     // One that authenticates by Basic need not name itself again.
     let parameters = Parameters { client_id: Some(client_id.to_string()), ..pushed_parameters(&form)? };
     let target = redirect_target(Some(&client.app), &parameters)?;
-    check_request(client.app, target, &parameters, &service.config.scopes)?;
+    let config = &service.config;
+    check_request(client.app, target, &parameters, &config.scopes, &config.resources)?;
     let pushed_at = service.ledger.now();
     let grant_id = secrets::new_grant_id(pushed_at);
     let pushed = Pushed { client_id, grant_id, parameters, pushed_at, arrived: false };

@@ -201,7 +201,10 @@ impl Requested {
             None if app.requires_pushed_requests && self.pushed.is_none() => {
                 Err(RequestError::InvalidRequest(NOT_PUSHED.to_owned()))
             }
-            None => check_request(app, target.clone(), &self.parameters, &service.config.scopes),
+            None => {
+                let config = &service.config;
+                check_request(app, target.clone(), &self.parameters, &config.scopes, &config.resources)
+            }
         };
         Ok(checked.map_err(|error| refused(service, &target, error.code(), &error.to_string())))
     }
