@@ -45,6 +45,23 @@ fn a_token_by_itself_is_answered_as_it_is_by_its_id() {
 }
 
 #[test]
+fn t8_of_a_value_that_was_never_issued_the_answer_says_so_without_it() {
+    let grantbook = Grantbook::start();
+    let (app, admin) = (grantbook.app(), grantbook.admin());
+    let token = grantbook.token(&app);
+    let never = secrets::mint_token(secrets::locate_token(&token).unwrap());
+    let (changed, code) = (touched(&token), grantbook.code(&app));
+    for path in [PATH, "/audit/token/timeline", "/tokens/leaked"] {
+        for value in [never.expose(), &changed, &code, app.secret.as_deref().unwrap(), &token[..40], "word"] {
+            let reply = admin.post(path, &json!({ "token": value }));
+            let detail = reply.problem(404, "not_found");
+            assert!(detail.starts_with("no such token was ever issued"), "{detail}");
+            assert!(!format!("{reply:?}").contains(value), "{reply:?}");
+        }
+    }
+}
+
+#[test]
 fn t8_a_value_is_in_no_answer_and_no_log_line() {
     Log::listen();
     let grantbook = Grantbook::start();
@@ -55,10 +72,6 @@ fn t8_a_value_is_in_no_answer_and_no_log_line() {
     let (changed, code) = (touched(&token), grantbook.code(&app));
     let values = [token.as_str(), never.expose(), &changed, &code, app.secret.as_deref().unwrap()];
     for path in [PATH, "/audit/token/timeline", "/tokens/leaked"] {
-        for value in &values[1..] {
-            let detail = admin.post(path, &json!({ "token": value })).problem(404, "not_found");
-            assert!(detail.starts_with("no such token was ever issued"), "{detail}");
-        }
         for value in values {
             let wrong = [
                 json!(value),
