@@ -18,7 +18,7 @@ use crate::config;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Register an app. Its client secret is printed once.
-    Register(Register),
+    Register(Box<Register>),
     /// List all apps, deleted ones too.
     List(Wide),
     /// Show one app.
@@ -27,7 +27,7 @@ pub(super) enum Command {
         client_id: ClientId,
     },
     /// Change an app. What is not named stays.
-    Update(Update),
+    Update(Box<Update>),
     /// Add a client secret; the old one goes on for the overlap.
     RotateSecret {
         /// The app's client id
@@ -83,6 +83,12 @@ pub(super) struct Register {
     requires_pushed_requests: bool,
     #[command(flatten)]
     token_policy: TokenPolicy,
+    /// A file with the public keys by which the app authenticates instead of a secret (private_key_jwt), as a JWK set
+    #[arg(long, value_name = "FILE", value_parser = key_set)]
+    jwks: Option<Value>,
+    /// The https URL of such a set
+    #[arg(long, value_name = "URL", conflicts_with = "jwks")]
+    jwks_uri: Option<String>,
 }
 
 /// How long an app's tokens live.
@@ -163,6 +169,12 @@ pub(super) struct Update {
     #[arg(long, group = "change", conflicts_with = "require_par")]
     #[serde(skip)]
     no_require_par: bool,
+    /// A file with the public keys by which the app authenticates from now on (private_key_jwt), as a JWK set
+    #[arg(long, value_name = "FILE", group = "change", value_parser = key_set)]
+    jwks: Option<Value>,
+    /// The https URL of such a set
+    #[arg(long, value_name = "URL", group = "change", conflicts_with = "jwks")]
+    jwks_uri: Option<String>,
     /// For tokens issued from now on
     #[command(flatten)]
     #[serde(skip)]
@@ -219,6 +231,8 @@ const APP: &[Shown<'_>] = &[
     ("state", "/status/state"),
     ("reason", "/status/reason"),
     ("secrets", "/secrets"),
+    ("jwks", "/jwks"),
+    ("jwks URL", "/jwks_uri"),
     ("registered at", "/registered_at"),
     ("changed at", "/changed_at"),
     ("client secret", "/client_secret"),
@@ -233,7 +247,8 @@ impl Command {
     pub(super) fn run(self, server: &ServerFlags) -> Result<(), Failure> {
         match self {
             Command::Register(register) => {
-                let note = if register.confidential { SECRET_ONCE } else { "" };
+                let has_keys = register.jwks.is_some() || register.jwks_uri.is_some();
+                let note = if register.confidential && !has_keys { SECRET_ONCE } else { "" };
                 let request = Request::post("/apps", serde_json::to_value(register)?);
                 server.act(Needs::Nothing, |api| api.ask(&request), |app| show(app) + note)
             }
@@ -265,6 +280,12 @@ impl Command {
             }
         }
     }
+}
+
+/// The JSON of a file; what is in it is for the server to judge.
+fn key_set(path: &str) -> Result<Value, String> {
+    let text = std::fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))?;
+    serde_json::from_slice(&text).map_err(|error| format!("the file is no JSON: {error}"))
 }
 
 fn path(client_id: &ClientId) -> String {

@@ -32,8 +32,16 @@ pub fn authenticate(
         (false, None) => None,
         (true, Some(None) | None) | (false, Some(_)) => return Err(ClientError::Failed),
     };
+    check_status(app).map(|()| secret_id)
+}
+
+/// Whether an app that proved who it is may do anything.
+///
+/// # Errors
+/// If it is out of service.
+pub fn check_status(app: &App) -> Result<(), ClientError> {
     match app.status {
-        AppStatus::Active => Ok(secret_id),
+        AppStatus::Active => Ok(()),
         // To the app, not being understood is being out of service.
         AppStatus::Suspended { .. } | AppStatus::Quarantined { .. } => Err(ClientError::Suspended),
         AppStatus::Deleted { .. } => Err(ClientError::Failed),

@@ -1,13 +1,15 @@
 //! Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document): which URLs may name an app, and what a document
 //! may say of it (D4). Knows: the URL and the text. Must not know: how a document is fetched, or what becomes of the app.
 
+use grantbook_events::ClientKeys;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use url::{Host, Url};
 
 use super::app_profile::{ProfileError, check_homepage, check_name, check_redirect_uris, wrong};
-use super::key_set::{ALGORITHMS, KeySet};
+use super::client_keys::check_keys;
+use super::key_set::ALGORITHMS;
 use super::redirect_uri::{has_disguise, is_loopback};
 
 /// The longest URL that names an app, in bytes.
@@ -34,22 +36,12 @@ pub struct MetadataDocument {
     pub homepage: String,
     /// On the origin of the document, or on loopback.
     pub redirect_uris: Vec<String>,
-    pub authentication: Authentication,
+    /// The keys it signs with. It has no secret: anyone can read a document.
+    pub keys: ClientKeys,
     /// Whether it wants refresh tokens.
     pub refreshes: bool,
     /// `scope`, as it is there: one document is for many servers, so it may name scopes that do not exist here.
     pub scope: Option<String>,
-}
-
-/// How the app authenticates. It has no secret: anyone can read a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authentication {
-    /// A public client.
-    Nothing,
-    /// `private_key_jwt`, with this key set.
-    InlineKeys(String),
-    /// `private_key_jwt`, with the key set at this URL.
-    KeysAt(String),
 }
 
 /// What is read of a document; everything else in it is ignored (RFC 7591 section 2).
@@ -136,7 +128,7 @@ impl MetadataDocument {
             );
         }
         check_grants(&document)?;
-        let authentication = authentication(&document)?;
+        let keys = keys(&document)?;
         let redirect_uris = check_redirect_uris(&document.redirect_uris)?;
         let is_own =
             |uri: &String| url.is_origin_of(uri) || Url::parse(uri).is_ok_and(|uri| is_web_loopback(&uri));
@@ -152,7 +144,7 @@ impl MetadataDocument {
             name: check_name("client_name", document.client_name.as_deref().unwrap_or(url.host()))?,
             homepage: check_homepage(&homepage)?,
             redirect_uris,
-            authentication,
+            keys,
             refreshes: document.grant_types.iter().flatten().any(|grant| grant == "refresh_token"),
             scope: document.scope.filter(|scope| !scope.trim().is_empty()),
         })
@@ -175,7 +167,7 @@ fn check_grants(document: &Document) -> Result<(), ProfileError> {
     Ok(())
 }
 
-fn authentication(document: &Document) -> Result<Authentication, ProfileError> {
+fn keys(document: &Document) -> Result<ClientKeys, ProfileError> {
     if document.client_secret.is_some() || document.client_secret_expires_at.is_some() {
         return wrong(
             "client_secret",
@@ -195,32 +187,11 @@ fn authentication(document: &Document) -> Result<Authentication, ProfileError> {
     if document.token_endpoint_auth_signing_alg.as_deref().is_some_and(|one| !ALGORITHMS.contains(&one)) {
         return wrong("token_endpoint_auth_signing_alg", format!("must be one of {}", ALGORITHMS.join(", ")));
     }
-    match (signs, &document.jwks, &document.jwks_uri) {
-        (_, Some(_), Some(_)) => wrong("jwks", "must not be there beside jwks_uri"),
-        (false, ..) => Ok(Authentication::Nothing),
-        (true, None, None) => wrong("jwks", "must be there, or jwks_uri, for private_key_jwt"),
-        (true, Some(set), None) => match KeySet::parse(set.get().as_bytes()) {
-            Ok(_) => Ok(Authentication::InlineKeys(set.get().to_owned())),
-            Err(error) => wrong("jwks", error.to_string()),
-        },
-        (true, None, Some(url)) => Ok(Authentication::KeysAt(check_key_url(url)?)),
-    }
-}
-
-/// Where a key set may be: an https URL, or http on loopback, as [`DocumentUrl::parse`] has it.
-///
-/// # Errors
-/// What would be right.
-pub fn check_key_url(text: &str) -> Result<String, ProfileError> {
-    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" || is_web_loopback(url));
-    let is_plain =
-        |url: &Url| url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    match url.filter(|url| is_plain(url) && text.len() <= URL_MAX_BYTES) {
-        Some(url) => Ok(url.into()),
-        None => wrong(
-            "jwks_uri",
-            format!("must be an https URL without user name and fragment, of at most {URL_MAX_BYTES} bytes"),
-        ),
+    let keys = check_keys(document.jwks.as_deref().map(RawValue::get), document.jwks_uri.as_deref())?;
+    match (signs, keys) {
+        (true, ClientKeys::None) => wrong("jwks", "must be there, or jwks_uri, for private_key_jwt"),
+        (true, keys) => Ok(keys),
+        (false, _) => Ok(ClientKeys::None),
     }
 }
 
@@ -312,10 +283,7 @@ mod tests {
         let least = parse(&document()).unwrap();
         assert_eq!((least.name.as_str(), least.homepage.as_str()), ("app.example", ""));
         assert_eq!(least.redirect_uris, ["https://app.example/callback"]);
-        assert_eq!(
-            (least.authentication, least.refreshes, least.scope),
-            (Authentication::Nothing, false, None)
-        );
+        assert_eq!((least.keys, least.refreshes, least.scope), (ClientKeys::None, false, None));
 
         let full = parse(&json!({
             "client_id": URL,
@@ -396,13 +364,10 @@ mod tests {
             document
         };
         let inline = parse(&signing("jwks", keys())).unwrap();
-        assert_eq!(inline.authentication, Authentication::InlineKeys(keys().to_string()));
+        assert_eq!(inline.keys, ClientKeys::Jwks(keys().to_string()));
         let elsewhere = parse(&signing("jwks_uri", json!("https://keys.example/jwks.json"))).unwrap();
-        assert_eq!(
-            elsewhere.authentication,
-            Authentication::KeysAt("https://keys.example/jwks.json".to_owned())
-        );
-        assert_eq!(parse(&with("jwks", keys())).unwrap().authentication, Authentication::Nothing);
+        assert_eq!(elsewhere.keys, ClientKeys::JwksUri("https://keys.example/jwks.json".to_owned()));
+        assert_eq!(parse(&with("jwks", keys())).unwrap().keys, ClientKeys::None);
 
         assert_wrong(&signing("scope", json!("a")), "jwks", "must be there");
         let mut both = signing("jwks", keys());

@@ -7,6 +7,7 @@ pub mod app_profile;
 pub mod approval;
 pub mod authorization_request;
 pub mod client_authentication;
+pub mod client_keys;
 mod code_time;
 mod create_operator_key;
 mod delete_app;

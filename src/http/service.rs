@@ -7,13 +7,16 @@ use std::sync::Arc;
 use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
 use super::audit::export::Exports;
+use super::oauth::assertion::MAX_REMEMBERED;
 use super::oauth::rate_limits::{Approvals, UnmatchedReports, Warnings};
 use crate::audit::{History, Past};
 use crate::config::Config;
 use crate::ledger::Ledger;
+use crate::outbound::Outbound;
 use crate::pages::{Prefix, ScopeLine};
 use crate::replay::Rebuilds;
 use crate::secrets::RefreshKey;
+use crate::single_use::SingleUse;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -38,6 +41,10 @@ pub struct Service {
     /// How many reports of leaks matched no token within the last minute.
     pub unmatched_reports: UnmatchedReports,
     pub metrics: Arc<Metrics>,
+    /// The way to what apps name by URL.
+    pub outbound: Outbound,
+    /// The assertions by which apps authenticated.
+    pub assertions: SingleUse,
 }
 
 /// An operator key that is in no ledger: minted at the start, gone with the process.
@@ -83,6 +90,8 @@ impl Service {
             exports: Arc::default(),
             ledger: Arc::clone(ledger),
             prefix: Prefix::new(config.issuer.path()),
+            outbound: Outbound::new(config.outbound.clone()),
+            assertions: SingleUse::new(MAX_REMEMBERED),
             config,
             process_keys,
             refresh_key,

@@ -12,7 +12,7 @@ use crate::decisions::client_authentication::{self, ClientError};
 #[derive(Debug)]
 pub struct AuthenticatedApp {
     pub app: Arc<App>,
-    /// Which of its secrets was presented; none for a public client.
+    /// Which of its secrets was presented; none for a public client, and for one that signed.
     pub secret_id: Option<SecretId>,
 }
 

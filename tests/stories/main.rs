@@ -45,6 +45,7 @@ mod revoke;
 mod scope_upgrade;
 mod secrecy;
 mod sign_in;
+mod signed;
 mod tabs;
 mod terminal;
 mod times;

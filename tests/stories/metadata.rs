@@ -30,10 +30,15 @@ fn the_metadata_says_what_this_server_can_do() {
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
             "grant_types_supported": ["authorization_code"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "token_endpoint_auth_methods_supported":
+                ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+            "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
+            "revocation_endpoint_auth_methods_supported":
+                ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+            "revocation_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
             "introspection_endpoint_auth_methods_supported":
-                ["client_secret_basic", "client_secret_post", "Bearer"],
+                ["client_secret_basic", "client_secret_post", "private_key_jwt", "Bearer"],
+            "introspection_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
         })

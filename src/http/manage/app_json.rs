@@ -1,9 +1,12 @@
 //! An app as operators see it: everything but the digests of its secrets. Knows: the state of an app. Must not know: what
 //! changes it.
 
-use grantbook_events::{AppSource, ClientId, OperatorKeyId, RefreshPolicy, SecretId, Timestamp, TokenPolicy};
+use grantbook_events::{
+    AppSource, ClientId, ClientKeys, OperatorKeyId, RefreshPolicy, SecretId, Timestamp, TokenPolicy,
+};
 use grantbook_projections::{App, AppStatus, ClientSecret};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// An app.
@@ -21,13 +24,21 @@ pub struct AppJson {
     redirect_uris: Vec<String>,
     /// Canonical names of the scopes it may ask for.
     scopes: Vec<String>,
-    /// Whether it has a client secret (RFC 6749 section 2.1).
+    /// Whether it authenticates, by a secret or by keys (RFC 6749 section 2.1).
     confidential: bool,
     token_policy: PolicyJson,
     /// The scopes it gets if it asks for none; none for those of the server's configuration.
     default_scopes: Vec<String>,
     /// Whether its authorization requests have to be pushed (RFC 9126).
     requires_pushed_requests: bool,
+    /// The public keys it authenticates by: a JWK set (RFC 7517); absent if it has none here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, nullable = false)]
+    jwks: Option<Value>,
+    /// Where its key set is; absent if it has none elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    jwks_uri: Option<String>,
     source: SourceJson,
     status: StatusJson,
     /// The client secrets that are accepted, oldest first; never the secrets themselves.
@@ -140,6 +151,11 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 impl AppJson {
     pub(super) fn new(app: &App, now: Timestamp) -> Self {
+        let (jwks, jwks_uri) = match &app.keys {
+            ClientKeys::None => (None, None),
+            ClientKeys::Jwks(set) => (serde_json::from_str(set).ok(), None),
+            ClientKeys::JwksUri(url) => (None, Some(url.clone())),
+        };
         Self {
             client_id: app.client_id,
             name: app.name.clone(),
@@ -151,6 +167,8 @@ impl AppJson {
             token_policy: app.token_policy.into(),
             default_scopes: app.default_scopes.clone(),
             requires_pushed_requests: app.requires_pushed_requests,
+            jwks,
+            jwks_uri,
             source: (&app.source).into(),
             status: (&app.status).into(),
             secrets: app.live_secrets(now).map(SecretJson::from).collect(),

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path, Query};
-use grantbook_events::{AppEvent, ClientId, Event, NewSecret, SecretId, StreamKind};
+use grantbook_events::{AppEvent, ClientId, ClientKeys, Event, NewSecret, SecretId, StreamKind};
 use grantbook_projections::App;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::app_json::{AppJson, PolicyJson, SecretJson, present};
 use super::paging::{Page, Paging};
 use super::{DoneBefore, Note, Why, done_before};
+use crate::decisions::client_keys::check_keys;
 use crate::decisions::{
     AppRefusal, Changes, DeleteApp, RegisterApp, Registration, ResumeApp, RetireSecret, RotateSecret,
     SuspendApp, UpdateApp,
@@ -42,7 +44,7 @@ pub struct NewApp {
     /// The scopes it may ask for, of those that the server's configuration has.
     #[schema(min_items = 1, example = json!(["widgets"]))]
     scopes: Vec<String>,
-    /// Whether it can keep a secret: true unless it runs on people's own devices.
+    /// Whether it can keep a secret: true unless it runs on people's own devices. It gets a secret, unless it has keys.
     #[serde(default = "yes")]
     #[schema(default = true)]
     confidential: bool,
@@ -57,6 +59,12 @@ pub struct NewApp {
     /// Whether its authorization requests have to be pushed (RFC 9126).
     #[serde(default)]
     requires_pushed_requests: bool,
+    /// The public keys it authenticates by instead of a secret (`private_key_jwt`): a JWK set (RFC 7517).
+    #[schema(value_type = Option<Object>)]
+    jwks: Option<Value>,
+    /// Where such a set is: an https URL.
+    #[schema(max_length = 500)]
+    jwks_uri: Option<String>,
 }
 
 const fn yes() -> bool {
@@ -109,6 +117,14 @@ pub struct AppChanges {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
     requires_pushed_requests: Option<bool>,
+    /// The public keys it authenticates by from now on (`private_key_jwt`): a JWK set (RFC 7517). Secrets that it has stay.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Object, nullable = false)]
+    jwks: Option<Value>,
+    /// Where such a set is: an https URL.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 500)]
+    jwks_uri: Option<String>,
 }
 
 /// How to rotate.
@@ -148,6 +164,8 @@ pub struct Reason {
 
 pub async fn register(operator: Operator, Body(body): Body<NewApp>) -> Answer<NewAppJson> {
     let service = &operator.service;
+    let keys = keys(body.jwks.as_ref(), body.jwks_uri.as_deref())?;
+    let has_secret = body.confidential && keys.is_none();
     let registration = Registration {
         name: body.name,
         owner: body.owner,
@@ -157,10 +175,11 @@ pub async fn register(operator: Operator, Body(body): Body<NewApp>) -> Answer<Ne
         default_scopes: body.default_scopes,
         token_policy: service.config.refresh.filled(body.token_policy.into()),
         requires_pushed_requests: body.requires_pushed_requests,
+        keys,
         ..Registration::default()
     };
     let client_id = secrets::new_client_id();
-    let (secret, client_secret) = body.confidential.then(|| mint_secret(service)).unzip();
+    let (secret, client_secret) = has_secret.then(|| mint_secret(service)).unzip();
     let command = RegisterApp::new(client_id, secret, &registration, &service.config.scopes);
     operator.settle(&command.map_err(AppRefusal::from)?).await?;
     let reply = Reply::created(NewAppJson { app: app_json(service, client_id)?, client_secret });
@@ -190,7 +209,7 @@ pub async fn update(
         redirect_uris: body.redirect_uris,
         scopes: body.scopes,
         default_scopes: body.default_scopes,
-        keys: None,
+        keys: Some(keys(body.jwks.as_ref(), body.jwks_uri.as_deref())?).filter(|keys| !keys.is_none()),
         token_policy: body.token_policy.map(|policy| refresh.filled(policy.into())),
         requires_pushed_requests: body.requires_pushed_requests,
     };
@@ -260,6 +279,10 @@ pub async fn delete(operator: Operator, client_id: Path<ClientId>, why: Query<Wh
     let reason = why.into_inner().required()?;
     operator.settle(&DeleteApp { client_id: *client_id, reason }).await?;
     Ok(Reply::no_content())
+}
+
+fn keys(jwks: Option<&Value>, jwks_uri: Option<&str>) -> Result<ClientKeys, AppRefusal> {
+    Ok(check_keys(jwks.map(Value::to_string).as_deref(), jwks_uri)?)
 }
 
 fn mint_secret(service: &Service) -> (NewSecret, ShownOnce) {

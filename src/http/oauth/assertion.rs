@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantbook_events::Timestamp;
+use grantbook_events::{ClientKeys, Timestamp};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Header, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -26,15 +26,6 @@ const SKEW_SECS: f64 = 60.0;
 const KEYS_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// How many assertions are remembered until they expire.
 pub const MAX_REMEMBERED: usize = 262_144;
-
-/// Where the keys of an app are.
-#[derive(Debug, Clone, Copy)]
-pub enum Keys<'a> {
-    /// The JSON of the set.
-    Inline(&'a str),
-    /// The URL of the set.
-    At(&'a str),
-}
 
 /// An assertion as it was presented. Nothing in it is believed until [`Assertion::check`] has.
 #[derive(Debug)]
@@ -131,15 +122,16 @@ impl Assertion {
     /// What would be right.
     pub async fn check(
         &self,
-        keys: Keys<'_>,
+        keys: &ClientKeys,
         audiences: &[&str],
         outbound: &Outbound,
         used: &SingleUse,
         now: Timestamp,
     ) -> Result<(), AssertionError> {
         let claims = match keys {
-            Keys::Inline(set) => self.verify(set.as_bytes())?,
-            Keys::At(url) => match self.verify(&outbound.document(url, now).await?) {
+            ClientKeys::None => return Err(AssertionError::Signature),
+            ClientKeys::Jwks(set) => self.verify(set.as_bytes())?,
+            ClientKeys::JwksUri(url) => match self.verify(&outbound.document(url, now).await?) {
                 Err(AssertionError::Signature | AssertionError::KeySet(_)) => {
                     self.verify(&outbound.document_no_older(url, KEYS_ASKED_AGAIN_AFTER, now).await?)?
                 }

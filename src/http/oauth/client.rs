@@ -1,4 +1,4 @@
-//! Client authentication at the endpoints that apps post to (RFC 6749 section 2.3; T3, T4).
+//! Client authentication at the endpoints that apps post to (RFC 6749 section 2.3, RFC 7523 section 2.2; T3, T4).
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -6,20 +6,42 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use grantbook_events::{ActorKind, ClientId, SecretDigest};
 
+use super::assertion::{Assertion, AssertionError};
 use super::error::OAuthError;
-use crate::decisions::client_authentication::ClientError;
+use crate::decisions::client_authentication::{ClientError, check_status};
 use crate::http::{Caller, Context, Service, form, operator};
 pub(super) use crate::ledger::AuthenticatedApp as Client;
 use crate::ledger::Origin;
-use crate::secrets;
+use crate::secrets::{self, PlainSecret};
 
 /// What is said to a request that names no client.
 const NO_CLIENT: &str = "no client authentication: send client_id and client_secret in the body, or by Basic";
 
-/// A client id and a secret, digested as soon as it was read.
-type Presented = (String, Option<PresentedSecret>);
+/// What is said to a request that authenticates in two ways.
+const TWO_WAYS: &str = "authenticate in one way: by header, by client_secret or by client_assertion";
+/// Where apps authenticate, and what an assertion may be meant for; the first is the issuer.
+const AUDIENCES: [&str; 5] = ["", "/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect"];
 
-/// A secret, as it was presented.
+/// How a client authenticates in a form.
+pub(super) struct Credentials {
+    pub client_id: Option<String>,
+    pub client_secret: Option<String>,
+    pub assertion_type: Option<String>,
+    pub assertion: Option<String>,
+}
+
+/// A client id, and what proves it.
+type Presented = (String, Proof);
+
+#[derive(Debug)]
+enum Proof {
+    /// Right for a public client only.
+    Nothing,
+    Secret(PresentedSecret),
+    Signed(Box<Assertion>),
+}
+
+/// A secret that was presented, digested as soon as it was read.
 #[derive(Debug, PartialEq, Eq)]
 struct PresentedSecret {
     digest: SecretDigest,
@@ -32,32 +54,30 @@ impl PresentedSecret {
     }
 }
 
-/// Authenticates the client of a request, whose form has this id and this secret.
+/// Authenticates the client of a request.
 pub(super) async fn authenticate(
     request: &HttpRequest,
     service: &Service,
-    client_id: Option<String>,
-    client_secret: Option<String>,
+    credentials: Credentials,
 ) -> Result<Client, OAuthError> {
-    find(request, service, presented(request, client_id, client_secret)?).await
+    find(request, service, presented(request, credentials)?).await
 }
 
-/// Authenticates who asks about a token: an app that has a secret, or a resource server (`None`) with its key
+/// Authenticates who asks about a token: an app that has a secret or keys, or a resource server (`None`) with its key
 /// as a client secret. What a public client says of itself proves nothing: its id is known to all who have
 /// the app.
-pub(super) async fn authenticate_by_secret(
+pub(super) async fn authenticate_by_proof(
     request: &HttpRequest,
     service: &Service,
-    client_id: Option<String>,
-    client_secret: Option<String>,
+    credentials: Credentials,
 ) -> Result<Option<Client>, OAuthError> {
-    let presented = presented(request, client_id, client_secret)?;
-    if let (key_id, Some(PresentedSecret { digest, is_operator_key: true })) = &presented {
+    let presented = presented(request, credentials)?;
+    if let (key_id, Proof::Secret(PresentedSecret { digest, is_operator_key: true })) = &presented {
         let is_accepted = operator::is_accepted(service, key_id, digest).await;
         return is_accepted.then_some(None).ok_or_else(OAuthError::invalid_client);
     }
     let client = find(request, service, presented).await?;
-    client.secret_id.is_some().then_some(Some(client)).ok_or_else(OAuthError::invalid_client)
+    client.app.confidential.then_some(Some(client)).ok_or_else(OAuthError::invalid_client)
 }
 
 /// What is recorded of an app that does something.
@@ -68,45 +88,95 @@ pub(super) fn origin(client: &Client, context: &Context) -> Origin {
 async fn find(
     request: &HttpRequest,
     service: &Service,
-    (client_id, secret): Presented,
+    (client_id, proof): Presented,
 ) -> Result<Client, OAuthError> {
     let client_id: Option<ClientId> = client_id.parse().ok();
     if let Some(id) = client_id {
         Context::of(request).is_from(Caller::App(id));
     }
-    let digest = secret.map(|secret| secret.digest);
-    service.ledger.authenticate(client_id.as_ref(), digest.as_ref()).await?.map_err(|error| match error {
-        ClientError::Failed => OAuthError::invalid_client(),
-        ClientError::Suspended => OAuthError::new("unauthorized_client", error.to_string()),
-    })
+    let digest = match proof {
+        Proof::Nothing => None,
+        Proof::Secret(secret) => Some(secret.digest),
+        Proof::Signed(assertion) => return signed(service, client_id, &assertion).await,
+    };
+    Ok(service.ledger.authenticate(client_id.as_ref(), digest.as_ref()).await??)
 }
 
-fn presented(
-    request: &HttpRequest,
-    client_id: Option<String>,
-    client_secret: Option<String>,
-) -> Result<Presented, OAuthError> {
+/// The client that signed an assertion. What is wrong with the assertion is said: it is for the app's developer, and neither
+/// ids nor public keys are secrets.
+async fn signed(
+    service: &Service,
+    client_id: Option<ClientId>,
+    assertion: &Assertion,
+) -> Result<Client, OAuthError> {
+    let app = match client_id {
+        Some(id) => service.ledger.app(&id).await?,
+        None => None,
+    };
+    let app = app.filter(|app| check_status(app) != Err(ClientError::Failed) && !app.keys.is_none());
+    let app = app.ok_or_else(OAuthError::invalid_client)?;
+    let audiences = AUDIENCES.map(|path| service.url(path));
+    let audiences = audiences.each_ref().map(String::as_str);
+    let (outbound, used, now) = (&service.outbound, &service.assertions, service.ledger.now());
+    assertion.check(&app.keys, &audiences, outbound, used, now).await?;
+    check_status(&app)?;
+    Ok(Client { app, secret_id: None })
+}
+
+impl From<ClientError> for OAuthError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Failed => Self::invalid_client(),
+            ClientError::Suspended => Self::new("unauthorized_client", error.to_string()),
+        }
+    }
+}
+
+impl From<AssertionError> for OAuthError {
+    fn from(error: AssertionError) -> Self {
+        Self::new("invalid_client", error.to_string())
+    }
+}
+
+fn presented(request: &HttpRequest, credentials: Credentials) -> Result<Presented, OAuthError> {
+    let Credentials { client_id, client_secret, assertion_type, assertion } = credentials;
+    let has_assertion = assertion.is_some() || assertion_type.is_some();
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = headers.next() else {
+        if has_assertion && client_secret.is_some() {
+            return Err(OAuthError::invalid_request(TWO_WAYS));
+        }
+        if has_assertion {
+            return asserted(client_id, &assertion_type.unwrap_or_default(), assertion.unwrap_or_default());
+        }
         let client_id = client_id.ok_or_else(|| OAuthError::new("invalid_client", NO_CLIENT))?;
-        return Ok((client_id, client_secret.as_deref().map(PresentedSecret::of)));
+        let secret = client_secret.as_deref().map(PresentedSecret::of);
+        return Ok((client_id, secret.map_or(Proof::Nothing, Proof::Secret)));
     };
     if headers.next().is_some() {
         return Err(OAuthError::invalid_request("more than one Authorization header"));
     }
     let (in_header, secret) = value.to_str().ok().and_then(basic).ok_or_else(OAuthError::invalid_client)?;
-    if client_secret.is_some() {
-        return Err(OAuthError::invalid_request("authenticate by header or by body, not by both"));
+    if client_secret.is_some() || has_assertion {
+        return Err(OAuthError::invalid_request(TWO_WAYS));
     }
     if client_id.is_some_and(|other| other != in_header) {
         return Err(OAuthError::invalid_request("the header and the body name two clients"));
     }
-    Ok((in_header, secret))
+    Ok((in_header, secret.map_or(Proof::Nothing, Proof::Secret)))
+}
+
+fn asserted(client_id: Option<String>, kind: &str, assertion: String) -> Result<Presented, OAuthError> {
+    let assertion = Assertion::read(kind, PlainSecret::presented(assertion))?;
+    if client_id.is_some_and(|other| other != assertion.client_id()) {
+        return Err(OAuthError::invalid_request("client_id and client_assertion name two clients"));
+    }
+    Ok((assertion.client_id().to_owned(), Proof::Signed(Box::new(assertion))))
 }
 
 /// The client id and the secret in a Basic header, each form-decoded (RFC 6749 section
 /// 2.3.1). An empty secret is none.
-fn basic(value: &str) -> Option<Presented> {
+fn basic(value: &str) -> Option<(String, Option<PresentedSecret>)> {
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;

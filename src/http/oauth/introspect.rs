@@ -7,6 +7,7 @@ use grantbook_projections::live::TokenFacts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::client::Credentials;
 use super::error::OAuthError;
 use super::posted::Posted;
 use super::{OAuthAnswer, answer, client};
@@ -84,6 +85,12 @@ pub struct IntrospectionForm {
     /// The operator key, or the app's secret.
     #[schema(nullable = false, format = Password)]
     client_secret: Option<String>,
+    /// Instead of a secret: `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
+    #[schema(nullable = false)]
+    client_assertion_type: Option<String>,
+    /// Instead of a secret: a JWT that the app signed with its key (RFC 7523).
+    #[schema(nullable = false, format = Password)]
+    client_assertion: Option<String>,
 }
 
 /// Says whether a token is valid, and whose it is. For resource servers with an operator key, as a bearer or as
@@ -99,8 +106,13 @@ pub async fn introspect(
             None
         }
         None => {
-            let (client_id, client_secret) = (form.client_id, form.client_secret);
-            let client = client::authenticate_by_secret(&request, &service, client_id, client_secret).await?;
+            let credentials = Credentials {
+                client_id: form.client_id,
+                client_secret: form.client_secret,
+                assertion_type: form.client_assertion_type,
+                assertion: form.client_assertion,
+            };
+            let client = client::authenticate_by_proof(&request, &service, credentials).await?;
             client.map(|client| client.app.client_id)
         }
     };

@@ -3,11 +3,12 @@
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
+use crate::decisions::key_set::ALGORITHMS;
 use crate::http::service::Service;
 
 /// The server's metadata.
 pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
-    let methods = ["client_secret_basic", "client_secret_post", "none"];
+    let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
     // What introspection takes is named by two registries: "Bearer" is of the one of access token types (RFC 8414
     // section 2).
     let metadata = json!({
@@ -27,8 +28,12 @@ pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code"],
         "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "revocation_endpoint_auth_methods_supported": methods,
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "Bearer"],
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "introspection_endpoint_auth_methods_supported":
+            ["client_secret_basic", "client_secret_post", "private_key_jwt", "Bearer"],
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });

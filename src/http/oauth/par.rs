@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::client::Credentials;
 use super::error::OAuthError;
 use super::posted::{FORM, read_form};
 use super::pushed::{LIFETIME, Pushed};
@@ -63,7 +64,13 @@ pub async fn push(
     Posted(form): Posted,
 ) -> OAuthAnswer<PushReply> {
     let value = |name| form.get(name).map(str::to_owned);
-    let client = client::authenticate(&request, &service, value("client_id"), value("client_secret")).await?;
+    let credentials = Credentials {
+        client_id: value("client_id"),
+        client_secret: value("client_secret"),
+        assertion_type: value("client_assertion_type"),
+        assertion: value("client_assertion"),
+    };
+    let client = client::authenticate(&request, &service, credentials).await?;
     let client_id = client.app.client_id;
     // One that authenticates by Basic need not name itself again.
     let parameters = Parameters { client_id: Some(client_id.to_string()), ..pushed_parameters(&form)? };

@@ -82,8 +82,12 @@ pub struct PushForm;
 
 impl PartialSchema for PushForm {
     fn schema() -> RefOr<Schema> {
-        let secret = ("client_secret", false, "unless it authenticates by Basic, or has none");
-        let form = PARAMETERS.into_iter().chain([secret]).fold(
+        let authentication = [
+            ("client_secret", false, "unless it authenticates by Basic or by client_assertion, or has none"),
+            ("client_assertion_type", false, "of client_assertion (RFC 7523)"),
+            ("client_assertion", false, "a JWT that the app signed with its key"),
+        ];
+        let form = PARAMETERS.into_iter().chain(authentication).fold(
             ObjectBuilder::new()
                 .description(Some("An authorization request, pushed (RFC 9126 section 2.1).")),
             |form, (name, _, description)| {

@@ -6,6 +6,7 @@ use grantbook_events::{InstallationId, RevocationReason};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::client::Credentials;
 use super::error::OAuthError;
 use super::posted::Posted;
 use super::{OAuthAnswer, answer, client};
@@ -29,6 +30,12 @@ pub struct RevocationForm {
     /// The app's secret, unless it authenticates by Basic or has none.
     #[schema(nullable = false, format = Password)]
     client_secret: Option<String>,
+    /// Instead of a secret: `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
+    #[schema(nullable = false)]
+    client_assertion_type: Option<String>,
+    /// Instead of a secret: a JWT that the app signed with its key (RFC 7523).
+    #[schema(nullable = false, format = Password)]
+    client_assertion: Option<String>,
 }
 
 /// RFC 7009 asks for no body, but many clients parse one.
@@ -54,7 +61,13 @@ pub async fn revoke(
     // A token that its app wants to end must not live on because the app also wrote it into the URI.
     Posted(form): Posted<RevocationForm, true>,
 ) -> OAuthAnswer<Revoked> {
-    let client = client::authenticate(&request, &service, form.client_id, form.client_secret).await?;
+    let credentials = Credentials {
+        client_id: form.client_id,
+        client_secret: form.client_secret,
+        assertion_type: form.client_assertion_type,
+        assertion: form.client_assertion,
+    };
+    let client = client::authenticate(&request, &service, credentials).await?;
     let token = form.token.ok_or_else(|| OAuthError::invalid_request("token is required in the body"))?;
     if let Some((installation_id, token)) = which_token(&token) {
         let command = RevokeToken {

@@ -4,6 +4,7 @@
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 
+use super::client::Credentials;
 use super::error::OAuthError;
 use super::grants::{Exchange, TokenForm, TokenReply, authorization_code, refresh_token};
 use super::posted::Posted;
@@ -24,9 +25,14 @@ pub async fn token(
             return Err(OAuthError::new("unsupported_grant_type", detail));
         }
     };
-    let (client_id, client_secret) = (form.client_id.take(), form.client_secret.take());
+    let credentials = Credentials {
+        client_id: form.client_id.take(),
+        client_secret: form.client_secret.take(),
+        assertion_type: form.client_assertion_type.take(),
+        assertion: form.client_assertion.take(),
+    };
     // What the form lacks is said once the client is known.
-    let client = client::authenticate(&request, &service, client_id, client_secret).await?;
+    let client = client::authenticate(&request, &service, credentials).await?;
     let exchange = Exchange { service: &service, context: &context, client: &client };
     let reply = match is_refresh {
         true => refresh_token::exchange(exchange, form).await,

@@ -71,14 +71,14 @@ impl Endpoint {
         Self { outbound: Outbound::new(rules), used: SingleUse::new(100) }
     }
 
-    async fn check_at(&self, keys: Keys<'_>, token: &str, now: Timestamp) -> Result<(), AssertionError> {
+    async fn check_at(&self, keys: ClientKeys, token: &str, now: Timestamp) -> Result<(), AssertionError> {
         let assertion = Assertion::read(JWT_BEARER, PlainSecret::presented(token))?;
         assert!(!format!("{assertion:?}").contains(token));
-        assertion.check(keys, &AUDIENCES, &self.outbound, &self.used, now).await
+        assertion.check(&keys, &AUDIENCES, &self.outbound, &self.used, now).await
     }
 
     async fn check(&self, token: &str) -> Result<(), AssertionError> {
-        self.check_at(Keys::Inline(&own_keys()), token, NOW).await
+        self.check_at(ClientKeys::Jwks(own_keys()), token, NOW).await
     }
 }
 
@@ -227,7 +227,7 @@ async fn an_assertion_is_used_once_and_until_it_cannot_be_used_at_all() {
     let endpoint = Endpoint::new();
     let token = sign(&claims());
     // What is refused is not used up.
-    let foreign = endpoint.check_at(Keys::Inline(r#"{"keys": []}"#), &token, NOW).await;
+    let foreign = endpoint.check_at(ClientKeys::Jwks(r#"{"keys": []}"#.to_owned()), &token, NOW).await;
     assert_eq!(foreign, Err(AssertionError::KeySet(KeySetError::Count)));
     assert_eq!(endpoint.check(&token).await, Ok(()));
     assert_eq!(endpoint.check(&token).await, Err(AssertionError::Reused));
@@ -241,10 +241,14 @@ async fn an_assertion_is_used_once_and_until_it_cannot_be_used_at_all() {
     assert_eq!(full.check(&sign(&again)).await, Err(AssertionError::TooMany));
     let keys = own_keys();
     for (seconds, outcome) in [(119, Err(AssertionError::Reused)), (120, Err(AssertionError::Expiry))] {
-        assert_eq!(full.check_at(Keys::Inline(&keys), &token, at(seconds)).await, outcome, "{seconds}");
+        assert_eq!(
+            full.check_at(ClientKeys::Jwks(keys.clone()), &token, at(seconds)).await,
+            outcome,
+            "{seconds}"
+        );
     }
     assert_eq!(
-        full.check_at(Keys::Inline(&keys), &sign(&again), at(120)).await,
+        full.check_at(ClientKeys::Jwks(keys.clone()), &sign(&again), at(120)).await,
         Ok(()),
         "the first is forgotten"
     );
@@ -265,7 +269,9 @@ async fn keys_at_a_url_are_kept_and_a_new_one_is_found_once_a_minute() {
         claims["jti"] = jti.fetch_add(1, Ordering::SeqCst).to_string().into();
         claims["exp"] = (NOW_SECS + after + 60).into();
         let now = Timestamp::from_micros((NOW_SECS + after) * 1_000_000);
-        endpoint.check_at(Keys::At(&url), &encode(&header, &claims, key).unwrap(), now).await
+        endpoint
+            .check_at(ClientKeys::JwksUri(url.clone()), &encode(&header, &claims, key).unwrap(), now)
+            .await
     };
     let asked = || server.connections();
     assert_eq!(check(&first, "1", 0).await, Ok(()));
@@ -288,7 +294,8 @@ async fn keys_at_a_url_are_kept_and_a_new_one_is_found_once_a_minute() {
     becomes(&set_of(&second, "2").to_string());
     assert_eq!(check(&second, "2", 239).await, Err(AssertionError::KeySet(KeySetError::Count)));
     assert_eq!(check(&second, "2", 240).await, Ok(()));
-    let refused = endpoint.check_at(Keys::At("https://127.0.0.2/"), &sign(&claims()), NOW).await;
+    let refused =
+        endpoint.check_at(ClientKeys::JwksUri("https://127.0.0.2/".to_owned()), &sign(&claims()), NOW).await;
     assert_eq!(refused, Err(AssertionError::Fetch(FetchError::Refused)));
 }
 

@@ -45,6 +45,12 @@ pub struct TokenForm {
     /// The app's secret, unless it authenticates by Basic or has none.
     #[schema(nullable = false, format = Password)]
     pub client_secret: Option<String>,
+    /// Instead of a secret: `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
+    #[schema(nullable = false)]
+    pub client_assertion_type: Option<String>,
+    /// Instead of a secret: a JWT that the app signed with its key (RFC 7523).
+    #[schema(nullable = false, format = Password)]
+    pub client_assertion: Option<String>,
 }
 
 /// A token, handed over once.
