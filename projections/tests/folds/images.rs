@@ -10,7 +10,8 @@ use proptest::sample::Index;
 
 use super::digests::{alter, read, token_digests};
 use super::history::{
-    History, account, apply_all, client, digest, exchanged, granted, place, replay, seconds, token_id, user,
+    History, account, apply_all, client, digest, exchanged, family_digest, granted, place, refresh_digest,
+    replay, seconds, token_id, user,
 };
 use super::steps::{config, grow, steps};
 
@@ -197,6 +198,24 @@ fn a_difference_inside_a_grant_is_a_path_and_digests_are_not_shown() {
     assert_eq!(said(code), texts("grants.1.0.code_digest", "one", "another"));
     let token = with_a_token(|_| {}, digest(2));
     assert_eq!(said(token), texts("grants.1.0.code.Spent.Token.digest", "one", "another"));
+    // What can be refreshed is a step further in, and its digests are no more shown.
+    let with_refresh = |lifetime, spent| {
+        let mut history = History::default();
+        history.register(client(0));
+        history.grant(1, client(0), &account(0), &user(0), seconds(1));
+        history.exchange_with_refresh(1, client(0), &account(0), &user(0), (1, lifetime));
+        history.refresh((1, spent), client(0), &account(0), (2, 10));
+        history.live
+    };
+    let of_family = |other: Live, field: &str| {
+        let said = with_refresh(10, 2).difference(&other).unwrap().to_string();
+        assert!(said.contains(&format!("grants.1.0.code.Spent.Family.{field} is ")), "{said}");
+        for digest in [digest(2), refresh_digest(1), refresh_digest(2), refresh_digest(3), family_digest(1)] {
+            assert!(!said.contains(&digest.to_string()), "{said}");
+        }
+    };
+    of_family(with_refresh(10, 3), "access.1.token.digest");
+    of_family(with_refresh(20, 2), "access.0.token.expires_at");
     // A whole token is shown without its digest.
     let mut ended = History::default();
     ended.register(client(0));

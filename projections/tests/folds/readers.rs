@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use grantbook_events::{Event, InstallationEvent, InstallationId, TokenId};
+use grantbook_events::{Event, InstallationId, TokenId};
 use grantbook_projections::live::{Live, TokenFacts};
 
 use super::history::{History, account, client, digest, seconds, token_id, user};
@@ -20,7 +20,7 @@ struct Life {
     ended: u64,
 }
 
-/// On a few accounts in turn: grant, exchange, uninstall, for ever. One app's whole history.
+/// On a few accounts in turn: grant, exchange, refresh, uninstall, for ever. One app's whole history.
 fn installs_and_uninstalls() -> (History, Vec<Life>) {
     let mut history = History::default();
     history.register(client(0));
@@ -30,24 +30,20 @@ fn installs_and_uninstalls() -> (History, Vec<Life>) {
         if n >= ACCOUNTS {
             history.uninstall(client(0), &account, at);
         }
-        for token in [2 * n, 2 * n + 1] {
-            history.grant(token, client(0), &account, &user(0), at);
-            history.exchange(token, client(0), &account, &user(0), at);
-        }
+        let (token, next, seconds) = (2 * n, 2 * n + 1, (n as i64 * 10, 2_000_000));
+        history.grant(token, client(0), &account, &user(0), at);
+        history.exchange_with_refresh(token, client(0), &account, &user(0), seconds);
+        history.refresh((token, next), client(0), &account, seconds);
     }
     let mut lives = BTreeMap::<TokenId, Life>::new();
     for recorded in &history.log {
         let position = recorded.envelope.position.as_u64();
-        match &recorded.event {
-            Event::Installation(InstallationEvent::CodeExchanged(event)) => {
-                lives.insert(event.token_id, Life { issued: position, ended: u64::MAX });
-            }
-            Event::Installation(InstallationEvent::Uninstalled(event)) => {
-                for ended in &event.tokens {
-                    lives.get_mut(&ended.token_id).unwrap().ended = position;
-                }
-            }
-            _ => {}
+        let Event::Installation(event) = &recorded.event else { continue };
+        for (token_id, _) in event.ended_tokens() {
+            lives.get_mut(&token_id).unwrap().ended = position;
+        }
+        for (token_id, _) in event.issued_tokens() {
+            lives.insert(token_id, Life { issued: position, ended: u64::MAX });
         }
     }
     let lives = (0..2 * ROUNDS).map(|n| lives[&token_id(n)]).collect();
@@ -108,7 +104,7 @@ fn a_token_is_never_valid_after_its_uninstall_was_applied() {
                 let mut n = reader;
                 while !is_over.load(Ordering::Acquire) {
                     // Mostly what is being worked on now, at times anything.
-                    let working_on = live.position().as_u64() / 5 * 2;
+                    let working_on = live.position().as_u64() / 4 * 2;
                     let about = if n.is_multiple_of(4) { n } else { working_on.saturating_sub(n % 24) };
                     let about = about % (2 * ROUNDS);
                     ask(live, about, lives[about as usize]);
