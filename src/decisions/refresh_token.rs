@@ -292,6 +292,18 @@ mod tests {
         assert_eq!(streams.token_ids(), []);
     }
 
+    /// Nobody stole it, and the access token lives on.
+    #[test]
+    fn r3_a_token_that_expired_is_not_taken_for_a_spent_one() {
+        let mut streams = TestStreams::installation([]);
+        streams.run(&grant(1), NOW).unwrap();
+        let rules = TokenRules { lifetime: Some(Duration::from_secs(30 * 86400)), ..rules() };
+        streams.run(&super::super::ExchangeCode { rules, ..exchange(1) }, NOW).unwrap();
+        // With later grants, what has expired is dropped.
+        (2..=9).for_each(|n| streams.run(&grant(n), NOW + 4 * DAY).unwrap());
+        assert_eq!(refusal(&streams, &refresh(1, 1, 2), NOW + 4 * DAY), InstallationRefusal::RefreshExpired);
+    }
+
     #[test]
     fn r3_a_lost_reply_is_sent_again_within_the_grace_and_nothing_ends() {
         let mut streams = installed(10);
