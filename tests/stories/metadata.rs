@@ -29,7 +29,7 @@ fn the_metadata_says_what_this_server_can_do() {
             "scopes_supported": ["widgets", "faqs", "contacts", "conversations"],
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
             "token_endpoint_auth_methods_supported":
                 ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
             "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
