@@ -5,6 +5,7 @@ use grantbook_events::{
     AppSource, ClientId, ClientKeys, OperatorKeyId, RefreshPolicy, SecretId, Timestamp, TokenPolicy,
 };
 use grantbook_projections::{App, AppStatus, ClientSecret};
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -56,7 +57,7 @@ pub struct PolicyJson {
     #[schema(minimum = 1, maximum = 31_622_400)]
     lifetime_seconds: Option<u64>,
     /// Refresh tokens (RFC 6749 section 6) for access tokens that expire; absent for none.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     refresh: Option<RefreshPolicy>,
 }
@@ -147,6 +148,18 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     value: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(value).map(Some)
+}
+
+/// An object. A struct would be read from a list of its fields, too.
+pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(value: D) -> Result<T, D::Error> {
+    let fields = serde_json::Map::deserialize(value)?;
+    T::deserialize(serde_json::Value::Object(fields)).map_err(D::Error::custom)
+}
+
+pub(super) fn present_object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    object(value).map(Some)
 }
 
 impl AppJson {

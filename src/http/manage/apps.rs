@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::app_json::{AppJson, PolicyJson, SecretJson, present};
+use super::app_json::{AppJson, PolicyJson, SecretJson, object, present, present_object};
 use super::paging::{Page, Paging};
 use super::{DoneBefore, Note, Why, done_before};
 use crate::decisions::client_keys::check_keys;
@@ -50,7 +50,7 @@ pub struct NewApp {
     confidential: bool,
     /// How long its tokens live: for ever unless this says otherwise. With `refresh`, what it does not say is that of the
     /// server's configuration.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     token_policy: PolicyJson,
     /// The scopes it gets if it asks for none, of those it may ask for; none for those of the server's configuration.
     #[serde(default)]
@@ -106,7 +106,7 @@ pub struct AppChanges {
     scopes: Option<Vec<String>>,
     /// For tokens issued from now on. Without `refresh` no new refresh tokens are issued with codes; those that are there go
     /// on.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present_object")]
     #[schema(nullable = false)]
     token_policy: Option<PolicyJson>,
     /// The scopes it gets if it asks for none; an empty list for those of the server's configuration.

@@ -102,7 +102,9 @@ async fn a_wrong_change_changes_nothing() {
     for (change, right) in [
         (json!({ "name": null }), "name: invalid type: null, expected a string"),
         (json!({ "scopes": null }), "scopes: invalid type: null, expected a sequence"),
-        (json!({ "token_policy": null }), "token_policy: invalid type: null, expected struct"),
+        (json!({ "token_policy": null }), "token_policy: invalid type: null, expected a map"),
+        (json!({ "token_policy": [60] }), "token_policy: invalid type: sequence, expected a map"),
+        (json!({ "token_policy": { "refresh": [] } }), "invalid type: sequence, expected a map"),
         (json!({ "token_policy": { "days": 1 } }), "unknown field `days`, expected `lifetime_seconds`"),
         (json!({ "client_secret": "x" }), "unknown field `client_secret`, expected one of `name`"),
         (json!({ "name": "Two", "redirect_uris": ["http://app.example/"] }), "redirect_uris: "),
