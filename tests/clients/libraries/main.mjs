@@ -8,7 +8,7 @@ import * as openid from "openid-client";
 import OAuth2Strategy from "passport-oauth2";
 import { AuthorizationCode } from "simple-oauth2";
 
-const { URL: ISSUER, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, APPROVE } = process.env;
+const { URL: ISSUER, CLIENT_ID, CLIENT_SECRET, RENEWED_ID, RENEWED_SECRET, REDIRECT_URI, APPROVE } = process.env;
 
 /** Where the app is called after ana approved. */
 async function approved(authorizeUrl) {
@@ -16,8 +16,8 @@ async function approved(authorizeUrl) {
   return new URL(await reply.text());
 }
 
-async function isActive(token) {
-  const body = new URLSearchParams({ token, client_id: CLIENT_ID, client_secret: CLIENT_SECRET });
+async function isActive(token, client_id = CLIENT_ID, client_secret = CLIENT_SECRET) {
+  const body = new URLSearchParams({ token, client_id, client_secret });
   return (await (await fetch(`${ISSUER}/oauth/introspect`, { method: "POST", body })).json()).active;
 }
 
@@ -41,6 +41,39 @@ const libraries = {
     const whose = await openid.fetchUserInfo(config, tokens.access_token, openid.skipSubjectCheck);
     assert.deepEqual([whose.sub, whose.account_id], ["ana", "acme"]);
     return { token: tokens.access_token, revoke: () => openid.tokenRevocation(config, tokens.access_token) };
+  },
+
+  async "openid-client, pushed and refreshed"() {
+    const config = await openid.discovery(new URL(ISSUER), RENEWED_ID, RENEWED_SECRET, undefined, {
+      algorithm: "oauth2",
+      execute: [openid.allowInsecureRequests],
+    });
+    const verifier = openid.randomPKCECodeVerifier();
+    const state = openid.randomState();
+    const parameters = {
+      redirect_uri: REDIRECT_URI,
+      scope: "widgets faqs",
+      code_challenge: await openid.calculatePKCECodeChallenge(verifier),
+      code_challenge_method: "S256",
+      state,
+    };
+    // The app has to push its requests.
+    const unpushed = await approved(openid.buildAuthorizationUrl(config, parameters));
+    assert.equal(unpushed.searchParams.get("error"), "invalid_request");
+    const url = await openid.buildAuthorizationUrlWithPAR(config, parameters);
+    assert.deepEqual([...url.searchParams.keys()].sort(), ["client_id", "request_uri"]);
+    const checks = { pkceCodeVerifier: verifier, expectedState: state };
+    const first = await openid.authorizationCodeGrant(config, await approved(url), checks);
+    const narrow = await openid.refreshTokenGrant(config, first.refresh_token, { scope: "faqs" });
+    assert.equal(narrow.scope, "faqs");
+    const whole = await openid.refreshTokenGrant(config, narrow.refresh_token);
+    assert.equal(whole.scope, "widgets faqs");
+    assert.ok(whole.expires_in > 0 && new Set([first, narrow, whole].map((pair) => pair.refresh_token)).size === 3);
+    const active = () => Promise.all([first, narrow, whole].map((pair) => isActive(pair.access_token, RENEWED_ID, RENEWED_SECRET)));
+    assert.deepEqual(await active(), [true, true, true]);
+    // One that was used before the last one is reuse: nothing of its grant is left.
+    await assert.rejects(openid.refreshTokenGrant(config, first.refresh_token), { error: "invalid_grant" });
+    assert.deepEqual(await active(), [false, false, false]);
   },
 
   async oauth4webapi() {
@@ -168,13 +201,13 @@ const libraries = {
 let failed = false;
 for (const [name, use] of Object.entries(libraries)) {
   try {
-    const { token, revoke } = await use();
-    assert.ok(token && (await isActive(token)), "the token is active");
+    const { token, revoke } = (await use()) ?? {};
+    assert.ok(!token || (await isActive(token)), "the token is active");
     if (revoke) {
       await revoke();
       assert.equal(await isActive(token), false, "the token is revoked");
     }
-    console.log(`${name}: ${revoke ? "token and revocation" : "token"}`);
+    console.log(`${name}: ${revoke ? "token and revocation" : token ? "token" : "passed"}`);
   } catch (error) {
     failed = true;
     console.error(`${name}: FAILED`, error);

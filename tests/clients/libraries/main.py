@@ -4,12 +4,13 @@ revokes it if it can."""
 import os
 import sys
 import traceback
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import requests
 
 ISSUER, APPROVE = os.environ["URL"], os.environ["APPROVE"]
 CLIENT_ID, CLIENT_SECRET = os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"]
+RENEWED_ID, RENEWED_SECRET = os.environ["RENEWED_ID"], os.environ["RENEWED_SECRET"]
 REDIRECT_URI = os.environ["REDIRECT_URI"]
 
 
@@ -18,8 +19,8 @@ def approved(authorize_url):
     return requests.post(APPROVE, data=authorize_url).text
 
 
-def is_active(token):
-    form = {"token": token, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+def is_active(token, client_id=CLIENT_ID, client_secret=CLIENT_SECRET):
+    form = {"token": token, "client_id": client_id, "client_secret": client_secret}
     return requests.post(ISSUER + "/oauth/introspect", data=form).json()["active"]
 
 
@@ -31,6 +32,31 @@ def authlib():
     url, state = session.create_authorization_url(ISSUER + "/oauth/authorize", code_verifier=verifier)
     token = session.fetch_token(ISSUER + "/oauth/token", authorization_response=approved(url), state=state, code_verifier=verifier)
     return token["access_token"], lambda: session.revoke_token(ISSUER + "/oauth/revoke", token["access_token"]).raise_for_status()
+
+
+def authlib_pushed_and_refreshed():
+    """It has nothing for pushed requests, but what it makes can be pushed. It renews by itself, and revokes what it has."""
+    from authlib.integrations.requests_client import OAuth2Session
+
+    kept = []
+    session = OAuth2Session(RENEWED_ID, RENEWED_SECRET, scope="widgets", redirect_uri=REDIRECT_URI, code_challenge_method="S256",
+        token_endpoint=ISSUER + "/oauth/token", update_token=lambda token, refresh_token: kept.append(token))
+    verifier = "v" * 48
+    url, state = session.create_authorization_url(ISSUER + "/oauth/authorize", code_verifier=verifier)
+    pushed = requests.post(ISSUER + "/oauth/par", data=parse_qsl(urlsplit(url).query), auth=(RENEWED_ID, RENEWED_SECRET))
+    assert pushed.status_code == 201, pushed.text
+    url = ISSUER + "/oauth/authorize?" + urlencode({"client_id": RENEWED_ID, "request_uri": pushed.json()["request_uri"]})
+    session.fetch_token(authorization_response=approved(url), state=state, code_verifier=verifier)
+    first = dict(session.token)
+    session.token["expires_at"] = 1  # As if its hour were over.
+    assert session.get(ISSUER + "/oauth/userinfo").json()["sub"] == "ana"
+    renewed = session.token
+    assert kept == [renewed] and renewed["access_token"] != first["access_token"], kept
+    assert is_active(renewed["access_token"], RENEWED_ID, RENEWED_SECRET)
+    session.revoke_token(ISSUER + "/oauth/revoke", renewed["refresh_token"]).raise_for_status()
+    for token in (first, renewed):
+        assert not is_active(token["access_token"], RENEWED_ID, RENEWED_SECRET), "nothing of the grant is left"
+    return None, None
 
 
 def requests_oauthlib():
@@ -107,14 +133,14 @@ def social_auth_core():
 
 
 failed = False
-for use in (authlib, requests_oauthlib, social_auth_core):
+for use in (authlib, authlib_pushed_and_refreshed, requests_oauthlib, social_auth_core):
     try:
         token, revoke = use()
-        assert is_active(token), "the token is active"
+        assert not token or is_active(token), "the token is active"
         if revoke:
             revoke()
             assert not is_active(token), "the token is revoked"
-        print(f"{use.__name__}: {'token and revocation' if revoke else 'token'}")
+        print(f"{use.__name__}: {'token and revocation' if revoke else 'token' if token else 'passed'}")
     except Exception:
         failed = True
         print(f"{use.__name__}: FAILED")
