@@ -1,6 +1,8 @@
 // Libraries that docs/apps.md names, against a running server: each gets a token with the settings of that page,
 // and revokes it if it can.
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { Auth } from "@auth/core";
 import { CodeChallengeMethod, OAuth2Client } from "arctic";
 import * as oauth4webapi from "oauth4webapi";
@@ -8,7 +10,7 @@ import * as openid from "openid-client";
 import OAuth2Strategy from "passport-oauth2";
 import { AuthorizationCode } from "simple-oauth2";
 
-const { URL: ISSUER, CLIENT_ID, CLIENT_SECRET, RENEWED_ID, RENEWED_SECRET, REDIRECT_URI, APPROVE } = process.env;
+const { URL: ISSUER, CLIENT_ID, CLIENT_SECRET, RENEWED_ID, RENEWED_SECRET, KEY, REDIRECT_URI, APPROVE } = process.env;
 
 /** Where the app is called after ana approved. */
 async function approved(authorizeUrl) {
@@ -16,9 +18,45 @@ async function approved(authorizeUrl) {
   return new URL(await reply.text());
 }
 
-async function isActive(token, client_id = CLIENT_ID, client_secret = CLIENT_SECRET) {
-  const body = new URLSearchParams({ token, client_id, client_secret });
+async function isActive(token) {
+  const body = new URLSearchParams({ token, client_id: CLIENT_ID, client_secret: CLIENT_SECRET });
   return (await (await fetch(`${ISSUER}/oauth/introspect`, { method: "POST", body })).json()).active;
+}
+
+function discovered(clientId, authentication) {
+  return openid.discovery(new URL(ISSUER), clientId, undefined, authentication, {
+    algorithm: "oauth2",
+    execute: [openid.allowInsecureRequests], // The server of this test speaks http.
+  });
+}
+
+/** What openid-client does for an app that has to push its requests, and has refresh tokens. */
+async function pushesAndRefreshes(config) {
+  const verifier = openid.randomPKCECodeVerifier();
+  const state = openid.randomState();
+  const parameters = {
+    redirect_uri: REDIRECT_URI,
+    scope: "widgets faqs",
+    code_challenge: await openid.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: "S256",
+    state,
+  };
+  const unpushed = await approved(openid.buildAuthorizationUrl(config, parameters));
+  assert.equal(unpushed.searchParams.get("error"), "invalid_request");
+  const url = await openid.buildAuthorizationUrlWithPAR(config, parameters);
+  assert.deepEqual([...url.searchParams.keys()].sort(), ["client_id", "request_uri"]);
+  const checks = { pkceCodeVerifier: verifier, expectedState: state };
+  const first = await openid.authorizationCodeGrant(config, await approved(url), checks);
+  const narrow = await openid.refreshTokenGrant(config, first.refresh_token, { scope: "faqs" });
+  assert.equal(narrow.scope, "faqs");
+  const whole = await openid.refreshTokenGrant(config, narrow.refresh_token);
+  assert.equal(whole.scope, "widgets faqs");
+  assert.ok(whole.expires_in > 0 && new Set([first, narrow, whole].map((pair) => pair.refresh_token)).size === 3);
+  const active = async ({ access_token }) => (await openid.tokenIntrospection(config, access_token)).active;
+  assert.deepEqual(await Promise.all([first, narrow, whole].map(active)), [true, true, true]);
+  // One that was used before the last one is reuse: nothing of its grant is left.
+  await assert.rejects(openid.refreshTokenGrant(config, first.refresh_token), { error: "invalid_grant" });
+  assert.deepEqual(await Promise.all([first, narrow, whole].map(active)), [false, false, false]);
 }
 
 const libraries = {
@@ -44,36 +82,26 @@ const libraries = {
   },
 
   async "openid-client, pushed and refreshed"() {
-    const config = await openid.discovery(new URL(ISSUER), RENEWED_ID, RENEWED_SECRET, undefined, {
-      algorithm: "oauth2",
-      execute: [openid.allowInsecureRequests],
+    await pushesAndRefreshes(await discovered(RENEWED_ID, openid.ClientSecretBasic(RENEWED_SECRET)));
+  },
+
+  async "openid-client, pushed and refreshed, signed"() {
+    const { privateKey, publicKey } = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
+    const kid = "first";
+    const key = { ...(await crypto.subtle.exportKey("jwk", publicKey)), kid };
+    const keys = createServer((_request, reply) => {
+      reply.setHeader("Content-Type", "application/jwk-set+json").end(JSON.stringify({ keys: [key] }));
     });
-    const verifier = openid.randomPKCECodeVerifier();
-    const state = openid.randomState();
-    const parameters = {
-      redirect_uri: REDIRECT_URI,
-      scope: "widgets faqs",
-      code_challenge: await openid.calculatePKCECodeChallenge(verifier),
-      code_challenge_method: "S256",
-      state,
+    await once(keys.listen(0, "127.0.0.1"), "listening");
+    const app = {
+      name: "Libraries that sign", owner: "Test", redirect_uris: [REDIRECT_URI], scopes: ["widgets", "faqs"],
+      jwks_uri: `http://127.0.0.1:${keys.address().port}/keys.json`, token_policy: { refresh: {} }, requires_pushed_requests: true,
     };
-    // The app has to push its requests.
-    const unpushed = await approved(openid.buildAuthorizationUrl(config, parameters));
-    assert.equal(unpushed.searchParams.get("error"), "invalid_request");
-    const url = await openid.buildAuthorizationUrlWithPAR(config, parameters);
-    assert.deepEqual([...url.searchParams.keys()].sort(), ["client_id", "request_uri"]);
-    const checks = { pkceCodeVerifier: verifier, expectedState: state };
-    const first = await openid.authorizationCodeGrant(config, await approved(url), checks);
-    const narrow = await openid.refreshTokenGrant(config, first.refresh_token, { scope: "faqs" });
-    assert.equal(narrow.scope, "faqs");
-    const whole = await openid.refreshTokenGrant(config, narrow.refresh_token);
-    assert.equal(whole.scope, "widgets faqs");
-    assert.ok(whole.expires_in > 0 && new Set([first, narrow, whole].map((pair) => pair.refresh_token)).size === 3);
-    const active = () => Promise.all([first, narrow, whole].map((pair) => isActive(pair.access_token, RENEWED_ID, RENEWED_SECRET)));
-    assert.deepEqual(await active(), [true, true, true]);
-    // One that was used before the last one is reuse: nothing of its grant is left.
-    await assert.rejects(openid.refreshTokenGrant(config, first.refresh_token), { error: "invalid_grant" });
-    assert.deepEqual(await active(), [false, false, false]);
+    const headers = { Authorization: `Bearer ${KEY}`, "Content-Type": "application/json" };
+    const registered = await (await fetch(`${ISSUER}/apps`, { method: "POST", headers, body: JSON.stringify(app) })).json();
+    assert.ok(registered.client_id && !registered.client_secret, JSON.stringify(registered));
+    await pushesAndRefreshes(await discovered(registered.client_id, openid.PrivateKeyJwt({ key: privateKey, kid })));
+    keys.close();
   },
 
   async oauth4webapi() {
