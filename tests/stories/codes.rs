@@ -219,6 +219,26 @@ fn c4_another_apps_code_is_refused_and_stays_good() {
 }
 
 #[test]
+fn b2_a_public_client_has_no_secret_and_gets_its_own_codes_with_its_own_verifier_alone() {
+    let grantbook = Grantbook::start();
+    let (public, other, app) = (grantbook.public_app(), grantbook.public_app(), grantbook.app());
+    let challenge = [
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("code_challenge_method", "S256"),
+    ];
+    let verifier = [("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")];
+    let code = grantbook.person("ana", "acme").approve(&public.query(&challenge)).param("code").unwrap();
+    assert_invalid_grant(&grantbook.exchange(&public, &code));
+    assert_invalid_grant(&grantbook.exchange_with(&other, &code, &verifier));
+    assert_invalid_grant(&grantbook.exchange_with(&app, &code, &verifier));
+    let with_secret = App { secret: Some("guess".to_owned()), ..public.clone() };
+    let refused = grantbook.exchange_with(&with_secret, &code, &verifier);
+    assert_eq!(refused.error(), (401, "invalid_client".to_owned()));
+    let token = grantbook.exchange_with(&public, &code, &verifier).expect(200).text("access_token");
+    assert!(grantbook.is_active(&token));
+}
+
+#[test]
 fn c5_a_code_dies_with_a_suspension_and_resuming_does_not_bring_it_back() {
     let grantbook = Grantbook::start();
     let app = grantbook.app();
