@@ -12,8 +12,10 @@ use std::time::Duration;
 use grantbook_events::{RefreshPolicy, TokenPolicy};
 use serde::{Deserialize, Deserializer};
 
+use crate::decisions::app_profile::TOKEN_LIFETIME_MAX_SECONDS;
 use crate::decisions::resources::ResourceList;
 use crate::decisions::scopes::ScopeCatalogue;
+use crate::decisions::self_registration::RegistrationPolicy;
 use crate::identity::SignIn;
 use crate::identity::session::AccountRole;
 use crate::outbound::Rules;
@@ -82,6 +84,9 @@ pub struct Config {
     /// How long a caller waits for an answer that needs the ledger.
     #[serde(rename = "store.answer_within")]
     pub answer_within: Duration,
+    /// What software may register by itself.
+    #[serde(skip)]
+    pub registration: SelfRegistration,
     /// Where requests may go that leave the server.
     #[serde(skip)]
     pub outbound: Rules,
@@ -120,6 +125,19 @@ pub struct Refresh {
 }
 
 impl Refresh {
+    /// The token policy of an app that registers itself. Nobody has checked such an app, so no token of it lives for ever:
+    /// without refresh tokens, an access token lives as long as a refresh token may go unused.
+    pub fn of_self_registered(&self, refreshes: bool) -> TokenPolicy {
+        if refreshes {
+            return self
+                .filled(TokenPolicy { lifetime_seconds: None, refresh: Some(RefreshPolicy::default()) });
+        }
+        TokenPolicy {
+            lifetime_seconds: Some(self.idle.as_secs().min(TOKEN_LIFETIME_MAX_SECONDS)),
+            refresh: None,
+        }
+    }
+
     /// The token policy of an app, with what it does not say.
     pub fn filled(&self, policy: TokenPolicy) -> TokenPolicy {
         let Some(refresh) = policy.refresh else { return policy };
@@ -132,6 +150,29 @@ impl Refresh {
             }),
         }
     }
+}
+
+/// Who may register an app without an operator, and what such an app may have.
+#[derive(Debug, Clone, Default)]
+pub struct SelfRegistration {
+    pub mode: RegistrationMode,
+    pub policy: RegistrationPolicy,
+    /// How long after its registration an app is deleted that nobody approved.
+    pub lifetime_unapproved: Duration,
+    /// How many apps may register themselves on this node within a minute, as anyone may.
+    pub per_minute: usize,
+}
+
+/// Who may register an app without an operator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrationMode {
+    #[default]
+    Off,
+    /// Who has an initial access token.
+    Token,
+    /// Anyone.
+    Open,
 }
 
 /// What one caller may take of the server; sizes are in bytes.

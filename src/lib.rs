@@ -25,3 +25,4 @@ pub mod single_use;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+pub mod unapproved;

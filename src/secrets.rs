@@ -9,6 +9,7 @@
 //! | authorization code | `gbc_` + the same |
 //! | client secret | `gbs_` + base62 (32 random bytes) + 6 characters of CRC-32 |
 //! | operator key | `gbk_` + the same |
+//! | registration access token | `gba_` + the same |
 //!
 //! A code or token says which stream it belongs to, so any node can ask that stream although its own
 //! projection is behind; and a scanner can recognise a leaked secret offline, by its prefix and checksum.
@@ -39,6 +40,7 @@ const CODE: &str = "gbc_";
 const REFRESH_TOKEN: &str = "gbr_";
 const CLIENT_SECRET: &str = "gbs_";
 const OPERATOR_KEY: &str = "gbk_";
+const REGISTRATION_TOKEN: &str = "gba_";
 
 /// The only layout of codes and tokens so far.
 const LAYOUT: u8 = 1;
@@ -52,7 +54,9 @@ pub const CONCEALED: &str = "(a secret)";
 
 /// Whether something in a text begins as secrets do.
 pub fn is_like_one(text: &str) -> bool {
-    [TOKEN, REFRESH_TOKEN, CODE, CLIENT_SECRET, OPERATOR_KEY].iter().any(|prefix| text.contains(prefix))
+    [TOKEN, REFRESH_TOKEN, CODE, CLIENT_SECRET, OPERATOR_KEY, REGISTRATION_TOKEN]
+        .iter()
+        .any(|prefix| text.contains(prefix))
 }
 
 /// A secret in plain form: it has no Display and no Serialize, its Debug is opaque, and its memory is
@@ -105,6 +109,11 @@ pub fn mint_client_secret() -> PlainSecret {
 /// Mints an operator key.
 pub fn mint_operator_key() -> PlainSecret {
     spell(OPERATOR_KEY, Zeroizing::new(random_bytes::<RANDOM_BYTES>()).as_slice())
+}
+
+/// Mints the token by which an app's own software manages its registration (RFC 7592).
+pub fn mint_registration_token() -> PlainSecret {
+    spell(REGISTRATION_TOKEN, Zeroizing::new(random_bytes::<RANDOM_BYTES>()).as_slice())
 }
 
 /// Where an access token belongs; `None` for what was never minted here.

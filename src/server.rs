@@ -26,6 +26,7 @@ use crate::ledger::{Freshness, Ledger, LedgerOptions, SnapshotOptions, WhenStale
 use crate::secrets::{CodeKey, RefreshKey};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
+use crate::unapproved::Unapproved;
 
 /// The file with the session key, in the data directory.
 const SESSION_KEY_FILE: &str = "session.key";
@@ -74,6 +75,7 @@ pub struct Server {
     ledger: Arc<Ledger>,
     history: Arc<History>,
     exports: Arc<Exports>,
+    unapproved: Unapproved,
     connections: Connections,
 }
 
@@ -129,8 +131,10 @@ impl Server {
         };
         let ledger = Ledger::open_with(parts.store, parts.clock, options);
         let history = History::start(&ledger, config.data_dir.clone());
-        let service =
+        let unapproved = Unapproved::start(&ledger, &metrics, config.registration.lifetime_unapproved);
+        let mut service =
             Service::new(config.clone(), &ledger, &history, parts.process_keys, refresh_key, metrics);
+        service.upkeep = Arc::clone(unapproved.tasks());
         let service = web::Data::new(service);
         let exports = Arc::clone(&service.exports);
         let limits = config.limits.clone();
@@ -154,7 +158,7 @@ impl Server {
                 .configure(http::endpoints::serve)
         });
         let connections = connections.map_err(StartError::Server)?;
-        Ok(Self { address, ledger, history, exports, connections })
+        Ok(Self { address, ledger, history, exports, unapproved, connections })
     }
 
     /// What it listens on.
@@ -179,6 +183,7 @@ impl Server {
     pub async fn stop(self) -> Result<(), StoreError> {
         // An export may have no end.
         self.exports.stop();
+        self.unapproved.stop();
         self.connections.stop().await;
         self.history.close().await;
         self.ledger.close().await

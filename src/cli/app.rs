@@ -7,20 +7,22 @@ use grantbook_events::{ClientId, SecretId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::api::{Api, Request};
+use super::api::Request;
 use super::connect::{Needs, ServerFlags};
 use super::failure::Failure;
-use super::output;
 use super::render::{self, Shown};
 use super::table::{Column, Kind, Wide};
 use crate::config;
+use status::{StatusChange, path};
+
+mod status;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Register an app. Its client secret is printed once.
     Register(Box<Register>),
     /// List all apps, deleted ones too.
-    List(Wide),
+    List(List),
     /// Show one app.
     Show {
         /// The app's client id
@@ -185,16 +187,17 @@ pub(super) struct Update {
     no_token_lifetime: bool,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct StatusChange {
-    /// The app's client id
-    client_id: ClientId,
-    /// Why, for people who read the ledger later
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Do it without asking, and without showing what it stops
-    #[arg(long)]
-    yes: bool,
+#[derive(Debug, clap::Args, Serialize)]
+pub(super) struct List {
+    /// Only those that came to be so
+    #[arg(long, value_parser = ["operator", "open", "initial_access_token", "document"])]
+    source: Option<String>,
+    /// Only those with a redirect URI on this host, or on a name below it
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    #[command(flatten)]
+    #[serde(skip)]
+    wide: Wide,
 }
 
 const COLUMNS: &[Column<'_>] = &[
@@ -205,6 +208,7 @@ const COLUMNS: &[Column<'_>] = &[
 ];
 
 const EXTRA: &[Column<'_>] = &[
+    ("registered by", "/source/by", Kind::Whole),
     ("scopes", "/scopes", Kind::Whole),
     ("confidential", "/confidential", Kind::Whole),
     ("registered at", "/registered_at", Kind::Time),
@@ -252,8 +256,9 @@ impl Command {
                 let request = Request::post("/apps", serde_json::to_value(register)?);
                 server.act(Needs::Nothing, |api| api.ask(&request), |app| show(app) + note)
             }
-            Command::List(wide) => {
-                server.ask(&Request::all_of("/apps"), |list| wide.table(list, COLUMNS, EXTRA))
+            Command::List(list) => {
+                let request = Request::all_of("/apps").fields(&list)?;
+                server.ask(&request, |apps| list.wide.table(apps, COLUMNS, EXTRA))
             }
             Command::Show { client_id } => server.ask(&Request::get(path(&client_id)), show),
             Command::Update(update) => {
@@ -271,12 +276,25 @@ impl Command {
                 let request = Request::delete(format!("{}/secrets/{secret_id}", path(&client_id)));
                 server.ask(&request.query("note", reason), |done| render::retired("secret", done))
             }
-            Command::Suspend(change) => change.post(server, "suspend", "stops", "valid_tokens"),
-            Command::Resume(change) => change.post(server, "resume", "brings back", "dormant_tokens"),
+            Command::Suspend(change) => {
+                change.post(server, "suspend", "active", "stops", "valid_tokens", show)
+            }
+            Command::Resume(change) => {
+                change.post(server, "resume", "suspended", "brings back", "dormant_tokens", show)
+            }
             Command::Delete(change) => {
-                let request = Request::delete(path(&change.client_id)).query("reason", Some(&change.reason));
+                let request =
+                    |client_id: &_| Request::delete(path(client_id)).query("reason", Some(&change.reason));
                 let done = |_: &Value| "The app is deleted; its history stays.\n".to_owned();
-                change.ask(server, "ends for good", &["valid_tokens", "dormant_tokens"], &request, done)
+                let states = &["active", "suspended"];
+                change.ask(
+                    server,
+                    states,
+                    "ends for good",
+                    &["valid_tokens", "dormant_tokens"],
+                    request,
+                    done,
+                )
             }
         }
     }
@@ -286,10 +304,6 @@ impl Command {
 fn key_set(path: &str) -> Result<Value, String> {
     let text = std::fs::read(path).map_err(|error| format!("the file cannot be read: {error}"))?;
     serde_json::from_slice(&text).map_err(|error| format!("the file is no JSON: {error}"))
-}
-
-fn path(client_id: &ClientId) -> String {
-    format!("/apps/{client_id}")
 }
 
 fn show(app: &Value) -> String {
@@ -317,53 +331,4 @@ impl Update {
         }
         Ok(changes)
     }
-}
-
-impl StatusChange {
-    fn post(self, server: &ServerFlags, what: &str, verb: &str, affected: &str) -> Result<(), Failure> {
-        let body = json!({ "reason": self.reason });
-        let request = Request::post(format!("{}/{what}", path(&self.client_id)), body);
-        self.ask(server, verb, &[affected], &request, show)
-    }
-
-    fn ask(
-        &self,
-        server: &ServerFlags,
-        verb: &str,
-        affected: &[&str],
-        request: &Request,
-        show: impl FnOnce(&Value) -> String,
-    ) -> Result<(), Failure> {
-        let ask = |api: &Api| {
-            self.confirm(api, verb, affected)?;
-            api.ask(request)
-        };
-        server.act(Needs::Ledger, ask, show)
-    }
-
-    /// Says at a terminal what this does to how many installations and tokens, and asks whether to go on. `fields` are those
-    /// of an installation that count the tokens concerned. Without a terminal it goes on.
-    fn confirm(&self, api: &Api, verb: &str, fields: &[&str]) -> Result<(), Failure> {
-        if self.yes || !output::can_ask() {
-            return Ok(());
-        }
-        let (mut installations, mut tokens) = (0, 0);
-        let of_app = Request::get("/installations").query("app", Some(&self.client_id));
-        api.pages(&of_app, |page| {
-            for item in &page {
-                let affected = fields.iter().filter_map(|field| item[field].as_u64()).sum::<u64>();
-                installations += u64::from(affected > 0);
-                tokens += affected;
-            }
-        })?;
-        let [installations, tokens] = [(installations, "installation"), (tokens, "token")].map(counted);
-        if output::ask(&format!("This {verb} {installations}, {tokens}. Go on? [y/N] ")) {
-            return Ok(());
-        }
-        Err(Failure::new("nothing was done"))
-    }
-}
-
-fn counted((count, what): (u64, &str)) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

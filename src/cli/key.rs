@@ -34,11 +34,12 @@ pub(super) enum Command {
     },
 }
 
-fn roles() -> [PossibleValue; 3] {
+fn roles() -> [PossibleValue; 4] {
     [
         PossibleValue::new("admin").help("Everything"),
         PossibleValue::new("auditor").help("Reads everything, changes nothing"),
         PossibleValue::new("resource").help("Introspects tokens, nothing else"),
+        PossibleValue::new("registrar").help("Registers apps at /oauth/register, nothing else"),
     ]
 }
 

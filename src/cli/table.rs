@@ -23,7 +23,7 @@ const DAY: usize = "2026-01-31".len();
 const SECOND: usize = "2026-01-31T12:00:00".len();
 
 /// How wide a table may be.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Wide {
     /// Show every column, and cut nothing to fit the terminal
     #[arg(long)]

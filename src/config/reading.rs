@@ -10,14 +10,15 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::Config;
 use super::error::{ConfigError, Mistake, Origin, quoted};
 use super::merged::Merged;
 use super::settings::{self, ALL, Setting};
 use super::sources::{self, Sources};
 use super::urls::Issuer;
+use super::{Config, SelfRegistration};
 use crate::certificates;
 use crate::decisions::scopes::ScopeCatalogue;
+use crate::decisions::self_registration::{RedirectHosts, RegistrationPolicy};
 use crate::identity::SignIn;
 use crate::identity::dev::DevSignIn;
 use crate::identity::handoff::{Handoff, HandoffKey};
@@ -53,7 +54,9 @@ impl Config {
         reading.derive_issuer(listen);
         let sign_in = reading.sign_in(listen);
         let (scopes, store) = (reading.catalogue(), reading.cluster());
-        let outbound = reading.outbound(matches!(sign_in, Some(SignIn::Dev(_))));
+        let is_dev = matches!(sign_in, Some(SignIn::Dev(_)));
+        let outbound = reading.outbound(is_dev);
+        let registration = reading.registration(&scopes, is_dev);
         let Reading { merged, values, mistakes } = reading;
         let config = serde_json::from_value::<Self>(Value::Object(values));
         if let Err(error) = &config
@@ -61,7 +64,15 @@ impl Config {
         {
             mistakes.push(Mistake::new(Origin::Default, error.to_string()));
         }
-        Some(Self { sign_in: sign_in?, scopes, store, outbound, merged, ..config.ok()? })
+        Some(Self {
+            sign_in: sign_in?,
+            scopes,
+            store,
+            outbound,
+            registration: registration?,
+            merged,
+            ..config.ok()?
+        })
     }
 }
 
@@ -199,6 +210,36 @@ impl Reading<'_> {
             Vec::new()
         });
         Rules { allowed, loopback, authorities }
+    }
+
+    fn registration(&mut self, catalogue: &ScopeCatalogue, is_dev: bool) -> Option<SelfRegistration> {
+        let mode = &settings::REGISTRATION_MODE;
+        if !self.is_set(mode) {
+            let unless_set = if is_dev { "open" } else { "off" };
+            self.merged.set(mode, unless_set, Origin::Default);
+            self.values.insert(mode.key.to_owned(), unless_set.into());
+        }
+        let setting = &settings::REGISTRATION_SCOPES;
+        let scopes = match self.value::<String>(setting) {
+            None => Ok(catalogue.names().map(str::to_owned).collect()),
+            Some(text) => catalogue.resolve(&text.replace(',', " ")).map_err(|error| (text, error)),
+        };
+        let scopes = scopes.unwrap_or_else(|(text, error)| {
+            let (Setting { key, takes, .. }, text) = (setting, quoted(&text));
+            self.note(setting, format!("{key} is {text}, which cannot be used ({error}); it takes {takes}"));
+            Vec::new()
+        });
+        let hosts = self.value::<String>(&settings::REGISTRATION_REDIRECT_HOSTS)?;
+        Some(SelfRegistration {
+            mode: self.value(mode)?,
+            policy: RegistrationPolicy {
+                scopes: scopes.into_iter().collect(),
+                redirect_hosts: RedirectHosts::parse(&hosts).ok()?,
+                confidential: self.value::<String>(&settings::REGISTRATION_CLIENTS)? == "any",
+            },
+            lifetime_unapproved: self.value(&settings::REGISTRATION_LIFETIME_UNAPPROVED)?,
+            per_minute: self.value(&settings::REGISTRATION_PER_MINUTE)?,
+        })
     }
 
     fn catalogue(&mut self) -> ScopeCatalogue {

@@ -6,6 +6,7 @@
 use super::takes::Takes::{self, Bytes, Count, Duration, Other, Word};
 use super::takes::{address, issuer_claim, log_filter, path, resources};
 use super::urls::{Issuer, web_url};
+use crate::decisions::self_registration::RedirectHosts;
 use crate::outbound::Allowed;
 
 const SECOND: u64 = 1;
@@ -89,6 +90,21 @@ pub(super) const TOKENS_REFRESH_IDLE: Setting =
 /// Its text is checked where nothing quotes it: it may hold a password.
 pub(super) const STORE_URL: Setting = setting("store.url", Other(CLUSTER_URL, |_| Ok(()))).flag("--store");
 
+pub(super) const REGISTRATION_MODE: Setting = setting("registration.mode", Word(&["off", "token", "open"]));
+pub(super) const REGISTRATION_SCOPES: Setting =
+    setting("registration.scopes", Other("names of scopes, separated by commas", |_| Ok(())));
+pub(super) const REGISTRATION_REDIRECT_HOSTS: Setting = setting(
+    "registration.redirect_hosts",
+    Other(REDIRECT_HOSTS, |text| RedirectHosts::parse(text).map(drop)),
+)
+.default("any");
+pub(super) const REGISTRATION_CLIENTS: Setting =
+    setting("registration.clients", Word(&["public", "any"])).default("public");
+pub(super) const REGISTRATION_LIFETIME_UNAPPROVED: Setting =
+    setting("registration.lifetime_unapproved", Duration(HOUR, 3650 * DAY)).default("30d");
+pub(super) const REGISTRATION_PER_MINUTE: Setting =
+    setting("registration.per_minute", Count(1, 10_000)).default("30");
+
 pub(super) const OUTBOUND_ALLOW: Setting =
     setting("outbound.allow", Other(HOSTS, |text| Allowed::parse(text).map(drop)));
 pub(super) const OUTBOUND_CA_FILE: Setting =
@@ -96,6 +112,7 @@ pub(super) const OUTBOUND_CA_FILE: Setting =
 
 const HOSTS: &str =
     "host names, addresses and networks, separated by commas, such as \"idp.internal,10.1.0.0/16\"";
+const REDIRECT_HOSTS: &str = "any, or host names separated by commas, such as \"app.example,agent.example\"; those after ! are excluded, with all names below them, as in \"any,!evil.example\"";
 const ISSUER_URL: &str = "an https URL without query, fragment, user name or trailing slash, such as \"https://auth.example.com\" (http on a loopback host only)";
 const LOGIN_URL: &str = "the https URL of the platform's own sign-in, without fragment or user name, such as \"https://example.com/sign-in\" (http on a loopback host only)";
 const CLUSTER_URL: &str = "the connection string of an EventStoreDB or KurrentDB cluster, such as \"esdb://node1:2113,node2:2113,node3:2113\"";
@@ -104,7 +121,7 @@ const LOG_FILTER: &str =
     "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"";
 
 /// Every setting, in the order they are shown in: the top level first, then section by section.
-pub(super) static ALL: [Setting; 36] = [
+pub(super) static ALL: [Setting; 42] = [
     LISTEN,
     ISSUER,
     setting("data_dir", Other("a directory, such as \"./grantbook-data\"", path))
@@ -132,6 +149,12 @@ pub(super) static ALL: [Setting; 36] = [
     setting("store.max_staleness", Duration(2 * SECOND, HOUR)).default("5s"),
     setting("store.beyond_staleness", Word(&["read", "refuse"])).default("read"),
     setting("store.answer_within", Duration(SECOND, MINUTE)).default("5s"),
+    REGISTRATION_MODE,
+    REGISTRATION_SCOPES,
+    REGISTRATION_REDIRECT_HOSTS,
+    REGISTRATION_CLIENTS,
+    REGISTRATION_LIFETIME_UNAPPROVED,
+    REGISTRATION_PER_MINUTE,
     OUTBOUND_ALLOW,
     OUTBOUND_CA_FILE,
     setting("limits.body", Bytes(KIB, 16 * MIB)).default("64KiB"),

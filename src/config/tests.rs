@@ -137,7 +137,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_keys_there_are() {
     assert_eq!(
         mistake("\n[sesion]\nlifetime = '1h'\n"),
         "grantbook.toml:2:2: unknown key \"sesion\": did you mean session? the top level takes listen, issuer, \
-         data_dir, sign_in, session, codes, tokens, secrets, accounts, ledger, store, outbound, limits, log, scopes"
+         data_dir, sign_in, session, codes, tokens, secrets, accounts, ledger, store, registration, outbound, limits, log, scopes"
     );
     assert_eq!(
         mistake("[sign_in]\nclient_secret = 'hunter2'\n"),

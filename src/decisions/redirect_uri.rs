@@ -113,6 +113,16 @@ pub(super) fn has_disguise(uri: &str) -> bool {
     control || ["%7f", "%5c", "%2e", "\\"].iter().any(|disguise| lower.contains(disguise))
 }
 
+/// Whether a host is this one, or a name below it.
+pub(super) fn is_within(host: &str, name: &str) -> bool {
+    host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Whether a redirect URI leads to this host, or to a name below it.
+pub fn leads_to(uri: &str, name: &str) -> bool {
+    Url::parse(uri).is_ok_and(|url| url.host_str().is_some_and(|host| is_within(host, name)))
+}
+
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -231,6 +241,14 @@ mod tests {
             assert_eq!(check_registrable(wrong), Err(error), "{wrong}");
         }
         assert_eq!(check_registrable(&format!("https://a.example/{}", "x".repeat(2048))), Err(E::TooLong));
+    }
+
+    #[test]
+    fn a_redirect_uri_leads_to_its_host_and_to_the_names_above() {
+        let uri = "https://www.app.example:8443/cb";
+        assert!(leads_to(uri, "www.app.example") && leads_to(uri, "app.example"));
+        assert!(!leads_to(uri, "pp.example") && !leads_to(uri, "a.www.app.example"));
+        assert!(leads_to("http://[::1]:4000/cb", "[::1]") && !leads_to("com.example.app:/cb", "app"));
     }
 
     #[test]

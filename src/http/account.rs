@@ -73,6 +73,7 @@ fn account_app(service: &Service, person: &SignedIn, facts: &InstallationFacts) 
         installation_id: facts.installation_id.to_string(),
         app_name: app.name.clone(),
         owner: app.owner.clone(),
+        verified: app.source.is_operator(),
         scopes: scopes.collect(),
         installed_since: facts.installed_since,
         stopped: match app.status {

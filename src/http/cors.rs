@@ -1,7 +1,7 @@
 //! Which paths pages of other origins may call (the CORS protocol of the Fetch standard, section 3.2). Knows:
 //! headers. Must not know: what a path does.
 //!
-//! An app that runs in a browser reads metadata, pushes its requests, exchanges its code, asks about its token and
+//! An app that runs in a browser reads metadata, registers itself, pushes its requests, exchanges its code, asks about its token and
 //! revokes it from its own origin. All these take what they need from the request itself and nothing from cookies, so
 //! any origin may, and never with credentials. Everything else is for pages of this server, or for programs.
 
@@ -15,6 +15,8 @@ pub(super) const OPEN: &[(&str, &str)] = &[
     ("/oauth/token", "POST, OPTIONS"),
     ("/oauth/revoke", "POST, OPTIONS"),
     ("/oauth/userinfo", "GET, HEAD, POST, OPTIONS"),
+    ("/oauth/register", "POST, OPTIONS"),
+    ("/oauth/register/{client_id}", "GET, HEAD, PUT, DELETE, OPTIONS"),
 ];
 /// With every answer, so that no cache has to tell origins apart. Never with credentials.
 const ANSWER: [(HeaderName, &str); 2] = [

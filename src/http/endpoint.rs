@@ -52,9 +52,12 @@ impl Endpoint {
         };
         let route = route.to(handler);
         let route = match access {
-            Access::Anyone | Access::Client | Access::Reporter | Access::Bearer | Access::ResourceServer => {
-                route
-            }
+            Access::Anyone
+            | Access::Client
+            | Access::Reporter
+            | Access::Registration
+            | Access::Bearer
+            | Access::ResourceServer => route,
             // Before anything of the request is read, so that a caller without the right key does not learn what was wrong with it.
             Access::Auditor | Access::Audit | Access::Admin => {
                 route.wrap(from_fn(move |request, next| operator::admit(access, request, next)))
@@ -113,9 +116,11 @@ pub(super) fn method_name(method: &Method) -> &'static str {
 /// 405, and what is allowed.
 fn not_allowed(request: &HttpRequest, allowed: &str, access: Access) -> HttpResponse {
     let mut response = match access {
-        Access::Client | Access::Reporter | Access::Bearer | Access::ResourceServer => {
-            OAuthError::not_allowed(allowed).error_response()
-        }
+        Access::Client
+        | Access::Reporter
+        | Access::Registration
+        | Access::Bearer
+        | Access::ResourceServer => OAuthError::not_allowed(allowed).error_response(),
         Access::Anyone | Access::Auditor | Access::Audit | Access::Admin => {
             let detail = format!("this path takes {allowed}");
             refused(request, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)

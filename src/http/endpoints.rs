@@ -69,7 +69,7 @@ endpoints! {
         /// 200 also for a token that is unknown or another client's; then nothing happens.
         Client POST "/oauth/revoke" oauth::revoke::revoke as revoke => 200 "It is not valid any more, if it was the client's";
         /// Tell whether a token is valid (RFC 7662).
-        /// With an operator key of any role (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.
+        /// With an operator key of any role but `registrar` (as a bearer, or as a client secret with the key's id as client id), or with client credentials for the client's own tokens.
         ResourceServer POST "/oauth/introspect" oauth::introspect::introspect as introspect => 200 "What is known of the token";
         /// Report a token that was found where it should not be: it ends.
         /// Anyone may. The answer is the same for what is no token, or none any more.
@@ -79,6 +79,15 @@ endpoints! {
         Bearer GET "/oauth/userinfo" oauth::userinfo::userinfo as userinfo => 200 "Whose it is";
         /// Read whose an access token is, as GET does.
         Bearer POST "/oauth/userinfo" oauth::userinfo::userinfo as postUserinfo => 200 "Whose it is";
+        /// Register an app by its own software (RFC 7591), if this server lets it.
+        /// Open to anyone or with an initial access token, an operator key of the role `registrar`, as the server's configuration says. What the app may not have is left out of what is registered.
+        Registration POST "/oauth/register" oauth::register::register as registerItself => 201 "Registered, as the answer says. The secrets are shown this once.";
+        /// Read an app's registration (RFC 7592), with its registration access token.
+        Registration GET "/oauth/register/{client_id}" oauth::register::read as readRegistration => 200 "What is registered";
+        /// Change an app's registration: what is sent takes the place of all that was.
+        Registration PUT "/oauth/register/{client_id}" oauth::register::update as updateRegistration => 200 "What is registered now";
+        /// Delete an app by its own software, and with it every code and token.
+        Registration DELETE "/oauth/register/{client_id}" oauth::register::delete as deleteRegistration => 204 "The app is gone";
         /// The server's metadata (RFC 8414).
         Anyone GET "/.well-known/oauth-authorization-server" oauth::metadata::metadata as metadata => 200 "The metadata" as "application/json";
     }
@@ -198,7 +207,7 @@ pub(super) fn answers_as_oauth(path: &str) -> bool {
         "/oauth/leaked",
         "/oauth/userinfo",
     ];
-    PATHS.contains(&path)
+    PATHS.contains(&path) || path.starts_with("/oauth/register")
 }
 
 /// Whether an answer at this path may take as long as it takes: it is over much of history, or of all that is known.
@@ -253,16 +262,20 @@ mod tests {
     }
 
     /// What apps and resource servers ask; the pages beside `/oauth/authorize` are for people only.
-    const OAUTH: [&str; 9] = [
+    const OAUTH: [&str; 13] = [
+        "DELETE /oauth/register/{client_id}",
         "GET /.well-known/oauth-authorization-server",
         "GET /oauth/authorize",
+        "GET /oauth/register/{client_id}",
         "GET /oauth/userinfo",
         "POST /oauth/introspect",
         "POST /oauth/leaked",
         "POST /oauth/par",
+        "POST /oauth/register",
         "POST /oauth/revoke",
         "POST /oauth/token",
         "POST /oauth/userinfo",
+        "PUT /oauth/register/{client_id}",
     ];
 
     #[test]

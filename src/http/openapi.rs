@@ -43,6 +43,11 @@ const WITH_CHANGE: Error = (409, "It cannot be done as things are now; `detail` 
 const WITH_BODY: [Error; 2] =
     [(413, "The body is too large."), (415, "The body is not of the media type that is asked for.")];
 const TOO_OFTEN: Error = (429, "Too often. Try again later.");
+const REGISTRATION_REFUSED: [Error; 3] = [
+    (401, "The token is missing, or it is not accepted."),
+    (403, "Apps do not register themselves here, or an operator has suspended this one."),
+    TOO_OFTEN,
+];
 const BEARER_REFUSED: Error = (401, "The access token is not valid, or there is none.");
 const CLIENT_REFUSED: Error = (401, "Client authentication failed, or the operator key is not accepted.");
 
@@ -117,6 +122,7 @@ fn operation(endpoint: &Endpoint) -> (Value, BTreeMap<String, Value>) {
         }
         Access::ResourceServer => described["security"] = json!([{ "operator_key": [] }, { "client": [] }]),
         Access::Bearer => described["security"] = json!([{ "access_token": [] }]),
+        Access::Registration => described["security"] = json!([{ "registration": [] }, {}]),
         Access::Client | Access::Reporter | Access::Anyone => {}
     }
     (described, types.schemas)
@@ -144,7 +150,11 @@ fn path_parameter(name: &str, types: &mut Operation) -> Value {
 fn errors(endpoint: &Endpoint, types: &Operation) -> BTreeMap<String, Value> {
     let is_oauth = match endpoint.access {
         Access::Anyone => return BTreeMap::new(),
-        Access::Client | Access::Reporter | Access::Bearer | Access::ResourceServer => true,
+        Access::Client
+        | Access::Reporter
+        | Access::Registration
+        | Access::Bearer
+        | Access::ResourceServer => true,
         Access::Admin | Access::Auditor | Access::Audit => false,
     };
     let names_something = types.parameters.iter().any(|parameter| {
@@ -163,6 +173,7 @@ fn errors(endpoint: &Endpoint, types: &Operation) -> BTreeMap<String, Value> {
         Access::Anyone => {}
         Access::Bearer => errors.extend([BEARER_REFUSED, WITH_INPUT]),
         Access::Reporter => errors.push(TOO_OFTEN),
+        Access::Registration => errors.extend(REGISTRATION_REFUSED),
         Access::Client | Access::ResourceServer => errors.push(CLIENT_REFUSED),
         Access::Admin | Access::Auditor | Access::Audit => {
             errors.extend(WITH_KEY);

@@ -34,9 +34,12 @@ pub enum Access {
     Client,
     /// Anything that found a secret. Errors are those of RFC 6749.
     Reporter,
+    /// Software that registers an app, with an initial access token if one is needed, or manages its registration with the token for
+    /// that. Errors are those of RFC 7591.
+    Registration,
     /// Anything with an access token. Errors are those of RFC 6750.
     Bearer,
-    /// A resource server with an operator key of any role, or an app with its secret. Errors are those of RFC 6749.
+    /// A resource server with an operator key that introspects, or an app with its secret. Errors are those of RFC 6749.
     ResourceServer,
     /// An operator key that may read.
     Auditor,
@@ -91,11 +94,15 @@ fn admitted(access: Access, request: &HttpRequest) -> Result<Operator, Problem> 
     let is_allowed = match access {
         Access::Admin => role == Role::Admin,
         Access::Auditor | Access::Audit => matches!(role, Role::Admin | Role::Auditor),
-        Access::Anyone | Access::Client | Access::Reporter | Access::Bearer | Access::ResourceServer => true,
+        Access::Anyone
+        | Access::Client
+        | Access::Reporter
+        | Access::Registration
+        | Access::Bearer
+        | Access::ResourceServer => true,
     };
     if !is_allowed {
-        let detail = "the role of this operator key does not allow this";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+        return Err(wrong_role());
     }
     let named = match key {
         KeyName::Recorded(_) => None,
@@ -119,14 +126,39 @@ impl FromRequest for Operator {
 impl Input for Operator {}
 
 /// The name of a key that a request came with, and what it may do.
-pub(super) fn accepted(
-    request: &HttpRequest,
-    service: &Service,
-    presented: &str,
-) -> Result<(KeyName, Role), Problem> {
+fn accepted(request: &HttpRequest, service: &Service, presented: &str) -> Result<(KeyName, Role), Problem> {
     let (key, role) = find_key(service, &secrets::digest(presented)).ok_or_else(unknown_key)?;
     Context::of(request).is_from(Caller::Operator(key.clone()));
     Ok((key, role))
+}
+
+/// A key of a role that may introspect.
+pub(super) fn introspects(request: &HttpRequest, service: &Service, presented: &str) -> Result<(), Problem> {
+    match accepted(request, service, presented)? {
+        (_, role) if may_introspect(role) => Ok(()),
+        _ => Err(wrong_role()),
+    }
+}
+
+/// Registering apps is not a reason to learn whose tokens are whose.
+const fn may_introspect(role: Role) -> bool {
+    match role {
+        Role::Admin | Role::Auditor | Role::Resource => true,
+        Role::Registrar => false,
+    }
+}
+
+/// The operator key with which software registers itself, if that is what a request came with.
+pub(super) fn registrar(request: &HttpRequest, service: &Service, presented: &str) -> Option<OperatorKeyId> {
+    match accepted(request, service, presented).ok()? {
+        (KeyName::Recorded(key_id), Role::Registrar) => Some(key_id),
+        _ => None,
+    }
+}
+
+fn wrong_role() -> Problem {
+    let detail = "the role of this operator key does not allow this";
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
 }
 
 fn unknown_key() -> Problem {
@@ -159,10 +191,13 @@ pub(super) fn is_known(service: &Service, presented: &str) -> bool {
     find_key(service, &secrets::digest(presented)).is_some()
 }
 
-/// Whether a key is accepted under its id, as a client secret is under a client id. A node that does not know the
-/// key catches up first.
+/// Whether a key that introspects is accepted under its id, as a client secret is under a client id. A node that does not
+/// know the key catches up first.
 pub(super) async fn is_accepted(service: &Service, key_id: &str, digest: &SecretDigest) -> bool {
-    let named = || find_key(service, digest).map(|(key, _)| key.to_string());
+    let named = || {
+        let (key, _) = find_key(service, digest).filter(|(_, role)| may_introspect(*role))?;
+        Some(key.to_string())
+    };
     let mut known = named();
     if known.is_none() && service.ledger.is_shared() {
         // If it cannot, what is here is no older than it may be.

@@ -8,7 +8,7 @@ use grantbook_events::{OperatorKeyId, Role, SecretDigest};
 
 use super::audit::export::Exports;
 use super::oauth::assertion::MAX_REMEMBERED;
-use super::oauth::rate_limits::{Approvals, UnmatchedReports, Warnings};
+use super::oauth::rate_limits::{Approvals, Registrations, UnmatchedReports, Warnings};
 use crate::audit::{History, Past};
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -40,11 +40,15 @@ pub struct Service {
     pub approvals: Approvals,
     /// How many reports of leaks matched no token within the last minute.
     pub unmatched_reports: UnmatchedReports,
+    /// How many apps registered themselves within the last minute.
+    pub registrations: Registrations,
     pub metrics: Arc<Metrics>,
     /// The way to what apps name by URL.
     pub outbound: Outbound,
     /// The assertions by which apps authenticated.
     pub assertions: SingleUse,
+    /// Tasks beside those of the ledger, its store and the history.
+    pub upkeep: Arc<Tasks>,
 }
 
 /// An operator key that is in no ledger: minted at the start, gone with the process.
@@ -98,7 +102,9 @@ impl Service {
             asked_about_others: Warnings::default(),
             approvals: Approvals::default(),
             unmatched_reports: UnmatchedReports::default(),
+            registrations: Registrations::default(),
             metrics,
+            upkeep: Arc::default(),
         }
     }
 
@@ -110,7 +116,8 @@ impl Service {
     /// The threads and tasks that the server needs, and whether each runs.
     pub fn tasks(&self) -> Vec<(&'static str, bool)> {
         let of_the_store = self.ledger.store().tasks().into_iter().flat_map(Tasks::all);
-        of_the_store.chain(self.ledger.tasks().all()).chain(self.history.tasks().all()).collect()
+        let of_the_rest = [self.ledger.tasks(), self.history.tasks(), &self.upkeep].map(Tasks::all);
+        of_the_store.chain(of_the_rest.into_iter().flatten()).collect()
     }
 
     /// Without a trailing slash. From the configuration, never from a Host header (K6).

@@ -138,7 +138,7 @@ impl TestServer {
         let store = MemoryStore::new(Uuid::from_u128(1));
         let ledger = Ledger::open(Arc::clone(&store) as Arc<dyn Store>, Arc::clone(&clock) as Arc<dyn Clock>);
         ledger.caught_up().await.unwrap();
-        let keys: Vec<_> = [Role::Admin, Role::Auditor, Role::Resource]
+        let keys: Vec<_> = [Role::Admin, Role::Auditor, Role::Resource, Role::Registrar]
             .map(|role| (role, secrets::mint_operator_key()))
             .into();
         let process_keys = keys

@@ -28,6 +28,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         owner: or("Example Apps Ltd"),
         homepage: Some(or("https://widgets.example/about")),
         redirect_host: or("widgets.example"),
+        unverified_by: None,
         user: or("ana"),
         account: or("acme"),
         installed_since: None,
@@ -36,6 +37,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ticket: or("eyJhbGciOiJIUzI1NiJ9.e30.AAAA"),
         switch_user_href: Some(or("/sign-in?continue=Y2xpZW50X2lk")),
     };
+    let unverified = ConsentPage { unverified_by: Some(or("accounts.example")), ..consent.clone() };
     let again = ConsentPage {
         installed_since: Some(Timestamp::from_micros(1_767_323_045_000_006)),
         held: scopes(text),
@@ -71,6 +73,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         installation_id: or("98f1b1a0-279b-5082-a1d9-c221440d2739"),
         app_name: or(name),
         owner: or("Example Apps Ltd"),
+        verified: false,
         scopes: scopes(text),
         installed_since: Some(time),
         stopped: None,
@@ -100,6 +103,7 @@ fn pages(text: &str) -> Vec<(&'static str, String)> {
         ("account-apps", account.render().unwrap()),
         ("account-apps-member", member.render().unwrap()),
         ("account-apps-empty", empty.render().unwrap()),
+        ("consent-unverified", unverified.render().unwrap()),
         ("consent-again", again.render().unwrap()),
         ("signed-out", signed_out.render().unwrap()),
         ("home", home.render().unwrap()),
@@ -264,6 +268,7 @@ fn only_a_web_page_becomes_a_link() {
         owner: "Owner".into(),
         homepage: None,
         redirect_host: "app.example".into(),
+        unverified_by: None,
         user: "ana".into(),
         account: "acme".into(),
         installed_since: None,
@@ -285,8 +290,10 @@ fn only_a_web_page_becomes_a_link() {
         assert_eq!(links, 1, "{wrong}: only the one to the apps on the account");
     }
     page.homepage = Some("https://app.example".into());
-    let html = page.render().unwrap();
-    assert!(html.contains(r#"<a href="https://app.example/" target="_blank" rel="noopener noreferrer">"#));
+    let link = r#"<a href="https://app.example/" target="_blank" rel="noopener noreferrer">"#;
+    assert!(page.render().unwrap().contains(link));
+    page.unverified_by = Some("accounts.example".into());
+    assert!(!page.render().unwrap().contains(link), "nobody has checked that it is the app's");
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct ConsentPage {
     pub homepage: Option<String>,
     /// Where the browser goes after the answer: the redirect URI's host, or its scheme.
     pub redirect_host: String,
+    /// The host of this server, if no operator of it registered the app.
+    pub unverified_by: Option<String>,
     pub user: String,
     /// The account the app would be installed on.
     pub account: String,
@@ -75,6 +77,8 @@ pub struct AccountApp {
     pub installation_id: String,
     pub app_name: String,
     pub owner: String,
+    /// Whether an operator registered it, and so knows whose it is.
+    pub verified: bool,
     pub scopes: Vec<ScopeLine>,
     /// Since when; none while it is stopped.
     pub installed_since: Option<Timestamp>,

@@ -9,7 +9,10 @@ const OPEN: &[(&str, &str)] = &[
     ("/oauth/token", "POST"),
     ("/oauth/revoke", "POST"),
     ("/oauth/userinfo", "GET"),
+    ("/oauth/register", "POST"),
 ];
+/// The last part may be anything.
+const REGISTRATION: &str = "/oauth/register/{client_id}";
 const ORIGIN: (&str, &str) = ("origin", "https://spa.example");
 
 /// Anybody may read it, nobody with cookies, and no cache has to tell origins apart.
@@ -53,6 +56,12 @@ fn b1_a_page_of_any_origin_may_ask_first() {
         }
         assert!(listed("allow").contains(&"options".to_owned()), "{reply:?}");
         assert_ne!(reply.header("access-control-max-age"), "");
+    }
+    for method in ["GET", "PUT", "DELETE"] {
+        let reply = preflight(&grantbook, REGISTRATION, method).expect(204);
+        assert_open(&reply);
+        assert!(reply.header("access-control-allow-methods").contains(method), "{reply:?}");
+        assert_open(&grantbook.send(method, REGISTRATION, &[ORIGIN], None));
     }
 }
 
@@ -117,7 +126,8 @@ fn b1_nothing_else_is_for_pages_of_other_origins() {
     let documented = document["paths"].as_object().unwrap().keys().map(String::as_str);
     let pages =
         ["/", "/sign-in", "/sign-in/dev", "/sign-in/handoff", "/sign-out", "/account/apps", "/nowhere"];
-    for path in documented.chain(pages).filter(|path| OPEN.iter().all(|(open, _)| open != path)) {
+    let is_open = |path: &&str| *path == REGISTRATION || OPEN.iter().any(|(open, _)| open == path);
+    for path in documented.chain(pages).filter(|path| !is_open(path)) {
         for method in ["GET", "POST", "DELETE"] {
             let asked = preflight(&grantbook, path, method);
             assert!(asked.status >= 400, "{method} {path}: {asked:?}");

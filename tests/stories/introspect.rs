@@ -78,6 +78,8 @@ fn k3_every_role_may_ask_and_nobody_without_a_key() {
         let reply = asked_with(&grantbook, &grantbook.operator(role).key, &token).expect(200);
         assert_eq!(reply.json()["active"], true, "{role}");
     }
+    let registrar = asked_with(&grantbook, &grantbook.operator("registrar").key, &token);
+    assert_eq!(registrar.error(), (403, "forbidden".to_owned()));
     let gone = grantbook.operator("resource");
     let keys = grantbook.admin().all("/keys", 10);
     let key_id = keys.last().unwrap()["key_id"].as_str().unwrap();

@@ -26,6 +26,7 @@ fn the_metadata_says_what_this_server_can_do() {
             "revocation_endpoint": format!("{issuer}/oauth/revoke"),
             "introspection_endpoint": format!("{issuer}/oauth/introspect"),
             "userinfo_endpoint": format!("{issuer}/oauth/userinfo"),
+            "registration_endpoint": format!("{issuer}/oauth/register"),
             "scopes_supported": ["widgets", "faqs", "contacts", "conversations"],
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],

@@ -100,9 +100,11 @@ pub const ROOMS: &[Room] = &[
             "secrets",
             "store",
             "telemetry",
+            "unapproved",
         ],
         &["rusqlite"],
     ),
+    room("unapproved", &["decisions", "ledger", "secrets", "tasks", "telemetry"], &[HTTP, "rusqlite"]),
     room(
         "cli",
         &[

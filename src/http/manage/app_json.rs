@@ -90,9 +90,9 @@ struct SourceJson {
 
 /// `operator`: an operator registered it. `open`: its software registered itself, as anyone may (RFC 7591).
 /// `initial_access_token`: its software registered itself with such a token. `document`: it has a metadata document.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum SourceKindJson {
+pub enum SourceKindJson {
     Operator,
     Open,
     InitialAccessToken,
@@ -101,13 +101,23 @@ enum SourceKindJson {
 
 impl From<&AppSource> for SourceJson {
     fn from(source: &AppSource) -> Self {
-        let (by, key_id, url) = match source {
-            AppSource::Operator => (SourceKindJson::Operator, None, None),
-            AppSource::Open => (SourceKindJson::Open, None, None),
-            AppSource::InitialAccessToken(id) => (SourceKindJson::InitialAccessToken, Some(*id), None),
-            AppSource::Document(url) => (SourceKindJson::Document, None, Some(url.clone())),
+        let (key_id, url) = match source {
+            AppSource::Operator | AppSource::Open => (None, None),
+            AppSource::InitialAccessToken(id) => (Some(*id), None),
+            AppSource::Document(url) => (None, Some(url.clone())),
         };
-        Self { by, key_id, url }
+        Self { by: source.into(), key_id, url }
+    }
+}
+
+impl From<&AppSource> for SourceKindJson {
+    fn from(source: &AppSource) -> Self {
+        match source {
+            AppSource::Operator => Self::Operator,
+            AppSource::Open => Self::Open,
+            AppSource::InitialAccessToken(_) => Self::InitialAccessToken,
+            AppSource::Document(_) => Self::Document,
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use grantbook_events::{AppEvent, ClientId, ClientKeys, Event, NewSecret, SecretI
 use grantbook_projections::App;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::app_json::{AppJson, PolicyJson, SecretJson, object, present, present_object};
-use super::paging::{Page, Paging};
+use super::app_json::{AppJson, PolicyJson, SecretJson, SourceKindJson, object, present, present_object};
+use super::paging::{Cursor, Limit, Page, Paging};
 use super::{DoneBefore, Note, Why, done_before};
 use crate::decisions::client_keys::check_keys;
+use crate::decisions::redirect_uri::leads_to;
 use crate::decisions::{
     AppRefusal, Changes, DeleteApp, RegisterApp, Registration, ResumeApp, RetireSecret, RotateSecret,
     SuspendApp, UpdateApp,
@@ -186,10 +187,34 @@ pub async fn register(operator: Operator, Body(body): Body<NewApp>) -> Answer<Ne
     Ok(reply.with((LOCATION, service.url(&format!("/apps/{client_id}")))))
 }
 
-pub async fn list(service: Data<Service>, paging: Query<Paging>) -> Answer<Page<AppJson>> {
+/// Which apps.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct AppsQuery {
+    /// Only those that came to be so.
+    source: Option<SourceKindJson>,
+    /// Only those with a redirect URI on this host, or on a name below it.
+    #[param(min_length = 1)]
+    host: Option<String>,
+    /// `next_cursor` of the page before; the first page without.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
+    /// The most items of the page: 1 to 200, 50 by default.
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<Limit>,
+}
+
+pub async fn list(service: Data<Service>, query: Query<AppsQuery>) -> Answer<Page<AppJson>> {
+    let AppsQuery { source, host, cursor, limit } = query.into_inner();
     let now = service.ledger.recorded_now();
     let rows = |skip, limit| service.ledger.live().apps(skip, limit);
-    Ok(Reply::ok(paging.page(rows, |app| Some(AppJson::new(app, now)))))
+    let is_there = |uris: &[String], host: &str| uris.iter().any(|uri| leads_to(uri, host));
+    let is_asked_for = |app: &App| {
+        source.is_none_or(|source| source == (&app.source).into())
+            && host.as_ref().is_none_or(|host| is_there(&app.redirect_uris, host))
+    };
+    let item = |app: &Arc<App>| is_asked_for(app).then(|| AppJson::new(app, now));
+    Ok(Reply::ok(Paging { cursor, limit }.page(rows, item)))
 }
 
 pub async fn read(service: Data<Service>, client_id: Path<ClientId>) -> Answer<AppJson> {
@@ -285,7 +310,7 @@ fn keys(jwks: Option<&Value>, jwks_uri: Option<&str>) -> Result<ClientKeys, AppR
     Ok(check_keys(jwks.map(Value::to_string).as_deref(), jwks_uri)?)
 }
 
-fn mint_secret(service: &Service) -> (NewSecret, ShownOnce) {
+pub(in crate::http) fn mint_secret(service: &Service) -> (NewSecret, ShownOnce) {
     let plain = secrets::mint_client_secret();
     let secret_id = secrets::new_secret_id(service.ledger.recorded_now());
     (NewSecret { secret_id, digest: plain.digest() }, ShownOnce(plain))

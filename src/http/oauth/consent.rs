@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use grantbook_events::{AccountId, GrantId, InstallationId, UserId};
+use grantbook_projections::App;
 use grantbook_projections::live::InstallationFacts;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::decisions::approval::Approval;
 use crate::decisions::authorization_request::AuthorizationRequest;
+use crate::decisions::self_registration::destination;
 use crate::http::{Service, sign_in};
 use crate::identity::Onward;
 use crate::identity::session::SignedIn;
@@ -66,6 +67,7 @@ pub(super) fn page(
         owner: wanted.app.owner.clone(),
         homepage: wanted.app.homepage.clone(),
         redirect_host: destination(&wanted.target.redirect_uri),
+        unverified_by: unverified_by(service, &wanted.app),
         user: person.user_in_words(),
         account: person.account_in_words(),
         installed_since: known.and_then(|facts| facts.installed_since),
@@ -76,12 +78,7 @@ pub(super) fn page(
     }
 }
 
-/// The host of a redirect URI, or the scheme of a private one.
-fn destination(redirect_uri: &str) -> String {
-    let Ok(url) = Url::parse(redirect_uri) else { return redirect_uri.to_owned() };
-    match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(host), None) => host.to_owned(),
-        (None, _) => format!("{}:", url.scheme()),
-    }
+/// Who has not checked an app: the host of this server, if no operator registered the app.
+fn unverified_by(service: &Service, app: &App) -> Option<String> {
+    (!app.source.is_operator()).then(|| destination(service.issuer()))
 }

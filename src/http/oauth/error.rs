@@ -16,6 +16,7 @@ use crate::ledger::LedgerError;
 /// How an app authenticates, and how an operator key is sent (RFC 9110 section 15.5.2, RFC 6750 section 3).
 const BASIC: &str = "Basic realm=\"grantbook\", charset=\"UTF-8\"";
 const BEARER: &str = "Bearer";
+const INVALID_TOKEN: &str = "Bearer realm=\"grantbook\", error=\"invalid_token\"";
 /// Which of these it was would tell a thief what to try next; the log has it.
 pub(super) const CODE_NOT_VALID: &str = "the code is unknown, expired, used or ended";
 
@@ -59,6 +60,16 @@ impl OAuthError {
     /// The access token does not do (RFC 6750 section 3.1).
     pub fn invalid_token() -> Self {
         Self::new("invalid_token", "the access token is unknown, expired or ended")
+    }
+
+    /// The token for registering an app, or for managing its registration, is missing or not the right one (RFC 7592 section 2).
+    pub(super) fn not_registrar(description: &'static str) -> Self {
+        Self { challenge: INVALID_TOKEN, ..Self::new("invalid_token", description) }
+    }
+
+    /// It may not be done here, whoever asks.
+    pub(super) fn denied(description: &'static str) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, "access_denied", description).into()
     }
 
     /// 405, and the methods that are right.

@@ -102,7 +102,7 @@ pub async fn introspect(
 ) -> OAuthAnswer<Introspection> {
     let only_of = match operator::bearer(&request) {
         Some(key) => {
-            operator::accepted(&request, &service, key)?;
+            operator::introspects(&request, &service, key)?;
             None
         }
         None => {

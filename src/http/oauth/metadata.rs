@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
+use crate::config::RegistrationMode;
 use crate::decisions::key_set::ALGORITHMS;
 use crate::http::service::Service;
 
@@ -11,7 +12,7 @@ pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
     let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
     // What introspection takes is named by two registries: "Bearer" is of the one of access token types (RFC 8414
     // section 2).
-    let metadata = json!({
+    let mut metadata = json!({
         "issuer": service.issuer(),
         "authorization_endpoint": service.url("/oauth/authorize"),
         "token_endpoint": service.url("/oauth/token"),
@@ -37,5 +38,8 @@ pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });
+    if service.config.registration.mode != RegistrationMode::Off {
+        metadata["registration_endpoint"] = service.url("/oauth/register").into();
+    }
     HttpResponse::Ok().content_type("application/json").body(metadata.to_string())
 }

@@ -16,6 +16,7 @@ mod posted;
 mod pushed;
 pub mod rate_limits;
 mod redirect;
+pub(crate) mod register;
 mod requested;
 pub(crate) mod revoke;
 pub(crate) mod token;

@@ -1,7 +1,9 @@
 //! How often something is done. Knows: which forms each person of an account sent within the last minute, how many
-//! reports of leaks matched no token within it, and which clients a warning was about within the last hour, on this node. Must not know: apps, ledgers, or pages.
+//! reports of leaks matched no token within it, from which networks apps registered themselves within it, and which clients a warning was about within the last
+//! hour, on this node. Must not know: apps, ledgers, or pages.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use grantbook_events::{AccountId, ClientId, GrantId, Timestamp, UserId};
@@ -79,6 +81,39 @@ impl UnmatchedReports {
                 Ok(())
             }
         }
+    }
+}
+
+/// When apps registered themselves within the last minute, and from which network; as many as may.
+#[derive(Debug, Default)]
+pub struct Registrations(Mutex<VecDeque<(Timestamp, Option<IpAddr>)>>);
+
+impl Registrations {
+    /// Counts a registration. One network may have half of all, so that it does not keep all others out. What is refused is
+    /// not counted.
+    pub fn count(&self, from: Option<IpAddr>, per_minute: usize, now: Timestamp) -> Result<(), TooOften> {
+        let from = from.map(network);
+        let mut counted = self.0.lock();
+        counted.retain(|(at, _)| now < at.plus(MINUTE));
+        let mut own = counted.iter().filter(|(_, other)| *other == from);
+        let oldest = match (counted.front(), own.clone().count() >= per_minute.div_ceil(2)) {
+            (oldest, _) if counted.len() >= per_minute => oldest,
+            (_, true) => own.next(),
+            (_, false) => None,
+        };
+        if let Some((oldest, _)) = oldest {
+            return Err(TooOften::since(*oldest, now));
+        }
+        counted.push_back((now, from));
+        Ok(())
+    }
+}
+
+/// What one caller has of IPv6 is a network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -166,6 +201,21 @@ mod tests {
         reports.count(at(60)).unwrap();
         assert_eq!(reports.count(at(60)), Err(TooOften(1)));
         assert_eq!(reports.0.lock().len(), UNMATCHED_REPORTS_PER_MINUTE);
+    }
+
+    #[test]
+    fn d2_so_many_apps_a_minute_register_themselves_and_half_of_them_from_one_network() {
+        let registrations = Registrations::default();
+        let count = |from: &str, seconds| registrations.count(Some(from.parse().unwrap()), 4, at(seconds));
+        count("192.0.2.1", 0).unwrap();
+        count("::ffff:192.0.2.1", 10).unwrap();
+        assert_eq!(count("192.0.2.1", 20), Err(TooOften(40)));
+        count("2001:db8::1", 20).unwrap();
+        count("2001:db8::ffff:2", 30).unwrap();
+        assert_eq!(count("2001:db8:0:1::1", 30), Err(TooOften(30)), "all of the node");
+        assert_eq!(count("2001:db8::3", 60), Err(TooOften(20)), "one network");
+        count("192.0.2.1", 60).unwrap();
+        assert_eq!(registrations.0.lock().len(), 4);
     }
 
     #[test]

@@ -30,7 +30,7 @@ async fn every_route_asks_for_a_key_of_the_right_role_before_anything_else() {
             answer.problem(401);
             assert_eq!(answer.header(header::WWW_AUTHENTICATE), "Bearer", "{route:?}");
         }
-        for role in [Role::Resource, Role::Auditor, Role::Admin] {
+        for role in [Role::Resource, Role::Registrar, Role::Auditor, Role::Admin] {
             let answer = server.send(nonsense(route, Some(server.key(role)))).await;
             let allowed = role == Role::Admin || role == needs;
             assert_eq!(answer.status.as_u16() != 403, allowed, "{route:?} {role:?}");
@@ -119,7 +119,7 @@ async fn a_wrong_body_gets_what_would_be_right() {
 async fn a_wrong_query_gets_what_would_be_right() {
     let server = TestServer::start().await;
     for (uri, right) in [
-        ("/apps?page=2", "unknown field `page`, expected `cursor` or `limit`"),
+        ("/apps?page=2", "unknown field `page`, expected one of `source`, `host`, `cursor`, `limit`"),
         ("/apps?limit=0", "limit must be a number from 1 to 200"),
         ("/apps?limit=201", "limit must be a number from 1 to 200"),
         ("/apps?limit=many", "limit must be a number from 1 to 200"),
@@ -169,7 +169,7 @@ async fn t8_a_secret_is_shown_once_and_its_digest_never() {
         assert_eq!(count_of(&answers, secret.expose()), 0);
         assert_eq!(ledger.matches(secret.expose()).count(), 0);
     }
-    for role in [Role::Admin, Role::Auditor, Role::Resource] {
+    for role in [Role::Admin, Role::Auditor, Role::Resource, Role::Registrar] {
         assert_eq!(count_of(&answers, server.key(role)), 0);
     }
     assert!(!answers.contains("digest"));
