@@ -34,7 +34,7 @@ pub struct ClientMetadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub response_types: Option<Vec<String>>,
-    /// The scopes that it may ask for, separated by spaces.
+    /// The scopes that it gets if it asks for none, separated by spaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub scope: Option<String>,

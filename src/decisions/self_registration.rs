@@ -147,7 +147,8 @@ impl RegistrationPolicy {
             // Nobody has checked who it is: all that is known is where codes go.
             owner: place,
             redirect_uris,
-            scopes: self.scopes(metadata.scope.as_deref(), catalogue)?,
+            scopes: self.scopes.iter().cloned().collect(),
+            default_scopes: self.default_scopes(metadata.scope.as_deref(), catalogue)?,
             keys: if method == AuthMethod::Keys { keys(metadata)? } else { ClientKeys::None },
             token_policy,
             requires_pushed_requests: metadata.require_pushed_authorization_requests.unwrap_or_default(),
@@ -177,7 +178,7 @@ impl RegistrationPolicy {
             homepage: Some(registration.homepage.unwrap_or_default()),
             redirect_uris: Some(registration.redirect_uris),
             scopes: Some(registration.scopes),
-            default_scopes: None,
+            default_scopes: Some(registration.default_scopes),
             keys,
             token_policy: Some(registration.token_policy),
             requires_pushed_requests: Some(registration.requires_pushed_requests),
@@ -198,6 +199,17 @@ impl RegistrationPolicy {
             }
             None => Ok(uris),
         }
+    }
+
+    /// What an app names as `scope` is what it gets when it asks for nothing in particular, and no bound. Agents register with the scope of
+    /// their first request and ask for more when an API says so; an app that could not would register once more.
+    fn default_scopes(
+        &self,
+        asked: Option<&str>,
+        catalogue: &ScopeCatalogue,
+    ) -> Result<Vec<String>, ProfileError> {
+        let names_none = asked.is_none_or(|asked| asked.trim().is_empty());
+        if names_none { Ok(Vec::new()) } else { self.scopes(asked, catalogue) }
     }
 
     /// Those it asks for and may have; all that it may have if it does not say.

@@ -216,6 +216,17 @@ fn d2_an_app_gets_only_what_the_policy_allows() {
     assert_eq!(scope("faqs contacts everything"), "faqs", "what it may not have is left out");
     let refused = register(&grantbook, None, &with("scope", "contacts"));
     assert_refused(&refused, 400, "invalid_client_metadata", "scope: must have some of the scopes");
+    // The MCP SDK registers the scope of its first request, and asks for more when an API says so.
+    let (app, _) = registered(&grantbook, &with("scope", "widgets"));
+    let ana = grantbook.person("ana", "acme");
+    for (scope, shown) in [("", "widgets"), ("&scope=faqs", "faqs")] {
+        let challenge =
+            "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+        let page =
+            ana.get(&format!("/oauth/authorize?client_id={}&{challenge}{scope}", app.client_id)).expect(200);
+        assert_eq!(page.body.matches("<code>").count(), 1, "{page:?}");
+        assert!(page.body.contains(&format!("<code>{shown}</code>")), "{page:?}");
+    }
     for right in ["http://127.0.0.1/cb", "com.example.agent:/cb"] {
         register(&grantbook, None, &with("redirect_uris", json!([CALLBACK, right]))).expect(201);
     }

@@ -243,6 +243,7 @@ async fn settle<C: Command<Answer = (), Refusal = AppRefusal>>(
 /// What is registered of an app, whatever it asked for.
 fn information(service: &Service, app: &App, asked: &ClientMetadata) -> ClientInformation {
     let method = AuthMethod::of(app, asked.token_endpoint_auth_method.as_deref());
+    let scopes = if app.default_scopes.is_empty() { &app.scopes } else { &app.default_scopes };
     let grants = ["authorization_code"].into_iter().chain(app.token_policy.refresh.map(|_| "refresh_token"));
     let (jwks, jwks_uri) = match &app.keys {
         ClientKeys::None => (None, None),
@@ -263,7 +264,7 @@ fn information(service: &Service, app: &App, asked: &ClientMetadata) -> ClientIn
             token_endpoint_auth_method: Some(method.name().to_owned()),
             grant_types: Some(grants.map(str::to_owned).collect()),
             response_types: Some(vec!["code".to_owned()]),
-            scope: Some(app.scopes.join(" ")),
+            scope: Some(scopes.join(" ")),
             jwks,
             jwks_uri,
             require_pushed_authorization_requests: app.requires_pushed_requests.then_some(true),

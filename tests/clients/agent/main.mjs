@@ -58,7 +58,7 @@ class Host {
     const back = new URL(await reply.text());
     assert.equal(back.origin + back.pathname, REDIRECT_URI, String(back));
     const { state, iss, code } = Object.fromEntries(back.searchParams);
-    assert.deepEqual([state, iss], [this.state(), ISSUER], String(back));
+    assert.deepEqual([Boolean(code), state, iss], [true, this.state(), ISSUER], String(back));
     await this.transport.finishAuth(code, iss);
   }
 
@@ -100,13 +100,15 @@ class Host {
   }
 }
 
-/** How an agent says who it is. */
+/** How an agent says who it is: what it knows at first, and how its client id then looks. */
 const ways = {
-  "registered by the operator": { known: { client: { client_id: CLIENT_ID, issuer: ISSUER } } },
+  "registered by the operator": [{ client: { client_id: CLIENT_ID, issuer: ISSUER } }, new RegExp(`^${CLIENT_ID}$`)],
+  "registered by itself": [{}, /^[0-9a-f]{32}$/],
 };
 
 async function tell(version, way) {
-  const host = new Host(sdks[version], ways[way].known);
+  const [known, clientId] = ways[way];
+  const host = new Host(sdks[version], known);
   const say = (what) => console.log(`MCP SDK ${version}, ${way}: ${what}`);
 
   await host.isSentToApprove(host.connect());
@@ -114,6 +116,7 @@ async function tell(version, way) {
   await host.connect();
   const facts = await host.call("widgets");
   assert.deepEqual([facts.account_id, facts.sub, facts.scope, facts.aud], ["acme", "ana", "widgets", [RESOURCE]]);
+  assert.match(host.client.client_id, clientId);
   const first = host.kept;
   assert.ok(first.refresh_token && first.expires_in > 0, `${Object.keys(first)}`);
   say("installed");
@@ -150,7 +153,7 @@ for (const [headers, error] of [[{}, ""], [{ Authorization: `Bearer ${TOKEN}` },
 }
 
 for (const version of Object.keys(sdks)) {
-  for (const way of Object.keys(ways)) await tell(version, way);
+  await Promise.all(Object.keys(ways).map((way) => tell(version, way)));
 }
 server.closeAllConnections();
 server.close();
