@@ -4,12 +4,10 @@
 use grantbook_events::ClientKeys;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use url::{Host, Url};
 
 use super::app_profile::{ProfileError, check_homepage, check_name, check_redirect_uris, wrong};
-use super::client_keys::check_keys;
-use super::key_set::ALGORITHMS;
+use super::client_metadata::ClientMetadata;
 use super::redirect_uri::{has_disguise, is_loopback};
 
 /// The longest URL that names an app, in bytes.
@@ -44,20 +42,10 @@ pub struct MetadataDocument {
     pub scope: Option<String>,
 }
 
-/// What is read of a document; everything else in it is ignored (RFC 7591 section 2).
+/// What a document says beside its app's metadata.
 #[derive(Deserialize)]
 struct Document {
     client_id: String,
-    client_name: Option<String>,
-    client_uri: Option<String>,
-    redirect_uris: Vec<String>,
-    grant_types: Option<Vec<String>>,
-    response_types: Option<Vec<String>>,
-    scope: Option<String>,
-    token_endpoint_auth_method: Option<String>,
-    token_endpoint_auth_signing_alg: Option<String>,
-    jwks: Option<Box<RawValue>>,
-    jwks_uri: Option<String>,
     client_secret: Option<Value>,
     client_secret_expires_at: Option<Value>,
 }
@@ -114,7 +102,7 @@ impl MetadataDocument {
     /// # Errors
     /// The member that is wrong, and what would be right.
     pub fn parse(url: &DocumentUrl, text: &[u8]) -> Result<Self, ProfileError> {
-        let document: Document = serde_json::from_slice(text).or_else(|error| {
+        let (document, metadata) = read(text).or_else(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             wrong(
                 "client metadata document",
@@ -127,9 +115,15 @@ impl MetadataDocument {
                 format!("must be {}, the URL of the document, to the letter", url.as_str()),
             );
         }
-        check_grants(&document)?;
-        let keys = keys(&document)?;
-        let redirect_uris = check_redirect_uris(&document.redirect_uris)?;
+        if document.client_secret.is_some() || document.client_secret_expires_at.is_some() {
+            return wrong(
+                "client_secret",
+                "must not be there, nor client_secret_expires_at: anyone can read the document",
+            );
+        }
+        metadata.check()?;
+        let keys = keys(&metadata)?;
+        let redirect_uris = check_redirect_uris(metadata.redirect_uris.as_deref().unwrap_or_default())?;
         let is_own =
             |uri: &String| url.is_origin_of(uri) || Url::parse(uri).is_ok_and(|uri| is_web_loopback(&uri));
         if !redirect_uris.iter().all(is_own) {
@@ -139,14 +133,15 @@ impl MetadataDocument {
                 format!("must begin with {origin}, or with http and a loopback host"),
             );
         }
-        let homepage = document.client_uri.filter(|uri| url.is_origin_of(uri)).unwrap_or_default();
+        let refreshes = metadata.refreshes();
+        let homepage = metadata.client_uri.filter(|uri| url.is_origin_of(uri)).unwrap_or_default();
         Ok(Self {
-            name: check_name("client_name", document.client_name.as_deref().unwrap_or(url.host()))?,
+            name: check_name("client_name", metadata.client_name.as_deref().unwrap_or(url.host()))?,
             homepage: check_homepage(&homepage)?,
             redirect_uris,
             keys,
-            refreshes: document.grant_types.iter().flatten().any(|grant| grant == "refresh_token"),
-            scope: document.scope.filter(|scope| !scope.trim().is_empty()),
+            refreshes,
+            scope: metadata.scope.filter(|scope| !scope.trim().is_empty()),
         })
     }
 }
@@ -155,43 +150,18 @@ fn is_web_loopback(uri: &Url) -> bool {
     uri.scheme() == "http" && is_loopback(uri)
 }
 
-/// One document is for many servers, so grants and responses that do not exist here are ignored.
-fn check_grants(document: &Document) -> Result<(), ProfileError> {
-    let has = |list: &Option<Vec<String>>, name: &str| list.iter().flatten().any(|one| one == name);
-    if document.grant_types.is_some() && !has(&document.grant_types, "authorization_code") {
-        return wrong("grant_types", "must have authorization_code, or be left out");
-    }
-    if document.response_types.is_some() && !has(&document.response_types, "code") {
-        return wrong("response_types", "must have code, or be left out");
-    }
-    Ok(())
+fn read(text: &[u8]) -> serde_json::Result<(Document, ClientMetadata)> {
+    Ok((serde_json::from_slice(text)?, serde_json::from_slice(text)?))
 }
 
-fn keys(document: &Document) -> Result<ClientKeys, ProfileError> {
-    if document.client_secret.is_some() || document.client_secret_expires_at.is_some() {
-        return wrong(
-            "client_secret",
-            "must not be there, nor client_secret_expires_at: anyone can read the document",
-        );
-    }
-    let signs = match document.token_endpoint_auth_method.as_deref() {
-        None | Some("none") => false,
-        Some("private_key_jwt") => true,
-        Some(_) => {
-            return wrong(
-                "token_endpoint_auth_method",
-                "must be none or private_key_jwt: nothing in a document is secret",
-            );
-        }
-    };
-    if document.token_endpoint_auth_signing_alg.as_deref().is_some_and(|one| !ALGORITHMS.contains(&one)) {
-        return wrong("token_endpoint_auth_signing_alg", format!("must be one of {}", ALGORITHMS.join(", ")));
-    }
-    let keys = check_keys(document.jwks.as_deref().map(RawValue::get), document.jwks_uri.as_deref())?;
-    match (signs, keys) {
-        (true, ClientKeys::None) => wrong("jwks", "must be there, or jwks_uri, for private_key_jwt"),
-        (true, keys) => Ok(keys),
-        (false, _) => Ok(ClientKeys::None),
+fn keys(metadata: &ClientMetadata) -> Result<ClientKeys, ProfileError> {
+    match metadata.token_endpoint_auth_method.as_deref() {
+        None | Some("none") => Ok(ClientKeys::None),
+        Some("private_key_jwt") => metadata.keys(),
+        Some(_) => wrong(
+            "token_endpoint_auth_method",
+            "must be none or private_key_jwt: nothing in a document is secret",
+        ),
     }
 }
 
@@ -199,6 +169,7 @@ fn keys(document: &Document) -> Result<ClientKeys, ProfileError> {
 mod tests {
     use serde_json::json;
 
+    use super::super::key_set::ALGORITHMS;
     use super::*;
 
     const URL: &str = "https://app.example/oauth/client.json";
@@ -396,7 +367,6 @@ mod tests {
         for wrong in [
             json!([]),
             json!({}),
-            json!({ "client_id": URL }),
             json!({ "redirect_uris": ["https://app.example/callback"] }),
             with("client_id", json!([URL])),
             with("redirect_uris", "https://app.example/callback"),
@@ -405,6 +375,7 @@ mod tests {
         ] {
             assert_wrong(&wrong, "client metadata document", "RFC 7591");
         }
+        assert_wrong(&json!({ "client_id": URL }), "redirect_uris", "1 to 20 URIs");
         let twice = format!("{{\"client_id\": \"x\", \"client_id\": {URL:?}, \"redirect_uris\": []}}");
         assert!(MetadataDocument::parse(&DocumentUrl::parse(URL).unwrap(), twice.as_bytes()).is_err());
         assert_wrong(&with("grant_types", json!(["implicit"])), "grant_types", "authorization_code");

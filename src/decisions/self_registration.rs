@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 
 use grantbook_events::{AppSource, ClientKeys, SecretDigest, TokenPolicy};
 use grantbook_projections::{App, AppStatus};
-use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::Url;
 
 use super::app_profile::{NAME_MAX, ProfileError, check_homepage, check_name, check_redirect_uris, wrong};
 use super::client_authentication::ClientError;
-use super::client_keys::check_keys;
 use super::client_metadata::ClientMetadata;
 use super::redirect_uri::is_within;
 use super::scopes::ScopeCatalogue;
@@ -137,7 +135,7 @@ impl RegistrationPolicy {
         token_policy: TokenPolicy,
         source: AppSource,
     ) -> Result<(Registration, AuthMethod), ProfileError> {
-        metadata.check_grants()?;
+        metadata.check()?;
         let method = AuthMethod::allowed(metadata, self)?;
         let redirect_uris = self.redirect_uris(metadata)?;
         let place = redirect_uris.first().map_or_else(String::new, |uri| shortened(&destination(uri)));
@@ -149,7 +147,7 @@ impl RegistrationPolicy {
             redirect_uris,
             scopes: self.scopes.iter().cloned().collect(),
             default_scopes: self.default_scopes(metadata.scope.as_deref(), catalogue)?,
-            keys: if method == AuthMethod::Keys { keys(metadata)? } else { ClientKeys::None },
+            keys: if method == AuthMethod::Keys { metadata.keys()? } else { ClientKeys::None },
             token_policy,
             requires_pushed_requests: metadata.require_pushed_authorization_requests.unwrap_or_default(),
             source,
@@ -171,7 +169,7 @@ impl RegistrationPolicy {
         token_policy: TokenPolicy,
     ) -> Result<Changes, ProfileError> {
         let (registration, _) = self.registration(metadata, catalogue, token_policy, app.source.clone())?;
-        let keys = if app.keys.is_none() { None } else { Some(keys(metadata)?) };
+        let keys = if app.keys.is_none() { None } else { Some(metadata.keys()?) };
         Ok(Changes {
             name: Some(registration.name),
             owner: Some(registration.owner),
@@ -229,14 +227,6 @@ impl RegistrationPolicy {
             );
         }
         Ok(scopes.into_iter().collect())
-    }
-}
-
-fn keys(metadata: &ClientMetadata) -> Result<ClientKeys, ProfileError> {
-    let jwks = metadata.jwks.as_ref().map(Value::to_string);
-    match check_keys(jwks.as_deref(), metadata.jwks_uri.as_deref())? {
-        ClientKeys::None => wrong("jwks", "must be there, or jwks_uri, for private_key_jwt"),
-        keys => Ok(keys),
     }
 }
 

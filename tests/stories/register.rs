@@ -144,6 +144,7 @@ fn d1_wrong_metadata_is_refused_and_says_what_would_be_right() {
         (with("client_uri", "javascript:alert(1)"), "client_uri: must be an https address"),
         (with("token_endpoint_auth_method", "tls_client_auth"), "must be one of none, client_secret_basic"),
         (with("token_endpoint_auth_method", "private_key_jwt"), "jwks: must be there"),
+        (with("token_endpoint_auth_signing_alg", "HS256"), "must be one of ES256"),
         (with("grant_types", json!(["implicit"])), "must have authorization_code"),
         (with("response_types", json!(["token"])), "must have code"),
         (with("scope", "openid"), "widgets"),

@@ -262,6 +262,7 @@ fn information(service: &Service, app: &App, asked: &ClientMetadata) -> ClientIn
             client_name: Some(app.name.clone()),
             client_uri: app.homepage.clone(),
             token_endpoint_auth_method: Some(method.name().to_owned()),
+            token_endpoint_auth_signing_alg: None,
             grant_types: Some(grants.map(str::to_owned).collect()),
             response_types: Some(vec!["code".to_owned()]),
             scope: Some(scopes.join(" ")),
