@@ -101,6 +101,7 @@ fn d2_an_operator_finds_and_ends_all_apps_of_one_host() {
     };
     assert_eq!(ids("?host=evil.example"), evil);
     assert_eq!(ids("?host=il.example"), [""; 0]);
+    grantbook.admin().get("/apps?host=").expect(400);
     assert_eq!(ids("?source=operator"), [of_operator.as_str()]);
     assert_eq!(ids("?source=open&host=app.example"), [one.client_id.as_str()]);
     assert_eq!(ids("").len(), 4);

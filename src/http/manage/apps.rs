@@ -206,6 +206,9 @@ pub struct AppsQuery {
 
 pub async fn list(service: Data<Service>, query: Query<AppsQuery>) -> Answer<Page<AppJson>> {
     let AppsQuery { source, host, cursor, limit } = query.into_inner();
+    if host.as_deref() == Some("") {
+        return Err(Problem::bad_request("host must be the name of a host, such as app.example"));
+    }
     let now = service.ledger.recorded_now();
     let rows = |skip, limit| service.ledger.live().apps(skip, limit);
     let is_there = |uris: &[String], host: &str| uris.iter().any(|uri| leads_to(uri, host));
