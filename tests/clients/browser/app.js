@@ -59,6 +59,11 @@ async function uninstall() {
     await oauth.revocationRequest(as, client, oauth.None(), tokens.refresh_token, options));
 }
 
+async function register(metadata) {
+  const reply = await oauth.dynamicClientRegistrationRequest(as, metadata, options);
+  return oauth.processDynamicClientRegistrationResponse(reply);
+}
+
 /** What a page of another origin can see of a path: the status, or nothing. */
 async function sees(path, init) {
   return fetch(issuer + path, init).then((reply) => reply.status, (error) => error.name);
@@ -73,5 +78,5 @@ async function failure(name, ...rest) {
   }
 }
 
-const app = { install, exchange, renew, whose, uninstall, sees, failure };
+const app = { install, exchange, renew, whose, uninstall, register, sees, failure };
 globalThis.app = app;

@@ -85,6 +85,14 @@ assert.equal((await app("exchange")).scope, "widgets");
 await app("uninstall");
 console.log("browser: installed by a pushed request");
 
+// A page may register an app of its own, and end that.
+const metadata = { client_name: "Page", redirect_uris: [`${home}/callback`], token_endpoint_auth_method: "none" };
+const { registration_client_uri, registration_access_token } = await app("register", metadata);
+const manage = (method) =>
+  app("sees", registration_client_uri.slice(ISSUER.length), { method, headers: { Authorization: `Bearer ${registration_access_token}` } });
+assert.deepEqual([await manage("GET"), await manage("DELETE"), await manage("GET")], [200, 204, 401]);
+console.log("browser: registered itself, and ended that");
+
 // Without PKCE a public client gets nothing.
 const bare = new URLSearchParams({ response_type: "code", client_id: CLIENT_ID, redirect_uri: `${home}/callback`, scope: "widgets" });
 await page.goto(`${ISSUER}/oauth/authorize?${bare}`);
