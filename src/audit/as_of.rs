@@ -9,8 +9,8 @@ mod answers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use grantbook_events::{
-    AccountId, AppEvent, ClientId, CodeExchanged, Event, InstallationEvent, InstallationId, Recorded,
-    Revision, SecretDigest, StreamKind, Timestamp, TokenId,
+    AccountId, AppEvent, ClientId, Event, GrantId, InstallationEvent, InstallationId, Recorded, Revision,
+    SecretDigest, StreamKind, Timestamp, TokenId,
 };
 use grantbook_projections::AppStatus;
 use grantbook_projections::history::HistoryRow;
@@ -218,6 +218,24 @@ impl<'a> Past<'a> {
         Ok(events.iter().rfind(|recorded| is_end(&recorded.event)).and_then(moment_of))
     }
 
+    /// The installation and the grant that a token came of, if there was ever such a token.
+    ///
+    /// # Errors
+    /// If the past cannot be read.
+    pub async fn grant_of(&self, token_id: TokenId) -> Result<Option<(InstallationId, GrantId)>, AuditError> {
+        let Some(installation_id) = self.installation_of(token_id).await? else { return Ok(None) };
+        let stream = StreamKind::Installation(installation_id).into();
+        let records = self.ledger.records_of(&stream, Revision::FIRST).await?;
+        let grant = move |record: &Record| {
+            let Event::Installation(event) = read(record).ok()?.event else { return None };
+            let is_it = event.issued_tokens().iter().any(|(issued, _)| *issued == token_id);
+            event.grant().filter(|_| is_it)
+        };
+        let count = records.len();
+        let grant_id = aside(count, move || records.iter().find_map(grant)).await?;
+        Ok(grant_id.map(|grant_id| (installation_id, grant_id)))
+    }
+
     /// The installation that a token belongs to, if there was ever such a token.
     ///
     /// # Errors
@@ -237,7 +255,7 @@ fn token_then<'a>(
     time: Timestamp,
 ) -> (&'static str, String, Option<&'a Recorded>) {
     let issued = events.iter().find_map(|recorded| issues(recorded, token_id).map(|issue| (recorded, issue)));
-    let Some((issued, (expires_at, exchanged))) = issued else {
+    let Some((issued, (expires_at, grant_id))) = issued else {
         return ("not_issued", format!("The token was issued later, at {}.", issue.recorded_at), None);
     };
     if live.token_by_id(&token_id, time).is_some() {
@@ -255,10 +273,14 @@ fn token_then<'a>(
         return ("quarantined", format!("Nothing was known of its installation: {}.", poison.reason), None);
     }
     let app = issue.client_id.and_then(|client_id| live.app(&client_id));
-    let is_dead = |event: &CodeExchanged| {
-        app.as_ref().is_some_and(|app| app.had_ended(event.granted_at, issued.envelope.position))
+    let is_dead = |recorded: &Recorded| {
+        let Event::Installation(InstallationEvent::CodeExchanged(event)) = &recorded.event else {
+            return false;
+        };
+        let (at, position) = (event.granted_at, recorded.envelope.position);
+        event.grant_id == grant_id && app.as_ref().is_some_and(|app| app.had_ended(at, position))
     };
-    if exchanged.is_some_and(is_dead) {
+    if events.iter().any(is_dead) {
         return ("never_valid", DEAD_CODE.to_owned(), Some(issued));
     }
     let status = app.as_ref().map(|app| &app.status);
@@ -273,20 +295,20 @@ fn sentence(words: &str) -> String {
     format!("{first}{}.", rest.as_str())
 }
 
-/// When a token expires, if this event issued it, and the exchange of its code, if it was that.
-fn issues(recorded: &Recorded, token_id: TokenId) -> Option<(Option<Timestamp>, Option<&CodeExchanged>)> {
-    let (access, refresh, exchanged) = match &recorded.event {
+/// When a token expires, if this event issued it, and of which grant it is.
+fn issues(recorded: &Recorded, token_id: TokenId) -> Option<(Option<Timestamp>, GrantId)> {
+    let (access, refresh, grant_id) = match &recorded.event {
         Event::Installation(InstallationEvent::CodeExchanged(event)) => {
-            ((event.token_id, event.expires_at), event.refresh.as_ref(), Some(event))
+            ((event.token_id, event.expires_at), event.refresh.as_ref(), event.grant_id)
         }
         Event::Installation(InstallationEvent::TokenRefreshed(event)) => {
-            ((event.token_id, event.expires_at), Some(&event.refresh), None)
+            ((event.token_id, event.expires_at), Some(&event.refresh), event.grant_id)
         }
         Event::Installation(_) | Event::App(_) | Event::OperatorKey(_) | Event::Ledger(_) => return None,
     };
     let refresh = refresh.map(|refresh| (refresh.token_id, refresh.expires_at));
     let mut tokens = std::iter::once(access).chain(refresh);
-    tokens.find(|(issued, _)| *issued == token_id).map(|(_, expires_at)| (expires_at, exchanged))
+    tokens.find(|(issued, _)| *issued == token_id).map(|(_, expires_at)| (expires_at, grant_id))
 }
 
 /// Whether an event can be what made an app what it is, if its tokens do not count. An app in quarantine may have

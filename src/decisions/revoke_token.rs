@@ -1,7 +1,7 @@
 //! One token ends (K3, K4), or one grant with all its tokens (R7).
 
 use grantbook_events::{
-    ClientId, InstallationId, RevocationReason, SecretDigest, StreamKind, Timestamp, TokenId, UserId,
+    ClientId, GrantId, InstallationId, RevocationReason, SecretDigest, StreamKind, Timestamp, TokenId, UserId,
 };
 use grantbook_projections::{Grant, Installation, TokenKind};
 
@@ -35,6 +35,8 @@ pub enum WhichToken {
     /// The refresh token of the grant whose refresh tokens have the part in common that has this digest: one was
     /// presented, perhaps not the last one.
     Family(SecretDigest),
+    /// Those of the grant with this id.
+    Grant(GrantId),
 }
 
 /// Who wants the token to end.
@@ -69,19 +71,20 @@ impl Command for RevokeToken {
             WhichToken::Id(id) => installed.grant_of_token(*id),
             WhichToken::Digest(digest) => installed.grant_of_token_digest(digest),
             WhichToken::Family(digest) => installed.grant_of_family(digest),
+            WhichToken::Grant(id) => installed.grant(*id),
         };
         let grant = grant.filter(|grant| self.may_end(grant)).ok_or(InstallationRefusal::TokenUnknown)?;
         let held = grant.tokens().find(|held| match &self.token {
             WhichToken::Id(id) => held.token.token_id == *id,
             WhichToken::Digest(digest) => held.token.digest == *digest,
-            WhichToken::Family(_) => true,
+            WhichToken::Family(_) | WhichToken::Grant(_) => true,
         });
         let held = held.ok_or(InstallationRefusal::TokenUnknown)?;
         let ends_grant = match (held.kind, &self.holder) {
             (TokenKind::Refresh, _) => true,
             (TokenKind::Access, TokenHolder::User(_)) => grant.family().is_some(),
             (TokenKind::Access, TokenHolder::App(_) | TokenHolder::Operator) => {
-                matches!(self.token, WhichToken::Family(_))
+                matches!(self.token, WhichToken::Family(_) | WhichToken::Grant(_))
             }
         };
         let token_id = held.token.token_id;

@@ -159,19 +159,21 @@ pub async fn revoke(visit: Visit, id: Path<String>, form: Form) -> Result<HttpRe
     back_with(&visit, person, &said)
 }
 
-/// The app whose token was revoked; none if the token is not the person's, or has ended.
+/// The app whose approval was revoked; none if it is not the person's, or has ended. The page may be older than a refresh of
+/// the token that its form names, which is not the end of the approval.
 async fn revoke_own(
     visit: &Visit,
     person: &SignedIn,
     token_id: TokenId,
 ) -> Result<Option<ClientId>, PageError> {
     let (ledger, live) = (&visit.service.ledger, visit.service.ledger.live());
-    let Some(installation_id) = live.installation_of_token(&token_id) else { return Ok(None) };
+    let found = visit.service.past().grant_of(token_id).await?;
+    let Some((installation_id, grant_id)) = found else { return Ok(None) };
     let facts = live.installation(installation_id, ledger.recorded_now());
     let Some(facts) = facts.filter(|facts| facts.account_id == person.account) else { return Ok(None) };
     let command = RevokeToken {
         installation_id,
-        token: WhichToken::Id(token_id),
+        token: WhichToken::Grant(grant_id),
         holder: TokenHolder::User(person.user.clone()),
         reason: RevocationReason::User,
         note: None,

@@ -73,7 +73,7 @@ impl Cluster {
 
 /// Grantbook's nodes, each with a data directory of its own.
 pub struct Nodes {
-    sites: Vec<Site>,
+    pub sites: Vec<Site>,
     pub serving: Vec<Serving>,
 }
 
@@ -83,7 +83,7 @@ impl Nodes {
         Self::at(&[cluster.url(); 3], &[])
     }
 
-    fn at(urls: &[&str], settings: Pairs<'_>) -> Self {
+    pub fn at(urls: &[&str], settings: Pairs<'_>) -> Self {
         let sites: Vec<Site> = urls
             .iter()
             .map(|url| {

@@ -41,6 +41,8 @@ mod lost_tail;
 mod newer;
 #[cfg(feature = "eventstore")]
 mod put_back;
+#[cfg(feature = "eventstore")]
+mod races;
 mod read_only;
 mod refusals;
 mod rude_clients;

@@ -23,6 +23,27 @@ pub fn registration(name: &str) -> Value {
     json!({ "name": name, "owner": "Widgets Inc.", "redirect_uris": [CALLBACK], "scopes": ["widgets", "faqs"] })
 }
 
+/// The same, of an app that refreshes its tokens.
+pub fn registration_with_refresh(name: &str) -> Value {
+    let mut wanted = registration(name);
+    wanted["token_policy"] = json!({ "lifetime_seconds": 3600, "refresh": { "idle_seconds": 86_400 } });
+    wanted
+}
+
+/// An access token and the refresh token that came with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub access: String,
+    pub refresh: String,
+}
+
+impl Pair {
+    #[track_caller]
+    pub fn of(reply: &Reply) -> Self {
+        Self { access: reply.text("access_token"), refresh: reply.text("refresh_token") }
+    }
+}
+
 impl App {
     /// The app of a reply to its registration.
     #[track_caller]
@@ -84,6 +105,11 @@ impl Serving {
 impl Address {
     pub fn try_exchange(&self, app: &App, code: &str) -> Result<Reply, ureq::Error> {
         self.try_post("/oauth/token", &app.form(&[("code", code)]))
+    }
+
+    pub fn try_refresh(&self, app: &App, token: &str) -> Result<Reply, ureq::Error> {
+        let grant = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        self.try_post("/oauth/token", &app.form(&grant))
     }
 
     pub fn try_revoke(&self, app: &App, token: &str) -> Result<Reply, ureq::Error> {

@@ -61,6 +61,8 @@ pub enum Held {
     Token(LiveToken),
     /// Refresh tokens that follow each other, and the access tokens that came with them.
     Family(Box<Family>),
+    /// What is refreshed of a code that had died with a suspension, by nodes that do not know that yet. None of it counts.
+    Dead(Box<Family>),
 }
 
 /// A token that was neither revoked nor ended by an uninstall. It may have expired, and it only counts while its app
@@ -178,7 +180,9 @@ impl Grant {
         let (one, family) = match &self.code {
             CodeState::Spent(Held::Token(token)) => (Some(token), None),
             CodeState::Spent(Held::Family(family)) => (None, Some(family)),
-            CodeState::Spent(Held::Nothing) | CodeState::Pending | CodeState::Ended => (None, None),
+            CodeState::Spent(Held::Nothing | Held::Dead(_)) | CodeState::Pending | CodeState::Ended => {
+                (None, None)
+            }
         };
         let (scopes, resources) = (&self.scopes, &self.resources);
         let whole = move |token, kind| HeldToken { token, kind, scopes, resources };
@@ -213,9 +217,17 @@ impl Grant {
         }
     }
 
-    pub(super) fn family_mut(&mut self) -> Option<&mut Family> {
+    /// What an event may refresh: also what does not count.
+    pub(super) const fn any_family(&self) -> Option<&Family> {
+        match &self.code {
+            CodeState::Spent(Held::Family(family) | Held::Dead(family)) => Some(family),
+            CodeState::Spent(_) | CodeState::Pending | CodeState::Ended => None,
+        }
+    }
+
+    pub(super) fn any_family_mut(&mut self) -> Option<&mut Family> {
         match &mut self.code {
-            CodeState::Spent(Held::Family(family)) => Some(family),
+            CodeState::Spent(Held::Family(family) | Held::Dead(family)) => Some(family),
             CodeState::Spent(_) | CodeState::Pending | CodeState::Ended => None,
         }
     }
@@ -245,7 +257,7 @@ impl Grant {
                     family.access.is_empty() && family.refresh.is_none()
                 }
                 Held::Token(token) => is_gone(token),
-                Held::Nothing => false,
+                Held::Nothing | Held::Dead(_) => false,
             };
             if is_empty {
                 *held = Held::Nothing;
@@ -264,7 +276,7 @@ impl Grant {
         texts.share(&mut self.scopes);
         texts.share(&mut self.resources);
         self.redirect_uri = texts.text(self.redirect_uri.as_str());
-        for access in self.family_mut().into_iter().flat_map(|family| &mut family.access) {
+        for access in self.any_family_mut().into_iter().flat_map(|family| &mut family.access) {
             texts.share(&mut access.scopes);
             texts.share(&mut access.resources);
         }

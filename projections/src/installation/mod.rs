@@ -257,16 +257,19 @@ impl Installation {
         let resources = texts.names(&event.resources);
         self.grants.change(slot, |grant| {
             grant.revision = revision;
-            grant.code = CodeState::Spent(match &event.refresh {
-                // A code that had died with a suspension gives tokens that never count.
-                _ if is_dead => Held::Nothing,
-                None => {
+            let family = event.refresh.as_ref().map(|refresh| {
+                let access =
+                    AccessToken { token, scopes: grant.scopes.clone(), resources: resources.clone() };
+                Box::new(Family::begin(refresh, access))
+            });
+            // A code that had died with a suspension gives tokens that never count.
+            grant.code = CodeState::Spent(match (family, is_dead) {
+                (None, true) => Held::Nothing,
+                (Some(family), true) => Held::Dead(family),
+                (Some(family), false) => Held::Family(family),
+                (None, false) => {
                     grant.resources = resources;
                     Held::Token(token)
-                }
-                Some(refresh) => {
-                    let access = AccessToken { token, scopes: grant.scopes.clone(), resources };
-                    Held::Family(Box::new(Family::begin(refresh, access)))
                 }
             });
         });
@@ -281,7 +284,8 @@ impl Installation {
         texts: &SharedTexts,
     ) -> Result<Effects, &'static str> {
         let (slot, grant) = self.grants.by_id(event.grant_id).ok_or("the grant does not exist")?;
-        let family = grant.family().filter(|family| family.digest == event.refresh.family_digest);
+        let counts = grant.family().is_some();
+        let family = grant.any_family().filter(|family| family.digest == event.refresh.family_digest);
         let current = family.and_then(Family::refresh);
         if current.is_none_or(|token| token.token_id != event.spent_token_id) {
             return Err("the refresh token was spent or ended before");
@@ -302,9 +306,9 @@ impl Installation {
         let mut ended = self.grants.drop_tokens(slot, is_over);
         let spent = self.grants.change(slot, |grant| {
             grant.revision = revision;
-            grant.family_mut()?.renew(&event.refresh, AccessToken { token, scopes, resources })
+            grant.any_family_mut()?.renew(&event.refresh, AccessToken { token, scopes, resources })
         });
-        ended.extend(spent.map(|token| token.effect(TokenKind::Refresh, slot)));
+        ended.extend(spent.filter(|_| counts).map(|token| token.effect(TokenKind::Refresh, slot)));
         let issued = self.held_from(slot, at, is_issued_with(event.token_id, Some(&event.refresh)));
         self.shorten(&ended, at);
         Ok(Effects { issued, ended })

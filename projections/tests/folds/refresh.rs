@@ -1,8 +1,11 @@
 //! Refresh tokens, one case at a time: what is true just before something ends and just after.
 
-use grantbook_events::{InstallationEvent, InstallationId, RefreshIssued, RevocationReason, Timestamp};
-use grantbook_projections::TokenKind;
+use grantbook_events::{
+    AppEvent, AppResumed, AppSuspended, InstallationEvent, InstallationId, RefreshIssued, RevocationReason,
+    StreamKind, Timestamp,
+};
 use grantbook_projections::live::InstallationFacts;
+use grantbook_projections::{Effects, TokenKind};
 
 use super::history::{
     History, account, client, digest, exchanged, grant_revoked, place, refresh_digest, refresh_id,
@@ -36,6 +39,41 @@ fn facts(history: &History, now: Timestamp) -> InstallationFacts {
 
 fn micro_before(second: i64) -> Timestamp {
     Timestamp::from_micros(second * 1_000_000 - 1)
+}
+
+/// A node that does not know a suspension yet refreshes what came of a code that had died. That is no reason to give up the
+/// installation, and none of it ever counts.
+#[test]
+fn c5_a_refresh_of_a_code_that_had_died_changes_nothing() {
+    let (mut history, refreshing) = (History::default(), given());
+    history.register(client(0));
+    for n in [1, 9] {
+        history.grant(n, client(0), &account(0), &user(0), seconds(1));
+    }
+    history.exchange(9, client(0), &account(0), &user(0), seconds(1));
+    let suspended = AppEvent::Suspended(AppSuspended { reason: "a look".to_owned() });
+    history.record(StreamKind::App(client(0)), seconds(2), suspended);
+    let place = place(client(0), &account(0));
+    let mut event = exchanged(1, client(0), &account(0), &user(0), seconds(1), Some(seconds(101)));
+    event.refresh = Some(refresh_issued(1, 1));
+    history.record(place, seconds(3), InstallationEvent::CodeExchanged(event));
+    for n in [2, 3] {
+        let event = refreshing.look_at(1, client(0), &account(0), |grant| {
+            refreshed(n, client(0), &account(0), grant, Some(seconds(200)))
+        });
+        let mut event = event.unwrap();
+        event.spent_token_id = refresh_id(n - 1);
+        history.record(place, seconds(3), InstallationEvent::TokenRefreshed(event));
+        assert_eq!(history.effects.last(), Some(&Effects::default()));
+    }
+    history.record(
+        StreamKind::App(client(0)),
+        seconds(4),
+        AppEvent::Resumed(AppResumed { reason: "fine".to_owned() }),
+    );
+    let left: Vec<_> = facts(&history, seconds(5)).tokens.iter().map(|token| token.token_id).collect();
+    assert_eq!(left, [token_id(9)], "the other approval is not touched");
+    assert_eq!(history.live.digest(), history.replayed().digest());
 }
 
 #[test]

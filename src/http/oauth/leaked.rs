@@ -48,7 +48,7 @@ pub async fn leaked(
             service.ledger.live().has_family(installation_id, digest)
         }
         Some((_, WhichToken::Digest(digest))) => service.ledger.live().has_token(digest),
-        Some((_, WhichToken::Id(_))) | None => false,
+        Some((_, WhichToken::Id(_) | WhichToken::Grant(_))) | None => false,
     };
     // A token ends once only. So reports that end one need no limit, and a flood of others does not hold them up.
     if !is_known {
