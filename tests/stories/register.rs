@@ -184,10 +184,10 @@ fn d1_registration_is_off_unless_it_is_configured_and_needs_a_token_if_that_says
     let grantbook = Grantbook::with(&[("REGISTRATION_MODE", "token")]);
     let endpoint = format!("{}{PATH}", grantbook.issuer());
     assert_eq!(metadata(&grantbook)["registration_endpoint"], endpoint);
-    let registrar = grantbook.operator("registrar");
+    let (registrar, resource) = (grantbook.operator("registrar"), grantbook.operator("resource"));
     let before = grantbook.events().len();
     assert_challenged(&register(&grantbook, None, &agent()));
-    for wrong in [&touched(&registrar.key)[..], &grantbook.admin_key, "gbk_x", ""] {
+    for wrong in [&touched(&registrar.key)[..], &resource.key, &grantbook.admin_key, "gbk_x", ""] {
         assert_challenged(&register(&grantbook, Some(wrong), &agent()));
     }
     for path in ["/apps", "/keys", "/audit/events"] {
