@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use crate::decisions::app_profile::TOKEN_LIFETIME_MAX_SECONDS;
 use crate::decisions::resources::ResourceList;
 use crate::decisions::scopes::ScopeCatalogue;
-use crate::decisions::self_registration::RegistrationPolicy;
+use crate::decisions::self_registration::{RedirectHosts, RegistrationPolicy};
 use crate::identity::SignIn;
 use crate::identity::session::AccountRole;
 use crate::outbound::Rules;
@@ -156,6 +156,8 @@ impl Refresh {
 #[derive(Debug, Clone, Default)]
 pub struct SelfRegistration {
     pub mode: RegistrationMode,
+    /// At which hosts apps may have metadata documents, by whose URLs they name themselves; none if at no host.
+    pub documents: Option<RedirectHosts>,
     pub policy: RegistrationPolicy,
     /// How long after its registration an app is deleted that nobody approved.
     pub lifetime_unapproved: Duration,

@@ -121,6 +121,18 @@ uuid_id!(
 /// The namespace of installation ids. It is part of the stored contract: never change it.
 const INSTALLATION_NAMESPACE: Uuid = Uuid::from_u128(0x7c1d_3f5e_52a0_4b7e_9a54_6f0f_3f1b_8f11);
 
+impl ClientId {
+    /// The id of the app that names itself by a URL, the same on every node.
+    pub fn of_document(url: &str) -> Self {
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, url.as_bytes()))
+    }
+
+    /// Whether it is such an id. All others are random.
+    pub fn is_of_document(&self) -> bool {
+        self.0.get_version_num() == 5
+    }
+}
+
 impl InstallationId {
     /// The installation of one app on one account, the same on every node.
     pub fn of(client: &ClientId, account: &AccountId) -> Self {
@@ -200,6 +212,14 @@ mod tests {
         let id = InstallationId::of(&client, &account);
         assert_eq!(id.to_string(), "98f1b1a0-279b-5082-a1d9-c221440d2739");
         assert_ne!(id, InstallationId::of(&client, &"acme2".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_ids_of_documents_are_stable_across_releases() {
+        let id = ClientId::of_document("https://app.example/client.json");
+        assert_eq!(id.to_string(), "0982d4b57c3e52dc834eef050b845320");
+        assert!(id.is_of_document());
+        assert!(!"5f0c61a1b1f24a2c8d0c7a3e5f6b7c8d".parse::<ClientId>().unwrap().is_of_document());
     }
 
     #[test]

@@ -128,16 +128,28 @@ impl App {
         self.codes_dead_until.map_or(self.registered_at, after)
     }
 
+    /// An app as it would be registered, before anything is recorded of it.
+    pub fn unrecorded(event: &AppRegistered, now: Timestamp) -> Self {
+        Self::begin(event, Revision::FIRST, now)
+    }
+
+    /// The app with these changes, before they are recorded.
+    pub fn with(&self, changes: &AppUpdated) -> Self {
+        let mut app = self.clone();
+        app.update(changes);
+        app
+    }
+
     /// The secrets that are accepted.
     pub fn live_secrets(&self, now: Timestamp) -> impl Iterator<Item = &ClientSecret> {
         self.secrets.iter().filter(move |secret| secret.is_live(now))
     }
 
-    fn register(event: &AppRegistered, envelope: &Envelope) -> Self {
-        let (secret, at) = (event.secret.as_ref(), envelope.recorded_at);
+    fn begin(event: &AppRegistered, revision: Revision, at: Timestamp) -> Self {
+        let secret = event.secret.as_ref();
         Self {
             client_id: event.client_id,
-            revision: envelope.revision,
+            revision,
             name: event.name.clone(),
             owner: event.owner.clone(),
             homepage: event.homepage.clone(),
@@ -188,7 +200,7 @@ impl App {
         let at = envelope.recorded_at;
         let app = match (state, event) {
             (state @ None, AppEvent::Registered(event)) => {
-                *state = Some(Self::register(event, envelope));
+                *state = Some(Self::begin(event, envelope.revision, at));
                 return Ok(());
             }
             (None, _) => return Err("the app was not registered before"),

@@ -219,6 +219,13 @@ impl Reading<'_> {
             self.merged.set(mode, unless_set, Origin::Default);
             self.values.insert(mode.key.to_owned(), unless_set.into());
         }
+        let documents = &settings::REGISTRATION_DOCUMENTS;
+        if !self.is_set(documents) {
+            let unless_set = if is_dev { "any" } else { "off" };
+            self.merged.set(documents, unless_set, Origin::Default);
+            self.values.insert(documents.key.to_owned(), unless_set.into());
+        }
+        let documents = self.value::<String>(documents).filter(|hosts| hosts != "off");
         let setting = &settings::REGISTRATION_SCOPES;
         let scopes = match self.value::<String>(setting) {
             None => Ok(catalogue.names().map(str::to_owned).collect()),
@@ -232,6 +239,7 @@ impl Reading<'_> {
         let hosts = self.value::<String>(&settings::REGISTRATION_REDIRECT_HOSTS)?;
         Some(SelfRegistration {
             mode: self.value(mode)?,
+            documents: documents.and_then(|hosts| RedirectHosts::parse(&hosts).ok()),
             policy: RegistrationPolicy {
                 scopes: scopes.into_iter().collect(),
                 redirect_hosts: RedirectHosts::parse(&hosts).ok()?,

@@ -4,7 +4,7 @@
 //! `docs/configuration.md` repeats this table for readers; a test compares the two.
 
 use super::takes::Takes::{self, Bytes, Count, Duration, Other, Word};
-use super::takes::{address, issuer_claim, log_filter, path, resources};
+use super::takes::{address, documents, issuer_claim, log_filter, path, resources};
 use super::urls::{Issuer, web_url};
 use crate::decisions::self_registration::RedirectHosts;
 use crate::outbound::Allowed;
@@ -91,6 +91,8 @@ pub(super) const TOKENS_REFRESH_IDLE: Setting =
 pub(super) const STORE_URL: Setting = setting("store.url", Other(CLUSTER_URL, |_| Ok(()))).flag("--store");
 
 pub(super) const REGISTRATION_MODE: Setting = setting("registration.mode", Word(&["off", "token", "open"]));
+pub(super) const REGISTRATION_DOCUMENTS: Setting =
+    setting("registration.documents", Other(DOCUMENTS, documents));
 pub(super) const REGISTRATION_SCOPES: Setting =
     setting("registration.scopes", Other("names of scopes, separated by commas", |_| Ok(())));
 pub(super) const REGISTRATION_REDIRECT_HOSTS: Setting = setting(
@@ -112,6 +114,7 @@ pub(super) const OUTBOUND_CA_FILE: Setting =
 
 const HOSTS: &str =
     "host names, addresses and networks, separated by commas, such as \"idp.internal,10.1.0.0/16\"";
+const DOCUMENTS: &str = "off, any, or host names separated by commas, such as \"agent.example\"; those after ! are excluded, with all names below them";
 const REDIRECT_HOSTS: &str = "any, or host names separated by commas, such as \"app.example,agent.example\"; those after ! are excluded, with all names below them, as in \"any,!evil.example\"";
 const ISSUER_URL: &str = "an https URL without query, fragment, user name or trailing slash, such as \"https://auth.example.com\" (http on a loopback host only)";
 const LOGIN_URL: &str = "the https URL of the platform's own sign-in, without fragment or user name, such as \"https://example.com/sign-in\" (http on a loopback host only)";
@@ -121,7 +124,7 @@ const LOG_FILTER: &str =
     "a level or directives as of tracing's EnvFilter, such as \"info\" or \"info,grantbook::http=debug\"";
 
 /// Every setting, in the order they are shown in: the top level first, then section by section.
-pub(super) static ALL: [Setting; 42] = [
+pub(super) static ALL: [Setting; 43] = [
     LISTEN,
     ISSUER,
     setting("data_dir", Other("a directory, such as \"./grantbook-data\"", path))
@@ -150,6 +153,7 @@ pub(super) static ALL: [Setting; 42] = [
     setting("store.beyond_staleness", Word(&["read", "refuse"])).default("read"),
     setting("store.answer_within", Duration(SECOND, MINUTE)).default("5s"),
     REGISTRATION_MODE,
+    REGISTRATION_DOCUMENTS,
     REGISTRATION_SCOPES,
     REGISTRATION_REDIRECT_HOSTS,
     REGISTRATION_CLIENTS,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::decisions::resources::ResourceList;
+use crate::decisions::self_registration::RedirectHosts;
 
 /// Why a text is refused, as a clause that continues "…, which ".
 pub(super) type Why = String;
@@ -91,6 +92,11 @@ pub(super) fn issuer_claim(text: &str) -> Result<(), Why> {
     const MAX_CHARS: usize = 255;
     let is_one = text.len() <= MAX_CHARS && text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_one { Ok(()) } else { Err("is too long or holds other characters".to_owned()) }
+}
+
+/// At which hosts apps may have metadata documents.
+pub(super) fn documents(text: &str) -> Result<(), Why> {
+    if text == "off" { Ok(()) } else { RedirectHosts::parse(text).map(drop) }
 }
 
 /// The APIs that tokens may be for.

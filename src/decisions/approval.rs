@@ -66,7 +66,14 @@ mod tests {
         app.scopes = owned(&["contacts", "faqs", "widgets"]);
         let target = RedirectTarget { redirect_uri: app.redirect_uris[0].clone(), sent: false, state: None };
         let (app, scopes) = (Arc::new(app), owned(scopes));
-        AuthorizationRequest { app, target, scopes, resources: Vec::new(), code_challenge: None }
+        AuthorizationRequest {
+            app,
+            record: None,
+            target,
+            scopes,
+            resources: Vec::new(),
+            code_challenge: None,
+        }
     }
 
     fn owned(scopes: &[&str]) -> Vec<String> {

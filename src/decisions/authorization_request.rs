@@ -5,6 +5,7 @@ use std::sync::Arc;
 use grantbook_projections::{App, AppStatus, CodeChallenge};
 use serde::{Deserialize, Serialize};
 
+use super::RecordDocument;
 use super::redirect_uri;
 use super::resources::{ResourceError, ResourceList};
 use super::scopes::{ScopeCatalogue, ScopeError};
@@ -43,6 +44,8 @@ pub struct Parameters {
 pub struct AuthorizationRequest {
     /// The app that asks.
     pub app: Arc<App>,
+    /// What its document says that is not recorded yet: the next thing to do before anything is granted.
+    pub record: Option<RecordDocument>,
     /// Where the answer goes.
     pub target: RedirectTarget,
     /// Canonical names of the scopes it asks for.
@@ -191,7 +194,7 @@ pub fn check_request(
     let scopes = requested_scopes(&app, parameters.scope.as_deref(), catalogue)?;
     let resources = known.check(&parameters.resources)?;
     let code_challenge = parameters.code_challenge.clone();
-    Ok(AuthorizationRequest { app, target, scopes, resources, code_challenge })
+    Ok(AuthorizationRequest { app, record: None, target, scopes, resources, code_challenge })
 }
 
 fn requested_scopes(

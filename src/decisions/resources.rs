@@ -43,7 +43,10 @@ impl ResourceList {
     }
 
     /// What a request names, each once. They are compared as texts.
-    pub(super) fn check(&self, sent: &[String]) -> Result<Vec<String>, ResourceError> {
+    ///
+    /// # Errors
+    /// If one cannot be, or there are too many.
+    pub fn check(&self, sent: &[String]) -> Result<Vec<String>, ResourceError> {
         let mut resources: Vec<String> = Vec::new();
         for resource in sent {
             if !is_resource(resource) {

@@ -76,7 +76,7 @@ impl RedirectHosts {
         }
     }
 
-    fn allow(&self, host: &str) -> bool {
+    pub fn allow(&self, host: &str) -> bool {
         let is_excluded = self.except.iter().any(|name| is_within(host, name));
         (self.only.is_empty() || self.only.contains(host)) && !is_excluded
     }
@@ -211,7 +211,11 @@ impl RegistrationPolicy {
     }
 
     /// Those it asks for and may have; all that it may have if it does not say.
-    fn scopes(&self, asked: Option<&str>, catalogue: &ScopeCatalogue) -> Result<Vec<String>, ProfileError> {
+    pub fn scopes(
+        &self,
+        asked: Option<&str>,
+        catalogue: &ScopeCatalogue,
+    ) -> Result<Vec<String>, ProfileError> {
         let allowed = |scopes: Vec<String>| scopes.into_iter().filter(|scope| self.scopes.contains(scope));
         let asked = asked.map(str::split_whitespace).into_iter().flatten().collect::<Vec<_>>();
         if asked.is_empty() {

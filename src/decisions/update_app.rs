@@ -86,7 +86,7 @@ impl Command for UpdateApp {
 }
 
 /// An event names only what changed, so that history reads as what happened.
-fn really_changed(changes: &AppUpdated, app: &App) -> AppUpdated {
+pub(super) fn really_changed(changes: &AppUpdated, app: &App) -> AppUpdated {
     fn differing<T: Clone + PartialEq>(new: Option<&T>, old: &T) -> Option<T> {
         new.filter(|new| *new != old).cloned()
     }

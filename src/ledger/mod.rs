@@ -6,7 +6,6 @@
 
 mod append;
 mod aside;
-mod authenticate;
 mod consistent;
 mod error;
 mod follow;
@@ -36,7 +35,6 @@ use crate::store::{Store, StoreError};
 use crate::tasks::Tasks;
 pub use append::Origin;
 pub use aside::aside;
-pub use authenticate::AuthenticatedApp;
 use consistent::ConsistentReads;
 pub use consistent::{Freshness, ReadCounts, WhenStale};
 pub use error::LedgerError;

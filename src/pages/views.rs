@@ -19,6 +19,8 @@ pub struct ConsentPage {
     pub homepage: Option<String>,
     /// Where the browser goes after the answer: the redirect URI's host, or its scheme.
     pub redirect_host: String,
+    /// Whose app it is, if no operator registered it: the host of its metadata document, else where its codes go.
+    pub app_host: String,
     /// The host of this server, if no operator of it registered the app.
     pub unverified_by: Option<String>,
     pub user: String,
@@ -30,6 +32,8 @@ pub struct ConsentPage {
     pub scopes: Vec<ScopeLine>,
     /// What it has from this person already, and is granted with that.
     pub held: Vec<ScopeLine>,
+    /// The APIs it may do all this with, by their URIs; none for all of them.
+    pub resources: Vec<String>,
     /// The ticket that carries the request through the form.
     pub ticket: String,
     /// Where to sign in as another person.

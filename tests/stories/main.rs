@@ -22,6 +22,7 @@ mod command_line;
 mod consent;
 mod cors;
 mod developers;
+mod documents;
 mod handoff;
 mod install;
 mod installations;

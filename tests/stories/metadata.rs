@@ -40,6 +40,7 @@ fn the_metadata_says_what_this_server_can_do() {
             "introspection_endpoint_auth_methods_supported":
                 ["client_secret_basic", "client_secret_post", "private_key_jwt", "Bearer"],
             "introspection_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
+            "client_id_metadata_document_supported": true,
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
         })

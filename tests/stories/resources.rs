@@ -1,5 +1,6 @@
 //! Resource indicators: tokens that are for some APIs only (RFC 8707).
 
+use grantbook_events::{RefreshPolicy, TokenPolicy};
 use serde_json::{Value, json};
 
 use crate::client::{Browser, Pairs, encode};
@@ -99,4 +100,31 @@ fn u1_a_request_for_more_keeps_what_the_app_has_for_the_same_resources_only() {
         approved(&grantbook, &app, "widgets", &[FAQS, MCP], &[]);
         assert_eq!(approved(&grantbook, &app, "contacts", resources, &[])["scope"], scope, "{resources:?}");
     }
+}
+
+#[test]
+fn u1_a_refresh_token_keeps_what_was_granted_and_a_refusal_burns_nothing() {
+    let grantbook = Grantbook::with(&[("TOKENS_RESOURCES", &format!("{FAQS} {MCP}"))]);
+    let app = grantbook.app_with(|app| {
+        let refresh = Some(RefreshPolicy::default());
+        app.token_policy = TokenPolicy { lifetime_seconds: Some(3600), refresh };
+    });
+    let browser = grantbook.person("ana", "acme");
+    let query = asking(&app, "widgets", &[FAQS, MCP]);
+    let page = browser.get(&format!("/oauth/authorize?{query}"));
+    assert!(page.body.contains(FAQS), "the person sees it: {page:?}");
+    let code = browser.approve(&query).param("code").unwrap();
+    for wrong in ["https://other.example/", "https://faqs.example/api#part", "faqs"] {
+        let refused = grantbook.exchange_with(&app, &code, &[("resource", wrong)]);
+        assert_eq!(refused.error(), (400, "invalid_target".to_owned()), "{wrong}");
+    }
+    let narrowed = grantbook.exchange_with(&app, &code, &[("resource", MCP)]).expect(200).json();
+    let token = narrowed["refresh_token"].as_str().unwrap();
+    let grant = [("grant_type", "refresh_token"), ("refresh_token", token)];
+    let refreshed = grantbook.post("/oauth/token", &[&app.credentials()[..], &grant].concat()).expect(200);
+    assert_eq!(audience(&grantbook, &refreshed.json()), json!([FAQS, MCP]));
+    // A grant for any is not one for an API that is not on the list.
+    let any = browser.approve(&app.query(&[])).param("code").unwrap();
+    let refused = grantbook.exchange_with(&app, &any, &[("resource", "https://other.example/")]);
+    assert_eq!(refused.error(), (400, "invalid_target".to_owned()));
 }

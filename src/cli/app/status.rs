@@ -21,7 +21,7 @@ pub(in crate::cli) struct StatusChange {
     /// The app's client id
     #[arg(required_unless_present = "host")]
     client_id: Option<ClientId>,
-    /// All apps with a redirect URI on this host, or on a name below it, instead of one
+    /// All apps with a redirect URI or a metadata document on this host, or on a name below it, instead of one
     #[arg(long, value_name = "HOST", conflicts_with = "client_id")]
     host: Option<String>,
     /// Why, for people who read the ledger later

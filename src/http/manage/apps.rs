@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path, Query};
-use grantbook_events::{AppEvent, ClientId, ClientKeys, Event, NewSecret, SecretId, StreamKind};
+use grantbook_events::{AppEvent, AppSource, ClientId, ClientKeys, Event, NewSecret, SecretId, StreamKind};
 use grantbook_projections::App;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -193,7 +193,7 @@ pub async fn register(operator: Operator, Body(body): Body<NewApp>) -> Answer<Ne
 pub struct AppsQuery {
     /// Only those that came to be so.
     source: Option<SourceKindJson>,
-    /// Only those with a redirect URI on this host, or on a name below it.
+    /// Only those with a redirect URI or a metadata document on this host, or on a name below it.
     #[param(min_length = 1)]
     host: Option<String>,
     /// `next_cursor` of the page before; the first page without.
@@ -211,10 +211,13 @@ pub async fn list(service: Data<Service>, query: Query<AppsQuery>) -> Answer<Pag
     }
     let now = service.ledger.recorded_now();
     let rows = |skip, limit| service.ledger.live().apps(skip, limit);
-    let is_there = |uris: &[String], host: &str| uris.iter().any(|uri| leads_to(uri, host));
+    let is_there = |app: &App, host: &str| {
+        let document = if let AppSource::Document(url) = &app.source { Some(url) } else { None };
+        app.redirect_uris.iter().chain(document).any(|uri| leads_to(uri, host))
+    };
     let is_asked_for = |app: &App| {
         source.is_none_or(|source| source == (&app.source).into())
-            && host.as_ref().is_none_or(|host| is_there(&app.redirect_uris, host))
+            && host.as_ref().is_none_or(|host| is_there(app, host))
     };
     let item = |app: &Arc<App>| is_asked_for(app).then(|| AppJson::new(app, now));
     Ok(Reply::ok(Paging { cursor, limit }.page(rows, item)))

@@ -1,5 +1,6 @@
 //! `/oauth/authorize`: a person is asked whether an app may be installed (RFC 6749 section 4.1.1).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -7,6 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use grantbook_events::InstallationId;
 use grantbook_projections::App;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::consent::{self, ConsentTicket};
 use super::pushed::Pushed;
@@ -36,7 +38,11 @@ const CONSENT: &str = "consent";
 pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse, PageError> {
     let (service, browser) = (&visit.service, &visit.browser);
     let requested = Requested::read(&query, &browser.pushed)?.in_time(visit.now);
-    let checked = requested.check(service, &visit.context).await?;
+    // A stranger must not send this server to the document of an app.
+    let checked = match visit.person.is_none() && requested.is_by_document() {
+        true => None,
+        false => Some(requested.check(service, &visit.context).await?),
+    };
     // A pushed request goes on under a URI that is good for as long as a sign-in may take, so that it is not lost by
     // then, and the page can be loaded again.
     if let Some(pushed) = requested.pushed.as_ref().filter(|pushed| !pushed.arrived) {
@@ -50,8 +56,10 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
         return Ok(see_other(&sign_in::path(&onward)));
     };
     let wanted = match checked {
-        Ok(wanted) => wanted,
-        Err(refused) => return Ok(refused),
+        Some(Ok(wanted)) => wanted,
+        Some(Err(refused)) => return Ok(refused),
+        // Only a stranger's request was not checked.
+        None => return Err(PageError::broken("a request was not checked")),
     };
     let known = consent::known(service, &wanted, &person.account);
     let has = consent::has_from(&person.user, known.as_ref(), &wanted.resources);
@@ -73,7 +81,9 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
 /// Sends a browser that has just brought a pushed request on to the same one.
 fn arrived(pushed: &Pushed, sealer: &Sealer) -> Result<HttpResponse, PageError> {
     let request_uri = Pushed { arrived: true, ..pushed.clone() }.to_uri(sealer).map_err(PageError::broken)?;
-    let onward = Onward::authorize(&format!("client_id={}&request_uri={request_uri}", pushed.client_id));
+    let named = pushed.parameters.client_id.as_deref().unwrap_or_default();
+    let named = utf8_percent_encode(named, NON_ALPHANUMERIC);
+    let onward = Onward::authorize(&format!("client_id={named}&request_uri={request_uri}"));
     Ok(see_other(&onward.map_err(PageError::broken)?.location()))
 }
 
@@ -139,11 +149,12 @@ async fn approve(
             .hinting("Wait a minute, then reload this page to send the form again.")
             .retry_after(seconds)
     })?;
-    let installation = InstallationId::of(&wanted.app.client_id, &ticket.account);
+    let app = recorded(visit, person, &wanted).await?;
+    let installation = InstallationId::of(&app.client_id, &ticket.account);
     let code = visit.browser.code_key.code(installation, ticket.grant_id, &person.session_id);
     let command = GrantAccess {
         grant_id: ticket.grant_id,
-        client_id: wanted.app.client_id,
+        client_id: app.client_id,
         account_id: ticket.account,
         user_id: ticket.user,
         scopes: ticket.scopes,
@@ -153,19 +164,31 @@ async fn approve(
         code_challenge: wanted.code_challenge,
         code_digest: code.digest(),
         code_lifetime: service.config.code_lifetime,
-        codes_dead_until: wanted.app.codes_dead_until.max(service.ledger.codes_dead_until()),
+        codes_dead_until: app.codes_dead_until.max(service.ledger.codes_dead_until()),
         approved_at,
-        not_before: wanted.app.first_grant_at(),
+        not_before: app.first_grant_at(),
     };
     match visit.settle(person, &command).await? {
         Ok(()) => Ok(answer(service, &wanted.target, &[("code", code.expose())])),
         Err(InstallationRefusal::FormUsed) => {
             // A request that was pushed is good for one grant, so nobody starts again with it.
             let again = (!is_pushed).then(|| Onward::authorize(&ticket.query).ok()).flatten();
-            Err(approved_before(&wanted.app, again))
+            Err(approved_before(&app, again))
         }
         Err(refusal) => Err(PageError::bad_request(refusal.to_string())),
     }
+}
+
+/// The app as the ledger has it, once what its document says is recorded.
+async fn recorded(
+    visit: &Visit,
+    person: &SignedIn,
+    wanted: &AuthorizationRequest,
+) -> Result<Arc<App>, PageError> {
+    let Some(record) = &wanted.record else { return Ok(Arc::clone(&wanted.app)) };
+    let gone = || PageError::bad_request("The app that sent you here is not registered any more.");
+    visit.settle(person, record).await?.map_err(|_| gone())?;
+    visit.service.ledger.app(&record.client_id()).await?.filter(|app| app.is_active()).ok_or_else(gone)
 }
 
 /// The form was sent before and its code is spent, expired or ended. The person may only have come back to an

@@ -1,16 +1,19 @@
 //! Client authentication at the endpoints that apps post to (RFC 6749 section 2.3, RFC 7523 section 2.2; T3, T4).
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use grantbook_events::{ActorKind, ClientId, SecretDigest};
+use grantbook_events::{ActorKind, SecretDigest, SecretId};
+use grantbook_projections::App;
 
 use super::assertion::{Assertion, AssertionError};
 use super::error::OAuthError;
-use crate::decisions::client_authentication::{ClientError, check_status};
+use super::named::{self, NamedError};
+use crate::decisions::client_authentication::{self, ClientError, check_status};
 use crate::http::{Caller, Context, Service, form, operator};
-pub(super) use crate::ledger::AuthenticatedApp as Client;
 use crate::ledger::Origin;
 use crate::secrets::{self, PlainSecret};
 
@@ -21,6 +24,14 @@ const NO_CLIENT: &str = "no client authentication: send client_id and client_sec
 const TWO_WAYS: &str = "authenticate in one way: by header, by client_secret or by client_assertion";
 /// Where apps authenticate, and what an assertion may be meant for; the first is the issuer.
 const AUDIENCES: [&str; 5] = ["", "/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect"];
+
+/// An app that proved who it is; a public client only said so.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub app: Arc<App>,
+    /// Which of its secrets was presented; none for a public client, and for one that signs.
+    pub secret_id: Option<SecretId>,
+}
 
 /// How a client authenticates in a form.
 pub(super) struct Credentials {
@@ -60,7 +71,26 @@ pub(super) async fn authenticate(
     service: &Service,
     credentials: Credentials,
 ) -> Result<Client, OAuthError> {
-    find(request, service, presented(request, credentials)?).await
+    let (client_id, proof) = presented(request, credentials)?;
+    let app = known(request, service, &client_id).await?;
+    prove(service, app, proof).await
+}
+
+/// The same, of an app that may have a document and not be recorded yet: it is what its document says it is.
+pub(super) async fn authenticate_as_of_document(
+    request: &HttpRequest,
+    service: &Service,
+    credentials: Credentials,
+) -> Result<Client, OAuthError> {
+    let (client_id, proof) = presented(request, credentials)?;
+    if let Some(id) = named::client_id(&client_id) {
+        Context::of(request).is_from(Caller::App(id));
+    }
+    let app = named::app(service, &client_id).await.map_err(|error| match error {
+        NamedError::Document(detail) => OAuthError::new("invalid_client", detail),
+        NamedError::Ledger(error) => error.into(),
+    })?;
+    prove(service, app.app, proof).await
 }
 
 /// Authenticates who asks about a token: an app that has a secret or keys, or a resource server (`None`) with its key
@@ -71,12 +101,13 @@ pub(super) async fn authenticate_by_proof(
     service: &Service,
     credentials: Credentials,
 ) -> Result<Option<Client>, OAuthError> {
-    let presented = presented(request, credentials)?;
-    if let (key_id, Proof::Secret(PresentedSecret { digest, is_operator_key: true })) = &presented {
-        let is_accepted = operator::is_accepted(service, key_id, digest).await;
+    let (client_id, proof) = presented(request, credentials)?;
+    if let Proof::Secret(PresentedSecret { digest, is_operator_key: true }) = &proof {
+        let is_accepted = operator::is_accepted(service, &client_id, digest).await;
         return is_accepted.then_some(None).ok_or_else(OAuthError::invalid_client);
     }
-    let client = find(request, service, presented).await?;
+    let app = known(request, service, &client_id).await?;
+    let client = prove(service, app, proof).await?;
     client.app.confidential.then_some(Some(client)).ok_or_else(OAuthError::invalid_client)
 }
 
@@ -85,34 +116,37 @@ pub(super) fn origin(client: &Client, context: &Context) -> Origin {
     context.origin(ActorKind::App, client.app.client_id.to_string())
 }
 
-async fn find(
+/// The app of the ledger that a client id names.
+async fn known(
     request: &HttpRequest,
     service: &Service,
-    (client_id, proof): Presented,
-) -> Result<Client, OAuthError> {
-    let client_id: Option<ClientId> = client_id.parse().ok();
-    if let Some(id) = client_id {
-        Context::of(request).is_from(Caller::App(id));
-    }
+    client_id: &str,
+) -> Result<Option<Arc<App>>, OAuthError> {
+    let Some(id) = named::client_id(client_id) else { return Ok(None) };
+    Context::of(request).is_from(Caller::App(id));
+    Ok(service.ledger.app(&id).await?)
+}
+
+/// Whether the proof is that of the app. It takes the same time for an unknown client as for a wrong secret.
+async fn prove(service: &Service, app: Option<Arc<App>>, proof: Proof) -> Result<Client, OAuthError> {
     let digest = match proof {
         Proof::Nothing => None,
         Proof::Secret(secret) => Some(secret.digest),
-        Proof::Signed(assertion) => return signed(service, client_id, &assertion).await,
+        Proof::Signed(assertion) => return signed(service, app, &assertion).await,
     };
-    Ok(service.ledger.authenticate(client_id.as_ref(), digest.as_ref()).await??)
+    // A secret that was retired stays so, however the clock is set.
+    let now = service.ledger.recorded_now();
+    let secret_id = client_authentication::authenticate(app.as_deref(), digest.as_ref(), now)?;
+    Ok(Client { app: app.ok_or_else(OAuthError::invalid_client)?, secret_id })
 }
 
 /// The client that signed an assertion. What is wrong with the assertion is said: it is for the app's developer, and neither
 /// ids nor public keys are secrets.
 async fn signed(
     service: &Service,
-    client_id: Option<ClientId>,
+    app: Option<Arc<App>>,
     assertion: &Assertion,
 ) -> Result<Client, OAuthError> {
-    let app = match client_id {
-        Some(id) => service.ledger.app(&id).await?,
-        None => None,
-    };
     let app = app.filter(|app| check_status(app) != Err(ClientError::Failed) && !app.keys.is_none());
     let app = app.ok_or_else(OAuthError::invalid_client)?;
     let audiences = AUDIENCES.map(|path| service.url(path));

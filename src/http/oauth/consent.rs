@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use grantbook_events::{AccountId, GrantId, InstallationId, UserId};
+use grantbook_events::{AccountId, AppSource, GrantId, InstallationId, UserId};
 use grantbook_projections::App;
 use grantbook_projections::live::InstallationFacts;
 use serde::{Deserialize, Serialize};
@@ -67,14 +67,24 @@ pub(super) fn page(
         owner: wanted.app.owner.clone(),
         homepage: wanted.app.homepage.clone(),
         redirect_host: destination(&wanted.target.redirect_uri),
+        app_host: host_of(&wanted.app).unwrap_or_else(|| destination(&wanted.target.redirect_uri)),
         unverified_by: unverified_by(service, &wanted.app),
         user: person.user_in_words(),
         account: person.account_in_words(),
         installed_since: known.and_then(|facts| facts.installed_since),
         scopes: lines(scopes),
         held: lines(held),
+        resources: wanted.resources.clone(),
         ticket,
         switch_user_href: Onward::authorize(query).ok().map(|onward| sign_in::as_another(&onward)),
+    }
+}
+
+/// Where the metadata document of an app is. Its codes may go to a program on the person's own machine, which says nothing.
+fn host_of(app: &App) -> Option<String> {
+    match &app.source {
+        AppSource::Document(url) => Some(destination(url)),
+        AppSource::Operator | AppSource::Open | AppSource::InitialAccessToken(_) => None,
     }
 }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::client::Credentials;
 use super::error::OAuthError;
 use super::posted::Posted;
-use super::{OAuthAnswer, answer, client};
+use super::{OAuthAnswer, answer, client, named};
 use crate::http::{Context, Service, operator};
 use crate::secrets;
 
@@ -27,10 +27,10 @@ pub struct Introspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     scope: Option<String>,
-    /// The app it was issued to.
+    /// The app it was issued to, by the id that it knows itself by.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    client_id: Option<ClientId>,
+    client_id: Option<String>,
     /// Always `Bearer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -126,7 +126,7 @@ pub async fn introspect(
         Some(_) | None => true,
     });
     service.metrics.introspection(facts.is_some());
-    let body = facts.map(|facts| Introspection::active(facts, service.issuer())).unwrap_or_default();
+    let body = facts.map(|facts| Introspection::active(facts, &service)).unwrap_or_default();
     let reply = answer(body);
     Ok(match service.ledger.staleness() {
         Some(behind) => reply.with((STALENESS_HEADER, format!("{:.3}", behind.as_secs_f64()))),
@@ -147,17 +147,17 @@ fn asked_about_another(request: &HttpRequest, service: &Service, client_id: Clie
 }
 
 impl Introspection {
-    fn active(facts: TokenFacts, issuer: &str) -> Self {
+    fn active(facts: TokenFacts, service: &Service) -> Self {
         Self {
             active: true,
             scope: Some(facts.scopes.as_str().to_owned()),
-            client_id: Some(facts.client_id),
+            client_id: Some(named::name(service, facts.client_id)),
             token_type: Some("Bearer"),
             iat: Some(facts.issued_at.as_secs()),
             exp: facts.expires_at.map(Timestamp::as_secs),
             aud: Some(facts.resources).filter(|names| !names.is_empty()).map(|names| names.to_vec()),
             sub: Some(facts.user_id),
-            iss: Some(issuer.to_owned()),
+            iss: Some(service.issuer().to_owned()),
             jti: Some(facts.token_id),
             account_id: Some(facts.account_id),
             installation_id: Some(facts.installation_id),

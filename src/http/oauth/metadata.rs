@@ -35,6 +35,7 @@ pub async fn metadata(service: web::Data<Service>) -> HttpResponse {
         "introspection_endpoint_auth_methods_supported":
             ["client_secret_basic", "client_secret_post", "private_key_jwt", "Bearer"],
         "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "client_id_metadata_document_supported": service.config.registration.documents.is_some(),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });

@@ -11,6 +11,7 @@ mod grants;
 pub(crate) mod introspect;
 pub(crate) mod leaked;
 pub(crate) mod metadata;
+mod named;
 pub(crate) mod par;
 mod posted;
 mod pushed;

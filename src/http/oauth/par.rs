@@ -16,7 +16,7 @@ use super::error::OAuthError;
 use super::posted::{FORM, read_form};
 use super::pushed::{LIFETIME, Pushed};
 use super::requested::{PushForm, pushed_parameters};
-use super::{OAuthAnswer, client};
+use super::{OAuthAnswer, client, named};
 use crate::decisions::authorization_request::{
     NoTarget, Parameters, RequestError, check_request, redirect_target,
 };
@@ -70,10 +70,11 @@ pub async fn push(
         assertion_type: value("client_assertion_type"),
         assertion: value("client_assertion"),
     };
-    let client = client::authenticate(&request, &service, credentials).await?;
+    let client = client::authenticate_as_of_document(&request, &service, credentials).await?;
     let client_id = client.app.client_id;
     // One that authenticates by Basic need not name itself again.
-    let parameters = Parameters { client_id: Some(client_id.to_string()), ..pushed_parameters(&form)? };
+    let named = named::name_of(&client.app);
+    let parameters = Parameters { client_id: Some(named), ..pushed_parameters(&form)? };
     let target = redirect_target(Some(&client.app), &parameters)?;
     let config = &service.config;
     check_request(client.app, target, &parameters, &config.scopes, &config.resources)?;

@@ -10,6 +10,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::named::{self, Named, NamedError};
 use super::pushed::{PREFIX, Pushed};
 use super::redirect::refused;
 use crate::decisions::authorization_request::{
@@ -160,11 +161,17 @@ impl Requested {
             return Ok(Self { parameters: Parameters { repeated, ..sent }, pushed: None, fault: None });
         }
         let found = Pushed::from_uri(uri, sealer);
-        let is_theirs = |pushed: &Pushed| sent.client_id.as_deref() == Some(&*pushed.client_id.to_string());
+        let client_id = sent.client_id.as_deref().and_then(named::client_id);
+        let is_theirs = |pushed: &Pushed| client_id == Some(pushed.client_id);
         Ok(match found.filter(is_theirs) {
             Some(pushed) => Self { parameters: pushed.parameters.clone(), pushed: Some(pushed), fault: None },
             None => refused(RequestError::InvalidRequestUri("the request_uri is not one of this app's")),
         })
+    }
+
+    /// Whether a document has to be fetched to check it.
+    pub(super) fn is_by_document(&self) -> bool {
+        self.parameters.client_id.as_deref().and_then(named::client_id).is_some_and(|id| id.is_of_document())
     }
 
     /// The same, or refused if it was pushed too long ago.
@@ -183,15 +190,15 @@ impl Requested {
         service: &Service,
         context: &Context,
     ) -> Result<Result<AuthorizationRequest, HttpResponse>, PageError> {
-        let client_id: Option<ClientId> = self.parameters.client_id.as_ref().and_then(|id| id.parse().ok());
-        if let Some(id) = client_id {
+        let page = |sentence: String| PageError::bad_request(format!("{sentence}."));
+        let client_id = self.parameters.client_id.as_deref().unwrap_or_default();
+        if let Some(id) = named::client_id(client_id) {
             context.is_from(Caller::App(id));
         }
-        let app = match client_id {
-            Some(id) => service.ledger.app(&id).await?,
-            None => None,
-        };
-        let page = |sentence: String| PageError::bad_request(format!("{sentence}."));
+        let Named { app, record } = named::app(service, client_id).await.map_err(|error| match error {
+            NamedError::Document(sentence) => page(sentence),
+            NamedError::Ledger(error) => error.into(),
+        })?;
         let target =
             redirect_target(app.as_deref(), &self.parameters).map_err(|error| match &self.fault {
                 // The target is in the request that cannot be read.
@@ -210,6 +217,7 @@ impl Requested {
                 check_request(app, target.clone(), &self.parameters, &config.scopes, &config.resources)
             }
         };
+        let checked = checked.map(|wanted| AuthorizationRequest { record, ..wanted });
         Ok(checked.map_err(|error| refused(service, &target, error.code(), &error.to_string())))
     }
 }

@@ -25,7 +25,7 @@ pub struct RevocationForm {
     #[expect(dead_code, reason = "a token says what it is")]
     token_type_hint: Option<String>,
     /// The app, unless it authenticates by Basic.
-    #[schema(nullable = false, pattern = "^[0-9a-f]{32}$")]
+    #[schema(nullable = false, pattern = "^([0-9a-f]{32}|https?://.+)$")]
     client_id: Option<String>,
     /// The app's secret, unless it authenticates by Basic or has none.
     #[schema(nullable = false, format = Password)]

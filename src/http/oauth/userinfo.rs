@@ -1,13 +1,14 @@
 //! `GET` and `POST /oauth/userinfo`: an app asks whose the token is that it has (U2).
 
 use actix_web::web::Data;
-use grantbook_events::{AccountId, ClientId, InstallationId, UserId};
+use grantbook_events::{AccountId, InstallationId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer;
 use super::bearer::{Bearer, BearerError};
 use super::error::OAuthError;
+use super::named;
 use crate::http::reply::Reply;
 use crate::http::{Caller, Context, Service};
 use crate::secrets;
@@ -21,8 +22,8 @@ pub struct Userinfo {
     account_id: AccountId,
     /// The installation: this app on that account.
     installation_id: InstallationId,
-    /// The app.
-    client_id: ClientId,
+    /// The app, by the id that it knows itself by.
+    client_id: String,
     /// Canonical names of the token's scopes, separated by spaces.
     scope: String,
 }
@@ -39,7 +40,7 @@ pub async fn userinfo(
         sub: facts.user_id,
         account_id: facts.account_id,
         installation_id: facts.installation_id,
-        client_id: facts.client_id,
+        client_id: named::name(&service, facts.client_id),
         scope: facts.scopes.as_str().to_owned(),
     }))
 }

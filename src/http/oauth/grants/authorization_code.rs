@@ -26,7 +26,7 @@ pub async fn exchange(exchange: Exchange<'_>, form: TokenForm) -> Result<TokenRe
         token_id: secrets::new_token_id(now),
         token_digest: token.digest(),
         refresh: new_refresh(&refresh, now),
-        resources: form.resource,
+        resources: exchange.resources(&form.resource)?,
         rules: exchange.rules(),
     };
     let exchanged = context.settle(service, &client::origin(client, context), &command).await?;

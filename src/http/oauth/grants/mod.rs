@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::client::Client;
+use super::error::OAuthError;
 use crate::decisions::{Issued, NewRefresh, RefreshRules, TokenRules};
 use crate::http::{Context, Service, ShownOnce};
 use crate::secrets::{self, MintedRefresh, PlainSecret};
@@ -40,7 +41,7 @@ pub struct TokenForm {
     #[schema(nullable = false)]
     pub code_verifier: Option<String>,
     /// The app, unless it authenticates by Basic.
-    #[schema(nullable = false, pattern = "^[0-9a-f]{32}$")]
+    #[schema(nullable = false, pattern = "^([0-9a-f]{32}|https?://.+)$")]
     pub client_id: Option<String>,
     /// The app's secret, unless it authenticates by Basic or has none.
     #[schema(nullable = false, format = Password)]
@@ -104,6 +105,12 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    /// The resources that a form names. Whether they were granted is another question.
+    fn resources(&self, named: &[String]) -> Result<Vec<String>, OAuthError> {
+        let resources = self.service.config.resources.check(named);
+        resources.map_err(|error| OAuthError::new("invalid_target", error.to_string()))
+    }
+
     /// What holds for the tokens of the app.
     fn rules(&self) -> TokenRules {
         let policy = self.client.app.token_policy;

@@ -22,7 +22,7 @@ pub async fn exchange(exchange: Exchange<'_>, form: TokenForm) -> Result<TokenRe
         secret_id: client.secret_id,
         digest: presented.digest,
         scopes,
-        resources: form.resource,
+        resources: exchange.resources(&form.resource)?,
         token_id: secrets::new_token_id(now),
         token_digest: token.digest(),
         refresh: new_refresh(&refresh, now),
