@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -97,9 +98,13 @@ class Grantbook:
         class Approver(http.server.BaseHTTPRequestHandler):
             def do_POST(approver):
                 url = approver.rfile.read(int(approver.headers["Content-Length"])).decode()
-                approver.send_response(200)
+                try:
+                    status, said = 200, self.approve(url).encode()
+                except urllib.error.HTTPError as error:
+                    status, said = 502, error.read()
+                approver.send_response(status)
                 approver.end_headers()
-                approver.wfile.write(self.approve(url).encode())
+                approver.wfile.write(said)
 
             def log_message(self, *_):
                 pass

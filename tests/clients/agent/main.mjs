@@ -2,7 +2,9 @@
 // tools, renews its tokens, gets to do more, and starts again after it was uninstalled.
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import { setTimeout as pause } from "node:timers/promises";
 import * as sdk2 from "@modelcontextprotocol/client";
 import { auth, UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
@@ -100,10 +102,20 @@ class Host {
   }
 }
 
+// Where the agent's author publishes who it is.
+const site = createHttpsServer({ key: await readFile("server.key"), cert: await readFile("server.pem") }).listen(0, "localhost");
+await once(site, "listening");
+const DOCUMENT = `https://localhost:${site.address().port}/agent.json`;
+site.on("request", (_request, reply) => {
+  const document = { ...new Host().clientMetadata, client_id: DOCUMENT };
+  reply.setHeader("Content-Type", "application/json").end(JSON.stringify(document));
+});
+
 /** How an agent says who it is: what it knows at first, and how its client id then looks. */
 const ways = {
   "registered by the operator": [{ client: { client_id: CLIENT_ID, issuer: ISSUER } }, new RegExp(`^${CLIENT_ID}$`)],
   "registered by itself": [{}, /^[0-9a-f]{32}$/],
+  "described by a document": [{ clientMetadataUrl: DOCUMENT }, new RegExp(`^${DOCUMENT}$`)],
 };
 
 async function tell(version, way) {
@@ -155,5 +167,7 @@ for (const [headers, error] of [[{}, ""], [{ Authorization: `Bearer ${TOKEN}` },
 for (const version of Object.keys(sdks)) {
   await Promise.all(Object.keys(ways).map((way) => tell(version, way)));
 }
-server.closeAllConnections();
-server.close();
+for (const one of [server, site]) {
+  one.closeAllConnections();
+  one.close();
+}
