@@ -20,12 +20,14 @@ use super::{AppRefusal, Command, Decided, Decision};
 pub struct RecordDocument(AppRegistered);
 
 impl RecordDocument {
+    /// With the scopes that it may ask for, and those it gets if it asks for none.
+    ///
     /// # Errors
-    /// If the document has no page that people may follow.
+    /// If the document has a page that people may not follow.
     pub fn new(
         url: &DocumentUrl,
         document: MetadataDocument,
-        scopes: Vec<String>,
+        (scopes, default_scopes): (Vec<String>, Vec<String>),
         token_policy: TokenPolicy,
     ) -> Result<Self, ProfileError> {
         Ok(Self(AppRegistered {
@@ -36,7 +38,7 @@ impl RecordDocument {
             homepage: Some(check_homepage(&document.homepage)?).filter(|page| !page.is_empty()),
             redirect_uris: document.redirect_uris,
             scopes,
-            default_scopes: Vec::new(),
+            default_scopes,
             secret: None,
             keys: document.keys,
             token_policy,
@@ -110,7 +112,8 @@ mod tests {
         let text =
             json!({ "client_id": URL, "client_name": name, "redirect_uris": ["https://app.example/cb"] });
         let document = MetadataDocument::parse(&url, text.to_string().as_bytes()).unwrap();
-        RecordDocument::new(&url, document, vec!["faqs".to_owned()], TokenPolicy::default()).unwrap()
+        RecordDocument::new(&url, document, (vec!["faqs".to_owned()], Vec::new()), TokenPolicy::default())
+            .unwrap()
     }
 
     #[test]

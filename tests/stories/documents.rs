@@ -90,6 +90,9 @@ fn recorded(grantbook: &Grantbook) -> Vec<AppEvent> {
 #[test]
 fn d4_an_app_is_installed_by_its_document_and_recorded_when_somebody_approves_it() {
     let (grantbook, site) = (Grantbook::start(), Site::start());
+    let stranger = grantbook.browser().get(&format!("/oauth/authorize?{}", site.query())).expect(303);
+    assert!(stranger.location().starts_with("/sign-in"), "{stranger:?}");
+    assert_eq!(site.asked.load(Ordering::Acquire), 0, "a stranger sends this server nowhere");
     let ana = grantbook.person("ana", "acme");
     let page = ana.get(&format!("/oauth/authorize?{}", site.query())).expect(200);
     let heading = page.body.split("<h1>").nth(1).unwrap().split("</h1>").next().unwrap().to_owned();
@@ -114,6 +117,10 @@ fn d4_an_app_is_installed_by_its_document_and_recorded_when_somebody_approves_it
 fn d4_a_document_that_changed_changes_the_app_and_a_wrong_one_is_refused() {
     let (grantbook, site) = (Grantbook::start(), Site::start());
     let ana = grantbook.person("ana", "acme");
+    // What its document names is what it gets if it names none, and no bound.
+    site.says("scope", "faqs elsewhere:read");
+    let code = ana.approve(&site.query().replace("scope=widgets&", "")).param("code").unwrap();
+    assert_eq!(exchange(&grantbook, &site, &code).expect(200).text("scope"), "faqs");
     ana.approve(&site.query()).param("code").unwrap();
     site.says("client_name", "New agent");
     grantbook.clock.advance(std::time::Duration::from_secs(700));

@@ -65,9 +65,12 @@ pub(super) async fn app(service: &Service, named: &str) -> Result<Named, NamedEr
         return Ok(Named { app: known, record: None });
     }
     let document = document(&service.outbound, &url, service.ledger.now()).await?;
-    let scopes = registration.policy.scopes(document.scope.as_deref(), &service.config.scopes)?;
+    let (policy, catalogue) = (&registration.policy, &service.config.scopes);
+    let scopes = policy.scopes(None, catalogue)?;
+    // One document is for many servers, and may name scopes of others alone.
+    let named = document.scope.as_deref().and_then(|scope| policy.scopes(Some(scope), catalogue).ok());
     let token_policy = service.config.refresh.of_self_registered(document.refreshes);
-    let record = RecordDocument::new(&url, document, scopes, token_policy)?;
+    let record = RecordDocument::new(&url, document, (scopes, named.unwrap_or_default()), token_policy)?;
     let app = record.app(known.as_deref(), service.ledger.recorded_now());
     Ok(Named { app: Some(app), record: Some(record) })
 }
