@@ -1,4 +1,5 @@
-//! The memory of a server that has issued many tokens, beside that of the same ledger served by a new process.
+//! The memory of a server that has issued many tokens, beside that of the same ledger served by a new process; and of an
+//! installation with an access and a refresh token, beside one with a token that does not expire.
 //!
 //! `cargo bench --bench resident [-- --tokens 100000]`
 
@@ -25,20 +26,33 @@ fn main() -> Result<(), Failure> {
         return tokio::runtime::Runtime::new()?.block_on(serve(Path::new(&dir)));
     }
     let tokens = measure::argument("--tokens", 100_000);
-    let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let issued = in_a_process(dir.path(), tokens)?;
-    let restarted = in_a_process(dir.path(), 0)?;
-    println!("{tokens} tokens: {:.0} MiB, after a restart {:.0} MiB", issued / MIB, restarted / MIB);
-    measure::at_most("resident memory after issuing / after a restart", issued / restarted, 1.5);
+    let empty = in_a_process(tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?.path(), 0, false)?;
+    let mut each = Vec::new();
+    for refresh in [false, true] {
+        let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let issued = in_a_process(dir.path(), tokens, refresh)?;
+        let restarted = in_a_process(dir.path(), 0, refresh)?;
+        println!("{tokens} tokens: {:.0} MiB, after a restart {:.0} MiB", issued / MIB, restarted / MIB);
+        if !refresh {
+            measure::at_most("resident memory after issuing / after a restart", issued / restarted, 1.5);
+        }
+        each.push((restarted - empty) / tokens as f64);
+    }
+    println!(
+        "memory of an installation after a restart, bytes: {each:.0?} with a token that does not expire, and with an \
+         access and a refresh token"
+    );
     Ok(())
 }
 
 const MIB: f64 = (1 << 20) as f64;
 
 /// Serves a ledger in a process of its own, issues tokens, and gives the memory of that process.
-fn in_a_process(dir: &Path, tokens: usize) -> Result<f64, Failure> {
+fn in_a_process(dir: &Path, tokens: usize, refresh: bool) -> Result<f64, Failure> {
     let program = std::env::current_exe()?;
-    let output = Command::new(program).args(["--tokens", &tokens.to_string()]).env(DIR, dir).output()?;
+    let (tokens, refresh) = (tokens.to_string(), usize::from(refresh).to_string());
+    let arguments = ["--tokens", &tokens, "--refresh", &refresh];
+    let output = Command::new(program).args(arguments).env(DIR, dir).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
@@ -49,7 +63,11 @@ async fn serve(dir: &Path) -> Result<(), Failure> {
     let tokens = measure::argument("--tokens", 0);
     let options = SqliteOptions { identity: secrets::new_ledger_identity(), now: SystemClock.now() };
     let store: Arc<dyn Store> = SqliteStore::open(dir, options)?;
-    let app = if tokens > 0 { Some(measure::ledger::app(&store).await?) } else { None };
+    let app = match (tokens, measure::argument("--refresh", 0)) {
+        (0, _) => None,
+        (_, 0) => Some(measure::ledger::app(&store).await?),
+        _ => Some(measure::ledger::app_with_refresh(&store, 86_400).await?),
+    };
     let grantbook = measure::http::Grantbook::serve(store, dir).await?;
     for (app, round) in
         app.iter().flat_map(|app| (0..tokens.div_ceil(TOKENS_A_ROUND)).map(move |round| (app, round)))

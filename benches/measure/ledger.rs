@@ -13,8 +13,8 @@ use grantbook::store::{Append, Expected, NewRecord, Store};
 use grantbook_events::codec::{self, Metadata};
 use grantbook_events::{
     AccessGranted, AccountId, Actor, ActorKind, AppEvent, AppRegistered, AppSource, ClientId, ClientKeys,
-    CodeExchanged, Event, InstallationEvent, InstallationId, NewSecret, Revision, RevocationReason,
-    StreamKind, StreamName, Timestamp, TokenId, TokenPolicy, TokenRevoked, UserId,
+    CodeExchanged, Event, InstallationEvent, InstallationId, NewSecret, RefreshPolicy, Revision,
+    RevocationReason, StreamKind, StreamName, Timestamp, TokenId, TokenPolicy, TokenRevoked, UserId,
 };
 use tokio::task::JoinSet;
 
@@ -38,6 +38,11 @@ impl App {
         self.post("/oauth/token", &format!("code={}", code.expose()))
     }
 
+    /// A request that refreshes a token.
+    pub fn refresh(&self, token: &str) -> Vec<u8> {
+        self.post("/oauth/token", &format!("grant_type=refresh_token&refresh_token={token}"))
+    }
+
     /// A request of the app.
     pub fn post(&self, path: &str, form: &str) -> Vec<u8> {
         let (id, secret) = (self.client_id, self.client_secret.expose());
@@ -45,8 +50,18 @@ impl App {
     }
 }
 
-/// Registers an app.
+/// Registers an app, whose tokens do not expire.
 pub async fn app(store: &Arc<dyn Store>) -> Result<App, Failure> {
+    app_with(store, TokenPolicy::default()).await
+}
+
+/// Registers an app that has refresh tokens, and access tokens that expire after so many seconds.
+pub async fn app_with_refresh(store: &Arc<dyn Store>, access_seconds: u64) -> Result<App, Failure> {
+    let refresh = RefreshPolicy { idle_seconds: Some(86_400), lifetime_seconds: None };
+    app_with(store, TokenPolicy { lifetime_seconds: Some(access_seconds), refresh: Some(refresh) }).await
+}
+
+async fn app_with(store: &Arc<dyn Store>, token_policy: TokenPolicy) -> Result<App, Failure> {
     let now = start();
     let secret = secrets::mint_client_secret();
     let client_id = secrets::new_client_id();
@@ -58,7 +73,7 @@ pub async fn app(store: &Arc<dyn Store>) -> Result<App, Failure> {
         redirect_uris: vec!["https://bench.example/callback".to_owned()],
         scopes: vec!["widgets".to_owned(), "faqs".to_owned()],
         secret: Some(NewSecret { secret_id: secrets::new_secret_id(now), digest: secret.digest() }),
-        token_policy: TokenPolicy::default(),
+        token_policy,
         default_scopes: Vec::new(),
         keys: ClientKeys::None,
         requires_pushed_requests: false,
