@@ -14,8 +14,9 @@ pub struct Recorded {
     grants: HashMap<String, String>,
     /// The token that a grant led to.
     tokens: HashMap<String, String>,
-    /// The token that an exchange issued, by its request.
-    exchanges: HashMap<String, String>,
+    /// Access tokens, ended ones too.
+    #[cfg(feature = "eventstore")]
+    pub access_tokens: HashSet<String>,
     /// How many approvals of each app there were, and how many of their codes were exchanged.
     of_apps: HashMap<String, (usize, usize)>,
     /// The tokens of each installation that nothing has ended.
@@ -43,6 +44,10 @@ impl Recorded {
 
     fn follow(&mut self, event: &Value) {
         let (request, kind, data) = (text(event, "request_id"), text(event, "type"), &event["data"]);
+        #[cfg(feature = "eventstore")]
+        if ["code-exchanged", "token-refreshed"].contains(&&*kind) {
+            self.access_tokens.insert(text(data, "token_id"));
+        }
         if let Some(installation) = event["stream"].as_str().unwrap().strip_prefix("installation-") {
             let live = self.live_tokens.entry(installation.to_owned()).or_default();
             let of_app = self.of_apps.entry(text(data, "client_id")).or_default();
@@ -54,14 +59,18 @@ impl Recorded {
                 "code-exchanged" => {
                     of_app.1 += 1;
                     live.insert(text(data, "token_id"));
-                    self.exchanges.insert(request.clone(), text(data, "token_id"));
+                    live.extend(data["refresh"]["token_id"].as_str().map(str::to_owned));
                     let twice = self.tokens.insert(text(data, "grant_id"), text(data, "token_id"));
                     assert_eq!(twice, None, "one code, two tokens: {event}");
+                }
+                "token-refreshed" => {
+                    assert!(live.remove(&text(data, "spent_token_id")), "{event}");
+                    live.extend([text(data, "token_id"), text(&data["refresh"], "token_id")]);
                 }
                 "token-revoked" => {
                     assert!(live.remove(&text(data, "token_id")), "{event}");
                 }
-                "code-replayed" | "app-uninstalled" => {
+                "code-replayed" | "refresh-replayed" | "grant-revoked" | "app-uninstalled" => {
                     for token in data["tokens"].as_array().unwrap() {
                         assert!(live.remove(&text(token, "token_id")), "{event}");
                     }
@@ -86,12 +95,6 @@ impl Recorded {
     /// The token that the grant of a request led to, if it led to one.
     pub fn token_of(&self, request: &str) -> Option<&str> {
         self.tokens.get(self.grants.get(request)?).map(String::as_str)
-    }
-
-    /// The token that was issued for a request.
-    #[cfg(feature = "eventstore")]
-    pub fn token_for(&self, request: &str) -> Option<&str> {
-        self.exchanges.get(request).map(String::as_str)
     }
 
     pub fn is_live(&self, token_id: &str) -> bool {

@@ -6,7 +6,7 @@
 mod suspended;
 
 use std::collections::BTreeMap;
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex};
 use std::thread;
 
 use rand::rngs::StdRng;
@@ -97,44 +97,29 @@ impl Races {
         [First::App, First::End, First::All, First::All][self.random.random_range(0..4)]
     }
 
-    /// Refreshes at every node, and ends at the last of them, in the order that the seed says.
+    /// Refreshes at every node, and ends at one of them, in the order that the seed says.
     fn race(&mut self, grant: &mut Grant, end: impl Fn(&Self, &Serving, &Grant) + Sync) -> First {
-        let mut order = [0, 1, 2, 0];
-        order.shuffle(&mut self.random);
-        let first = self.first();
-        let (races, started) = (&*self, Barrier::new(order.len()));
-        let given = &*grant;
-        let begin = |is_first: bool| {
-            if first == First::All || !is_first {
-                started.wait();
+        let (first, at) = (self.first(), self.random.random_range(0..self.nodes.serving.len()));
+        let (races, given, start) = (&*self, &*grant, &Barrier::new(4));
+        let end = || end(races, &races.nodes.serving[at], given);
+        let replies = match first {
+            First::App => {
+                let replies = races.refresh_at_once(&given.pairs[0], 3, &Barrier::new(3));
+                end();
+                replies
             }
-        };
-        let done = |is_first: bool| {
-            if first != First::All && is_first {
-                started.wait();
+            First::End => {
+                end();
+                races.refresh_at_once(&given.pairs[0], 3, &Barrier::new(3))
             }
+            First::All => thread::scope(|scope| {
+                scope.spawn(move || {
+                    start.wait();
+                    end();
+                });
+                races.refresh_at_once(&given.pairs[0], 3, start)
+            }),
         };
-        let replies: Vec<Reply> = thread::scope(|scope| {
-            let ending = scope.spawn(|| {
-                begin(first == First::End);
-                end(races, &races.nodes.serving[order[3]], given);
-                done(first == First::End);
-            });
-            let refreshes: Vec<_> = order[..3]
-                .iter()
-                .map(|&node| {
-                    let (begin, done) = (&begin, &done);
-                    scope.spawn(move || {
-                        begin(first == First::App);
-                        let reply = races.refresh(node, &given.pairs[0]);
-                        done(first == First::App);
-                        reply
-                    })
-                })
-                .collect();
-            ending.join().unwrap();
-            refreshes.into_iter().map(|refresh| refresh.join().unwrap()).collect()
-        });
         let (got, refused): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
         refused.iter().for_each(assert_invalid_grant);
         let pairs: Vec<Pair> = got.iter().map(Pair::of).collect();
@@ -146,6 +131,18 @@ impl Races {
         }
         grant.pairs.extend(pairs.into_iter().next());
         first
+    }
+
+    /// Refreshes of one token, spread over the nodes, which begin with whatever else waits for the start.
+    fn refresh_at_once(&self, pair: &Pair, callers: usize, start: &Barrier) -> Vec<Reply> {
+        thread::scope(|scope| {
+            let refresh = move |caller: usize| {
+                start.wait();
+                self.refresh(caller % 3, pair)
+            };
+            let callers: Vec<_> = (0..callers).map(|caller| scope.spawn(move || refresh(caller))).collect();
+            callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+        })
     }
 
     /// Many rounds in which the grant ends.
@@ -217,19 +214,6 @@ impl Races {
         }
         events
     }
-
-    /// 64 refreshes of one token, spread over the nodes.
-    fn at_once(&self, pair: &Pair) -> Vec<Reply> {
-        let start = Barrier::new(CALLERS);
-        thread::scope(|scope| {
-            let refresh = |caller: usize| {
-                start.wait();
-                self.refresh(caller % 3, pair)
-            };
-            let callers: Vec<_> = (0..CALLERS).map(|caller| scope.spawn(move || refresh(caller))).collect();
-            callers.into_iter().map(|caller| caller.join().unwrap()).collect()
-        })
-    }
 }
 
 fn app(node: &Serving) -> App {
@@ -250,7 +234,7 @@ fn r2_of_64_refreshes_at_three_nodes_all_get_the_one_new_pair() {
     let races = Races::start(GRACE);
     for round in 0..3 {
         let mut grant = races.install(round, &format!("account-{round}"));
-        let replies = races.at_once(&grant.pairs[0]);
+        let replies = races.refresh_at_once(&grant.pairs[0], CALLERS, &Barrier::new(CALLERS));
         let pairs: Vec<Pair> = replies.into_iter().map(|reply| Pair::of(&reply.expect(200))).collect();
         assert!(pairs.iter().all(|pair| *pair == pairs[0]), "{pairs:?}");
         grant.pairs.push(pairs[0].clone());
@@ -267,7 +251,7 @@ fn r3_of_64_refreshes_at_three_nodes_without_a_grace_one_wins_and_the_grant_ends
     let races = Races::start(NO_GRACE);
     for round in 0..3 {
         let mut grant = races.install(round, &format!("account-{round}"));
-        let replies = races.at_once(&grant.pairs[0]);
+        let replies = races.refresh_at_once(&grant.pairs[0], CALLERS, &Barrier::new(CALLERS));
         let (won, lost): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
         assert_eq!((won.len(), lost.len()), (1, CALLERS - 1));
         lost.iter().for_each(assert_invalid_grant);
@@ -330,25 +314,43 @@ fn r3_a_replayed_code_ends_what_is_refreshed_meanwhile() {
 }
 
 #[test]
+fn r7_an_operator_ends_a_grant_by_its_refresh_token_or_hears_that_it_was_spent() {
+    let mut races = Races::start(GRACE);
+    for round in 0..ROUNDS {
+        let mut grant = races.install(round % 3, &format!("account-{round}"));
+        let path = format!("/tokens/{}", grant.form.action.split('/').nth(3).unwrap());
+        let answer = Mutex::new(None);
+        races.race(&mut grant, |_, node, _| {
+            *answer.lock().unwrap() = Some(node.ask("DELETE", &path, None));
+        });
+        let reply = answer.into_inner().unwrap().unwrap();
+        if reply.status == 204 {
+            races.assert_over(&grant);
+        } else {
+            assert_eq!((&reply.json()["state"], grant.pairs.len()), (&json!("ended"), 2), "{reply:?}");
+            races.assert_lives(&grant.account, &mut grant.pairs);
+        }
+    }
+    races.assert_sound();
+}
+
+#[test]
 fn r7_an_access_token_that_is_revoked_while_it_is_refreshed_ends_alone() {
     let mut races = Races::start(GRACE);
     for round in 0..ROUNDS {
         let mut grant = races.install(round % 3, &format!("account-{round}"));
         let first = grant.pairs[0].clone();
-        let mut order = [0, 1, 2];
-        order.shuffle(&mut races.random);
+        let (node, start) = (races.random.random_range(0..3), &Barrier::new(4));
         let replies = thread::scope(|scope| {
-            let refreshes = order.map(|node| {
-                scope.spawn({
-                    let races = &races;
-                    let first = &first;
-                    move || races.refresh(node, first)
-                })
+            let node = &races.nodes.serving[node];
+            let (app, token) = (&races.app, &first.access);
+            scope.spawn(move || {
+                start.wait();
+                node.try_revoke(app, token).unwrap().expect(200);
             });
-            races.nodes.serving[order[0]].try_revoke(&races.app, &first.access).unwrap().expect(200);
-            refreshes.map(|refresh| refresh.join().unwrap())
+            races.refresh_at_once(&first, 3, start)
         });
-        let pairs = replies.map(|reply| Pair::of(&reply.expect(200)));
+        let pairs: Vec<Pair> = replies.into_iter().map(|reply| Pair::of(&reply.expect(200))).collect();
         assert!(pairs.iter().all(|pair| *pair == pairs[0]), "{pairs:?}");
         grant.pairs.push(pairs[0].clone());
         races.assert_lives(&grant.account, &mut grant.pairs);

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
@@ -64,6 +64,7 @@ fn what_was_acknowledged_holds_while_nodes_are_killed_and_frozen() {
     same_digests(&nodes);
     let recorded = Recorded::by(&nodes[0].site.events());
     let counts = compare(&nodes, &callers, &recorded);
+    refresh_all(&nodes, &callers);
     for node in &nodes {
         let verified = node.site.run(&["replay", "verify"]);
         assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);
@@ -79,6 +80,8 @@ fn nodes(cluster: &Cluster, logs: &Path) -> Vec<Node> {
         ("STORE_MAX_STALENESS", "2s"),
         ("CODES_LIFETIME", "10m"),
         ("TOKENS_MAX_LIVE_PER_USER", "1000"),
+        // A reply that was lost is sent again however long nodes are frozen meanwhile.
+        ("TOKENS_REFRESH_GRACE", "5m"),
         ("SESSION_KEY_FILE", key.to_str().unwrap()),
     ];
     let node = |number| Node::start(Site::with(&settings), logs.join(format!("node{number}.log")));
@@ -173,9 +176,10 @@ fn compare(nodes: &[Node], callers: &[Caller<'_>], recorded: &Recorded) -> Count
     let mut counts = Counts::default();
     for caller in callers {
         for token in &caller.tokens {
-            let id = recorded.token_for(&token.request);
-            let id = id
-                .unwrap_or_else(|| panic!("the exchange of request {} is not in the ledger", token.request));
+            let asked =
+                nodes[0].address().ask("POST", "/audit/token", Some(&json!({ "token": token.token })));
+            let id = &asked.expect(200).text("token_id");
+            assert!(recorded.access_tokens.contains(id), "{id} of request {} is not there", token.request);
             assert_eq!(recorded.is_live(id), token.ended.is_none(), "{id} of request {}", token.request);
             for (number, node) in nodes.iter().enumerate() {
                 let is_active = node.address().is_active(&token.token);
@@ -196,16 +200,33 @@ fn compare(nodes: &[Node], callers: &[Caller<'_>], recorded: &Recorded) -> Count
     counts
 }
 
+/// A grant that nothing has ended can be refreshed at any node, and no other can at any.
+#[track_caller]
+fn refresh_all(nodes: &[Node], callers: &[Caller<'_>]) {
+    for caller in callers {
+        for (number, renewal) in caller.renewals.iter().enumerate() {
+            let node = nodes[number % nodes.len()].address();
+            let reply = node.try_refresh(&caller.app, renewal.tokens.last().unwrap()).unwrap();
+            match renewal.is_ended {
+                true => assert_eq!(reply.error(), (400, "invalid_grant".to_owned()), "{reply:?}"),
+                false => drop(reply.expect(200)),
+            }
+        }
+    }
+}
+
 /// Says what there was. Too little of it means nothing.
 fn report(faults: &Faults<'_>, counts: Counts, refused: usize) {
     let (seconds, number) = (faults.length.as_secs(), faults.count());
     let said = writeln!(
         std::io::stderr(),
-        "storm: seed {}, {seconds} s: {number} faults, {} approvals, {} exchanges, {} revocations, {} uninstalls, \
-         {} tokens that passed as they had to, {} that were refused as they had to",
+        "storm: seed {}, {seconds} s: {number} faults, {} approvals, {} exchanges, {} refreshes, {} replays, \
+         {} revocations, {} uninstalls, {} tokens that passed as they had to, {} that were refused as they had to",
         faults.seed,
         counts.approvals,
         counts.exchanges,
+        counts.refreshes,
+        counts.replays,
         counts.revocations,
         counts.uninstalls,
         counts.introspections,
@@ -216,6 +237,8 @@ fn report(faults: &Faults<'_>, counts: Counts, refused: usize) {
     let least = [
         ("faults", number, 4),
         ("exchanges", counts.exchanges, 1),
+        ("refreshes", counts.refreshes, 2),
+        ("replays", counts.replays, 15),
         ("revocations", counts.revocations, 4),
         ("tokens that passed", counts.introspections, 1),
         ("tokens that were refused", refused, 1),
