@@ -24,6 +24,7 @@ pub fn registration(name: &str) -> Value {
 }
 
 /// The same, of an app that refreshes its tokens.
+#[cfg(feature = "eventstore")]
 pub fn registration_with_refresh(name: &str) -> Value {
     let mut wanted = registration(name);
     wanted["token_policy"] = json!({ "lifetime_seconds": 3600, "refresh": { "idle_seconds": 86_400 } });
@@ -31,12 +32,14 @@ pub fn registration_with_refresh(name: &str) -> Value {
 }
 
 /// An access token and the refresh token that came with it.
+#[cfg(feature = "eventstore")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
     pub access: String,
     pub refresh: String,
 }
 
+#[cfg(feature = "eventstore")]
 impl Pair {
     #[track_caller]
     pub fn of(reply: &Reply) -> Self {
@@ -95,6 +98,7 @@ impl Serving {
     }
 
     /// What the app learns of its own token.
+    #[cfg(feature = "eventstore")]
     #[track_caller]
     pub fn userinfo(&self, token: &str) -> Reply {
         self.http.send("GET", "/oauth/userinfo", &[("authorization", &format!("Bearer {token}"))], None)
@@ -107,6 +111,7 @@ impl Address {
         self.try_post("/oauth/token", &app.form(&[("code", code)]))
     }
 
+    #[cfg(feature = "eventstore")]
     pub fn try_refresh(&self, app: &App, token: &str) -> Result<Reply, ureq::Error> {
         let grant = [("grant_type", "refresh_token"), ("refresh_token", token)];
         self.try_post("/oauth/token", &app.form(&grant))
