@@ -167,9 +167,17 @@ async fn revoke_own(
     token_id: TokenId,
 ) -> Result<Option<ClientId>, PageError> {
     let (ledger, live) = (&visit.service.ledger, visit.service.ledger.live());
-    let found = visit.service.past().grant_of(token_id).await?;
+    let facts = |id| live.installation(id, ledger.recorded_now());
+    let here = live.installation_of_token(&token_id).and_then(facts).and_then(|facts| {
+        let token = facts.tokens.iter().chain(&facts.dormant).find(|token| token.token_id == token_id)?;
+        Some((facts.installation_id, token.grant_id))
+    });
+    let found = match here {
+        Some(found) => Some(found),
+        None => visit.service.past().grant_of(token_id).await?,
+    };
     let Some((installation_id, grant_id)) = found else { return Ok(None) };
-    let facts = live.installation(installation_id, ledger.recorded_now());
+    let facts = facts(installation_id);
     let Some(facts) = facts.filter(|facts| facts.account_id == person.account) else { return Ok(None) };
     let command = RevokeToken {
         installation_id,
