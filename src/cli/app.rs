@@ -98,10 +98,11 @@ pub(super) struct Register {
 struct TokenPolicy {
     /// How long its access tokens live, such as 1h [default: for ever; with --refresh, the server's
     /// tokens.access_lifetime]
-    #[arg(long, value_name = "DURATION", group = "change", value_parser = config::token_lifetime)]
+    #[arg(long, value_name = "DURATION", value_parser = config::token_lifetime)]
     access_lifetime: Option<Duration>,
-    /// It gets refresh tokens: its access tokens expire, and it renews them without its users
-    #[arg(long, group = "change")]
+    /// It gets refresh tokens: its access tokens expire, and it renews them without its users. An update of a lifetime
+    /// without this ends that for new approvals
+    #[arg(long)]
     refresh: bool,
     /// How long a refresh token may go unused, such as 90d [default: the server's tokens.refresh_idle]
     #[arg(long, value_name = "DURATION", requires = "refresh", value_parser = config::token_lifetime)]
@@ -132,7 +133,7 @@ impl Serialize for TokenPolicy {
 }
 
 #[derive(Debug, clap::Args, Serialize)]
-#[command(group(ArgGroup::new("change").required(true).multiple(true)))]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["access_lifetime", "refresh"])))]
 pub(super) struct Update {
     /// The app's client id
     #[serde(skip)]
@@ -225,12 +226,12 @@ const APP: &[Shown<'_>] = &[
     ("redirect URIs", "/redirect_uris"),
     ("scopes", "/scopes"),
     ("confidential", "/confidential"),
-    ("access lifetime", "/token_policy/lifetime_seconds"),
-    ("refresh idle", "/token_policy/refresh/idle_seconds"),
-    ("refresh lifetime", "/token_policy/refresh/lifetime_seconds"),
+    ("access lifetime (s)", "/token_policy/lifetime_seconds"),
+    ("refresh idle (s)", "/token_policy/refresh/idle_seconds"),
+    ("refresh lifetime (s)", "/token_policy/refresh/lifetime_seconds"),
     ("default scopes", "/default_scopes"),
     ("pushed requests", "/requires_pushed_requests"),
-    ("registered by", "/source/by"),
+    ("source", "/source/by"),
     ("document", "/source/url"),
     ("state", "/status/state"),
     ("reason", "/status/reason"),

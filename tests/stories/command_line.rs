@@ -54,6 +54,25 @@ fn an_app_is_managed_with_a_server_and_without() {
 }
 
 #[test]
+fn r1_an_app_gets_refresh_tokens_by_its_flags_or_by_the_configuration() {
+    let place = Place::empty();
+    let flags =
+        ["--refresh", "--access-lifetime", "2h", "--refresh-idle", "30d", "--refresh-lifetime", "365d"];
+    let app = place.json(&[&["app", "register", "--json"][..], &flags, &APP].concat());
+    let policy = |seconds: u64, idle: u64| json!({ "lifetime_seconds": seconds, "refresh": { "idle_seconds": idle, "lifetime_seconds": null } });
+    let refresh = json!({ "idle_seconds": 2_592_000, "lifetime_seconds": 31_536_000 });
+    assert_eq!(app["token_policy"], json!({ "lifetime_seconds": 7200, "refresh": refresh }));
+    let id = app["client_id"].as_str().unwrap();
+    let update = |flags: &[&str]| {
+        place.json(&[&["app", "update", id, "--json"][..], flags].concat())["token_policy"].clone()
+    };
+    assert_eq!(update(&["--refresh"]), policy(3600, 7_776_000));
+    assert_eq!(update(&["--access-lifetime", "5m"]), json!({ "lifetime_seconds": 300 }));
+    assert_eq!(update(&["--no-token-lifetime"]), json!({ "lifetime_seconds": null }));
+    assert_eq!(place.fails(&[&["app", "register", "--refresh-idle", "30d"][..], &APP].concat()).0, 2);
+}
+
+#[test]
 fn an_app_may_have_default_scopes_and_may_have_to_push_its_requests() {
     let place = Place::empty();
     let app = place.json(
