@@ -218,7 +218,7 @@ impl Grant {
     }
 
     /// What an event may refresh: also what does not count.
-    pub(super) const fn any_family(&self) -> Option<&Family> {
+    pub const fn any_family(&self) -> Option<&Family> {
         match &self.code {
             CodeState::Spent(Held::Family(family) | Held::Dead(family)) => Some(family),
             CodeState::Spent(_) | CodeState::Pending | CodeState::Ended => None,

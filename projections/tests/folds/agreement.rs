@@ -302,6 +302,8 @@ fn the_histories_are_worth_looking_at() {
             if let Event::Installation(InstallationEvent::TokenRefreshed(event)) = &recorded.event {
                 let granted = follower.expected.grants.iter().find(|it| it.event.grant_id == event.grant_id);
                 let granted = &granted.unwrap().event;
+                *seen.entry("what came of a dead code is refreshed").or_default() +=
+                    usize::from(follower.expected.is_born_dead(event.token_id));
                 *seen.entry("a refresh drops an expired token").or_default() +=
                     usize::from(effects.ended.len() > 1);
                 *seen.entry("a token may do less").or_default() +=

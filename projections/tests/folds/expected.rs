@@ -165,6 +165,10 @@ impl Expected {
                 let said = (event.scopes.as_slice(), event.resources.as_slice(), event.expires_at);
                 self.issue(event.grant_id, at, (event.token_id, event.token_digest), said, refresh);
             }
+            InstallationEvent::TokenRefreshed(event) if self.is_born_dead(event.spent_token_id) => {
+                let refresh = (event.refresh.token_id, event.refresh.digest);
+                self.born_dead.extend([(event.token_id, event.token_digest), refresh]);
+            }
             InstallationEvent::TokenRefreshed(event) => {
                 let is_spent = |token: &&Issued| token.facts.token_id == event.spent_token_id;
                 let spent = self.tokens.iter().find(is_spent).expect("it was issued");
@@ -192,6 +196,11 @@ impl Expected {
                 self.end(id, at, |_| true);
             }
         }
+    }
+
+    /// Whether a token came of a code that had died, at once or by refreshes.
+    pub fn is_born_dead(&self, token_id: TokenId) -> bool {
+        self.born_dead.iter().any(|(dead, _)| *dead == token_id)
     }
 
     /// An access token is issued, and a refresh token with it.

@@ -327,7 +327,7 @@ pub fn refreshed(
     grant: &Grant,
     expires_at: Option<Timestamp>,
 ) -> Option<TokenRefreshed> {
-    let family = grant.family()?;
+    let family = grant.any_family()?;
     Some(TokenRefreshed {
         grant_id: grant.grant_id,
         client_id,

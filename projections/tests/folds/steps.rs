@@ -367,8 +367,9 @@ impl Step {
         at: Timestamp,
     ) -> Option<InstallationEvent> {
         let at = at.max(installed.changed_at);
-        let can = |token: &&LiveToken| token.is_unexpired(at);
-        let can = |grant: &&Grant| grant.family().and_then(|family| family.refresh()).filter(can).is_some();
+        let is_good = |token: &&LiveToken| token.is_unexpired(at);
+        let refresh = |grant: &&Grant| grant.any_family()?.refresh().filter(is_good).copied();
+        let can = |grant: &&Grant| refresh(grant).is_some();
         let grant = picked(installed.grants().filter(can), self.pick)?;
         let (client, account, expires_at) = (installed.client_id, &installed.account_id, later(at, lifetime));
         let mut event = refreshed(n, client, account, grant, Some(expires_at))?;
