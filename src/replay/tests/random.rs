@@ -47,7 +47,8 @@ const FIELDS: [(&str, &str, &str, &str); 4] = [
         "token-refreshed",
         "\"expires_at\":\"2026-01-02T04:",
         "\"expires_at\":\"2026-01-02T05:",
-        "expires_at is 2026-01-02T05:04:05.000000Z in the snapshot and 2026-01-02T04:04:05.000000Z replayed",
+        // Recorded time may be some microseconds later.
+        "expires_at is 2026-01-02T05:04:05.",
     ),
 ];
 
