@@ -128,13 +128,16 @@ impl LiveToken {
         Some(self.expires_at).filter(|end| *end != NEVER)
     }
 
-    pub(super) fn refresh(issued: &RefreshIssued, at: Timestamp) -> Self {
-        Self {
-            token_id: issued.token_id,
-            digest: issued.digest,
-            issued_at: at,
-            expires_at: issued.expires_at.unwrap_or(NEVER),
-        }
+    pub(super) fn issued(
+        (token_id, digest): (TokenId, SecretDigest),
+        issued_at: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
+        Self { token_id, digest, issued_at, expires_at: expires_at.unwrap_or(NEVER) }
+    }
+
+    pub(super) fn refresh(token: &RefreshIssued, at: Timestamp) -> Self {
+        Self::issued((token.token_id, token.digest), at, token.expires_at)
     }
 
     pub(super) fn effect(&self, kind: TokenKind, slot: u32) -> TokenEffect {

@@ -231,8 +231,8 @@ impl Grants {
         gone
     }
 
-    /// Drops what has expired of one grant. Its refresh token stays while an access token is there: whoever presents it
-    /// must not seem to present a spent one.
+    /// Drops what has expired of one grant. An expired refresh token stays while an access token is there. Else it would be
+    /// taken for a spent one when it is presented.
     fn drop_expired(&mut self, slot: u32, at: Timestamp) -> Vec<TokenEffect> {
         let Some(grant) = self.get(slot) else { return Vec::new() };
         let is_over = grant.tokens().all(|held| !held.token.is_unexpired(at));

@@ -248,12 +248,7 @@ impl Installation {
         if !grant.is_for(&event.resources) {
             return Err("it issues a token for another resource than was granted");
         }
-        let token = LiveToken {
-            token_id: event.token_id,
-            digest: event.token_digest,
-            issued_at: at,
-            expires_at: event.expires_at.unwrap_or(NEVER),
-        };
+        let token = LiveToken::issued((event.token_id, event.token_digest), at, event.expires_at);
         let resources = texts.names(&event.resources);
         self.grants.change(slot, |grant| {
             grant.revision = revision;
@@ -273,7 +268,7 @@ impl Installation {
                 }
             });
         });
-        let issued = self.held_from(slot, at, is_issued_with(event.token_id, event.refresh.as_ref()));
+        let issued = if is_dead { Vec::new() } else { self.hold(slot, token, event.refresh.as_ref()) };
         Ok(Effects { issued, ended: Vec::new() })
     }
 
@@ -294,12 +289,7 @@ impl Installation {
         if grant.user_id != event.user_id || !may || !grant.is_for(&event.resources) {
             return Err("it issues a token for another user, scope or resource than was granted");
         }
-        let token = LiveToken {
-            token_id: event.token_id,
-            digest: event.token_digest,
-            issued_at: at,
-            expires_at: event.expires_at.unwrap_or(NEVER),
-        };
+        let token = LiveToken::issued((event.token_id, event.token_digest), at, event.expires_at);
         let (scopes, resources) = (texts.names(&event.scopes), texts.names(&event.resources));
         // A refresh token that expired while its use was being recorded was used all the same.
         let is_over = |token: &LiveToken| token.token_id != event.spent_token_id && !token.is_unexpired(at);
@@ -309,17 +299,18 @@ impl Installation {
             grant.any_family_mut()?.renew(&event.refresh, AccessToken { token, scopes, resources })
         });
         ended.extend(spent.filter(|_| counts).map(|token| token.effect(TokenKind::Refresh, slot)));
-        let issued = self.held_from(slot, at, is_issued_with(event.token_id, Some(&event.refresh)));
+        let issued = if counts { self.hold(slot, token, Some(&event.refresh)) } else { Vec::new() };
         self.shorten(&ended, at);
         Ok(Effects { issued, ended })
     }
 
-    /// The tokens of a grant that were just issued; the span in which a token is there reaches to their end.
-    fn held_from(&mut self, slot: u32, at: Timestamp, is_new: impl Fn(TokenId) -> bool) -> Vec<TokenEffect> {
-        let tokens = self.grants.get(slot).into_iter().flat_map(Grant::tokens);
-        let issued = tokens.filter(|held| is_new(held.token.token_id));
-        let issued: Vec<_> = issued.map(|held| held.token.effect(held.kind, slot)).collect();
-        if self.held_until <= at && !issued.is_empty() {
+    /// Tokens that were just issued count: the span in which a token is there reaches to their end.
+    fn hold(&mut self, slot: u32, token: LiveToken, refresh: Option<&RefreshIssued>) -> Vec<TokenEffect> {
+        let at = token.issued_at;
+        let refresh = refresh.map(|issued| LiveToken::refresh(issued, at).effect(TokenKind::Refresh, slot));
+        let access = token.effect(TokenKind::Access, slot);
+        let issued: Vec<_> = std::iter::once(access).chain(refresh).collect();
+        if self.held_until <= at {
             (self.held_since, self.held_until) = (at, at);
         }
         self.held_until = issued.iter().fold(self.held_until, |end, token| end.max(token.expires_at));
@@ -388,9 +379,4 @@ impl Installation {
     pub(crate) fn share(&mut self, texts: &SharedTexts) {
         self.grants.each_mut(|grant| grant.share(texts));
     }
-}
-
-fn is_issued_with(token_id: TokenId, refresh: Option<&RefreshIssued>) -> impl Fn(TokenId) -> bool {
-    let refresh = refresh.map(|refresh| refresh.token_id);
-    move |id| id == token_id || Some(id) == refresh
 }

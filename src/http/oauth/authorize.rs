@@ -50,16 +50,14 @@ pub async fn ask(visit: Visit, RawQuery(query): RawQuery) -> Result<HttpResponse
     }
     // Nothing redirects to an app before the person is known, or this endpoint would be a way to send
     // strangers anywhere an app likes (A7).
-    let Some(person) = &visit.person else {
+    let (Some(person), Some(checked)) = (&visit.person, checked) else {
         let onward = Onward::authorize(&query);
         let onward = onward.map_err(|_| PageError::bad_request("This request is too long."))?;
         return Ok(see_other(&sign_in::path(&onward)));
     };
     let wanted = match checked {
-        Some(Ok(wanted)) => wanted,
-        Some(Err(refused)) => return Ok(refused),
-        // Only a stranger's request was not checked.
-        None => return Err(PageError::broken("a request was not checked")),
+        Ok(wanted) => wanted,
+        Err(refused) => return Ok(refused),
     };
     let known = consent::known(service, &wanted, &person.account);
     let has = consent::has_from(&person.user, known.as_ref(), &wanted.resources);

@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use grantbook_events::{ActorKind, SecretDigest, SecretId};
+use grantbook_events::{ActorKind, ClientId, SecretDigest, SecretId};
 use grantbook_projections::App;
 
 use super::assertion::{Assertion, AssertionError};
@@ -83,9 +83,7 @@ pub(super) async fn authenticate_as_of_document(
     credentials: Credentials,
 ) -> Result<Client, OAuthError> {
     let (client_id, proof) = presented(request, credentials)?;
-    if let Some(id) = named::client_id(&client_id) {
-        Context::of(request).is_from(Caller::App(id));
-    }
+    says_it_is(request, &client_id);
     let app = named::app(service, &client_id).await.map_err(|error| match error {
         NamedError::Document(detail) => OAuthError::new("invalid_client", detail),
         NamedError::Ledger(error) => error.into(),
@@ -116,14 +114,20 @@ pub(super) fn origin(client: &Client, context: &Context) -> Origin {
     context.origin(ActorKind::App, client.app.client_id.to_string())
 }
 
+/// Notes for the log which app a caller says it is.
+fn says_it_is(request: &HttpRequest, client_id: &str) -> Option<ClientId> {
+    let id = named::client_id(client_id)?;
+    Context::of(request).is_from(Caller::App(id));
+    Some(id)
+}
+
 /// The app of the ledger that a client id names.
 async fn known(
     request: &HttpRequest,
     service: &Service,
     client_id: &str,
 ) -> Result<Option<Arc<App>>, OAuthError> {
-    let Some(id) = named::client_id(client_id) else { return Ok(None) };
-    Context::of(request).is_from(Caller::App(id));
+    let Some(id) = says_it_is(request, client_id) else { return Ok(None) };
     Ok(service.ledger.app(&id).await?)
 }
 
