@@ -116,7 +116,7 @@ pub struct Refresh {
     /// How long a refresh token may go unused.
     #[serde(rename = "tokens.refresh_idle")]
     pub idle: Duration,
-    /// How long after the approval refreshing ends; never if there is none.
+    /// How long after the approval the last refresh token ends; `None` for never.
     #[serde(rename = "tokens.refresh_lifetime")]
     pub lifetime: Option<Duration>,
     /// How long the same refresh token gets the same reply, in case that the first one was lost.

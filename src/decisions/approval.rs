@@ -107,7 +107,7 @@ mod tests {
             can_still_be_granted(&owned(shown), &asking(asked), has, &ScopeCatalogue::default())
         };
         assert!(can(&["widgets", "contacts"], &["contacts"], &["widgets"]));
-        // More was granted meanwhile, by this form or another.
+        // The app got more while the form was open.
         assert!(can(&["widgets", "contacts"], &["contacts"], &["widgets", "faqs", "contacts"]));
         assert!(can(&["contacts"], &["contacts"], &["widgets"]));
         assert!(!can(&["widgets", "contacts"], &["contacts"], &[]), "it was revoked");

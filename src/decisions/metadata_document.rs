@@ -28,9 +28,9 @@ pub struct NoDocumentUrl;
 /// What a document says of its app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataDocument {
-    /// `client_name`, or the host if there is none.
+    /// `client_name`; if it is missing, the host.
     pub name: String,
-    /// `client_uri`, if it is on the origin of the document; empty if there is none. People may follow it.
+    /// `client_uri`, if it is on the origin of the document; else empty. People may follow it.
     pub homepage: String,
     /// On the origin of the document, or on loopback.
     pub redirect_uris: Vec<String>,

@@ -95,7 +95,7 @@ pub enum InstallationRefusal {
         "scope is more than was granted, which is {granted:?}: send the user to the authorization endpoint for more"
     )]
     ScopeNotGranted { granted: String },
-    #[error("resource is none of those that were granted")]
+    #[error("resource was not granted: name one of those of the authorization request")]
     ResourceNotGranted,
     /// No such live token here.
     #[error("no such token")]

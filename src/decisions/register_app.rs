@@ -38,7 +38,7 @@ pub struct Registration {
     pub token_policy: TokenPolicy,
     /// Whether its authorization requests have to be pushed.
     pub requires_pushed_requests: bool,
-    /// How it comes to be.
+    /// Who registers it.
     pub source: AppSource,
     /// SHA-256 of the token by which its own software manages the registration.
     pub registration_digest: Option<SecretDigest>,

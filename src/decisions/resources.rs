@@ -31,7 +31,7 @@ impl ResourceList {
     /// Reads a list: URIs with spaces between them.
     ///
     /// # Errors
-    /// If one of them is none.
+    /// If one of them is not a resource.
     pub fn parse(text: &str) -> Result<Self, ResourceError> {
         let resources: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         resources

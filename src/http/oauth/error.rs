@@ -67,7 +67,7 @@ impl OAuthError {
         Self { challenge: INVALID_TOKEN, ..Self::new("invalid_token", description) }
     }
 
-    /// It may not be done here, whoever asks.
+    /// It is not allowed here.
     pub(super) fn denied(description: &'static str) -> Self {
         Problem::new(StatusCode::FORBIDDEN, "access_denied", description).into()
     }

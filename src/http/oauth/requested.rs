@@ -37,7 +37,8 @@ const PARAMETERS: [(&str, bool, &str); 8] = [
 /// The only one that may be there more than once (RFC 8707).
 const RESOURCE: (&str, &str) = ("resource", "an API that tokens are to be for, as a URI; none for any");
 /// What a query may have in their place.
-const REQUEST_URI: (&str, &str) = ("request_uri", "what /oauth/par answered; then only client_id beside it");
+const REQUEST_URI: (&str, &str) =
+    ("request_uri", "what /oauth/par answered; only client_id may be sent with it");
 /// Not supported (RFC 9101).
 const REQUEST: &str = "request";
 
